@@ -1,0 +1,47 @@
+# Everything runs in .venv, which the first command makes; `make PYTHON=python3.12 test` chooses another interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help quickstart test coverage quality style wheel-test clean
+
+help:            ## show this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+quickstart: $(VENV)/installed  ## train, sample, measure, save and reload a model on handwritten digits
+	$(BIN)/gae-hub quickstart
+
+test: $(VENV)/installed-dev  ## all tests
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/installed-dev  ## all tests, with the coverage of src/
+	$(BIN)/python -m pytest --cov=gae_hub --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+quality: $(VENV)/installed-dev  ## check style, as CI does
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+style: $(VENV)/installed-dev  ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel-test:      ## build a wheel, install it into an empty environment, run its quickstart
+	rm -rf build/wheel-test && $(PYTHON) -m venv build/wheel-test/venv
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel-test .
+	build/wheel-test/venv/bin/pip install --quiet --constraint constraints.txt build/wheel-test/*.whl
+	cd build/wheel-test && venv/bin/gae-hub quickstart
+
+clean:           ## delete what was built
+	rm -rf $(VENV) build outputs .pytest_cache .ruff_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/installed

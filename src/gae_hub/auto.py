@@ -1,0 +1,112 @@
+"""AutoGAE and AutoSampler: from a name, the right class."""
+
+__all__ = ["AutoGAE", "AutoSampler"]
+
+from difflib import get_close_matches
+
+from transformers import AutoModel, PreTrainedConfig
+
+from .models.base import MODELS, GAEPreTrainedModel
+from .samplers.base import SAMPLERS, GAESampler
+
+
+class _AutoClass:
+    """Look-ups by short name ("beta_vae") and loading by folder or Hub repository. Not to be instantiated."""
+
+    registry: dict[str, type]
+    kind: str  # "autoencoder" or "sampler"
+    suffix = ""  # of the model_type, after the short name
+
+    def __init__(self):
+        raise TypeError(f"{type(self).__name__} is not instantiated: use {type(self).__name__}.from_pretrained(...)")
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Short names of all registered classes."""
+        return sorted(cls.registry)
+
+    @classmethod
+    def model_class(cls, name: str) -> type:
+        """The class for a short name, with or without the `gae_` of its model_type.
+
+        Raises:
+            ValueError: for a name that is not registered, with the nearest one.
+        """
+        short = name.removeprefix("gae_").removesuffix(cls.suffix)
+        if short not in cls.registry:
+            near = get_close_matches(short, cls.registry, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(cls.names())}"
+            raise ValueError(f"no {cls.kind} is called '{name}'; {hint}")
+        return cls.registry[short]
+
+    @classmethod
+    def config_class(cls, name: str) -> type[PreTrainedConfig]:
+        """The config class for a short name."""
+        return cls.model_class(name).config_class
+
+    @classmethod
+    def from_config(cls, config: PreTrainedConfig, **kwargs):
+        """A new object, with fresh weights, from a config."""
+        return cls.model_class(config.model_type)(config, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Load from a folder or a Hub repository; takes what `PreTrainedModel.from_pretrained` takes.
+
+        Raises:
+            ValueError: if what is there is not of this kind, naming what it is.
+            OSError: if nothing is there, or it cannot be read.
+        """
+        name = pretrained_model_name_or_path
+        hub = {
+            key: kwargs[key]
+            for key in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+            if key in kwargs
+        }
+        found, _ = PreTrainedConfig.get_config_dict(name, **hub)
+        if not found:
+            raise OSError(f"there is no config.json in '{name}', so it holds no checkpoint")
+        model_type = found.get("model_type")
+        if not model_type:
+            raise ValueError(f"the config.json of '{name}' names no model_type, so it is no gae_hub checkpoint")
+        if not model_type.startswith("gae_"):
+            raise ValueError(
+                f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
+            )
+        if kwargs.get("trust_remote_code") and "AutoModel" in found.get("auto_map", {}):
+            return AutoModel.from_pretrained(name, **kwargs)
+        for other in (AutoGAE, AutoSampler):
+            if other is not cls and model_type.removeprefix("gae_").removesuffix(other.suffix) in other.registry:
+                raise ValueError(
+                    f"'{name}' is a '{model_type}' checkpoint, which is no {cls.kind}: use {other.__name__}"
+                )
+        return cls.model_class(model_type).from_pretrained(name, **kwargs)
+
+
+class AutoGAE(_AutoClass):
+    """The right autoencoder for a checkpoint, whatever the method.
+
+    Example:
+
+    ```python
+    model = AutoGAE.from_pretrained("user/betavae-mnist")
+    ```
+    """
+
+    registry: dict[str, type[GAEPreTrainedModel]] = MODELS
+    kind = "autoencoder"
+
+
+class AutoSampler(_AutoClass):
+    """The right sampler for a checkpoint.
+
+    Example:
+
+    ```python
+    sampler = AutoSampler.from_pretrained("user/betavae-mnist", subfolder="sampler")
+    ```
+    """
+
+    registry: dict[str, type[GAESampler]] = SAMPLERS
+    kind = "sampler"
+    suffix = "_sampler"

@@ -1,0 +1,97 @@
+"""Callbacks of the trainer: progress for the model's schedules, a bar that shows every loss term, Ctrl-C."""
+
+__all__ = ["InterruptCallback", "LossBarCallback", "ScheduleCallback"]
+
+import signal
+import threading
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+
+_NOT_TERMS = {"epoch", "learning_rate", "grad_norm", "total_flos", "step"}
+
+
+class ScheduleCallback(TrainerCallback):
+    """Tells the model the share of training that is done, in its buffer `progress`; 1 outside training.
+
+    It also asks for an entry in the log at the end of each epoch, so that short epochs show their loss terms too.
+    """
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        model.progress.fill_(state.global_step / max(state.max_steps, 1))
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        control.should_log = True
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        model.progress.fill_(1.0)
+
+
+def readable(logs: dict[str, float]) -> str:
+    """'loss 12.30  reconstruction 11.10  kl 1.20' from one entry of the log."""
+    terms = {
+        name.removeprefix("eval_"): value
+        for name, value in logs.items()
+        if name.removeprefix("eval_") not in _NOT_TERMS
+    }
+    return "  ".join(
+        f"{name} {value:.4g}" for name, value in terms.items() if not name.endswith(("runtime", "per_second"))
+    )
+
+
+class LossBarCallback(TrainerCallback):
+    """One bar for the whole training with the newest loss terms beside it, and one line per evaluation."""
+
+    def __init__(self):
+        self.bar, self.latest = None, ""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            self.bar = tqdm(
+                total=state.max_steps, initial=state.global_step, unit=" steps", desc="training", dynamic_ncols=True
+            )
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if self.bar is None or not logs or "train_runtime" in logs:
+            return
+        if "eval_loss" in logs:
+            epoch = f"epoch {state.epoch:g}"
+            self.bar.write(f"{epoch:>10}  train: {self.latest}  |  validation: {readable(logs)}")
+        else:
+            self.latest = readable(logs)
+            self.bar.set_postfix_str(self.latest)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+class InterruptCallback(TrainerCallback):
+    """On the first Ctrl-C, training ends after the step it is in, with a checkpoint. A second one stops at once."""
+
+    def __init__(self):
+        self.interrupted, self.previous = False, None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.interrupted = False
+        if threading.current_thread() is threading.main_thread():
+            self.previous = signal.signal(signal.SIGINT, self.handle)
+
+    def handle(self, signum, frame):
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.interrupted:
+            control.should_save = control.should_training_stop = True
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+            self.previous = None

@@ -1,0 +1,340 @@
+"""gae-hub: train, fit-sampler, generate, evaluate, list and quickstart from a shell."""
+
+__all__ = ["main"]
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .tables import print_table
+
+# torch and transformers are imported by the commands that need them, so that --help and a mistyped command answer at
+# once
+
+RUN_FILE = "run.yaml"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 2 for a mistake in what was asked, or 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        "gae-hub", description="Generative autoencoders: train, sample, measure and share them."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (function, add_arguments) in COMMANDS.items():
+        summary = function.__doc__.partition("\n")[0]
+        command = commands.add_parser(
+            name, help=summary, description=summary, add_help=name != "train", allow_abbrev=False
+        )
+        command.set_defaults(function=function)
+        add_arguments(command)
+    known, known.rest = parser.parse_known_args(argv)
+    if known.rest and known.command not in ("train", "fit-sampler"):  # whose flags depend on the method
+        parser.error(f"unrecognized arguments: {' '.join(known.rest)}")
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        known.function(known)
+    except (ValueError, OSError, NotImplementedError, StrictDataclassError) as error:
+        if os.environ.get("GAE_HUB_TRACEBACK"):
+            raise
+        print(f"gae-hub {known.command}: {error}\n(GAE_HUB_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"\ngae-hub {known.command}: {stop or 'stopped'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+# train
+
+
+@dataclass
+class RunArguments:
+    """What to train, and on what."""
+
+    model: str = field(default="beta_vae", metadata={"help": "Method, as `gae-hub list` shows it."})
+    dataset: str = field(default="digits", metadata={"help": "'digits', a data set on the Hub, or a folder."})
+    encoder: str | None = field(
+        default=None, metadata={"help": "mlp, conv, resnet, paper_conv, paper_resnet, or JSON."}
+    )
+    decoder: str | None = field(default=None, metadata={"help": "The same, for the decoder; --encoder's by default."})
+    validation_size: float | None = field(
+        default=None,
+        metadata={"help": "Images (or share of them, below 1) held out where there is no validation split."},
+    )
+    image_size: int | None = field(default=None, metadata={"help": "Edge length to crop and resize image files to."})
+    channels: int | None = field(default=None, metadata={"help": "1 or 3, to convert image files to."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint in output_dir."})
+
+
+def _train(known):
+    """Train a model: any method, any data set; every field of its config and every training argument is a flag."""
+    from transformers import HfArgumentParser, set_seed
+
+    from .auto import AutoGAE
+    from .data import load_images
+    from .trainer import GAETrainer
+    from .training_args import GAETrainingArguments
+
+    given = {**_read_yaml(known.config), **_pairs(known.rest)}
+    method = AutoGAE.config_class(given.get("model", RunArguments.model))
+    own = [name for name in method.own_fields() if name not in {"input_shape", "encoder_config", "decoder_config"}]
+    parser = HfArgumentParser((RunArguments, GAETrainingArguments), allow_abbrev=False, prog="gae-hub train")
+    parser.add_argument("--config", help="YAML file of these flags; those on the command line win")
+    fields = ", ".join(f"--{name}" for name in own)
+    parser.epilog = f"Fields of {method.__name__}, each a flag: {fields}. Methods: {', '.join(AutoGAE.names())}."
+    if "help" in given:
+        return parser.print_help()
+    flags = {action.dest for action in parser._actions}
+    for name in given:
+        if name not in flags and name not in own:
+            near = get_close_matches(name, [*flags, *own], n=1)
+            raise ValueError(
+                f"there is no flag --{name}" + (f"; did you mean --{near[0]}?" if near else f" for {method.__name__}")
+            )
+    given.setdefault(
+        "output_dir", f"outputs/{given.get('model', RunArguments.model)}-{Path(given.get('dataset', 'digits')).name}"
+    )
+    settings = {name: _value(text) for name, text in given.items() if name in own}
+    strings = [s for name, text in given.items() if name in flags for s in (f"--{name}", text)]
+    run, args, *_ = parser.parse_args_into_dataclasses(strings)
+
+    set_seed(args.seed)
+    size = run.validation_size
+    with args.main_process_first(desc="reading the data set"):
+        train, validation = load_images(
+            run.dataset,
+            ("train", "validation"),
+            validation_size=size if size is None or size < 1 else int(size),
+            image_size=run.image_size,
+            channels=run.channels,
+        )
+    networks = {
+        "encoder_config": _value(run.encoder or "mlp"),
+        "decoder_config": _value(run.decoder or run.encoder or "mlp"),
+    }
+    model = AutoGAE.from_config(method(input_shape=train.input_shape, **networks, **settings))
+    trainer = GAETrainer(model, args, train_dataset=train, eval_dataset=validation)
+    if trainer.is_world_process_zero():
+        print(
+            f"{type(model).__name__} with {model.num_parameters():,} parameters\n"
+            f"  train       {train}\n  validation  {validation}"
+        )
+    trainer.train(resume_from_checkpoint=True if run.resume else args.resume_from_checkpoint)
+    if trainer.is_world_process_zero():
+        save_run(trainer, validation, {name: text for name, text in given.items() if name != "resume"})
+        print(f"saved to {args.output_dir}\nnext: gae-hub generate {args.output_dir} --output samples.png")
+
+
+def _train_arguments(parser):
+    parser.add_argument("--config", help="YAML file of flags; those on the command line win")
+
+
+def save_run(trainer, validation, flags: dict[str, str]):
+    """Write the trained model, processor, pictures, card, and the flags of the run into the trainer's folder."""
+    from .data import iterate_batches
+    from .pipelines import GenerationPipeline
+    from .plotting import save_interpolations, save_loss_curves, save_reconstructions
+
+    folder, model = Path(trainer.args.output_dir), trainer.plain_model
+    (folder / "assets").mkdir(parents=True, exist_ok=True)
+    (folder / RUN_FILE).write_text(
+        yaml.safe_dump({name: _value(text) for name, text in flags.items()}), encoding="utf-8"
+    )
+    save_loss_curves(trainer.state.log_history, folder / "assets" / "loss.png")
+    if len(model.config.input_shape) == 3:
+        images = next(iterate_batches(validation, 36)).to(model.device)
+        save_reconstructions(images[:24], model.reconstruct(images[:24]), folder / "assets" / "reconstructions.png")
+        half = len(images[:12]) // 2
+        paths = model.interpolate(images[:half], images[half : 2 * half])
+        save_interpolations(paths, folder / "assets" / "interpolations.png")
+    GenerationPipeline(model, processor=trainer.processing_class).save_pretrained(folder)
+
+
+def _read_yaml(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"'{path}' must hold one flag a line, such as 'learning_rate: 0.001'")
+    return {
+        str(name): json.dumps(value) if isinstance(value, (list, dict)) else str(value)
+        for name, value in content.items()
+        if value is not None
+    }
+
+
+def _pairs(argv: list[str]) -> dict[str, str]:
+    """Flags as a dict of strings: `--name value`, `--name=value`, and a lone `--name` as true."""
+    pairs, words = {}, list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "-h":
+            word = "--help"
+        if not word.startswith("--"):
+            raise ValueError(f"expected a flag such as --learning_rate 0.001, got '{word}'")
+        name, has_value, value = word[2:].partition("=")
+        pairs[name] = value if has_value else words.pop(0) if words and not words[0].startswith("--") else "true"
+    return pairs
+
+
+def _value(text: Any) -> Any:
+    """A number, truth value, list, dict or string from a flag's text."""
+    value = yaml.safe_load(text) if isinstance(text, str) else text
+    if isinstance(value, str):  # YAML takes 1e-3 for a string
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+# fit-sampler, generate, evaluate
+
+
+def _fit_sampler(args):
+    """Fit a sampler on a model's embeddings of its training set, and save it beside the model."""
+    from .auto import AutoGAE, AutoSampler
+    from .data import embed_dataset, load_images
+    from .pipelines import GenerationPipeline
+
+    config_class = AutoSampler.config_class(args.sampler)
+    settings = {name: _value(text) for name, text in _pairs(args.rest).items()}
+    sampler = AutoSampler.from_config(config_class(**settings))
+    model = AutoGAE.from_pretrained(args.folder)
+    dataset = load_images(_dataset_of(args), "train")
+    sampler.fit(embed_dataset(model, dataset))
+    sampler.save_pretrained(Path(args.folder) / args.name)
+    if args.name == "sampler":
+        GenerationPipeline.from_pretrained(args.folder).save_pretrained(
+            args.folder
+        )  # its samples are the sampler's now
+    print(f"fitted on {len(dataset):,} embeddings, saved to {Path(args.folder) / args.name}")
+
+
+def _fit_sampler_arguments(parser):
+    parser.add_argument("folder", help="folder of a trained model")
+    parser.add_argument("--sampler", default="gaussian_mixture", help="kind of sampler, as `gae-hub list` shows it")
+    parser.add_argument("--dataset", help="training data; that of the run by default")
+    parser.add_argument("--name", default="sampler", help="subfolder to save it in; 'sampler' is the default sampler")
+    parser.epilog = "The sampler's own fields are flags too, such as --num_components 10."
+
+
+def _generate(args):
+    """Generate images: one picture with all of them, or a folder with a file for each."""
+    from tqdm.auto import tqdm
+
+    from .pipelines import GenerationPipeline
+    from .plotting import image_grid
+
+    pipe = GenerationPipeline.from_pretrained(args.model, sampler=None if args.sampler == "prior" else args.sampler)
+    images, output = pipe(args.num_samples, seed=args.seed), Path(args.output)
+    if output.suffix:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        image_grid(images).save(output)
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        for index, image in enumerate(tqdm(images, desc="writing", unit=" images")):
+            image.save(output / f"{index:06d}.png")
+    source = type(pipe.sampler).__name__ if pipe.sampler is not None else "the model's prior"
+    print(f"{len(images)} images by {source}: {output}")
+
+
+def _generate_arguments(parser):
+    parser.add_argument("model", help="folder or Hub repository")
+    parser.add_argument("--num_samples", type=int, default=64)
+    parser.add_argument("--seed", type=int, help="the same seed gives the same images")
+    parser.add_argument("--output", default="samples.png", help="a picture file, or a folder for one file each")
+    parser.add_argument("--sampler", default="sampler", help="subfolder of a sampler, or 'prior' for the model's own")
+
+
+def _evaluate(args):
+    """Measure a model, write results.json, and put the numbers into its card."""
+    from .data import load_images
+    from .hub.cards import record_results
+    from .metrics import evaluate_model
+    from .pipelines import GenerationPipeline
+
+    pipe = GenerationPipeline.from_pretrained(args.folder)
+    name = _dataset_of(args)
+    dataset = load_images(name, args.split)
+    numbers = evaluate_model(pipe.model, dataset, args.metrics, pipe.sampler, args.num_samples, args.seed)
+    results = {
+        "dataset": name,
+        "split": args.split,
+        "num_samples": args.num_samples,
+        "seed": args.seed,
+        "metrics": numbers,
+    }
+    if Path(args.folder).is_dir():
+        record_results(pipe.model, args.folder, results)
+    print_table(["metric", f"{name}, {args.split}"], [[name, f"{value:.5g}"] for name, value in numbers.items()])
+
+
+def _evaluate_arguments(parser):
+    parser.add_argument("folder", help="folder or Hub repository of a trained model")
+    parser.add_argument("--dataset", help="data to measure on; that of the run by default")
+    parser.add_argument("--split", default="test")
+    parser.add_argument(
+        "--metrics", nargs="+", default=["mse", "energy", "clustering"], help="as `gae-hub list` shows them"
+    )
+    parser.add_argument("--num_samples", type=int, default=1000, help="images to generate where samples are measured")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _dataset_of(args) -> str:
+    """The data set named on the command line, or that of the run in the folder."""
+    record = Path(args.folder) / RUN_FILE
+    if args.dataset is None and not record.is_file():
+        raise ValueError(f"'{args.folder}' does not say what it was trained on: give --dataset")
+    return args.dataset or yaml.safe_load(record.read_text(encoding="utf-8")).get("dataset", RunArguments.dataset)
+
+
+# list, quickstart
+
+
+def _list(args):
+    """List methods, samplers, networks and metrics, with their papers."""
+    from .auto import AutoGAE, AutoSampler
+    from .hub.papers import paper_of
+    from .metrics import METRICS
+    from .models.backbones import backbone_names
+
+    for auto, title in ((AutoGAE, "method"), (AutoSampler, "sampler")):
+        papers = [(name, paper_of(auto.model_class(name))) for name in auto.names()]
+        print_table([title, "", "paper"], [[name, p.name, f"{p.authors}, {p.year}, {p.id}"] for name, p in papers])
+    print_table(["network", "as"], [[n, "encoder, decoder"] for n in backbone_names("encoder")])
+    print_table(["metric", ""], [[name, function.__doc__.partition("\n")[0]] for name, function in METRICS.items()])
+
+
+def _quickstart(args):
+    """Train, sample, measure, save and reload a small model on handwritten digits, in about a minute."""
+    from .quickstart import quickstart
+
+    quickstart(args.output_dir)
+
+
+def _quickstart_arguments(parser):
+    parser.add_argument("--output_dir", default="outputs/betavae-digits")
+
+
+COMMANDS = {
+    "train": (_train, _train_arguments),
+    "fit-sampler": (_fit_sampler, _fit_sampler_arguments),
+    "generate": (_generate, _generate_arguments),
+    "evaluate": (_evaluate, _evaluate_arguments),
+    "list": (_list, lambda parser: None),
+    "quickstart": (_quickstart, _quickstart_arguments),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,384 @@
+"""From a name, a folder, an array, a tensor or a `datasets` object to something the trainer takes."""
+
+__all__ = ["ImageDataset", "as_image_dataset", "collate", "embed_dataset", "iterate_batches", "load_images"]
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+from tqdm.auto import tqdm
+
+from .image_processing import channels_of, image_to_array
+from .models.base import check_values
+
+MEMORY_SHARE = 0.5
+"""A data set is decoded into memory once if it takes at most this share of the memory that is free."""
+
+
+class ImageDataset(Dataset):
+    """Images that are resident in memory, about 25 times faster to read than decoding each when it is needed.
+
+    Args:
+        pixel_values: (num, *input_shape), uint8, or floats in [0, 1].
+        labels: (num,) integers, or None. The models never see them; metrics do.
+        name: what the data is called, for cards and messages.
+        split: which part of it this is.
+
+    Raises:
+        ValueError: if there are no images, or their values are not in range.
+    """
+
+    def __init__(
+        self, pixel_values: Tensor, labels: Tensor | None = None, name: str = "array", split: str | None = None
+    ):
+        if pixel_values.dim() < 2 or not len(pixel_values):
+            raise ValueError(
+                f"'{name}' holds no images: expected (num, *input_shape), got shape {tuple(pixel_values.shape)}"
+            )
+        if pixel_values.dtype != torch.uint8:
+            if not pixel_values.is_floating_point():
+                raise ValueError(f"'{name}' has dtype {pixel_values.dtype}, but must be uint8, or floats in [0, 1]")
+            check_values(pixel_values)
+        if labels is not None and len(labels) != len(pixel_values):
+            raise ValueError(f"'{name}' has {len(pixel_values)} images but {len(labels)} labels")
+        self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.pixel_values.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.pixel_values)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """One whole batch, which the collator passes on as it is."""
+        return {"pixel_values": to_float(self.pixel_values[torch.as_tensor(indices)])}
+
+    def slice(self, start: int, stop: int, split: str) -> "ImageDataset":
+        labels = None if self.labels is None else self.labels[start:stop]
+        return ImageDataset(self.pixel_values[start:stop], labels, self.name, split)
+
+    def __repr__(self) -> str:
+        part = f", split='{self.split}'" if self.split else ""
+        return (
+            f"ImageDataset('{self.name}'{part}, {len(self):,} x {self.input_shape} {str(self.pixel_values.dtype)[6:]})"
+        )
+
+
+class DecodedOnDemand(Dataset):
+    """Images of a `datasets.Dataset` too large for memory, decoded a batch at a time."""
+
+    def __init__(self, rows, reader: "ImageReader", name: str, split: str | None):
+        self.rows, self.reader, self.name, self.split = rows, reader, name, split
+        self.labels = torch.as_tensor(rows[reader.label_column][:]) if reader.label_column else None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.reader.input_shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        cells = self.rows[list(indices)][self.reader.column]
+        return {"pixel_values": to_float(torch.from_numpy(np.stack([self.reader(cell) for cell in cells])))}
+
+
+class Streamed(IterableDataset):
+    """Images of a `datasets.IterableDataset`, read from front to back in each epoch. The trainer needs `max_steps`."""
+
+    def __init__(self, rows, reader: "ImageReader", name: str, split: str | None):
+        self.rows, self.reader, self.name, self.split, self.labels = rows, reader, name, split, None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.reader.input_shape
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for row in self.rows:
+            yield {"pixel_values": to_float(torch.from_numpy(self.reader(row[self.reader.column]).copy()))}
+
+    def set_epoch(self, epoch: int):
+        self.rows.set_epoch(epoch)
+
+
+def to_float(pixel_values: Tensor) -> Tensor:
+    return pixel_values.float().div_(255) if pixel_values.dtype == torch.uint8 else pixel_values.float()
+
+
+class ImageReader:
+    """Knows which column of a `datasets` object holds the images, and turns one cell of it into an array.
+
+    Args:
+        rows: a `datasets.Dataset` or `IterableDataset`.
+        name: for messages.
+        channels: 1 or 3; that of the first image if None.
+        image_size: an edge length or (height, width) to crop and resize to; that of the first image if None.
+    """
+
+    def __init__(self, rows, name: str, channels: int | None = None, image_size: int | tuple[int, int] | None = None):
+        import datasets
+
+        features = rows.features or {}
+        images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
+        labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+        if not images:
+            raise ValueError(f"'{name}' has no column of images; its columns are {', '.join(features) or 'not known'}")
+        self.name, self.column, self.label_column = name, images[0], labels[0] if labels else None
+        self.size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        first = next(iter(rows), None)
+        if first is None:
+            raise ValueError(f"'{name}' is empty: it has no images to train on")
+        image = self.open(first[self.column])
+        self.channels, self.convert = channels or channels_of(image), channels is not None
+        self.input_shape = image_to_array(image, self.channels, self.size).shape
+
+    @staticmethod
+    def open(cell) -> Image.Image:
+        if isinstance(cell, dict):
+            cell = Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
+        return cell
+
+    def __call__(self, cell) -> np.ndarray:
+        """(channels, height, width) uint8."""
+        image = self.open(cell)
+        if self.channels < channels_of(image) and not self.convert:
+            raise ValueError(
+                f"'{self.name}' begins with a grey image but also holds one of mode '{image.mode}': "
+                "pass channels=1 or channels=3"
+            )
+        array = image_to_array(image, self.channels, self.size)
+        if array.shape != self.input_shape:
+            raise ValueError(
+                f"the images of '{self.name}' differ in size: {self.input_shape[1:]} and {array.shape[1:]}; "
+                "pass image_size to resize them"
+            )
+        return array
+
+
+def load_images(
+    source: Any,
+    splits: str | Sequence[str] | None = None,
+    *,
+    validation_size: int | float | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    streaming: bool = False,
+    **load_kwargs,
+):
+    """Images as something [`GAETrainer`] takes, decoded into memory if they fit there.
+
+    Args:
+        source: "digits" (scikit-learn's 8 x 8 handwritten digits), the name of a data set on the Hub, a folder (in
+            the Hub's layout, or
+            of image files), an array or tensor (num, channels, height, width) or (num, dim), or an object of
+            `datasets`.
+        splits: "train", "validation", "test", or several of them, which gives as many data sets. None takes all
+            images of the source's only split, or of its training split, as one data set.
+        validation_size: images, or share of images, at the end of the training split that are its validation split
+            where the source
+            has none of its own: 10,000 by default, as in the paper for MNIST and CIFAR-10; 10 % if there are fewer
+                than 50,000.
+        image_size: edge length, or (height, width), to crop and resize images to.
+        channels: 1 or 3, to convert images to; that of the first image by default.
+        streaming: read a Hub data set while training, without a copy on disk.
+        **load_kwargs: for `datasets.load_dataset`, such as `name`, `revision` and `token`.
+
+    Returns:
+        One data set for a single split or None, a tuple of them for several.
+
+    Raises:
+        ValueError: if the source does not exist, is empty, has no such split or no images, or has images of unlike
+            size.
+
+    Example:
+
+    >>> train, validation = load_images("digits", splits=("train", "validation"))
+    >>> train
+    ImageDataset('digits', split='train', 1,397 x (1, 8, 8) uint8)
+    """
+    name, parts = _open(source, streaming, load_kwargs)
+    reading = {"image_size": image_size, "channels": channels}
+    if splits is None:
+        split = next(iter(parts)) if len(parts) == 1 else "train"
+        return _read(_part(parts, split, name), name, split, **reading)
+    wanted = [splits] if isinstance(splits, str) else list(splits)
+    held_out = "validation" not in parts and {"train", "validation"} & set(wanted)
+    if held_out:
+        rows = _part(parts, "train", name)
+        if streaming:
+            raise ValueError(
+                f"'{name}' has no validation split, and the end of a stream cannot be held out: pass splits=None"
+            )
+        size = _validation_size(len(rows), validation_size, name)
+        parts = {
+            **parts,
+            "train": _rows(rows, 0, len(rows) - size),
+            "validation": _rows(rows, len(rows) - size, len(rows)),
+        }
+    loaded = tuple(_read(_part(parts, split, name), name, split, **reading) for split in wanted)
+    return loaded[0] if isinstance(splits, str) else loaded
+
+
+def as_image_dataset(data):
+    """An array, tensor or `datasets` object as what the trainer takes; data sets of torch pass as they are."""
+    if isinstance(data, (np.ndarray, Tensor)) or type(data).__module__.split(".")[0] == "datasets":
+        return load_images(data)
+    if hasattr(data, "__len__") and not len(data):
+        raise ValueError("the data set is empty: it has no images")
+    return data
+
+
+def collate(examples) -> dict[str, Tensor]:
+    """One batch from what a data set gives: the pixel values only, whatever else the examples hold.
+
+    Examples are batches from `__getitems__`, dicts with `pixel_values`, (image, label) pairs, or images.
+    """
+    if isinstance(examples, dict):
+        return {"pixel_values": examples["pixel_values"]}
+    first = examples[0]
+    if isinstance(first, dict):
+        if "pixel_values" not in first:
+            raise ValueError(
+                f"an example must hold 'pixel_values', but holds {', '.join(first)}; load_images makes such data sets"
+            )
+        images = [example["pixel_values"] for example in examples]
+    else:
+        images = [example[0] if isinstance(example, (tuple, list)) else example for example in examples]
+    return {"pixel_values": to_float(torch.stack([torch.as_tensor(image) for image in images]))}
+
+
+def iterate_batches(dataset, batch_size: int = 500, desc: str | None = None) -> Iterator[Tensor]:
+    """pixel_values of a data set in order, (batch_size, *input_shape) at a time; `desc` shows a progress bar."""
+    loader = torch.utils.data.DataLoader(as_image_dataset(dataset), batch_size, collate_fn=collate)
+    for batch in tqdm(loader, desc=desc, unit="batch", disable=desc is None, leave=False):
+        yield batch["pixel_values"]
+
+
+@torch.no_grad()
+def embed_dataset(model, dataset, batch_size: int = 500, progress: bool = True) -> Tensor:
+    """(num, latent_dim) posterior means of a data set, in its order, on the model's device.
+
+    Args:
+        model: a model of gae_hub; it is used in eval mode and left as it was.
+        dataset: what [`load_images`] gives, or anything it takes as an object.
+        batch_size: images at a time.
+        progress: show a progress bar.
+    """
+    batches = iterate_batches(dataset, batch_size, "embedding" if progress else None)
+    return torch.cat([model.embed(batch.to(model.device)) for batch in batches])
+
+
+# Reading
+
+
+def _open(source, streaming: bool, load_kwargs: dict) -> tuple[str, dict[str, Any]]:
+    """A name for the source, and its splits."""
+    if isinstance(source, (np.ndarray, Tensor)):
+        return "array", {"train": ImageDataset(torch.as_tensor(source))}
+    if isinstance(source, ImageDataset):
+        return source.name, {source.split or "train": source}
+    if type(source).__module__.split(".")[0] == "datasets":
+        parts = source if isinstance(source, dict) else {str(source.split or "train"): source}
+        return str(next(iter(parts.values())).info.dataset_name or "dataset"), parts
+    if not isinstance(source, (str, Path)):
+        raise ValueError(
+            f"cannot load images from a {type(source).__name__}: "
+            "expected a name, a folder, an array or a datasets object"
+        )
+    if str(source) == "digits":
+        return "digits", _digits()
+    return str(source), _load_dataset(str(source), streaming, load_kwargs)
+
+
+def _digits() -> dict[str, ImageDataset]:
+    """scikit-learn's 1,797 digits in their own order: the last 200 are the test split."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy((digits.images * 255 / 16).round().astype(np.uint8)).unsqueeze(1)
+    whole = ImageDataset(images, torch.from_numpy(digits.target), "digits")
+    train, validation = len(whole) - 400, len(whole) - 200
+    return {
+        "train": whole.slice(0, train, "train"),
+        "validation": whole.slice(train, validation, "validation"),
+        "test": whole.slice(validation, len(whole), "test"),
+    }
+
+
+def _load_dataset(name: str, streaming: bool, load_kwargs: dict) -> dict[str, Any]:
+    import datasets
+
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+        raise ValueError(f"the folder '{name}' is empty: it has no images to train on")
+    try:
+        return datasets.load_dataset(str(folder) if folder.exists() else name, streaming=streaming, **load_kwargs)
+    except (FileNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise ValueError(
+            f"no data set '{name}': it is neither 'digits', nor a folder here, "
+            f"nor a data set on the Hub that you can read ({error})"
+        ) from error
+
+
+def _part(parts: dict[str, Any], split: str, name: str):
+    if split not in parts:
+        raise ValueError(f"'{name}' has no split '{split}'; it has {', '.join(parts)}")
+    return parts[split]
+
+
+def _validation_size(num: int, size: int | float | None, name: str) -> int:
+    if size is None:
+        size = 10_000 if num >= 50_000 else 0.1
+    count = round(size * num) if isinstance(size, float) else size
+    if not 0 < count < num:
+        raise ValueError(
+            f"validation_size {size} leaves no training or no validation images: '{name}' has {num} for both"
+        )
+    return count
+
+
+def _rows(rows, start: int, stop: int):
+    return rows.slice(start, stop, "train") if isinstance(rows, ImageDataset) else rows.select(range(start, stop))
+
+
+def _read(rows, name: str, split: str, channels: int | None, image_size):
+    """A split as a resident data set if it fits in memory, else one that decodes on demand, or a stream."""
+    import datasets
+
+    if isinstance(rows, ImageDataset):
+        if image_size is not None or channels is not None:
+            raise ValueError("image_size and channels are for image files; resize the array before you pass it")
+        return ImageDataset(rows.pixel_values, rows.labels, name, split)
+    reader = ImageReader(rows, name, channels, image_size)
+    rows = rows.cast_column(reader.column, datasets.Image(decode=False))
+    if isinstance(rows, datasets.IterableDataset):
+        return Streamed(rows, reader, name, split)
+    shape = (len(rows), *reader.input_shape)
+    if np.prod(shape) > MEMORY_SHARE * _free_memory():
+        return DecodedOnDemand(rows, reader, name, split)
+    images = np.empty(shape, np.uint8)
+    cells = rows.select_columns(reader.column)
+    for index, row in enumerate(tqdm(cells, desc=f"decoding {split}", unit=" images", leave=False)):
+        images[index] = reader(row[reader.column])
+    labels = torch.as_tensor(rows[reader.label_column][:]) if reader.label_column else None
+    return ImageDataset(torch.from_numpy(images), labels, name, split)
+
+
+def _free_memory() -> int:
+    """Bytes that can be had without swapping."""
+    import psutil
+
+    return psutil.virtual_memory().available

@@ -1,0 +1,1 @@
+"""What the Hub sees of a model: its card."""

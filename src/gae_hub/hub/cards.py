@@ -1,0 +1,182 @@
+"""Model cards, written at each save and push from what is known of the object. People's own text survives."""
+
+__all__ = ["FACTS", "record_results", "write_card"]
+
+import json
+import re
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData, RepoCard
+from jinja2 import Environment, StrictUndefined
+from transformers.utils import cached_file
+
+from ..auto import AutoSampler
+from ..models.base import GAEPreTrainedModel
+from ..samplers.base import GAESampler
+from .papers import paper_of
+
+FACTS = "training.json"
+"""Beside the card: the facts of the run, so that a model that is loaded and saved again keeps them."""
+
+BEGIN = "<!-- gae_hub: begin. All up to the end mark is written anew at each save; write above or below. -->"
+END = "<!-- gae_hub: end -->"
+_FOREIGN = (
+    "has been automatically generated"  # transformers' own card, which push_to_hub puts into an empty repository
+)
+_PICTURES = {
+    "samples.png": "New images",
+    "reconstructions.png": "Reconstructions",
+    "interpolations.png": "Interpolations",
+    "loss.png": "Losses",
+}
+
+
+def write_card(model: GAEPreTrainedModel | GAESampler, folder: str | Path, repo_id: str | None = None):
+    """Write README.md, and training.json where there are facts, into the folder that a model or sampler was saved to.
+
+    Args:
+        model: what was saved.
+        folder: where.
+        repo_id: the Hub repository, for the snippet; without it the name of the folder stands there.
+    """
+    folder = Path(folder)
+    facts = facts_of(model)
+    if facts:
+        (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    name = repo_id or folder.resolve().name
+    card = render(model, facts, folder, name if re.fullmatch(r"[\w./ -]+", name) else "path-to-this-model")
+    path = folder / "README.md"
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    path.write_text(merge(old, card) if old and _FOREIGN not in old else card, encoding="utf-8")
+
+
+def facts_of(model) -> dict[str, Any]:
+    """What is known of the run: held by the model, or beside the checkpoint it was loaded from."""
+    if getattr(model, "facts", None) or not model.name_or_path or isinstance(model, GAESampler):
+        return getattr(model, "facts", None) or {}
+    found = cached_file(model.name_or_path, FACTS, _raise_exceptions_for_missing_entries=False)
+    model.facts = json.loads(Path(found).read_text(encoding="utf-8")) if found else None
+    return model.facts or {}
+
+
+def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any]):
+    """Write results.json into a model's folder, and its card anew with them.
+
+    Args:
+        model: the model of that folder.
+        folder: where it was saved.
+        results: `dataset`, `split` and `metrics`, a dict of named numbers.
+    """
+    (Path(folder) / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    model.facts = {**facts_of(model), "results": results}
+    write_card(model, folder)
+
+
+def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
+    """The whole text of a card."""
+    paper, config = paper_of(type(model)), model.config
+    is_sampler = isinstance(model, GAESampler)
+    pictures = {name: text for name, text in _PICTURES.items() if (folder / "assets" / name).is_file()}
+    results = facts.get("results")
+    data = ModelCardData(
+        library_name="gae-hub",
+        pipeline_tag=None if is_sampler else "unconditional-image-generation",
+        tags=[*type(model).model_tags, config.model_type.removeprefix("gae_").replace("_", "-")],
+        datasets=[facts["dataset"]] if re.fullmatch(r"[\w.-]+/[\w.-]+", facts.get("dataset") or "") else None,
+        model_name=repo_id.split("/")[-1] if results else None,
+        eval_results=_eval_results(results) if results else None,
+        widget=[{"text": text, "output": {"url": f"assets/{name}"}} for name, text in pictures.items()] or None,
+        ignore_metadata_errors=False,
+    )
+    columns, rows = _loss_table(facts.get("log") or [])
+    sampler = folder / "sampler" / "config.json"
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    template = files(__package__) / "templates" / ("sampler_card.md" if is_sampler else "model_card.md")
+    text = environment.from_string(template.read_text(encoding="utf-8")).render(
+        card_data=data.to_yaml(),
+        begin=BEGIN,
+        end=END,
+        title=repo_id.split("/")[-1],
+        repo_id=repo_id,
+        paper=paper,
+        config=config,
+        facts={"dataset": None, "log": None, "num_train_images": None, **facts},
+        results=results,
+        widget=bool(pictures),
+        sampler=_sampler_name(sampler) if sampler.is_file() else None,
+        parameters=f"{model.num_parameters():,}",
+        columns=columns,
+        rows=rows,
+        settings={
+            name: f"{value:g}" if isinstance(value, float) else value
+            for name, value in {**_settings(config), **facts.get("arguments", {})}.items()
+        }
+        | {"gae_hub version": version("gae_hub")},
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def merge(old: str, new: str) -> str:
+    """The new card, with what a person added to the old one: text outside the marks, metadata that we do not set."""
+    old_card, new_card = RepoCard(old, ignore_metadata_errors=True), RepoCard(new)
+    if BEGIN not in old or END not in old:
+        return old  # a card of somebody's own
+    before, _, rest = old_card.text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    metadata = {**old_card.data.to_dict(), **new_card.data.to_dict()}
+    inner = BEGIN + new_card.text.partition(BEGIN)[2].partition(END)[0] + END
+    return f"---\n{ModelCardData(**metadata, ignore_metadata_errors=True).to_yaml()}\n---\n{before}{inner}{after}"
+
+
+def _sampler_name(config_file: Path) -> str:
+    model_type = json.loads(config_file.read_text(encoding="utf-8"))["model_type"]
+    return paper_of(AutoSampler.model_class(model_type)).name.lower() + " sampler"
+
+
+def _settings(config) -> dict[str, Any]:
+    """Fields of a config that differ from their defaults, networks by their own fields."""
+    default, settings = type(config)(), {}
+    for name in type(config).own_fields():
+        value = getattr(config, name)
+        if hasattr(value, "own_fields"):
+            inner = ", ".join(f"{key}={getattr(value, key)}" for key in value.own_fields())
+            settings[name] = value.model_type.removeprefix("gae_") + (f"({inner})" if inner else "")
+        elif value != getattr(default, name):
+            settings[name] = value
+    return settings
+
+
+def _loss_table(log: list[dict[str, float]], most: int = 20) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the evaluations, or of the training where there are none; at most so many, evenly spaced."""
+    entries = [entry for entry in log if "eval_loss" in entry] or [entry for entry in log if "loss" in entry]
+    if not entries:
+        return [], []
+    names = [
+        name
+        for name in entries[-1]
+        if name not in {"epoch", "step", "learning_rate", "grad_norm"} and not name.endswith(("runtime", "per_second"))
+    ]
+    step = -(-len(entries) // most)
+    kept = entries[::-1][::step][::-1]
+    header = ["epoch", "step", *(name.replace("eval_", "validation ").replace("_", " ") for name in names)]
+    return header, [
+        [f"{e['epoch']:g}", str(e["step"]), *(f"{e[name]:.5g}" if name in e else "" for name in names)] for e in kept
+    ]
+
+
+def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type="unconditional-image-generation",
+            dataset_type=results["dataset"],
+            dataset_name=results["dataset"],
+            dataset_split=results.get("split"),
+            metric_type=name,
+            metric_name=name.replace("_", " "),
+            metric_value=value,
+        )
+        for name, value in results["metrics"].items()
+    ]

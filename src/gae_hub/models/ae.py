@@ -1,0 +1,43 @@
+r"""AE: Reducing the Dimensionality of Data with Neural Networks (Hinton & Salakhutdinov, 2006),
+doi:10.1126/science.1127647.
+
+.. math::
+    \mathcal{L}(x) = -\log p(x|z), \quad z = f(x)
+
+Relations:
+    The VAE adds a noisy encoder and the KL to a prior. RAE-L2 and RAE-GP add a penalty on the latents and on the
+    decoder.
+    It has no prior: to generate, fit a sampler on its embeddings.
+"""
+
+__all__ = ["AEConfig", "AEModel"]
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+
+from .base import DeterministicModel, GAEConfig, GAEOutput, register
+
+
+@strict
+class AEConfig(GAEConfig):
+    """No field beside the common ones."""
+
+    model_type = "gae_ae"
+
+
+class AEModel(DeterministicModel):
+    config_class = AEConfig
+
+    def forward(
+        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    ) -> GAEOutput:
+        """Loss, reconstruction and latents of a batch. `generator` is not used: nothing is drawn."""
+        latents = self.latents(self.encode(pixel_values))
+        log_p, reconstruction = self.log_prob(pixel_values, latents)
+        return self.output(
+            {"reconstruction": -log_p}, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
+
+
+register(AEConfig, AEModel)

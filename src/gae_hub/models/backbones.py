@@ -1,0 +1,485 @@
+"""Encoder trunks and decoders: images to features, latents to images.
+
+A trunk returns features and the model owns the head, so one trunk serves every method. A decoder returns pixels
+*before* the activation. Each is a `PreTrainedModel` with a config of its own, named in a model's `encoder_config` or
+`decoder_config` by
+
+======================
+================================================================================================
+short name              network
+======================
+================================================================================================
+mlp                     fully connected, any shape, vectors too
+conv, resnet            convolutional and residual, any (channels, height, width), odd sizes included
+paper_conv              Table 5 of the Pythae paper (arXiv:2206.08309), for 28, 32 and 64 pixels
+paper_resnet            Table 6 of the same
+======================
+================================================================================================
+"""
+
+__all__ = [
+    "Backbone",
+    "BackboneConfig",
+    "ConvDecoder",
+    "ConvDecoderConfig",
+    "ConvEncoder",
+    "ConvEncoderConfig",
+    "MLPDecoder",
+    "MLPDecoderConfig",
+    "MLPEncoder",
+    "MLPEncoderConfig",
+    "ResNetDecoder",
+    "ResNetDecoderConfig",
+    "ResNetEncoder",
+    "ResNetEncoderConfig",
+    "backbone_config",
+    "backbone_names",
+    "build_decoder",
+    "build_encoder",
+    "register_backbone",
+]
+
+from copy import deepcopy
+from difflib import get_close_matches
+from math import prod
+from typing import Literal
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+from .configuration import StrictConfig
+
+Role = Literal["encoder", "decoder"]
+Sizes = list[int] | tuple[int, ...]
+
+
+@strict
+class BackboneConfig(StrictConfig):
+    """Base of the configs of encoders and decoders."""
+
+
+class Backbone(PreTrainedModel):
+    """Base of encoders and decoders.
+
+    A trunk is built as `Trunk(config, input_shape)`, maps pixel_values (batch, *input_shape) to features (batch,
+    *feature_shape), and
+    has the attribute `feature_shape`. A decoder is built as `Decoder(config, output_shape, latent_dim)` and maps
+    latents (batch, latent_dim) to pixels before the activation, (batch, *output_shape).
+    """
+
+    config_class = BackboneConfig
+
+    def _init_weights(self, module):
+        init_weights(self, module)
+
+
+def init_weights(model: PreTrainedModel, module: nn.Module):
+    """PyTorch's own initialisation, in place of transformers' N(0, 0.02)."""
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        PreTrainedModel._init_weights(model, module)  # its reset_parameters would wipe loaded running statistics
+    elif hasattr(module, "reset_parameters"):
+        module.reset_parameters()  # transformers guards torch.nn.init while it loads, so loaded weights stay
+
+
+# Fully connected
+
+
+@strict
+class MLPEncoderConfig(BackboneConfig):
+    """
+    Args:
+        hidden_sizes: widths of the hidden layers, each followed by a ReLU. None at all makes the model linear.
+    """
+
+    model_type = "gae_mlp_encoder"
+    base_config_key = "encoder_config"
+
+    hidden_sizes: list[int] | tuple[int, ...] = (512,)
+
+    def validate_sizes(self):
+        self.require_positive("hidden_sizes")
+
+
+@strict
+class MLPDecoderConfig(MLPEncoderConfig):
+    """
+    Args:
+        hidden_sizes: widths of the hidden layers, from the latents to the image.
+    """
+
+    model_type = "gae_mlp_decoder"
+    base_config_key = "decoder_config"
+
+
+def mlp(sizes: Sizes) -> nn.Sequential:
+    """Linear and ReLU, once for each pair of neighbouring sizes."""
+    return nn.Sequential(*[m for pair in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(*pair), nn.ReLU())])
+
+
+class MLPEncoder(Backbone):
+    config_class = MLPEncoderConfig
+
+    def __init__(self, config, input_shape):
+        super().__init__(config)
+        sizes = (prod(input_shape), *config.hidden_sizes)
+        self.net = mlp(sizes)
+        self.feature_shape = (sizes[-1],)
+        self.post_init()
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.net(pixel_values.flatten(1))
+
+
+class MLPDecoder(Backbone):
+    config_class = MLPDecoderConfig
+
+    def __init__(self, config, output_shape, latent_dim):
+        super().__init__(config)
+        sizes = (latent_dim, *config.hidden_sizes)
+        self.net = nn.Sequential(*mlp(sizes), nn.Linear(sizes[-1], prod(output_shape)))
+        self.output_shape = tuple(output_shape)
+        self.post_init()
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.net(latents.flatten(1)).unflatten(1, self.output_shape)
+
+
+# Convolutions for any shape
+
+
+def pyramid(shape: Sizes, channels: Sizes) -> list[tuple[tuple[int, ...], tuple[int, ...], dict]]:
+    """Shapes before and after each layer of a downsampling stack, with the convolution's arguments.
+
+    Each axis is halved (kernel 4, stride 2, which leaves no checkerboard on the way back) while it has 4 pixels or
+    more, and kept after that (kernel 3, stride 1).
+    """
+    if len(shape) != 3:
+        raise ValueError(
+            f"a convolutional network needs input_shape (channels, height, width), got {tuple(shape)}; "
+            "use 'mlp' for vectors"
+        )
+    layers = []
+    for width in channels:
+        stride = tuple(2 if size >= 4 else 1 for size in shape[1:])
+        smaller = (width, *(size // s for size, s in zip(shape[1:], stride, strict=True)))
+        layers.append(
+            (tuple(shape), smaller, {"kernel_size": tuple(s + 2 for s in stride), "stride": stride, "padding": 1})
+        )
+        shape = smaller
+    return layers
+
+
+def down(layer) -> nn.Conv2d:
+    """The convolution of one level of the pyramid."""
+    before, after, arguments = layer
+    return nn.Conv2d(before[0], after[0], **arguments)
+
+
+def up(layer) -> nn.ConvTranspose2d:
+    """The transposed convolution that goes back up one level, to the pixel."""
+    before, after, arguments = layer
+    left_over = tuple(b - a * s for b, a, s in zip(before[1:], after[1:], arguments["stride"], strict=True))
+    return nn.ConvTranspose2d(after[0], before[0], **arguments, output_padding=left_over)
+
+
+def norm(channels: int, batch_norm: bool) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if batch_norm else []
+
+
+class ResBlock(nn.Module):
+    """x + [ReLU, Conv 3x3, ReLU, Conv 1x1](x), as in van den Oord et al., 2017, arXiv:1711.00937."""
+
+    def __init__(self, channels: int = 128, hidden: int = 32):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(x)
+
+
+class Unflatten(nn.Module):
+    """latents (batch, latent_dim) or (batch, latent_dim, 1, 1) to (batch, *shape) by one linear layer."""
+
+    def __init__(self, latent_dim: int, shape: Sizes):
+        super().__init__()
+        self.linear = nn.Linear(latent_dim, prod(shape))
+        self.shape = tuple(shape)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.linear(latents.flatten(1)).unflatten(1, self.shape)
+
+
+@strict
+class ConvEncoderConfig(BackboneConfig):
+    """
+    Args:
+        channels: channels of the layers, from the image inwards; the decoder lists them in the same order.
+        batch_norm: whether batch normalisation follows each convolution.
+    """
+
+    model_type = "gae_conv_encoder"
+    base_config_key = "encoder_config"
+
+    channels: list[int] | tuple[int, ...] = (32, 64, 128)
+    batch_norm: bool = True
+
+    def validate_sizes(self):
+        self.require_positive("channels")
+        if not self.channels:
+            raise ValueError("channels must name at least one layer, got none")
+
+
+@strict
+class ConvDecoderConfig(ConvEncoderConfig):
+    """
+    Args:
+        channels: channels of the layers in the encoder's order, from the image inwards.
+        batch_norm: whether batch normalisation follows each convolution but the last.
+    """
+
+    model_type = "gae_conv_decoder"
+    base_config_key = "decoder_config"
+
+
+class ConvEncoder(Backbone):
+    config_class = ConvEncoderConfig
+
+    def __init__(self, config, input_shape):
+        super().__init__(config)
+        layers = pyramid(input_shape, config.channels)
+        self.net = nn.Sequential(
+            *[m for layer in layers for m in (down(layer), *norm(layer[1][0], config.batch_norm), nn.ReLU())]
+        )
+        self.feature_shape = layers[-1][1]
+        self.post_init()
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.net(pixel_values)
+
+
+class ConvDecoder(Backbone):
+    config_class = ConvDecoderConfig
+
+    def __init__(self, config, output_shape, latent_dim):
+        super().__init__(config)
+        first, *others = pyramid(output_shape, config.channels)
+        self.net = nn.Sequential(
+            Unflatten(latent_dim, (others[-1] if others else first)[1]),
+            nn.ReLU(),
+            *[m for layer in others[::-1] for m in (up(layer), *norm(layer[0][0], config.batch_norm), nn.ReLU())],
+            up(first),
+        )
+        self.post_init()
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.net(latents)
+
+
+@strict
+class ResNetEncoderConfig(BackboneConfig):
+    """
+    Args:
+        channels: channels of the downsampling layers, from the image inwards; the decoder lists them in the same
+            order.
+        num_residual_blocks: residual blocks at the smallest size.
+        residual_channels: channels inside a residual block.
+    """
+
+    model_type = "gae_resnet_encoder"
+    base_config_key = "encoder_config"
+
+    channels: list[int] | tuple[int, ...] = (64, 128, 128)
+    num_residual_blocks: int = 2
+    residual_channels: int = 32
+
+    def validate_sizes(self):
+        self.require_positive("channels", "residual_channels")
+        if not self.channels:
+            raise ValueError("channels must name at least one layer, got none")
+        if self.num_residual_blocks < 0:
+            raise ValueError(f"num_residual_blocks must be 0 or more, got {self.num_residual_blocks}")
+
+
+@strict
+class ResNetDecoderConfig(ResNetEncoderConfig):
+    """
+    Args:
+        channels: channels of the layers in the encoder's order, from the image inwards.
+        num_residual_blocks: residual blocks at the smallest size.
+        residual_channels: channels inside a residual block.
+    """
+
+    model_type = "gae_resnet_decoder"
+    base_config_key = "decoder_config"
+
+
+def residual_blocks(config, channels: int) -> list[nn.Module]:
+    return [ResBlock(channels, config.residual_channels) for _ in range(config.num_residual_blocks)]
+
+
+class ResNetEncoder(Backbone):
+    config_class = ResNetEncoderConfig
+
+    def __init__(self, config, input_shape):
+        super().__init__(config)
+        *others, last = pyramid(input_shape, config.channels)
+        self.net = nn.Sequential(
+            *[m for layer in others for m in (down(layer), nn.ReLU())],
+            down(last),
+            *residual_blocks(config, last[1][0]),
+            nn.ReLU(),
+        )
+        self.feature_shape = last[1]
+        self.post_init()
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.net(pixel_values)
+
+
+class ResNetDecoder(Backbone):
+    config_class = ResNetDecoderConfig
+
+    def __init__(self, config, output_shape, latent_dim):
+        super().__init__(config)
+        layers = pyramid(output_shape, config.channels)
+        smallest = layers[-1][1]
+        self.net = nn.Sequential(
+            Unflatten(latent_dim, smallest),
+            *residual_blocks(config, smallest[0]),
+            *[m for layer in layers[::-1] for m in (nn.ReLU(), up(layer))],
+        )
+        self.post_init()
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.net(latents)
+
+
+# A person's own modules
+
+
+@strict
+class CustomModuleConfig(BackboneConfig):
+    """Stands in a saved config for a network that was passed as a plain module.
+
+    Args:
+        class_name: the module's class, for the error that asks for it again.
+    """
+
+    model_type = "gae_custom_module"
+
+    class_name: str = ""
+
+
+_SHORT_NAMES: dict[str, dict[str, str]] = {"encoder": {}, "decoder": {}}
+
+
+def register_backbone(config_class, model_class):
+    """Make `encoder_config` or `decoder_config` accept a network of one's own by its config, and reload it.
+
+    The role is read from the config's `base_config_key`; the short name is the `model_type` without `gae_` and the
+    role.
+    """
+    AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+    AutoModel.register(config_class, model_class, exist_ok=True)
+    role = config_class.base_config_key.removesuffix("_config")
+    if role not in _SHORT_NAMES:
+        raise ValueError(
+            f"{config_class.__name__}.base_config_key must be 'encoder_config' or 'decoder_config', "
+            f"got '{config_class.base_config_key}'"
+        )
+    short = config_class.model_type.removeprefix("gae_").removesuffix(f"_{role}")
+    _SHORT_NAMES[role][short] = config_class.model_type
+
+
+def backbone_names(role: Role) -> list[str]:
+    """The short names that `encoder_config` or `decoder_config` takes."""
+    return sorted(_SHORT_NAMES[role])
+
+
+def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> dict | PreTrainedConfig:
+    """What a person writes for `encoder_config` or `decoder_config`, as a dict with a known `model_type` or a config.
+
+    Raises:
+        ValueError: for a name or a model_type that is not registered.
+    """
+    if isinstance(spec, PreTrainedConfig):
+        return spec
+    spec = {"model_type": spec} if isinstance(spec, str) else dict(spec or {})
+    name = spec.setdefault("model_type", "mlp")
+    spec["model_type"] = _SHORT_NAMES[role].get(name, name)
+    if spec["model_type"] not in {*_SHORT_NAMES[role].values(), CustomModuleConfig.model_type}:
+        near = get_close_matches(name, backbone_names(role), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(backbone_names(role))}"
+        raise ValueError(
+            f"{role}_config names no known {role}: '{name}'; {hint} "
+            "(a network of one's own: register_backbone, or pass the module)"
+        )
+    return spec
+
+
+def build_encoder(config, module: nn.Module | None = None) -> nn.Module:
+    """The trunk of a model's config, or the person's own module with its `feature_shape`."""
+    if module is None:
+        _refuse_custom("encoder", config.encoder_config)
+        return AutoModel.from_config(config.encoder_config, input_shape=config.input_shape)
+    config.encoder_config = _own(module)
+    if not hasattr(module, "feature_shape"):
+        module.feature_shape = _output_shape(module, config.input_shape)
+    return module
+
+
+def build_decoder(config, module: nn.Module | None = None) -> nn.Module:
+    """The decoder of a model's config, or the person's own module."""
+    if module is None:
+        _refuse_custom("decoder", config.decoder_config)
+        return AutoModel.from_config(
+            config.decoder_config, output_shape=config.input_shape, latent_dim=config.latent_dim
+        )
+    config.decoder_config = _own(module)
+    shape = _output_shape(module, (config.latent_dim,))
+    if shape != config.input_shape:
+        raise ValueError(
+            f"decoder {type(module).__name__} maps latents of size {config.latent_dim} to {shape}, "
+            f"but input_shape is {config.input_shape}"
+        )
+    return module
+
+
+def _refuse_custom(role: Role, config):
+    if isinstance(config, CustomModuleConfig):
+        raise ValueError(
+            f"this model was saved with its own {role}, {config.class_name}: "
+            f"pass {role}={config.class_name}(...) to from_pretrained, "
+            "or give that network a config and call register_backbone"
+        )
+
+
+def _own(module: nn.Module) -> PreTrainedConfig:
+    """The config to save for a person's module, whose weights are kept as they are."""
+    for part in module.modules():
+        part._is_hf_initialized = True
+    return module.config if isinstance(module, Backbone) else CustomModuleConfig(class_name=type(module).__name__)
+
+
+def _output_shape(module: nn.Module, input_shape: Sizes) -> tuple[int, ...]:
+    """Shape of one example's output, found on a weightless copy: no random number is drawn, no statistic updated."""
+    copy = deepcopy(module).to("meta").eval()
+    dtype = next((p.dtype for p in copy.parameters()), torch.float32)
+    with torch.no_grad():
+        return tuple(copy(torch.zeros(2, *input_shape, device="meta", dtype=dtype)).shape[1:])
+
+
+AutoConfig.register(CustomModuleConfig.model_type, CustomModuleConfig, exist_ok=True)
+for _config, _model in (
+    (MLPEncoderConfig, MLPEncoder),
+    (MLPDecoderConfig, MLPDecoder),
+    (ConvEncoderConfig, ConvEncoder),
+    (ConvDecoderConfig, ConvDecoder),
+    (ResNetEncoderConfig, ResNetEncoder),
+    (ResNetDecoderConfig, ResNetDecoder),
+):
+    register_backbone(_config, _model)

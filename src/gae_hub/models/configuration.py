@@ -1,0 +1,69 @@
+"""What every config of the library does: refuse a key it does not know, and say which one was probably meant."""
+
+__all__ = ["StrictConfig"]
+
+from dataclasses import fields
+from difflib import get_close_matches
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+# keys that transformers itself writes into config.json or passes to a config, beside its declared fields
+_TRANSFORMERS_KEYS = {
+    "_attn_implementation",
+    "_commit_hash",
+    "_name_or_path",
+    "attn_implementation",
+    "auto_map",
+    "custom_pipelines",
+    "experts_implementation",
+    "model_type",
+    "name_or_path",
+    "num_labels",
+    "output_attentions",
+    "quantization_config",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "use_cache",
+}
+
+
+@strict
+class StrictConfig(PreTrainedConfig):
+    """A [`PreTrainedConfig`] that accepts its own fields only. Subclasses check ranges in `validate_*` methods.
+
+    Raises:
+        ValueError: for an unknown key, with the nearest field's name.
+    """
+
+    def __post_init__(self, **kwargs):
+        own = [field.name for field in fields(self)]
+        for name in kwargs:
+            if name not in own and name not in _TRANSFORMERS_KEYS:
+                near = get_close_matches(name, own, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"its own fields are {', '.join(self.own_fields())}"
+                raise ValueError(f"{type(self).__name__} has no field '{name}'; {hint}")
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As in transformers, but a checkpoint of another type is an error instead of a warning."""
+        found = config_dict.get("model_type", cls.model_type)
+        if found != cls.model_type:
+            raise ValueError(
+                f"this is a '{found}' checkpoint, not a '{cls.model_type}' one; "
+                "AutoGAE and AutoSampler find the right class"
+            )
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def own_fields(cls) -> list[str]:
+        """The fields that gae_hub declares, without those that every transformers config has."""
+        return [field.name for field in fields(cls) if field.name not in PreTrainedConfig.__dataclass_fields__]
+
+    def require_positive(self, *names: str):
+        """Raise unless each named field (a number, or a sequence of numbers) is above zero."""
+        for name in names:
+            value = getattr(self, name)
+            if any(not number > 0 for number in (value if isinstance(value, (list, tuple)) else [value])):
+                raise ValueError(f"{name} must be above 0, got {value}")

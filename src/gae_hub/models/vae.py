@@ -1,0 +1,95 @@
+r"""VAE: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.6114.
+
+.. math::
+    \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + KL(q(z|x) \| p(z)), \quad p(z) = N(0, I)
+
+One draw of z per example estimates the first term; the second is in closed form.
+
+Relations:
+    The AE without the noise and the KL. Nearly every other method here changes one term of this loss, its posterior
+    or its prior.
+"""
+
+__all__ = ["VAEConfig", "VAEModel"]
+
+from math import log, prod
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+
+from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, inference, register
+from .posteriors import DiagonalGaussian, gaussian_log_prob
+
+
+@strict
+class VAEConfig(GAEConfig):
+    """No field beside the common ones."""
+
+    model_type = "gae_vae"
+
+
+class VAEModel(GAEPreTrainedModel):
+    """The template of the family: a paper overrides `regularizers` and `weights`, or the posterior, or the prior."""
+
+    config_class = VAEConfig
+
+    def setup(self, config: VAEConfig):
+        self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim)
+
+    def encode(self, pixel_values: Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(*self.head(self.features(pixel_values)).chunk(2, dim=-1))
+
+    def forward(
+        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    ) -> GAEOutput:
+        """Loss with its terms, reconstruction and latents of a batch, with one draw per example."""
+        posterior = self.encode(pixel_values)
+        latents = self.latents(posterior, sample=True, generator=generator)
+        log_p, reconstruction = self.log_prob(pixel_values, latents)
+        terms = {"reconstruction": -log_p, **self.regularizers(latents, posterior)}
+        return self.output(
+            terms, self.weights(), return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
+
+    def regularizers(self, latents: Tensor, posterior: DiagonalGaussian) -> dict[str, Tensor]:
+        """The loss's terms beside the reconstruction: per example, (batch,), or scalars, in nats."""
+        return {"kl": posterior.kl()}
+
+    def weights(self) -> dict[str, float]:
+        """Weights of the terms; 1 for those that are not named."""
+        return {}
+
+    def prior_log_prob(self, latents: Tensor) -> Tensor:
+        """(batch, *draws) log density of the prior at latents (batch, *draws, latent_dim), in nats."""
+        return gaussian_log_prob(latents).sum(-1)
+
+    @inference
+    def log_likelihood(
+        self,
+        pixel_values: Tensor,
+        num_samples: int = 100,
+        generator: torch.Generator | None = None,
+        batch_size: int = 500,
+    ) -> Tensor:
+        r"""(batch,) estimates of log p(x) in nats, constants included, by importance sampling with the posterior:
+        :math:`\log \frac{1}{S} \sum_s p(x|z_s) p(z_s) / q(z_s|x)`. In expectation a lower bound, tight as S grows.
+
+        Args:
+            pixel_values: (batch, *input_shape).
+            num_samples: S, the number of draws per image; exactly so many are used, and the image is encoded once.
+            generator: source of randomness.
+            batch_size: images decoded at a time.
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        posterior = self.encode(pixel_values)
+        chunk, log_weights = max(1, batch_size // len(pixel_values)), []
+        for first in range(0, num_samples, chunk):
+            z = posterior.rsample(min(chunk, num_samples - first), generator=generator)
+            log_p, _ = self.log_prob(pixel_values, z)
+            log_weights.append(log_p + self.prior_log_prob(z) - posterior.log_prob(z))
+        return torch.cat(log_weights, 1).logsumexp(1) - log(num_samples) + self.log_prob_constant()
+
+
+register(VAEConfig, VAEModel)

@@ -1,0 +1,140 @@
+"""GenerationPipeline: model, image processor and sampler of one repository, from a number to PIL images."""
+
+__all__ = ["GenerationPipeline"]
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from huggingface_hub import create_repo, hf_hub_download, upload_folder
+from huggingface_hub.errors import EntryNotFoundError
+from PIL import Image
+from transformers.utils import cached_file
+
+from .auto import AutoGAE, AutoSampler
+from .image_processing import GAEImageProcessor
+from .models.base import GAEPreTrainedModel
+from .plotting import image_grid
+from .samplers.base import GAESampler
+
+
+class GenerationPipeline:
+    """Generates images from a model and a sampler; loads, saves and publishes both as one repository.
+
+    A repository holds the model at its root, the sampler in `sampler/`, `preprocessor_config.json`, a card and
+    `assets/`.
+
+    Args:
+        model: an autoencoder.
+        sampler: a fitted sampler over its latents; the model's own prior without one.
+        processor: turns tensors into PIL images; made for the model's shape if not given.
+
+    Raises:
+        ValueError: if the sampler's latents are not of the model's size.
+
+    Example:
+
+    ```python
+    pipe = GenerationPipeline.from_pretrained("user/betavae-mnist")
+    images = pipe(num_samples=16, seed=0)  # a list of PIL images
+    ```
+    """
+
+    def __init__(
+        self,
+        model: GAEPreTrainedModel,
+        sampler: GAESampler | None = None,
+        processor: GAEImageProcessor | None = None,
+    ):
+        if sampler is not None and sampler.config.latent_dim != model.config.latent_dim:
+            raise ValueError(
+                f"the sampler draws latents of size {sampler.config.latent_dim}, "
+                f"but the model's latent_dim is {model.config.latent_dim}"
+            )
+        self.model, self.sampler, self.processor = model, sampler, processor or GAEImageProcessor.for_model(model)
+
+    def __call__(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> list[Image.Image]:
+        """`num_samples` new images. The same seed gives the same images, whatever the batch size and device."""
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        images = self.model.generate(num_samples, sampler=self.sampler, generator=generator, batch_size=batch_size)
+        return self.processor.postprocess(images)
+
+    def to(self, device) -> "GenerationPipeline":
+        """Move model and sampler to a device."""
+        self.model.to(device)
+        if self.sampler is not None:
+            self.sampler.to(device)
+        return self
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path, sampler: str | None = "sampler", **kwargs
+    ) -> "GenerationPipeline":
+        """Load model, processor and sampler of one folder or Hub repository.
+
+        Args:
+            pretrained_model_name_or_path: a folder or `user/name`.
+            sampler: the sampler's subfolder; None for the model's own prior.
+            **kwargs: `revision`, `token`, `cache_dir` and others of `AutoGAE.from_pretrained`.
+        """
+        name = pretrained_model_name_or_path
+        hub = {
+            key: kwargs[key]
+            for key in ("cache_dir", "force_download", "local_files_only", "token", "revision")
+            if key in kwargs
+        }
+        model = AutoGAE.from_pretrained(name, **kwargs)
+
+        def has(file: str, **where) -> bool:
+            return cached_file(name, file, **where, **hub, _raise_exceptions_for_missing_entries=False) is not None
+
+        if sampler is not None and has("config.json", subfolder=sampler):
+            sampler = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)
+        elif sampler not in (None, "sampler"):
+            raise ValueError(f"'{name}' has no sampler in its subfolder '{sampler}'")
+        else:
+            sampler = None
+        processor = GAEImageProcessor.from_pretrained(name, **hub) if has("preprocessor_config.json") else None
+        return cls(model, sampler, processor)
+
+    def save_pretrained(self, save_directory, repo_id: str | None = None):
+        """Write model, sampler, processor, a card, and a picture of 64 samples into a folder."""
+        folder = Path(save_directory)
+        if self.sampler is not None:
+            self.sampler.save_pretrained(folder / "sampler")
+            (folder / "sampler" / "README.md").unlink(missing_ok=True)  # the repository has one card
+        self.processor.save_pretrained(folder)
+        (folder / "assets").mkdir(parents=True, exist_ok=True)
+        if len(self.model.config.input_shape) == 3 and (self.sampler is not None or self._has_prior()):
+            image_grid(self(64, seed=0)).save(folder / "assets" / "samples.png")
+        self.model.save_pretrained(folder)
+        self.model.write_card(folder, repo_id=repo_id)
+
+    def _has_prior(self) -> bool:
+        try:
+            self.model.sample_prior(1)
+        except NotImplementedError:
+            return False
+        return True
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload model, sampler and processor",
+    ) -> str:
+        """Publish everything in one commit, and return its URL. A card that a person has edited keeps the edits."""
+        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+        with TemporaryDirectory() as folder:
+            try:
+                card = hf_hub_download(repo_id, "README.md", token=token, revision=revision)
+                (Path(folder) / "README.md").write_bytes(Path(card).read_bytes())
+            except EntryNotFoundError:
+                pass  # a new repository
+            self.save_pretrained(folder, repo_id=repo_id)
+            return upload_folder(
+                repo_id=repo_id, folder_path=folder, commit_message=commit_message, token=token, revision=revision
+            ).commit_url

@@ -1,0 +1,73 @@
+"""Training arguments: those of transformers, with defaults for training autoencoders from scratch."""
+
+__all__ = ["GAETrainingArguments"]
+
+from dataclasses import dataclass, field
+
+import torch
+from transformers import TrainingArguments
+
+
+@dataclass
+class GAETrainingArguments(TrainingArguments):
+    """`TrainingArguments` with other defaults, and the fields listed here.
+
+    Different by default: Adam (fused, no weight decay) at a constant 1e-3, batches of 100, no gradient clipping,
+        evaluation and a
+    checkpoint after every epoch, the two newest checkpoints kept and the best model on the validation loss loaded at
+    the end. Without an eval_dataset there is no evaluation, and the last model is the one that is kept.
+
+    Args:
+        group_learning_rates: learning rate by the name of a model's parameter group ("discriminator"); the others use
+            learning_rate.
+        group_weight_decay: weight decay by the name of a parameter group; the others use weight_decay.
+        channels_last: keep images and convolutions in channels-last memory, which was the faster layout wherever it
+            was measured.
+        overwrite_output_dir: train into a folder that already holds another run, which is deleted first.
+    """
+
+    output_dir: str | None = field(
+        default="outputs", metadata={"help": "Folder for checkpoints and the trained model."}
+    )
+    per_device_train_batch_size: int = field(default=100, metadata={"help": "Images per step and device."})
+    per_device_eval_batch_size: int = field(default=500, metadata={"help": "Images per evaluation step and device."})
+    num_train_epochs: float = field(default=20.0, metadata={"help": "Passes over the training images."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Initial learning rate of Adam."})
+    lr_scheduler_type: str = field(default="constant", metadata={"help": "Learning rate schedule."})
+    max_grad_norm: float = field(default=0.0, metadata={"help": "Clip the gradient's norm to this; 0 does not clip."})
+    logging_steps: float = field(default=50, metadata={"help": "Log the loss terms every so many steps."})
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide nan losses; costs a sync per step."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
+    save_strategy: str | None = field(
+        default=None,
+        metadata={"help": "When to save a checkpoint: no, steps, epoch or best; with each evaluation by default."},
+    )
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best model on validation."})
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Not needed: the collator picks what it takes."}
+    )
+    label_names: list[str] | None = field(default_factory=list, metadata={"help": "Not needed: there are no labels."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Every parameter gets a gradient."}
+    )
+    dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available, metadata={"help": "Pin memory."})
+    group_learning_rates: dict | str | None = field(
+        default=None, metadata={"help": 'Learning rate by parameter group, as JSON: {"discriminator": 1e-4}.'}
+    )
+    group_weight_decay: dict | str | None = field(
+        default=None, metadata={"help": "Weight decay by parameter group, as JSON."}
+    )
+    channels_last: bool = field(default=True, metadata={"help": "Channels-last memory for convolutions."})
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Delete the run that output_dir already holds."}
+    )
+
+    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "group_learning_rates", "group_weight_decay"]
+
+    def __post_init__(self):
+        if self.save_strategy is None:
+            self.save_strategy = "epoch" if self.eval_strategy == "no" else self.eval_strategy
+            if self.save_strategy == "steps":
+                self.save_steps = self.eval_steps or self.logging_steps
+        super().__post_init__()

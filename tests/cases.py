@@ -1,0 +1,77 @@
+"""One row per model, sampler, network and metric. The contract tests run over these rows; a new method is one more row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from gae_hub.models import AEModel, BetaVAEModel, VAEModel
+from gae_hub.samplers import GaussianMixtureSampler
+
+SHAPE = (1, 8, 8)
+NETWORKS = {"encoder_config": {"hidden_sizes": [16]}, "decoder_config": {"hidden_sizes": [16]}}
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """A method at a tiny size, and what is particular to it."""
+
+    model_class: type
+    fields: dict[str, Any] = field(default_factory=dict)
+    has_prior: bool = True
+    has_likelihood: bool = True
+    terms: tuple[str, ...] = ("reconstruction", "kl")
+    reduces_to: Callable[[], Any] | None = None  # a model of which these fields make this method a special case
+    reduced_by: dict[str, Any] = field(default_factory=dict)
+    fullgraph: bool = True
+
+    @property
+    def id(self) -> str:
+        return self.model_class.config_class.model_type.removeprefix("gae_")
+
+    def build(self, **fields):
+        """A model with seeded weights."""
+        torch.manual_seed(0)
+        values = {"input_shape": SHAPE, "latent_dim": 3, **NETWORKS, **self.fields, **fields}
+        return self.model_class(self.model_class.config_class(**values))
+
+
+AE = ModelCase(AEModel, has_prior=False, has_likelihood=False, terms=("reconstruction",))
+VAE = ModelCase(VAEModel)
+
+MODELS = [
+    AE,
+    VAE,
+    ModelCase(BetaVAEModel, {"beta": 2.0}, reduces_to=VAE.build, reduced_by={"beta": 1.0}),
+]
+
+
+@dataclass(frozen=True)
+class SamplerCase:
+    """A sampler at a tiny size."""
+
+    build: Callable[[], Any]
+    id: str
+
+
+SAMPLERS = [
+    SamplerCase(partial(GaussianMixtureSampler, num_components=4), "gaussian_mixture-full"),
+    SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="diag"), "gaussian_mixture-diag"),
+]
+
+METRICS = {
+    "mse": {"mse"},
+    "energy": {"energy_distance", "energy_distance_of_data"},
+    "clustering": {"clustering_accuracy", "clustering_accuracy_std"},
+}
+
+
+def images(num: int = 16, shape=SHAPE, seed: int = 0) -> torch.Tensor:
+    """Random pixel_values."""
+    return torch.rand(num, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,55 @@
+"""Every test starts from the same seed, on one home for caches that is nobody's, and cannot reach any Hub but a stand-in."""
+
+import os
+import tempfile
+
+_HOME = tempfile.TemporaryDirectory(prefix="gae_hub_tests_")
+os.environ.update(
+    HF_HOME=_HOME.name,
+    HF_ENDPOINT="http://127.0.0.1:9",  # a port where nobody listens
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_XET="1",
+    HF_UPDATE_DOWNLOAD_COUNTS="0",
+    DISABLE_SAFETENSORS_CONVERSION="1",
+    NO_PROXY="127.0.0.1,localhost",
+    MPLBACKEND="agg",
+)
+os.environ.pop("HF_TOKEN", None)
+
+import pytest
+import torch
+
+from gae_hub import AutoGAE, load_images
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def doctest_of_an_importer(doctest_namespace):
+    doctest_namespace.update(load_images=load_images, torch=torch)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Training and validation split of scikit-learn's digits."""
+    return load_images("digits", splits=("train", "validation"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, digits):
+    """A folder with a beta-VAE trained for a few steps, as `gae-hub train` leaves it, with a Gaussian mixture sampler."""
+    from gae_hub.cli import main
+
+    folder = tmp_path_factory.mktemp("trained") / "betavae-digits"
+    flags = "--model beta_vae --beta 0.1 --latent_dim 4 --num_train_epochs 2 --disable_tqdm true --output_dir"
+    assert main(["train", *flags.split(), str(folder)]) == 0
+    assert main(["fit-sampler", str(folder), "--num_components", "3"]) == 0
+    return folder
+
+
+@pytest.fixture
+def model(trained):
+    return AutoGAE.from_pretrained(trained)

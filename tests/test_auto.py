@@ -1,0 +1,154 @@
+"""Look-ups, and checkpoints that are not what they should be."""
+
+import json
+
+import pytest
+import torch
+from cases import VAE, images
+
+from gae_hub import AutoGAE, AutoSampler, BetaVAEConfig, BetaVAEModel, GaussianMixtureSampler, VAEModel
+from gae_hub.models.base import GAEConfig, GAEPreTrainedModel, register
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    VAE.build().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_look_ups():
+    assert AutoGAE.model_class("beta_vae") is AutoGAE.model_class("gae_beta_vae") is BetaVAEModel
+    assert AutoGAE.config_class("beta_vae") is BetaVAEConfig
+    assert AutoSampler.model_class("gaussian_mixture") is GaussianMixtureSampler
+    assert "beta_vae" in AutoGAE.names() and "gaussian_mixture" in AutoSampler.names()
+    with pytest.raises(ValueError, match="no autoencoder is called 'betavae'; did you mean 'beta_vae'?"):
+        AutoGAE.model_class("betavae")
+    with pytest.raises(ValueError, match="no sampler is called 'xyz'; known are gaussian_mixture"):
+        AutoSampler.model_class("xyz")
+    with pytest.raises(TypeError, match="AutoGAE.from_pretrained"):
+        AutoGAE()
+
+
+def test_checkpoints_of_other_libraries_are_named(checkpoint):
+    edit_config(checkpoint, model_type="bert")
+    with pytest.raises(ValueError, match="is a 'bert' checkpoint, not a gae_hub one .*begin with 'gae_'"):
+        AutoGAE.from_pretrained(checkpoint)
+    edit_config(checkpoint, model_type=None)
+    with pytest.raises(ValueError, match="names no model_type, so it is no gae_hub checkpoint"):
+        AutoGAE.from_pretrained(checkpoint)
+
+
+def test_types_that_nobody_registered_are_named(checkpoint):
+    edit_config(checkpoint, model_type="gae_bta_vae")
+    with pytest.raises(ValueError, match="no autoencoder is called 'gae_bta_vae'; did you mean 'beta_vae'?"):
+        AutoGAE.from_pretrained(checkpoint)
+
+
+def test_a_sampler_is_no_autoencoder(checkpoint, tmp_path):
+    GaussianMixtureSampler(num_components=2).fit(torch.randn(9, 2)).save_pretrained(tmp_path / "sampler")
+    with pytest.raises(
+        ValueError, match="'gae_gaussian_mixture_sampler' checkpoint, which is no autoencoder: use AutoSampler"
+    ):
+        AutoGAE.from_pretrained(tmp_path / "sampler")
+    with pytest.raises(ValueError, match="'gae_vae' checkpoint, which is no sampler: use AutoGAE"):
+        AutoSampler.from_pretrained(checkpoint)
+
+
+def test_a_checkpoint_does_not_load_into_another_class(checkpoint):
+    with pytest.raises(ValueError, match="this is a 'gae_vae' checkpoint, not a 'gae_beta_vae' one"):
+        BetaVAEModel.from_pretrained(checkpoint)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(OSError, match="config.json"):
+        AutoGAE.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.01, 0])
+def test_truncated_weights(checkpoint, keep):
+    weights = checkpoint / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(OSError, match="are truncated or corrupt .*download or save them again"):
+        AutoGAE.from_pretrained(checkpoint)
+
+
+def test_swapped_weights(checkpoint, tmp_path):
+    other = tmp_path / "other"
+    VAE.build(latent_dim=5).save_pretrained(other)
+    (other / "model.safetensors").replace(checkpoint / "model.safetensors")
+    with pytest.raises(ValueError, match=r"head.bias has shape \(10,\) instead of \(6,\)"):
+        AutoGAE.from_pretrained(checkpoint)
+    VAE.build(encoder_config="conv").save_pretrained(other)
+    (other / "model.safetensors").replace(checkpoint / "model.safetensors")
+    with pytest.raises(
+        ValueError, match="are not those of the VAEModel in its config.json: encoder.* is not expected"
+    ):
+        AutoGAE.from_pretrained(checkpoint)
+
+
+def test_unknown_keys_in_a_saved_config_are_named(checkpoint):
+    edit_config(checkpoint, latnt_dim=3)
+    with pytest.raises(ValueError, match="VAEConfig has no field 'latnt_dim'; did you mean 'latent_dim'?"):
+        AutoGAE.from_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"latnt_dim": 16}, "BetaVAEConfig has no field 'latnt_dim'; did you mean 'latent_dim'?"),
+        ({"xyz": 16}, "BetaVAEConfig has no field 'xyz'; its own fields are input_shape, latent_dim"),
+        ({"latent_dim": 0}, "latent_dim must be above 0, got 0"),
+        ({"latent_dim": "a"}, "latent_dim"),
+        ({"input_shape": ()}, "input_shape must have at least one dimension"),
+        ({"input_shape": (1, 0, 3)}, "input_shape must be above 0"),
+        ({"beta": -1}, "beta must be 0 or more, got -1"),
+        ({"beta": float("nan")}, "beta must be 0 or more, got nan"),
+        ({"likelihood": "poisson"}, "likelihood"),
+        ({"observation_std": 0}, "observation_std must be above 0, got 0"),
+        ({"observation_std": "best"}, "observation_std"),
+        ({"likelihood": "bernoulli", "output_activation": "identity"}, "needs output_activation 'sigmoid'"),
+    ],
+)
+def test_bad_configs_name_the_field(fields, message):
+    with pytest.raises(Exception, match=message):
+        BetaVAEConfig(**fields)
+
+
+def test_register_checks_what_it_is_given():
+    class UnprefixedConfig(GAEConfig):
+        model_type = "thing"
+
+    class ForgetfulConfig(GAEConfig):
+        model_type = "gae_forgetful"
+        weight = 1.0
+
+    class Thing(GAEPreTrainedModel):
+        config_class = ForgetfulConfig
+
+    with pytest.raises(ValueError, match="must begin with 'gae_', got 'thing'"):
+        register(UnprefixedConfig, Thing)
+    with pytest.raises(ValueError, match="ForgetfulConfig.weight has no annotation"):
+        register(ForgetfulConfig, Thing)
+
+
+def test_a_known_method_is_not_replaced():
+    """A checkpoint's own copy of a method's code must not take the library's place."""
+    config = type("VAEConfig", (GAEConfig,), {"model_type": "gae_vae", "__annotations__": {}})
+    model = type("VAEModel", (VAEModel,), {"config_class": config})
+    register(config, model)
+    assert AutoGAE.model_class("vae") is VAEModel
+    assert isinstance(AutoGAE.from_config(VAE.build().config), VAEModel)
+
+
+def test_a_method_without_encode_says_so():
+    class Bare(GAEPreTrainedModel):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Bare must define encode"):
+        Bare(GAEConfig(input_shape=(1, 8, 8))).embed(images())

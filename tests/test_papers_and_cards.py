@@ -1,0 +1,127 @@
+"""The paper behind each method, and the card of a saved model."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+from cases import MODELS, SAMPLERS, VAE, images
+from huggingface_hub import ModelCard
+
+from gae_hub import AutoGAE, BetaVAEModel, GaussianMixtureSampler, GenerationPipeline, VAEModel
+from gae_hub.hub.cards import BEGIN, END, merge
+from gae_hub.hub.papers import paper_of
+
+CLASSES = [case.model_class for case in MODELS] + [type(case.build()) for case in SAMPLERS]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_file_begins_with_its_paper(cls):
+    paper = paper_of(cls)
+    assert paper.name in sys.modules[cls.__module__].__doc__.partition("\n")[0]
+    assert paper.url.startswith("https://") and 1980 < paper.year < 2100 and paper.formula and paper.relations
+    assert re.fullmatch(r"@article\{\w+\d{4},\n(  \w+ = \{.+\},?\n)+\}", paper.bibtex)
+
+
+def test_a_paper_is_read_whole():
+    paper = paper_of(BetaVAEModel)
+    assert paper.title == "Learning Basic Visual Concepts with a Constrained Variational Framework"
+    assert paper.authors.endswith("Mohamed & Lerchner") and paper.year == 2017
+    assert paper.url == "https://openreview.net/forum?id=Sy2fzU9gl"
+    assert "author = {Higgins and Matthey and" in paper.bibtex and "@article{higgins2017," in paper.bibtex
+
+    class Mine(BetaVAEModel):
+        pass
+
+    assert paper_of(Mine) == paper
+    with pytest.raises(ValueError, match="must begin with 'Name: Title"):
+        paper_of(dict)
+
+
+def test_card_of_a_trained_model(trained):
+    card = ModelCard.load(trained / "README.md")
+    data = card.data.to_dict()
+    assert data["library_name"] == "gae-hub" and "beta-vae" in data["tags"]
+    assert {entry["output"]["url"] for entry in data["widget"]} <= {
+        f"assets/{p.name}" for p in (trained / "assets").iterdir()
+    }
+    for part in ("# betavae-digits", r"\beta\, KL", "validation kl", "trained on `digits`", "@article{higgins2017", "gaussian mixture sampler",
+                 "| beta | `0.1` |", "| num_train_epochs | `2` |", "1397 images, 28 steps on 1 process"):  # fmt: skip
+        assert part in card.text, part
+    assert "None" not in card.text and "\n\n\n\n" not in card.text
+
+
+def test_the_snippet_of_a_card_runs(trained, monkeypatch):
+    monkeypatch.chdir(trained.parent)
+    snippet = re.search(r"```python\n(.*?)```", (trained / "README.md").read_text(), re.S)[1]
+    scope = {"pixel_values": images()}
+    exec(snippet, scope)
+    assert scope["latents"].shape == (16, 4)
+
+
+def test_a_card_keeps_the_facts_when_the_model_is_loaded_and_saved_again(trained, tmp_path):
+    AutoGAE.from_pretrained(trained).save_pretrained(tmp_path)
+    assert "1397 images, 28 steps" in (tmp_path / "README.md").read_text()
+    assert json.loads((tmp_path / "training.json").read_text())["steps"] == 28
+
+
+def test_results_become_the_model_index(tmp_path):
+    model = VAE.build()
+    model.facts = {"results": {"dataset": "user/data", "split": "test", "metrics": {"mse": 0.25}}}
+    model.save_pretrained(tmp_path)
+    result = ModelCard.load(tmp_path / "README.md").data.eval_results[0]
+    assert (result.dataset_name, result.dataset_split, result.metric_type, result.metric_value) == (
+        "user/data",
+        "test",
+        "mse",
+        0.25,
+    )
+    assert "| mse | 0.25 |" in (tmp_path / "README.md").read_text()
+
+
+def test_a_persons_text_survives(tmp_path):
+    model = VAE.build()
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "README.md"
+    edited = (
+        path.read_text()
+        .replace("library_name: gae-hub", "library_name: gae-hub\nlicense: mit")
+        .replace(END, END + "\n\nMy notes.")
+    )
+    path.write_text(edited.replace(BEGIN, "Before.\n\n" + BEGIN).replace("Auto-Encoding", "Something wrong"))
+    model.save_pretrained(tmp_path)
+    text = path.read_text()
+    assert text.index("Before.") < text.index(BEGIN) < text.index(END) < text.index("My notes.")
+    assert "license: mit" in text and "Something wrong" not in text and text.count(BEGIN) == 1
+    path.write_text("---\nlicense: mit\n---\nAll my own.")
+    model.save_pretrained(tmp_path)
+    assert path.read_text() == "---\nlicense: mit\n---\nAll my own."
+    assert merge(edited, edited).count(BEGIN) == 1
+
+
+def test_card_of_a_sampler(tmp_path):
+    GaussianMixtureSampler(num_components=2).fit(torch.randn(9, 2)).save_pretrained(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "latents of size 2" in text and "num_components | `2`" in text and "AutoSampler.from_pretrained" in text
+
+
+def test_an_own_subclass_has_a_card(tmp_path):
+    class Mine(VAEModel):
+        pass
+
+    Mine(VAE.build().config).save_pretrained(tmp_path)
+    assert "Auto-Encoding Variational Bayes" in (tmp_path / "README.md").read_text()
+
+
+def test_html_in_a_name_stays_text(tmp_path):
+    folder = tmp_path / "<script>alert(1)<"
+    VAE.build().save_pretrained(folder)
+    assert "<script>" not in (folder / "README.md").read_text()
+
+
+def test_pipeline_without_prior_has_no_samples(tmp_path):
+    from cases import AE
+
+    GenerationPipeline(AE.build()).save_pretrained(tmp_path)
+    assert not (tmp_path / "assets" / "samples.png").exists() and (tmp_path / "README.md").exists()

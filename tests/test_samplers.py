@@ -1,0 +1,125 @@
+"""The contract of samplers, for every row of cases.py, and the mathematics of each."""
+
+import pytest
+import torch
+from cases import SAMPLERS, VAE, generator
+from transformers import AutoModel
+
+from gae_hub import AutoSampler, GaussianMixtureSampler, GaussianMixtureSamplerConfig
+from gae_hub.metrics import energy_distance
+from gae_hub.samplers.base import SAMPLERS as REGISTRY
+from gae_hub.samplers.base import GAESampler, GAESamplerConfig, register_sampler
+
+
+def two_moons(num, seed=0):
+    g = generator(seed)
+    angle = torch.pi * torch.rand(num, generator=g)
+    upper = torch.randint(0, 2, (num,), generator=g).bool()
+    points = torch.where(
+        upper[:, None],
+        torch.stack([angle.cos(), angle.sin()], 1),
+        torch.stack([1 - angle.cos(), 0.5 - angle.sin()], 1),
+    )
+    return points + 0.05 * torch.randn(num, 2, generator=g)
+
+
+@pytest.fixture(params=SAMPLERS, ids=lambda case: case.id)
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def fitted(case):
+    return case.build().fit(two_moons(500))
+
+
+def test_every_registered_sampler_has_a_row():
+    assert {case.id.split("-")[0] for case in SAMPLERS} == set(REGISTRY)
+
+
+def test_samples(fitted):
+    once = fitted.sample(7, generator())
+    assert once.shape == (7, 2) and once.isfinite().all()
+    assert torch.equal(once, fitted.sample(7, generator())) and not torch.equal(once, fitted.sample(7, generator(1)))
+    assert fitted.sample().shape == (1, 2)
+
+
+def test_save_and_load(fitted, tmp_path):
+    fitted.save_pretrained(tmp_path)
+    for auto in (AutoSampler, AutoModel, type(fitted)):
+        again = auto.from_pretrained(tmp_path)
+        assert type(again) is type(fitted)
+        assert torch.equal(again.sample(9, generator()), fitted.sample(9, generator()))
+    assert not hasattr(fitted, "encoder")
+
+
+def test_fitting_is_seeded(case, fitted):
+    assert torch.equal(case.build().fit(two_moons(500)).sample(9, generator()), fitted.sample(9, generator()))
+
+
+def test_fits_again_at_another_size(fitted):
+    fitted.fit(torch.randn(100, 5))
+    assert fitted.sample(3).shape == (3, 5)
+
+
+def test_closer_to_the_data_than_a_gaussian(fitted):
+    fresh = two_moons(2000, seed=1)
+    gaussian = GaussianMixtureSampler(num_components=1).fit(two_moons(500))
+    distances = [energy_distance(sampler.sample(2000, generator()), fresh) for sampler in (fitted, gaussian)]
+    assert distances[0] < 0.5 * distances[1]
+
+
+def test_generates_with_a_model(case):
+    model = VAE.build()
+    sampler = case.build().fit(torch.randn(50, 3))
+    assert model.generate(4, sampler=sampler).shape == (4, 1, 8, 8)
+
+
+def test_what_goes_wrong(case, tmp_path):
+    sampler = case.build()
+    with pytest.raises(ValueError, match="was not fitted: call fit"):
+        sampler.sample(3)
+    with pytest.raises(ValueError, match="nothing to save"):
+        sampler.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"must be \(num, latent_dim\), got shape \(5,\)"):
+        sampler.fit(torch.randn(5))
+    with pytest.raises(ValueError, match="nan or infinite"):
+        sampler.fit(torch.full((20, 2), torch.nan))
+    with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
+        sampler.fit(torch.randn(20, 2)).sample(0)
+
+
+def test_gaussian_mixture_recovers_its_parameters():
+    means, stds = torch.tensor([[-4.0, 0.0], [4.0, 1.0]]), torch.tensor([[0.5, 1.0], [1.0, 0.3]])
+    component = torch.multinomial(torch.tensor([0.25, 0.75]), 20_000, replacement=True, generator=generator())
+    data = means[component] + stds[component] * torch.randn(20_000, 2, generator=generator(1))
+    sampler = GaussianMixtureSampler(num_components=2).fit(data)
+    order = sampler.means[:, 0].argsort()
+    torch.testing.assert_close(sampler.weights[order], torch.tensor([0.25, 0.75]), atol=0.02, rtol=0)
+    torch.testing.assert_close(sampler.means[order], means, atol=0.05, rtol=0)
+    covariances = (sampler.scales @ sampler.scales.mT)[order]
+    torch.testing.assert_close(covariances, stds.square().diag_embed(), atol=0.05, rtol=0)
+    drawn = sampler.sample(50_000, generator(2))
+    torch.testing.assert_close(drawn.mean(0), data.mean(0), atol=0.06, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), data.T.cov(), atol=0.25, rtol=0)
+    left = drawn[:, 0] < 0
+    assert abs(left[:25_000].float().mean() - left[25_000:].float().mean()) < 0.02  # components come in no order
+
+
+def test_gaussian_mixture_needs_enough_latents():
+    with pytest.raises(ValueError, match="num_components is 10, but there are only 4 latents"):
+        GaussianMixtureSampler().fit(torch.randn(4, 2))
+    for fields in ({"num_components": 0}, {"covariance_type": "tied"}):
+        with pytest.raises(Exception, match=next(iter(fields))):
+            GaussianMixtureSamplerConfig(**fields)
+
+
+def test_register_checks_the_type():
+    class NoSamplerConfig(GAESamplerConfig):
+        model_type = "gae_thing"
+
+    class NoSampler(GAESampler):
+        config_class = NoSamplerConfig
+
+    with pytest.raises(ValueError, match="must read 'gae_<name>_sampler', got 'gae_thing'"):
+        register_sampler(NoSamplerConfig, NoSampler)

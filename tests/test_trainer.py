@@ -1,0 +1,365 @@
+"""Training: what is logged, what is kept, what is never lost."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from cases import VAE, images
+from torch import nn
+
+from gae_hub import AutoGAE, BetaVAEConfig, BetaVAEModel, GAETrainer, GAETrainingArguments, VAEModel
+from gae_hub.checkpointing import is_whole, last_checkpoint, load_tree, rng_state, save_tree, set_rng_state
+from gae_hub.trainer import _Sums
+
+
+def arguments(folder, **changes):
+    fields = {"per_device_train_batch_size": 8, "num_train_epochs": 2, "disable_tqdm": True, "save_total_limit": None}
+    return GAETrainingArguments(str(folder), **{**fields, **changes})
+
+
+def trainer(folder, model=None, data=None, eval_data=None, **changes):
+    data = images(24) if data is None else data
+    return GAETrainer(model or VAE.build(), arguments(folder, **changes), train_dataset=data, eval_dataset=eval_data)
+
+
+def same(one, other):
+    return all(torch.equal(p, q) for p, q in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_default_arguments():
+    args = GAETrainingArguments("x")
+    assert (args.learning_rate, args.weight_decay, args.max_grad_norm) == (1e-3, 0.0, 0.0)
+    assert (args.optim, args.lr_scheduler_type) == ("adamw_torch_fused", "constant")
+    assert args.per_device_train_batch_size == 100 and args.save_strategy == args.eval_strategy == "epoch"
+    assert GAETrainingArguments("x", eval_strategy="steps", eval_steps=7).save_steps == 7
+    assert GAETrainingArguments("x", group_learning_rates='{"encoder": 1e-4}').group_learning_rates == {
+        "encoder": 1e-4
+    }
+
+
+def test_the_log_holds_the_exact_means_of_every_term(tmp_path):
+    """Sample-weighted over unequal batches, in training and in evaluation."""
+    data = images(20)
+    run = trainer(tmp_path, data=data, eval_data=images(11, seed=1), learning_rate=0.0, per_device_eval_batch_size=4)
+    run.train()
+    entry = next(entry for entry in run.state.log_history if "loss" in entry)
+    assert entry["step"] == 3 and {"loss", "reconstruction", "kl", "epoch", "learning_rate"} <= entry.keys()
+    model = run.model.eval()
+    assert entry["kl"] == pytest.approx(model.encode(data).kl().mean().item(), rel=1e-5)
+    evaluation = run.evaluate()
+    assert evaluation["eval_kl"] == pytest.approx(model.encode(images(11, seed=1)).kl().mean().item(), rel=1e-5)
+    assert evaluation["eval_loss"] == pytest.approx(
+        evaluation["eval_kl"] + evaluation["eval_reconstruction"], rel=1e-5
+    )
+
+
+def test_the_best_model_is_the_one_that_is_kept(tmp_path):
+    class Worsening(VAEModel):
+        """Good after its first epoch, then ever worse on validation."""
+
+        def forward(self, pixel_values, return_loss=True, generator=None):
+            out = super().forward(pixel_values, return_loss, generator)
+            out.loss = out.loss if self.training else out.loss + 1e3 * self.steps.square()
+            self.steps += self.training
+            return out
+
+        def setup(self, config):
+            super().setup(config)
+            self.register_buffer("steps", torch.zeros(()))
+
+    torch.manual_seed(0)
+    run = trainer(tmp_path, Worsening(VAE.build().config), eval_data=images(8, seed=1), num_train_epochs=3)
+    run.train()
+    assert run.state.best_global_step == 3 and run.model.steps == 3
+
+
+def test_without_an_eval_dataset_the_last_model_is_kept(tmp_path):
+    run = trainer(tmp_path)
+    run.train()
+    assert run.state.best_model_checkpoint is None
+    assert same(AutoGAE.from_pretrained(tmp_path / "checkpoint-6"), run.model)
+
+
+def test_evaluation_draws_the_same_noise_and_leaves_the_training_noise_alone(tmp_path):
+    run = trainer(tmp_path, eval_data=images(8, seed=1))
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second = run.evaluate(), run.evaluate()
+    assert first["eval_loss"] == second["eval_loss"] and torch.equal(before, torch.get_rng_state())
+
+
+def test_progress_runs_from_zero_to_one_in_training_and_is_one_in_evaluation(tmp_path):
+    seen = {True: [], False: []}
+
+    class Watching(VAEModel):
+        def forward(self, pixel_values, return_loss=True, generator=None):
+            seen[self.training].append(self.progress.item())
+            return super().forward(pixel_values, return_loss, generator)
+
+    run = trainer(tmp_path, Watching(VAE.build().config), eval_data=images(8, seed=1))
+    run.train()
+    assert seen[True] == pytest.approx([step / 6 for step in range(6)]) and set(seen[False]) == {1.0}
+    assert run.model.progress == 1
+
+
+def test_accumulation_of_gradients_is_a_larger_batch(tmp_path):
+    """2 x 4 equals 1 x 8 for a deterministic loss."""
+    from cases import AE
+
+    models = [AE.build(), AE.build()]
+    for folder, model, size in (("one", models[0], 8), ("two", models[1], 4)):
+        trainer(
+            tmp_path / folder, model, per_device_train_batch_size=size, gradient_accumulation_steps=8 // size,
+            optim="sgd", learning_rate=1e-3, max_steps=6,
+        ).train()  # fmt: skip
+    for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+def test_parameter_groups_have_their_own_rates(tmp_path):
+    class TwoGroups(VAEModel):
+        def parameter_groups(self):
+            encoder = [*self.encoder.parameters(), *self.head.parameters()]
+            return {"encoder": encoder, "decoder": list(self.decoder.parameters())}
+
+    model = TwoGroups(VAE.build().config)
+    start = deepcopy(model)
+    trainer(tmp_path, model, group_learning_rates={"encoder": 0.0}).train()
+    assert same(model.encoder, start.encoder) and not same(model.decoder, start.decoder)
+    with pytest.raises(ValueError, match="no parameter group 'critic'; this model has encoder, decoder"):
+        trainer(tmp_path / "other", model, group_learning_rates={"critic": 0.0}).train()
+
+
+def test_data_of_every_kind_and_of_the_wrong_shape(tmp_path):
+    for index, data in enumerate([images(8), images(8).numpy(), [{"pixel_values": x, "label": 1} for x in images(8)]]):
+        trainer(tmp_path / str(index), data=data, max_steps=1).train()
+    with pytest.raises(ValueError, match=r"data has input_shape \(3, 8, 8\), but the model was built for \(1, 8, 8\)"):
+        trainer(tmp_path, data=torch.rand(8, 3, 8, 8))
+    with pytest.raises(ValueError, match="the data set is empty"):
+        trainer(tmp_path, data=[])
+    with pytest.raises(ValueError, match="nan or infinite"):
+        trainer(tmp_path, data=torch.full((8, 1, 8, 8), torch.nan))
+
+
+def test_the_layout_of_convolutions_changes_nothing_afterwards(tmp_path):
+    model = VAE.build(encoder_config="conv", decoder_config="conv")
+    seen = []
+    model.register_forward_pre_hook(lambda *_: seen.append(model.encoder.net[3].weight.is_contiguous()))
+    run = trainer(tmp_path, model, eval_data=images(8, seed=1), max_steps=2)
+    run.train()
+    assert seen and not any(seen) and model.encoder.net[3].weight.is_contiguous()
+    x = images(8)
+    last = AutoGAE.from_pretrained(run.state.best_model_checkpoint)
+    assert torch.equal(last.reconstruct(x), model.reconstruct(x))
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_holds_no_pickle(tmp_path):
+    trainer(tmp_path).train()
+    names = {path.name for path in (tmp_path / "checkpoint-6").iterdir()}
+    assert {"model.safetensors", "optimizer.safetensors", "rng_state_0.safetensors", "training_args.json"} <= names
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".safetensors", ".json", ".md"}
+
+
+def test_a_tree_comes_back_as_it_was(tmp_path):
+    tree = {
+        "state": {0: {"step": torch.tensor(3.0), "avg": torch.randn(2, 3).bfloat16()}, 1: {}},
+        "groups": [{"lr": 0.1, "betas": (0.9, 0.999), "name": None, "fused": True}],
+        "array": np.arange(5, dtype=np.uint32),
+    }
+    save_tree(tree, tmp_path / "tree")
+    back = load_tree(tmp_path / "tree")
+    assert back["groups"] == tree["groups"] and back["state"][1] == {}
+    assert torch.equal(back["state"][0]["avg"], tree["state"][0]["avg"]) and back["state"][0]["step"] == 3
+    assert (back["array"] == tree["array"]).all() and back["array"].dtype == np.uint32
+    (tmp_path / "tree").write_bytes((tmp_path / "tree").read_bytes()[:-4])
+    with pytest.raises(OSError, match="truncated or corrupt .*resume from an earlier checkpoint"):
+        load_tree(tmp_path / "tree")
+
+
+def test_random_states_come_back(tmp_path):
+    import random
+
+    save_tree(rng_state(), tmp_path / "rng")
+    first = torch.rand(3), np.random.rand(), random.random(), np.random.randn()
+    set_rng_state(load_tree(tmp_path / "rng"))
+    second = torch.rand(3), np.random.rand(), random.random(), np.random.randn()
+    assert torch.equal(first[0], second[0]) and first[1:] == second[1:]
+
+
+def test_half_written_checkpoints_are_passed_over(tmp_path):
+    run = trainer(tmp_path)
+    run.train()
+    assert last_checkpoint(tmp_path).name == "checkpoint-6"
+    state = tmp_path / "checkpoint-6" / "trainer_state.json"
+    state.write_text(state.read_text()[:50])
+    assert not is_whole(state.parent) and last_checkpoint(tmp_path).name == "checkpoint-3"
+    resumed = trainer(tmp_path, VAE.build())
+    resumed.train(resume_from_checkpoint=True)
+    assert same(resumed.model, run.model)
+    state.unlink()
+    with pytest.raises(ValueError, match="no whole checkpoint to resume from in '.*checkpoint-6'"):
+        trainer(tmp_path).train(resume_from_checkpoint=str(state.parent))
+    with pytest.raises(ValueError, match="no whole checkpoint to resume from in '.*nothing'"):
+        trainer(tmp_path / "nothing").train(resume_from_checkpoint=True)
+    assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_a_checkpoint_without_its_state_is_no_start(tmp_path):
+    trainer(tmp_path, save_only_model=True).train()
+    with pytest.raises(ValueError, match="holds no optimizer state"):
+        trainer(tmp_path).train(resume_from_checkpoint=True)
+    trainer(tmp_path / "two").train()
+    (tmp_path / "two" / "checkpoint-3" / "rng_state_0.safetensors").unlink()
+    with pytest.raises(ValueError, match="no random state for process 0"):
+        trainer(tmp_path / "two").train(resume_from_checkpoint=str(tmp_path / "two" / "checkpoint-3"))
+
+
+def test_another_run_is_not_overwritten(tmp_path):
+    run = trainer(tmp_path)
+    run.train()
+    with pytest.raises(ValueError, match=r"already holds a run \(checkpoint-3, checkpoint-6\): resume it"):
+        trainer(tmp_path).train()
+    trainer(tmp_path, overwrite_output_dir=True, num_train_epochs=1).train()
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+
+
+SCRIPT = """
+import os, signal, sys, torch
+from transformers import TrainerCallback
+from gae_hub import BetaVAEConfig, BetaVAEModel, GAETrainer, GAETrainingArguments
+
+class Signal(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 4:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+
+torch.manual_seed(0)
+x = torch.rand(24, 1, 8, 8)
+model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3))
+args = GAETrainingArguments(sys.argv[1], per_device_train_batch_size=8, num_train_epochs=4, disable_tqdm=True)
+GAETrainer(model, args, train_dataset=x, callbacks=[Signal()]).train()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "checkpoint"), [("SIGINT", 5), ("SIGKILL", 3)])
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, name, checkpoint):
+    """Ctrl-C ends the step and saves; a kill leaves the checkpoint before it; both resume to the bit."""
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "cut"), name]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert process.returncode != 0
+    assert last_checkpoint(tmp_path / "cut").name == f"checkpoint-{checkpoint}"
+    if name == "SIGINT":
+        assert "training was stopped at step 5" in process.stderr and "resume_from_checkpoint=True" in process.stderr
+
+    def run(folder, **resume):
+        torch.manual_seed(0)
+        x = torch.rand(24, 1, 8, 8)
+        model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3))
+        args = arguments(tmp_path / folder, num_train_epochs=4)
+        GAETrainer(model, args, train_dataset=x).train(**resume)
+        return model
+
+    assert same(run("cut", resume_from_checkpoint=True), run("whole"))
+
+
+def test_the_second_ctrl_c_stops_at_once(tmp_path):
+    run = trainer(tmp_path)
+    previous = signal.getsignal(signal.SIGINT)
+    run.interrupt.on_train_begin(None, None, None)
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    run.interrupt.on_train_end(None, None, None)
+    assert signal.getsignal(signal.SIGINT) is previous
+
+
+# What people see
+
+
+def test_the_bar_shows_terms_and_evaluations(tmp_path, capsys):
+    trainer(tmp_path, eval_data=images(8, seed=1), disable_tqdm=False).train()
+    captured = capsys.readouterr()
+    assert re.search(
+        r"epoch 1  train: loss [\d.]+  reconstruction [\d.]+  kl [\d.]+  \|  validation: loss", captured.out
+    )
+    assert "6/6" in captured.err and "Writing model shards" not in captured.err
+
+
+def test_facts_for_the_card(tmp_path):
+    run = trainer(tmp_path, learning_rate=0.01)
+    run.train()
+    facts = run.model.facts
+    assert facts["num_train_images"] == 24 and facts["steps"] == 6 and facts["dataset"] == "array"
+    settings = {"num_train_epochs": 2, "per_device_train_batch_size": 8, "save_total_limit": None}
+    assert facts["arguments"] == {"learning_rate": 0.01, **settings}
+    json.dumps(facts)
+
+
+def test_sums_are_means():
+    sums = _Sums()
+    sums.add({"a": torch.tensor(1.0)}, 3)
+    sums.add({"a": torch.tensor(5.0)}, 1)
+    assert sums.pop() == {"a": 2.0} and sums.pop() == {}
+
+
+# Many processes
+
+DISTRIBUTED = """
+import sys, torch, torch.distributed as dist
+from gae_hub import GAETrainer, GAETrainingArguments, BetaVAEConfig, BetaVAEModel
+torch.manual_seed(0)
+x = torch.rand(24, 1, 8, 8)
+model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3, observation_std="optimal"))
+args = GAETrainingArguments(sys.argv[1], per_device_train_batch_size=4, num_train_epochs=2, disable_tqdm=True, use_cpu=True)
+trainer = GAETrainer(model, args, train_dataset=x, eval_dataset=x[:10])
+assert args.world_size == dist.get_world_size() == 2
+trainer.train()
+flat = torch.cat([p.detach().flatten() for p in model.parameters()] + [model.observation_var.view(1)])
+both = [torch.empty_like(flat) for _ in range(2)]
+dist.all_gather(both, flat)
+assert torch.equal(*both), "the processes hold different models"
+evaluation = trainer.evaluate()
+terms = [torch.tensor([evaluation["eval_kl"]]) for _ in range(2)]
+dist.all_gather(terms, torch.tensor([evaluation["eval_kl"]]))
+assert torch.equal(*terms)
+if trainer.is_world_process_zero():
+    print("WORLD", dist.get_world_size(), "STEPS", trainer.state.global_step, "KL", evaluation["eval_kl"],
+          "EXACT", model.eval().encode(x[:10]).kl().mean().item())
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path):
+    script = tmp_path / "distributed.py"
+    script.write_text(textwrap.dedent(DISTRIBUTED))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.run(
+        [*launcher, script, tmp_path / "out"], capture_output=True, text=True, env=env, timeout=120
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    report = process.stdout.split()
+    assert report[report.index("WORLD") + 1] == "2" and report[report.index("STEPS") + 1] == "6"
+    assert float(report[report.index("KL") + 1]) == pytest.approx(float(report[report.index("EXACT") + 1]), rel=1e-4)
+    names = {path.name for path in (tmp_path / "out" / "checkpoint-6").iterdir()}
+    assert {"rng_state_0.safetensors", "rng_state_1.safetensors"} <= names
+
+
+def test_custom_modules_train(tmp_path):
+    trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU())
+    model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=2), encoder=trunk)
+    trainer(tmp_path, model, max_steps=2).train()
+    assert (tmp_path / "checkpoint-2" / "model.safetensors").is_file()
