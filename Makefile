@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the first command makes; `make PYTHON=python3.12 test` chooses another interpreter.
+# Everything runs in .venv, which the first command makes, by PYTHON: `make PYTHON=python3.12 test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +32,7 @@ wheel-test:      ## build a wheel, install it into an empty environment, run its
 	cd build/wheel-test && venv/bin/gae-hub quickstart
 
 clean:           ## delete what was built
-	rm -rf $(VENV) build outputs .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -1,4 +1,4 @@
-"""One row per model, sampler, network and metric. The contract tests run over these rows; a new method is one more row."""
+"""One row per model, sampler and metric. The contract tests run over these rows; a new method is one more row."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Every test starts from the same seed, on one home for caches that is nobody's, and cannot reach any Hub but a stand-in."""
+"""Every test starts from the same seed, with a home for caches that is nobody's, and reaches no Hub but a stand-in."""
 
 import os
 import tempfile
@@ -16,10 +16,10 @@ os.environ.update(
 )
 os.environ.pop("HF_TOKEN", None)
 
-import pytest
-import torch
+import pytest  # noqa: E402 (the environment must be set first)
+import torch  # noqa: E402
 
-from gae_hub import AutoGAE, load_images
+from gae_hub import AutoGAE, load_images  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, digits):
-    """A folder with a beta-VAE trained for a few steps, as `gae-hub train` leaves it, with a Gaussian mixture sampler."""
+    """A folder with a beta-VAE trained for a few steps, as `gae-hub train` leaves it, and a sampler in it."""
     from gae_hub.cli import main
 
     folder = tmp_path_factory.mktemp("trained") / "betavae-digits"

@@ -1,6 +1,8 @@
 """Look-ups, and checkpoints that are not what they should be."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -144,6 +146,47 @@ def test_a_known_method_is_not_replaced():
     register(config, model)
     assert AutoGAE.model_class("vae") is VAEModel
     assert isinstance(AutoGAE.from_config(VAE.build().config), VAEModel)
+
+
+def test_pickled_weights_are_not_read(checkpoint):
+    torch.save(VAE.build().state_dict(), checkpoint / "pytorch_model.bin")
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="model.safetensors"):
+        AutoGAE.from_pretrained(checkpoint)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_carries_its_own_code_which_runs_by_consent_only(tmp_path, monkeypatch):
+    """The copy needs trust_remote_code, gives the same, and gives way to the library where that is imported."""
+    model = VAE.build().eval()
+    monkeypatch.setattr(VAEModel, "_auto_class", "AutoModel")
+    monkeypatch.setattr(VAEModel.config_class, "_auto_class", "AutoConfig")
+    model.save_pretrained(tmp_path)
+    assert {"vae.py", "base.py", "backbones.py", "posteriors.py"} <= {path.name for path in tmp_path.glob("*.py")}
+    code = f"""
+import torch
+from transformers import AutoConfig, AutoModel
+folder, x = {str(tmp_path)!r}, torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+try:
+    AutoModel.from_pretrained(folder, trust_remote_code=False)
+except ValueError as error:
+    print("refused", "trust_remote_code" in str(error))
+trusted = AutoModel.from_pretrained(folder, trust_remote_code=True)
+print(type(trusted).__module__.split(".")[0], trusted.embed(x).double().sum().item())
+from gae_hub import AutoGAE
+for auto in (AutoGAE, AutoModel):
+    print(type(auto.from_pretrained(folder)).__module__, type(auto.from_pretrained(folder).encoder).__module__)
+print(type(AutoConfig.for_model("gae_vae")).__module__)
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert lines[0] == "refused True"
+    module, total = lines[1].split()
+    assert module == "transformers_modules" and float(total) == pytest.approx(
+        model.embed(images()).double().sum().item()
+    )
+    assert lines[2:] == ["gae_hub.models.vae gae_hub.models.backbones"] * 2 + ["gae_hub.models.vae"]
 
 
 def test_a_method_without_encode_says_so():

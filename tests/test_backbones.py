@@ -59,9 +59,9 @@ def test_shapes_of_the_paper(name, size):
 
 
 def test_where_the_paper_has_activations():
-    """As its tables say, with what the released code shows: no batch norm in the ResNet, one sigmoid amid the 64 pixel decoder."""
-    nets = {size: AEModel(AEConfig(input_shape=(3, size, size), encoder_config="paper_resnet", decoder_config="paper_resnet"))
-            for size in (28, 32, 64)}  # fmt: skip
+    """As in its tables and released code: no batch norm in the ResNet, one sigmoid amid its 64 pixel decoder."""
+    names = {"encoder_config": "paper_resnet", "decoder_config": "paper_resnet"}
+    nets = {size: AEModel(AEConfig(input_shape=(3, size, size), **names)) for size in (28, 32, 64)}
     assert not any(isinstance(m, nn.BatchNorm2d) for net in nets.values() for m in net.modules())
     assert [sum(isinstance(m, nn.Sigmoid) for m in nets[size].decoder.modules()) for size in (28, 32, 64)] == [0, 0, 1]
     conv = AEModel(AEConfig(input_shape=(1, 28, 28), encoder_config="paper_conv", decoder_config="paper_conv"))
@@ -168,6 +168,24 @@ def test_own_modules_are_used_as_they_are_and_reload(tmp_path):
     assert torch.equal(again.eval().reconstruct(images()), model.reconstruct(images()))
     with pytest.raises(ValueError, match=r"with its own encoder, MyTrunk: pass encoder=MyTrunk\(\.\.\.\)"):
         AutoGAE.from_pretrained(tmp_path)
+
+
+def test_a_persons_config_is_left_as_it_was():
+    config = BetaVAEConfig(**FIELDS)
+    BetaVAEModel(config, encoder=MyTrunk(), decoder=MyDecoder())
+    assert (
+        config.encoder_config.model_type == "gae_mlp_encoder" and config.decoder_config.model_type == "gae_mlp_decoder"
+    )
+
+
+def test_residual_networks_keep_the_variance_of_activations():
+    """Each layer gives unit variance for rectified noise, which has second moment 1/2, away from the border."""
+    config = {"model_type": "resnet", "channels": [64, 64]}
+    model = AEModel(AEConfig(input_shape=(64, 32, 32), encoder_config=config, decoder_config=config))
+    noise = torch.randn(20, 64, 16, 16).relu()
+    for layer in (model.encoder.net[0], model.decoder.net[-1]):
+        assert layer(noise)[..., 2:-2, 2:-2].var().item() == pytest.approx(1.0, rel=0.15)
+        assert not layer.bias.any()
 
 
 def test_an_own_decoder_must_fit_the_images():

@@ -97,6 +97,34 @@ def test_folders_and_resume(tmp_path):
     assert AutoGAE.from_pretrained(tmp_path / "out").config.input_shape == (1, 4, 4)
 
 
+def test_the_record_of_a_run_holds_no_secret_and_nothing_that_deletes(tmp_path):
+    flags = ["--hub_token", "hf_secret", "--overwrite_output_dir", "true", "--output_dir", tmp_path / "out", *QUICK]
+    assert run("train", *flags) == 0
+    assert all(
+        "hf_secret" not in p.read_text()
+        for p in (tmp_path / "out").rglob("*")
+        if p.suffix in {".json", ".yaml", ".md"}
+    )
+    assert "overwrite_output_dir" not in yaml.safe_load((tmp_path / "out" / RUN_FILE).read_text())
+
+
+def test_later_commands_read_the_data_as_the_run_did_and_a_stale_sampler_goes(tmp_path, capsys):
+    from test_data import hub_folder
+
+    (tmp_path / "data").mkdir()
+    folder, _ = hub_folder(tmp_path / "data")
+    out = tmp_path / "out"
+    train = ["train", "--dataset", folder, "--output_dir", out, *QUICK, "--image_size", 4, "--validation_size", 10]
+    assert run(*train) == 0
+    assert run("fit-sampler", out, "--num_components", 2) == 0
+    assert "fitted on 20 embeddings" in capsys.readouterr().out
+    assert run("evaluate", out, "--split", "validation", "--metrics", "mse") == 0
+    assert json.loads((out / "results.json").read_text())["split"] == "validation"
+    assert run(*train, "--num_train_epochs", 2, "--resume") == 0
+    assert "removed" in capsys.readouterr().out and not (out / "sampler").exists()
+    assert "gaussian mixture" not in (out / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -146,7 +174,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch, capsys, tmp_path):
 
 
 def test_help(capsys):
-    assert run("train", "--help") is not None
+    assert run("train", "--help") == 0
     out = capsys.readouterr().out
     assert "--learning_rate" in out and "--beta" in out and "--dataset" in out
 

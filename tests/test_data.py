@@ -160,6 +160,19 @@ def test_wrong_folders_and_splits_are_named(tmp_path):
         load_images(empty)
 
 
+def test_photos_are_turned_upright_and_other_formats_put_aside(tmp_path):
+    array = pixels(1, (6, 9))[0]
+    image = Image.fromarray(array)
+    exif = image.getexif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 270 degrees to see it so
+    image.save(tmp_path / "photo.png", exif=exif)
+    assert load_images(tmp_path).input_shape == (1, 9, 6)
+    rows = datasets.Dataset.from_dict({"image": [Image.fromarray(array)]})
+    assert torch.equal(load_images(rows.with_format("torch")).pixel_values[0, 0], torch.from_numpy(array))
+    with pytest.raises(ValueError, match="has a transform of its own, which would be lost"):
+        load_images(rows.with_transform(lambda batch: batch))
+
+
 def test_images_of_unlike_size_or_colour_are_named():
     grey, wide, colour = pixels(1)[0], pixels(1, (6, 9))[0], pixels(1, (6, 5, 3))[0]
 

@@ -103,8 +103,8 @@ def test_a_whole_pipeline(hub):
         assert AutoGAE.from_pretrained("alice/whole").config.latent_dim == 3
     assert [a.tobytes() for a in pipe(4, seed=0)] == [b.tobytes() for b in again(4, seed=0)]
     files = set(hub.files("alice/whole"))
-    assert {"config.json", "model.safetensors", "sampler/config.json", "sampler/model.safetensors", "preprocessor_config.json",
-            "README.md", "assets/samples.png"} <= files  # fmt: skip
+    assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md", "assets/samples.png"} <= files
+    assert {"sampler/config.json", "sampler/model.safetensors"} <= files
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in files)
     Image.open(io.BytesIO(hub.read("alice/whole", "assets/samples.png"))).verify()
 
@@ -212,6 +212,40 @@ def test_the_trainer_pushes(hub, tmp_path):
     assert not any(name.startswith(("optimizer", "checkpoint", "rng_state")) for name in files)
     assert "20 images, 2 steps" in card(hub, "alice/pushed")
     assert "hf_alice" not in hub.read("alice/pushed", "training_args.json").decode()
+
+
+def test_the_trainer_keeps_what_a_person_wrote_on_the_card(hub, tmp_path):
+    def push(folder):
+        args = GAETrainingArguments(
+            str(tmp_path / folder), num_train_epochs=1, push_to_hub=True, disable_tqdm=True, hub_model_id="alice/kept"
+        )
+        with hub.on_a_fresh_machine():
+            GAETrainer(VAE.build(), args, train_dataset=images(20)).train()
+
+    push("one")
+    hub.commit("alice/kept", {"README.md": card(hub, "alice/kept").replace(END, END + "\n\nMy own notes.")})
+    push("two")
+    assert "My own notes." in card(hub, "alice/kept") and "checkpoint-" not in card(hub, "alice/kept")
+
+
+def test_saving_what_came_from_a_private_repository(hub, tmp_path, trained):
+    with hub.on_a_fresh_machine():
+        GenerationPipeline.from_pretrained(trained).push_to_hub("alice/secret", private=True)
+    with hub.on_a_fresh_machine(token=False):
+        loaded = AutoGAE.from_pretrained("alice/secret", token="hf_alice")
+        loaded.save_pretrained(tmp_path / "known")
+        assert "1397 images, 28 steps" in (tmp_path / "known" / "README.md").read_text()
+        again = AutoGAE.from_pretrained("alice/secret", token="hf_alice")
+        again.source = ("alice/secret", {"token": False, "force_download": True})
+        again.save_pretrained(tmp_path / "unknown")
+    assert "1397 images" not in (tmp_path / "unknown" / "README.md").read_text()
+
+
+def test_a_new_model_does_not_keep_an_old_sampler(hub):
+    with hub.on_a_fresh_machine():
+        GenerationPipeline(VAE.build(), sampler()).push_to_hub("alice/stale")
+        GenerationPipeline(VAE.build()).push_to_hub("alice/stale")
+    assert not any(name.startswith("sampler/") for name in hub.files("alice/stale"))
 
 
 def test_a_data_set_by_name(hub, tmp_path):

@@ -35,6 +35,13 @@ def own(config):
     return {name: own(value) if hasattr(value, "own_fields") else value for name, value in values.items()}
 
 
+class Latents:
+    """A sampler that always gives the same latents."""
+
+    def sample(self, num_samples, generator=None):
+        return torch.ones(num_samples, 3)
+
+
 def test_every_registered_method_has_a_row():
     assert {case.id for case in MODELS} == set(REGISTRY)
 
@@ -153,7 +160,13 @@ def test_half_precision(model, tmp_path):
     out.loss.backward()
     model.save_pretrained(tmp_path)
     half = AutoGAE.from_pretrained(tmp_path, dtype=torch.bfloat16)
-    assert half.dtype == torch.bfloat16 and half.eval()(X).loss.isfinite()
+    assert (
+        half.dtype == torch.bfloat16
+        and half.eval()(X).loss.isfinite()
+        and half.generate(2, sampler=Latents()).isfinite().all()
+    )
+    assert half.embed(X).dtype == half(X).latents.dtype == torch.float32  # densities need the digits
+    assert half.progress.dtype == torch.float32
 
 
 def test_double_precision(model):
@@ -216,9 +229,16 @@ def test_trains_logs_and_resumes_to_the_bit(model, case, tmp_path):
 
     def trainer(folder, net):
         args = GAETrainingArguments(
-            str(tmp_path / folder), per_device_train_batch_size=4, num_train_epochs=2, logging_steps=1, save_strategy="steps",
-            save_steps=3, eval_strategy="steps", eval_steps=3, save_total_limit=None, load_best_model_at_end=False, disable_tqdm=True,
-        )  # fmt: skip
+            str(tmp_path / folder),
+            per_device_train_batch_size=4,
+            num_train_epochs=2,
+            logging_steps=1,
+            eval_strategy="steps",
+            eval_steps=3,
+            save_total_limit=None,
+            load_best_model_at_end=False,
+            disable_tqdm=True,
+        )
         return GAETrainer(net, args, train_dataset=images(18), eval_dataset=images(6, seed=1))
 
     start = deepcopy(model)

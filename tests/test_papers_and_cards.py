@@ -2,16 +2,18 @@
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
 import torch
 from cases import MODELS, SAMPLERS, VAE, images
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from gae_hub import AutoGAE, BetaVAEModel, GaussianMixtureSampler, GenerationPipeline, VAEModel
 from gae_hub.hub.cards import BEGIN, END, merge
 from gae_hub.hub.papers import paper_of
+from gae_hub.models.base import GAEPreTrainedModel
 
 CLASSES = [case.model_class for case in MODELS] + [type(case.build()) for case in SAMPLERS]
 
@@ -35,8 +37,7 @@ def test_a_paper_is_read_whole():
         pass
 
     assert paper_of(Mine) == paper
-    with pytest.raises(ValueError, match="must begin with 'Name: Title"):
-        paper_of(dict)
+    assert paper_of(dict) is None
 
 
 def test_card_of_a_trained_model(trained):
@@ -46,8 +47,17 @@ def test_card_of_a_trained_model(trained):
     assert {entry["output"]["url"] for entry in data["widget"]} <= {
         f"assets/{p.name}" for p in (trained / "assets").iterdir()
     }
-    for part in ("# betavae-digits", r"\beta\, KL", "validation kl", "trained on `digits`", "@article{higgins2017", "gaussian mixture sampler",
-                 "| beta | `0.1` |", "| num_train_epochs | `2` |", "1397 images, 28 steps on 1 process"):  # fmt: skip
+    for part in (
+        "# betavae-digits",
+        r"\beta\, KL",
+        "validation kl",
+        "trained on `digits`",
+        "@article{higgins2017",
+        "gaussian mixture sampler",
+        "| beta | `0.1` |",
+        "| num_train_epochs | `2` |",
+        "1397 images, 28 steps on 1 process",
+    ):
         assert part in card.text, part
     assert "None" not in card.text and "\n\n\n\n" not in card.text
 
@@ -98,6 +108,47 @@ def test_a_persons_text_survives(tmp_path):
     model.save_pretrained(tmp_path)
     assert path.read_text() == "---\nlicense: mit\n---\nAll my own."
     assert merge(edited, edited).count(BEGIN) == 1
+
+
+def test_numbers_of_earlier_weights_do_not_survive(tmp_path):
+    model = VAE.build()
+    model.facts = {"results": {"dataset": "user/data", "split": "test", "metrics": {"mse": 0.25}}}
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "README.md"
+    path.write_text(path.read_text().replace("tags:", "license: mit\ntags:\n- mine"))
+    VAE.build().save_pretrained(tmp_path)
+    data = ModelCard.load(path).data
+    assert not data.eval_results and data.license == "mit" and "mine" in data.tags and "vae" in data.tags
+
+
+def test_an_unedited_card_of_transformers_is_replaced_and_an_edited_one_kept(tmp_path):
+    from transformers.utils.hub import create_and_tag_model_card  # noqa: F401 (whose template this is)
+
+    from gae_hub.hub.cards import _DESCRIPTION
+
+    template = str(ModelCard.from_template(ModelCardData(library_name="transformers"), model_description=_DESCRIPTION))
+    new = f"---\nlibrary_name: gae-hub\n---\n{BEGIN}\nnew\n{END}\n"
+    assert merge(template, new) == new
+    edited = template.replace("[More Information Needed]", "Trained by me.", 1)
+    assert merge(edited, new) == edited
+
+
+def test_a_card_never_stops_a_save(tmp_path, trained):
+    """The folder it was loaded from is gone; the method has no paper; the images are no pictures."""
+    copy = tmp_path / "copy"
+    AutoGAE.from_pretrained(trained).save_pretrained(copy)
+    loaded = AutoGAE.from_pretrained(copy)
+    shutil.rmtree(copy)
+    loaded.save_pretrained(tmp_path / "saved")
+    assert "beta-VAE with" in (tmp_path / "saved" / "README.md").read_text()
+
+    class Bare(GAEPreTrainedModel):
+        """A method of somebody's own, without a paper."""
+
+    Bare(VAE.build().config).save_pretrained(tmp_path / "bare")
+    assert "Bare with" in (tmp_path / "bare" / "README.md").read_text()
+    GenerationPipeline(VAE.build(input_shape=(2, 8, 8))).save_pretrained(tmp_path / "two")
+    assert (tmp_path / "two" / "README.md").is_file() and not (tmp_path / "two" / "assets").exists()
 
 
 def test_card_of_a_sampler(tmp_path):

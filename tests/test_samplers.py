@@ -107,8 +107,11 @@ def test_gaussian_mixture_recovers_its_parameters():
 
 
 def test_gaussian_mixture_needs_enough_latents():
+    sampler = GaussianMixtureSampler()
     with pytest.raises(ValueError, match="num_components is 10, but there are only 4 latents"):
-        GaussianMixtureSampler().fit(torch.randn(4, 2))
+        sampler.fit(torch.randn(4, 2))
+    with pytest.raises(ValueError, match="was not fitted"):
+        sampler.sample()
     for fields in ({"num_components": 0}, {"covariance_type": "tied"}):
         with pytest.raises(Exception, match=next(iter(fields))):
             GaussianMixtureSamplerConfig(**fields)

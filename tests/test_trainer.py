@@ -228,10 +228,13 @@ def test_a_checkpoint_without_its_state_is_no_start(tmp_path):
 def test_another_run_is_not_overwritten(tmp_path):
     run = trainer(tmp_path)
     run.train()
-    with pytest.raises(ValueError, match=r"already holds a run \(checkpoint-3, checkpoint-6\): resume it"):
+    (tmp_path / "sampler").mkdir()
+    (tmp_path / "sampler" / "config.json").touch()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"already holds a run \(checkpoint-3, checkpoint-6, sampler\): resume it"):
         trainer(tmp_path).train()
     trainer(tmp_path, overwrite_output_dir=True, num_train_epochs=1).train()
-    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3", "notes.txt"}
 
 
 SCRIPT = """
@@ -248,7 +251,7 @@ torch.manual_seed(0)
 x = torch.rand(24, 1, 8, 8)
 model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3))
 args = GAETrainingArguments(sys.argv[1], per_device_train_batch_size=8, num_train_epochs=4, disable_tqdm=True)
-GAETrainer(model, args, train_dataset=x, callbacks=[Signal()]).train()
+GAETrainer(model, args, train_dataset=x, eval_dataset=x[:6], callbacks=[Signal()]).train()
 """
 
 
@@ -267,22 +270,50 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, name, checkpoi
         torch.manual_seed(0)
         x = torch.rand(24, 1, 8, 8)
         model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3))
-        args = arguments(tmp_path / folder, num_train_epochs=4)
-        GAETrainer(model, args, train_dataset=x).train(**resume)
-        return model
+        trainer = GAETrainer(
+            model, arguments(tmp_path / folder, num_train_epochs=4), train_dataset=x, eval_dataset=x[:6]
+        )
+        trainer.train(**resume)
+        return model, [
+            (entry["step"], entry["eval_loss"]) for entry in trainer.state.log_history if "eval_loss" in entry
+        ]
 
-    assert same(run("cut", resume_from_checkpoint=True), run("whole"))
+    (resumed, resumed_evaluations), (whole, evaluations) = run("cut", resume_from_checkpoint=True), run("whole")
+    assert same(resumed, whole) and resumed_evaluations == evaluations  # the pause is no evaluation of its own
 
 
-def test_the_second_ctrl_c_stops_at_once(tmp_path):
-    run = trainer(tmp_path)
+def test_the_second_ctrl_c_stops_at_once_and_the_handler_goes_with_the_training(tmp_path):
     previous = signal.getsignal(signal.SIGINT)
-    run.interrupt.on_train_begin(None, None, None)
-    os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), trainer(tmp_path).interrupt.listening():
         os.kill(os.getpid(), signal.SIGINT)
-    run.interrupt.on_train_end(None, None, None)
+        assert signal.getsignal(signal.SIGINT) is not previous
+        os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is previous
+
+
+def test_a_checkpoint_is_not_whole_while_it_is_rewritten(tmp_path, monkeypatch):
+    run = trainer(tmp_path)
+    run.train()
+    assert is_whole(tmp_path / "checkpoint-6")
+
+    def cut(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run._save_checkpoint(run.model, None)
+    assert not is_whole(tmp_path / "checkpoint-6") and last_checkpoint(tmp_path).name == "checkpoint-3"
+
+
+def test_a_persons_optimizer_and_arguments_are_respected(tmp_path):
+    args = arguments(tmp_path, save_steps=200, eval_strategy="steps", eval_steps=100)
+    assert args.save_steps == 200
+    sgd = (torch.optim.SGD, {"lr": 0.5})
+    run = GAETrainer(VAE.build(), args, train_dataset=images(24), optimizer_cls_and_kwargs=sgd)
+    assert isinstance(run.create_optimizer(), torch.optim.SGD)
+    assert args.eval_strategy == "steps" and run.args.eval_strategy == "no"
+    with pytest.raises(ValueError, match="hub_strategy 'checkpoint' pushes optimizer states"):
+        GAETrainingArguments(str(tmp_path), hub_strategy="checkpoint")
 
 
 # What people see
@@ -322,21 +353,25 @@ from gae_hub import GAETrainer, GAETrainingArguments, BetaVAEConfig, BetaVAEMode
 torch.manual_seed(0)
 x = torch.rand(24, 1, 8, 8)
 model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3, observation_std="optimal"))
-args = GAETrainingArguments(sys.argv[1], per_device_train_batch_size=4, num_train_epochs=2, disable_tqdm=True, use_cpu=True)
-trainer = GAETrainer(model, args, train_dataset=x, eval_dataset=x[:10])
+sizes = dict(per_device_train_batch_size=4, num_train_epochs=2, per_device_eval_batch_size=2)
+args = GAETrainingArguments(sys.argv[1], **sizes, disable_tqdm=True, use_cpu=True)
+trainer = GAETrainer(model, args, train_dataset=x, eval_dataset=x[:12])
 assert args.world_size == dist.get_world_size() == 2
 trainer.train()
 flat = torch.cat([p.detach().flatten() for p in model.parameters()] + [model.observation_var.view(1)])
 both = [torch.empty_like(flat) for _ in range(2)]
 dist.all_gather(both, flat)
 assert torch.equal(*both), "the processes hold different models"
-evaluation = trainer.evaluate()
+noise = [torch.empty(3) for _ in range(2)]
+dist.all_gather(noise, torch.rand(3))
+assert not torch.equal(*noise), "the processes draw the same noise"
+evaluation = trainer.evaluate()  # of 12 images, 2 x 3 x 2: nothing is padded
 terms = [torch.tensor([evaluation["eval_kl"]]) for _ in range(2)]
 dist.all_gather(terms, torch.tensor([evaluation["eval_kl"]]))
 assert torch.equal(*terms)
 if trainer.is_world_process_zero():
     print("WORLD", dist.get_world_size(), "STEPS", trainer.state.global_step, "KL", evaluation["eval_kl"],
-          "EXACT", model.eval().encode(x[:10]).kl().mean().item())
+          "EXACT", model.eval().encode(x[:12]).kl().mean().item())
 dist.destroy_process_group()
 """
 

@@ -65,6 +65,19 @@ def test_noise_is_drawn_on_the_generators_device_and_in_the_right_dtype():
     assert torch.equal(noise, torch.randn(3, 2, generator=generator(), dtype=torch.float64))
 
 
+def test_densities_keep_their_digits_in_half_precision():
+    """In bfloat16, exp(0.05) - 1 - 0.05 is off by a factor of three."""
+    model = VAE.build(observation_std="optimal")
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.0] * 3 + [0.05] * 3))
+    exact = 3 * 0.5 * (torch.tensor(0.05).exp() - 1.05)
+    with torch.autocast("cpu", torch.bfloat16):
+        kl = model(images(4)).losses["kl"]
+    torch.testing.assert_close(kl, exact, rtol=0.02, atol=0)
+    assert model.to(torch.float32).observation_var.dtype == torch.float32
+
+
 def test_point_mass_repeats_its_point():
     point = torch.randn(4, 3)
     assert torch.equal(PointMass(point).rsample(5), point.unsqueeze(1).expand(4, 5, 3))

@@ -4,7 +4,10 @@ __all__ = ["InterruptCallback", "LossBarCallback", "ScheduleCallback"]
 
 import signal
 import threading
+from contextlib import contextmanager
 
+import torch
+import torch.distributed as dist
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
@@ -16,6 +19,10 @@ class ScheduleCallback(TrainerCallback):
 
     It also asks for an entry in the log at the end of each epoch, so that short epochs show their loss terms too.
     """
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if args.world_size > 1:  # the Trainer has seeded all processes alike, but their noise must differ
+            torch.manual_seed(args.seed + 1 + args.process_index)
 
     def on_step_begin(self, args, state, control, model=None, **kwargs):
         model.progress.fill_(state.global_step / max(state.max_steps, 1))
@@ -72,15 +79,26 @@ class LossBarCallback(TrainerCallback):
 
 
 class InterruptCallback(TrainerCallback):
-    """On the first Ctrl-C, training ends after the step it is in, with a checkpoint. A second one stops at once."""
+    """On the first Ctrl-C, training ends after the step it is in, with a checkpoint. A second one stops at once.
+
+    Many processes must stop at the same step: they agree on it whenever they log.
+    """
 
     def __init__(self):
-        self.interrupted, self.previous = False, None
-
-    def on_train_begin(self, args, state, control, **kwargs):
         self.interrupted = False
-        if threading.current_thread() is threading.main_thread():
-            self.previous = signal.signal(signal.SIGINT, self.handle)
+
+    @contextmanager
+    def listening(self):
+        """Handle SIGINT here, and as before afterwards. Only the main thread can."""
+        self.interrupted = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, self.handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
     def handle(self, signum, frame):
         if self.interrupted:
@@ -88,10 +106,16 @@ class InterruptCallback(TrainerCallback):
         self.interrupted = True
 
     def on_step_end(self, args, state, control, **kwargs):
+        if args.world_size > 1:
+            if state.global_step % max(int(args.logging_steps), 1):
+                return
+            flag = torch.tensor(float(self.interrupted), device=args.device)
+            dist.all_reduce(flag, dist.ReduceOp.MAX)
+            self.interrupted = bool(flag)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
 
-    def on_train_end(self, args, state, control, **kwargs):
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
-            self.previous = None
+    def on_epoch_end(self, args, state, control, **kwargs):
+        if control.should_training_stop and self.interrupted and state.epoch % 1:
+            # in the middle of an epoch: what is due at its end will be done there, after the resume
+            control.should_evaluate = control.should_save = control.should_log = False

@@ -5,6 +5,7 @@ __all__ = ["main"]
 import argparse
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ from .tables import print_table
 # once
 
 RUN_FILE = "run.yaml"
+_NOT_RECORDED = {"hub_token", "resume", "resume_from_checkpoint", "overwrite_output_dir"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -109,15 +111,8 @@ def _train(known):
     run, args, *_ = parser.parse_args_into_dataclasses(strings)
 
     set_seed(args.seed)
-    size = run.validation_size
     with args.main_process_first(desc="reading the data set"):
-        train, validation = load_images(
-            run.dataset,
-            ("train", "validation"),
-            validation_size=size if size is None or size < 1 else int(size),
-            image_size=run.image_size,
-            channels=run.channels,
-        )
+        train, validation = load_images(run.dataset, ("train", "validation"), **reading(vars(run)))
     networks = {
         "encoder_config": _value(run.encoder or "mlp"),
         "decoder_config": _value(run.decoder or run.encoder or "mlp"),
@@ -131,7 +126,7 @@ def _train(known):
         )
     trainer.train(resume_from_checkpoint=True if run.resume else args.resume_from_checkpoint)
     if trainer.is_world_process_zero():
-        save_run(trainer, validation, {name: text for name, text in given.items() if name != "resume"})
+        save_run(trainer, validation, given)
         print(f"saved to {args.output_dir}\nnext: gae-hub generate {args.output_dir} --output samples.png")
 
 
@@ -142,16 +137,19 @@ def _train_arguments(parser):
 def save_run(trainer, validation, flags: dict[str, str]):
     """Write the trained model, processor, pictures, card, and the flags of the run into the trainer's folder."""
     from .data import iterate_batches
+    from .image_processing import is_image_shape
     from .pipelines import GenerationPipeline
     from .plotting import save_interpolations, save_loss_curves, save_reconstructions
 
     folder, model = Path(trainer.args.output_dir), trainer.plain_model
+    if (folder / "sampler").is_dir():
+        shutil.rmtree(folder / "sampler")
+        print(f"removed {folder / 'sampler'}: it was fitted on an earlier model; gae-hub fit-sampler fits it anew")
     (folder / "assets").mkdir(parents=True, exist_ok=True)
-    (folder / RUN_FILE).write_text(
-        yaml.safe_dump({name: _value(text) for name, text in flags.items()}), encoding="utf-8"
-    )
+    record = {name: _value(text) for name, text in flags.items() if name not in _NOT_RECORDED}
+    (folder / RUN_FILE).write_text(yaml.safe_dump(record), encoding="utf-8")
     save_loss_curves(trainer.state.log_history, folder / "assets" / "loss.png")
-    if len(model.config.input_shape) == 3:
+    if is_image_shape(model.config.input_shape):
         images = next(iterate_batches(validation, 36)).to(model.device)
         save_reconstructions(images[:24], model.reconstruct(images[:24]), folder / "assets" / "reconstructions.png")
         half = len(images[:12]) // 2
@@ -211,7 +209,8 @@ def _fit_sampler(args):
     settings = {name: _value(text) for name, text in _pairs(args.rest).items()}
     sampler = AutoSampler.from_config(config_class(**settings))
     model = AutoGAE.from_pretrained(args.folder)
-    dataset = load_images(_dataset_of(args), "train")
+    name, reading = _data_of(args)
+    dataset = load_images(name, "train", **reading)
     sampler.fit(embed_dataset(model, dataset))
     sampler.save_pretrained(Path(args.folder) / args.name)
     if args.name == "sampler":
@@ -265,8 +264,8 @@ def _evaluate(args):
     from .pipelines import GenerationPipeline
 
     pipe = GenerationPipeline.from_pretrained(args.folder)
-    name = _dataset_of(args)
-    dataset = load_images(name, args.split)
+    name, reading = _data_of(args)
+    dataset = load_images(name, args.split, **reading)
     numbers = evaluate_model(pipe.model, dataset, args.metrics, pipe.sampler, args.num_samples, args.seed)
     results = {
         "dataset": name,
@@ -291,12 +290,25 @@ def _evaluate_arguments(parser):
     parser.add_argument("--seed", type=int, default=0)
 
 
-def _dataset_of(args) -> str:
-    """The data set named on the command line, or that of the run in the folder."""
+def _data_of(args) -> tuple[str, dict[str, Any]]:
+    """The data set named on the command line, or that of the run in the folder; read as the run has read it."""
     record = Path(args.folder) / RUN_FILE
-    if args.dataset is None and not record.is_file():
-        raise ValueError(f"'{args.folder}' does not say what it was trained on: give --dataset")
-    return args.dataset or yaml.safe_load(record.read_text(encoding="utf-8")).get("dataset", RunArguments.dataset)
+    if not record.is_file():
+        if args.dataset is None:
+            raise ValueError(f"'{args.folder}' does not say what it was trained on: give --dataset")
+        return args.dataset, {}
+    run = yaml.safe_load(record.read_text(encoding="utf-8"))
+    return args.dataset or run.get("dataset", RunArguments.dataset), reading(run)
+
+
+def reading(run: dict[str, Any]) -> dict[str, Any]:
+    """What `load_images` is told of splits, size and channels by the flags of a run."""
+    size = run.get("validation_size")
+    return {
+        "validation_size": size if size is None or size < 1 else int(size),
+        "image_size": run.get("image_size"),
+        "channels": run.get("channels"),
+    }
 
 
 # list, quickstart

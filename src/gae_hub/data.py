@@ -2,7 +2,7 @@
 
 __all__ = ["ImageDataset", "as_image_dataset", "collate", "embed_dataset", "iterate_batches", "load_images"]
 
-import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ MEMORY_SHARE = 0.5
 
 
 class ImageDataset(Dataset):
-    """Images that are resident in memory, about 25 times faster to read than decoding each when it is needed.
+    """Images that are resident in memory: decoded once, and indexed from then on.
 
     Args:
         pixel_values: (num, *input_shape), uint8, or floats in [0, 1].
@@ -131,6 +131,7 @@ class ImageReader:
     def __init__(self, rows, name: str, channels: int | None = None, image_size: int | tuple[int, int] | None = None):
         import datasets
 
+        self.feature = datasets.Image()
         features = rows.features or {}
         images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
         labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
@@ -145,11 +146,8 @@ class ImageReader:
         self.channels, self.convert = channels or channels_of(image), channels is not None
         self.input_shape = image_to_array(image, self.channels, self.size).shape
 
-    @staticmethod
-    def open(cell) -> Image.Image:
-        if isinstance(cell, dict):
-            cell = Image.open(io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"])
-        return cell
+    def open(self, cell) -> Image.Image:
+        return cell if isinstance(cell, Image.Image) else self.feature.decode_example(cell)
 
     def __call__(self, cell) -> np.ndarray:
         """(channels, height, width) uint8."""
@@ -362,6 +360,9 @@ def _read(rows, name: str, split: str, channels: int | None, image_size):
         if image_size is not None or channels is not None:
             raise ValueError("image_size and channels are for image files; resize the array before you pass it")
         return ImageDataset(rows.pixel_values, rows.labels, name, split)
+    if getattr(rows, "format", {}).get("type") == "custom":
+        raise ValueError(f"'{name}' has a transform of its own, which would be lost: pass it without, or as an array")
+    rows = rows.with_format(None)
     reader = ImageReader(rows, name, channels, image_size)
     rows = rows.cast_column(reader.column, datasets.Image(decode=False))
     if isinstance(rows, datasets.IterableDataset):
@@ -378,7 +379,7 @@ def _read(rows, name: str, split: str, channels: int | None, image_size):
 
 
 def _free_memory() -> int:
-    """Bytes that can be had without swapping."""
+    """Bytes that this process can have without swapping, if the others on the machine take as much."""
     import psutil
 
-    return psutil.virtual_memory().available
+    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", 1))

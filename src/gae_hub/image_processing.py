@@ -14,6 +14,11 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 
 
+def is_image_shape(shape) -> bool:
+    """Whether (channels, height, width) is that of pictures: grey, RGB or RGBA."""
+    return len(shape) == 3 and shape[0] in _MODES
+
+
 def channels_of(image: Image.Image) -> int:
     """1 for grey images, 3 for all others."""
     return 1 if image.mode in {"1", "L", "LA"} else 3
@@ -111,7 +116,7 @@ class GAEImageProcessor(ImageProcessingMixin):
         return [array_to_image(image) for image in pixel_values]
 
     def _image_shape(self) -> tuple[int, ...]:
-        if len(self.input_shape) != 3 or self.input_shape[0] not in _MODES:
+        if not is_image_shape(self.input_shape):
             raise ValueError(
                 f"input_shape {self.input_shape} is not that of an image: 1, 3 or 4 channels, height, width"
             )

@@ -6,15 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from huggingface_hub import create_repo, hf_hub_download, upload_folder
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub import create_repo, upload_folder
 from PIL import Image
 from transformers.utils import cached_file
 
 from .auto import AutoGAE, AutoSampler
-from .image_processing import GAEImageProcessor
+from .image_processing import GAEImageProcessor, is_image_shape
 from .models.base import GAEPreTrainedModel
-from .plotting import image_grid
+from .models.hub_model import fetch_card
+from .plotting import save_samples
 from .samplers.base import GAESampler
 
 
@@ -54,7 +54,7 @@ class GenerationPipeline:
         self.model, self.sampler, self.processor = model, sampler, processor or GAEImageProcessor.for_model(model)
 
     def __call__(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> list[Image.Image]:
-        """`num_samples` new images. The same seed gives the same images, whatever the batch size and device."""
+        """`num_samples` new images. The same seed gives the same latents, whatever the batch size and the device."""
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         images = self.model.generate(num_samples, sampler=self.sampler, generator=generator, batch_size=batch_size)
         return self.processor.postprocess(images)
@@ -100,14 +100,19 @@ class GenerationPipeline:
     def save_pretrained(self, save_directory, repo_id: str | None = None):
         """Write model, sampler, processor, a card, and a picture of 64 samples into a folder."""
         folder = Path(save_directory)
+        self.processor.save_pretrained(folder)
+        self.model.save_pretrained(folder)
+        self.save_sampler(folder, repo_id)
+
+    def save_sampler(self, folder: str | Path, repo_id: str | None = None):
+        """Write the sampler, a picture of 64 samples, and the card anew, beside a model that is there already."""
+        folder = Path(folder)
         if self.sampler is not None:
             self.sampler.save_pretrained(folder / "sampler")
             (folder / "sampler" / "README.md").unlink(missing_ok=True)  # the repository has one card
-        self.processor.save_pretrained(folder)
-        (folder / "assets").mkdir(parents=True, exist_ok=True)
-        if len(self.model.config.input_shape) == 3 and (self.sampler is not None or self._has_prior()):
-            image_grid(self(64, seed=0)).save(folder / "assets" / "samples.png")
-        self.model.save_pretrained(folder)
+        if is_image_shape(self.model.config.input_shape) and (self.sampler is not None or self._has_prior()):
+            (folder / "assets").mkdir(parents=True, exist_ok=True)
+            save_samples(self(64, seed=0), folder / "assets" / "samples.png")
         self.model.write_card(folder, repo_id=repo_id)
 
     def _has_prior(self) -> bool:
@@ -129,12 +134,13 @@ class GenerationPipeline:
         """Publish everything in one commit, and return its URL. A card that a person has edited keeps the edits."""
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         with TemporaryDirectory() as folder:
-            try:
-                card = hf_hub_download(repo_id, "README.md", token=token, revision=revision)
-                (Path(folder) / "README.md").write_bytes(Path(card).read_bytes())
-            except EntryNotFoundError:
-                pass  # a new repository
+            fetch_card(repo_id, folder, token=token, revision=revision)
             self.save_pretrained(folder, repo_id=repo_id)
             return upload_folder(
-                repo_id=repo_id, folder_path=folder, commit_message=commit_message, token=token, revision=revision
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                token=token,
+                revision=revision,
+                delete_patterns=None if self.sampler is not None else "sampler/*",  # fitted on another model
             ).commit_url

@@ -39,9 +39,9 @@ def image_grid(images, columns: int | None = None, title: str | None = None, min
     return sheet
 
 
-def save_samples(images: Tensor, path: str | Path, title: str | None = "Samples"):
-    """A square grid of generated images."""
-    image_grid(images, title=title).save(path)
+def save_samples(images, path: str | Path):
+    """A square grid of generated images, PIL or tensors."""
+    image_grid(images, title="New images").save(path)
 
 
 def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path, columns: int = 12):

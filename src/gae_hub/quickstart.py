@@ -15,7 +15,7 @@ from .hub.cards import record_results
 from .metrics import evaluate_model
 from .models.beta_vae import BetaVAEConfig, BetaVAEModel
 from .pipelines import GenerationPipeline
-from .plotting import save_interpolations, save_loss_curves, save_reconstructions, save_samples
+from .plotting import save_interpolations, save_loss_curves, save_reconstructions
 from .samplers import GaussianMixtureSampler
 from .tables import print_table
 from .trainer import GAETrainer
@@ -54,7 +54,6 @@ def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
     print("3. Drawing pictures")
     device, pictures = model.device, folder / "assets"
     images = torch.stack([test[index]["pixel_values"] for index in range(36)]).to(device)
-    save_samples(model.generate(64, sampler, torch.Generator().manual_seed(0)), pictures / "samples.png", "New digits")
     save_reconstructions(images, model.reconstruct(images), pictures / "reconstructions.png")
     save_interpolations(model.interpolate(images[:6], images[6:12], num_steps=12), pictures / "interpolations.png")
     save_loss_curves(trainer.state.log_history, pictures / "loss.png")
@@ -73,7 +72,7 @@ def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
         ],
     )
 
-    print(f"5. Saving model, sampler, image processor and card into {folder}")
+    print(f"5. Saving model, sampler, samples, image processor and card into {folder}")
     model.facts["results"] = {"dataset": "digits", "split": "test", "metrics": numbers}
     pipe = GenerationPipeline(model, sampler)
     pipe.save_pretrained(folder)

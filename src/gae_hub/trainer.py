@@ -4,9 +4,9 @@ __all__ = ["GAETrainer"]
 
 import logging
 import shutil
-import time
 from collections import defaultdict
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -18,10 +18,21 @@ from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging as hf_logging
 
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
-from .checkpointing import is_whole, last_checkpoint, load_tree, rng_state, save_tree, set_rng_state
+from .checkpointing import (
+    TRAINER_STATE,
+    is_whole,
+    last_checkpoint,
+    load_tree,
+    rng_state,
+    save_tree,
+    set_rng_state,
+)
 from .data import as_image_dataset, collate
 from .image_processing import GAEImageProcessor
+from .models.hub_model import fetch_card
 from .training_args import GAETrainingArguments
+
+logger = hf_logging.get_logger(__name__)
 
 # what transformers fills in by itself, so that it is no choice of the person's
 _FILLED_IN = {
@@ -58,8 +69,9 @@ class GAETrainer(Trainer):
 
     ```python
     train, validation = load_images("ylecun/mnist", splits=("train", "validation"))
-    trainer = GAETrainer(BetaVAEModel(config), GAETrainingArguments("betavae-mnist"), train_dataset=train,
-    eval_dataset=validation) trainer.train()
+    args = GAETrainingArguments("betavae-mnist")
+    trainer = GAETrainer(BetaVAEModel(config), args, train_dataset=train, eval_dataset=validation)
+    trainer.train()
     ```
     """
 
@@ -76,7 +88,7 @@ class GAETrainer(Trainer):
         callbacks=None,
         **kwargs,
     ):
-        args = args if args is not None else GAETrainingArguments()
+        args = copy(args) if args is not None else GAETrainingArguments()
         if eval_dataset is None:  # nothing to choose the best model by
             args.eval_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
         train_dataset, eval_dataset = (
@@ -127,15 +139,15 @@ class GAETrainer(Trainer):
         folder = Path(self.args.output_dir)
         if resume_from_checkpoint:
             chosen = last_checkpoint(folder) if resume_from_checkpoint is True else Path(resume_from_checkpoint)
-            if chosen is None or not is_whole(chosen):
+            if chosen is None or not is_whole(chosen) or not list(chosen.glob("*.safetensors")):
                 raise ValueError(f"there is no whole checkpoint to resume from in '{chosen or folder}'")
             resume_from_checkpoint = str(chosen)
         elif not self.started:
             self._claim(folder)
-        self.started, begun = True, time.perf_counter()
-        with self._memory_format():
+        self.started = True
+        with self._memory_format(), self.interrupt.listening():
             result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
-        self.plain_model.facts = self._facts(time.perf_counter() - begun)
+        self.plain_model.facts = self._facts()
         if self.interrupt.interrupted:
             raise KeyboardInterrupt(
                 f"training was stopped at step {self.state.global_step}; its checkpoint is in '{folder}': "
@@ -159,23 +171,20 @@ class GAETrainer(Trainer):
 
     def _claim(self, folder: Path):
         """Make sure that no other run is overwritten."""
-        there = sorted(
-            path.name for path in folder.glob("*") if path.name.startswith("checkpoint-") or path.name == "config.json"
-        )
+        there = sorted(path for path in folder.glob("*") if _of_a_run(path))
         if there and not self.args.overwrite_output_dir:
             raise ValueError(
-                f"output_dir '{folder}' already holds a run ({', '.join(there[:3])}): "
+                f"output_dir '{folder}' already holds a run ({', '.join(path.name for path in there[:3])}): "
                 "resume it with resume_from_checkpoint=True (--resume), choose another folder, "
                 "or set overwrite_output_dir=True to delete it"
             )
-        self.accelerator.wait_for_everyone()
-        if there and self.args.should_save:
-            for name in there:
-                path = folder / name
+        self.accelerator.wait_for_everyone()  # all have looked
+        if self.args.should_save:
+            for path in there:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.accelerator.wait_for_everyone()
 
-    def _facts(self, seconds: float) -> dict:
+    def _facts(self) -> dict:
         """What the card tells of the run."""
         default = {f.name: f.default_factory() if f.default is MISSING else f.default for f in fields(self.args)}
         private = {
@@ -192,14 +201,16 @@ class GAETrainer(Trainer):
             "arguments": {k: v for k, v in self.args.to_dict().items() if k not in private and v != default.get(k)},
             "num_processes": self.args.world_size,
             "steps": self.state.global_step,
-            "best_step": self.state.best_global_step,
-            "seconds": round(seconds, 1),
+            "best_step": self.state.best_global_step if self.args.load_best_model_at_end else None,
+            "seconds": round(sum(entry.get("train_runtime", 0.0) for entry in self.state.log_history), 1),
             "log": self.state.log_history,
         }
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            factory, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            factory, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(
+                self.args, self.model
+            )
             rates, decays = self.args.group_learning_rates or {}, self.args.group_weight_decay or {}
             groups = self.plain_model.parameter_groups()
             for name in {*rates, *decays} - {*groups}:
@@ -244,6 +255,13 @@ class GAETrainer(Trainer):
         return output
 
     # Checkpoints
+
+    def _save_checkpoint(self, model, trial):
+        state = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}" / TRAINER_STATE
+        if self.args.should_save:
+            state.unlink(missing_ok=True)  # written last, it marks a checkpoint as whole: not so while it is rewritten
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None):
         folder = Path(output_dir or self.args.output_dir)
@@ -308,7 +326,8 @@ class GAETrainer(Trainer):
     def create_model_card(self, *args, **kwargs):
         """Write README.md into output_dir: gae_hub's own card, with the run so far."""
         if self.is_world_process_zero():
-            self.plain_model.facts = self.plain_model.facts or self._facts(0.0)
+            self.plain_model.facts = self.plain_model.facts or self._facts()
+            fetch_card(self.hub_model_id, self.args.output_dir, self.args.hub_token, self.args.hub_revision)
             self.plain_model.write_card(self.args.output_dir, repo_id=self.hub_model_id)
 
     def _push_from_checkpoint(self, checkpoint_folder: str):
@@ -330,9 +349,25 @@ class GAETrainer(Trainer):
             token=self.args.hub_token,
             run_as_future=True,
             revision=self.args.hub_revision,
-            ignore_patterns=["optimizer*", "scheduler*", "scaler*", "rng_state*"],
+            ignore_patterns=["optimizer*", "scheduler*", "scaler*", "rng_state*", "README.md"],
         )
         self.push_in_progress = PushInProgress([*(self.push_in_progress.jobs if busy else []), job])
+
+    def _finish_current_push(self):
+        super()._finish_current_push()
+        push = getattr(self, "push_in_progress", None)
+        for job in push.jobs if push is not None else ():
+            if job.done() and job.exception() is not None:
+                logger.warning(
+                    f"a push in the background has failed ({job.exception()}); push_to_hub() pushes the model again"
+                )
+
+
+def _of_a_run(path: Path) -> bool:
+    """Whether a run wrote this: checkpoints, a saved model and what lies beside it, samplers in their folders."""
+    if path.is_dir():
+        return path.name == "assets" or path.name.startswith("checkpoint-") or (path / "config.json").is_file()
+    return path.suffix in {".json", ".safetensors"} or path.name == "run.yaml"
 
 
 class _Sums:
@@ -387,6 +422,6 @@ logging.getLogger("transformers.trainer_utils").addFilter(_not_about_mtime)
 @contextmanager
 def fixed_seed(seed: int, device: torch.device):
     """Random numbers from `seed` inside, and the state from before it afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
         yield

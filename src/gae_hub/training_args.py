@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 import torch
 from transformers import TrainingArguments
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -13,16 +16,17 @@ class GAETrainingArguments(TrainingArguments):
     """`TrainingArguments` with other defaults, and the fields listed here.
 
     Different by default: Adam (fused, no weight decay) at a constant 1e-3, batches of 100, no gradient clipping,
-        evaluation and a
-    checkpoint after every epoch, the two newest checkpoints kept and the best model on the validation loss loaded at
-    the end. Without an eval_dataset there is no evaluation, and the last model is the one that is kept.
+        evaluation
+    and a checkpoint after every epoch, the two newest checkpoints kept, and the best model on the validation loss
+    loaded
+    at the end. Without an eval_dataset there is no evaluation, and the last model is the one that is kept. Several
+    GPUs are used through a launcher only.
 
     Args:
         group_learning_rates: learning rate by the name of a model's parameter group ("discriminator"); the others use
             learning_rate.
         group_weight_decay: weight decay by the name of a parameter group; the others use weight_decay.
-        channels_last: keep images and convolutions in channels-last memory, which was the faster layout wherever it
-            was measured.
+        channels_last: keep convolutions in channels-last memory while training.
         overwrite_output_dir: train into a folder that already holds another run, which is deleted first.
     """
 
@@ -68,6 +72,14 @@ class GAETrainingArguments(TrainingArguments):
     def __post_init__(self):
         if self.save_strategy is None:
             self.save_strategy = "epoch" if self.eval_strategy == "no" else self.eval_strategy
-            if self.save_strategy == "steps":
+            if self.save_strategy == "steps" and self.save_steps == TrainingArguments.save_steps:
                 self.save_steps = self.eval_steps or self.logging_steps
+        if self.hub_strategy in ("checkpoint", "all_checkpoints"):
+            raise ValueError(
+                f"hub_strategy '{self.hub_strategy}' pushes optimizer states, which gae_hub keeps local: "
+                "use 'every_save' or 'end'"
+            )
         super().__post_init__()
+        if self.n_gpu > 1:
+            logger.warning(f"{self.n_gpu} GPUs are visible and one is used: start with accelerate launch to use all")
+            self._n_gpu = 1

@@ -4,28 +4,33 @@ __all__ = ["FACTS", "record_results", "write_card"]
 
 import json
 import re
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData, RepoCard
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, RepoCard
 from jinja2 import Environment, StrictUndefined
-from transformers.utils import cached_file
+from transformers.utils import cached_file, logging
 
+from .. import __version__
 from ..auto import AutoSampler
 from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .papers import paper_of
+
+logger = logging.get_logger(__name__)
 
 FACTS = "training.json"
 """Beside the card: the facts of the run, so that a model that is loaded and saved again keeps them."""
 
 BEGIN = "<!-- gae_hub: begin. All up to the end mark is written anew at each save; write above or below. -->"
 END = "<!-- gae_hub: end -->"
-_FOREIGN = (
-    "has been automatically generated"  # transformers' own card, which push_to_hub puts into an empty repository
+_OURS = {"library_name", "pipeline_tag", "model-index", "widget", "datasets"}
+_DESCRIPTION = (
+    "This is the model card of a 🤗 transformers model that has been pushed on the Hub. "
+    "This model card has been automatically generated."
 )
+_REPO_ID = r"[\w.-]+/[\w.-]+"
 _PICTURES = {
     "samples.png": "New images",
     "reconstructions.png": "Reconstructions",
@@ -50,16 +55,26 @@ def write_card(model: GAEPreTrainedModel | GAESampler, folder: str | Path, repo_
     card = render(model, facts, folder, name if re.fullmatch(r"[\w./ -]+", name) else "path-to-this-model")
     path = folder / "README.md"
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    path.write_text(merge(old, card) if old and _FOREIGN not in old else card, encoding="utf-8")
+    path.write_text(merge(old, card) if old else card, encoding="utf-8")
 
 
-def facts_of(model) -> dict[str, Any]:
-    """What is known of the run: held by the model, or beside the checkpoint it was loaded from."""
-    if getattr(model, "facts", None) or not model.name_or_path or isinstance(model, GAESampler):
-        return getattr(model, "facts", None) or {}
-    found = cached_file(model.name_or_path, FACTS, _raise_exceptions_for_missing_entries=False)
-    model.facts = json.loads(Path(found).read_text(encoding="utf-8")) if found else None
-    return model.facts or {}
+def facts_of(model: GAEPreTrainedModel | GAESampler) -> dict[str, Any]:
+    """What is known of the run: held by the model, or beside the checkpoint that it was loaded from."""
+    if isinstance(model, GAESampler):
+        return {}
+    if model.facts is None:
+        model.facts, (source, where) = {}, model.source
+        found = Path(source) / FACTS if source and Path(source).is_dir() else None
+        if source and found is None and re.fullmatch(_REPO_ID, source):
+            try:
+                found = cached_file(source, FACTS, _raise_exceptions_for_missing_entries=False, **where)
+            except OSError as error:
+                logger.warning(
+                    f"the card will not tell of the training: {FACTS} of '{source}' cannot be read ({error})"
+                )
+        if found and Path(found).is_file():
+            model.facts = json.loads(Path(found).read_text(encoding="utf-8"))
+    return model.facts
 
 
 def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any]):
@@ -85,7 +100,7 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
         library_name="gae-hub",
         pipeline_tag=None if is_sampler else "unconditional-image-generation",
         tags=[*type(model).model_tags, config.model_type.removeprefix("gae_").replace("_", "-")],
-        datasets=[facts["dataset"]] if re.fullmatch(r"[\w.-]+/[\w.-]+", facts.get("dataset") or "") else None,
+        datasets=[facts["dataset"]] if re.fullmatch(_REPO_ID, facts.get("dataset") or "") else None,
         model_name=repo_id.split("/")[-1] if results else None,
         eval_results=_eval_results(results) if results else None,
         widget=[{"text": text, "output": {"url": f"assets/{name}"}} for name, text in pictures.items()] or None,
@@ -102,6 +117,7 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
         title=repo_id.split("/")[-1],
         repo_id=repo_id,
         paper=paper,
+        method=paper.name if paper else type(model).__name__,
         config=config,
         facts={"dataset": None, "log": None, "num_train_images": None, **facts},
         results=results,
@@ -114,7 +130,7 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
             name: f"{value:g}" if isinstance(value, float) else value
             for name, value in {**_settings(config), **facts.get("arguments", {})}.items()
         }
-        | {"gae_hub version": version("gae_hub")},
+        | {"gae_hub version": __version__},
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -123,17 +139,27 @@ def merge(old: str, new: str) -> str:
     """The new card, with what a person added to the old one: text outside the marks, metadata that we do not set."""
     old_card, new_card = RepoCard(old, ignore_metadata_errors=True), RepoCard(new)
     if BEGIN not in old or END not in old:
-        return old  # a card of somebody's own
+        return new if _is_of_transformers(old_card) else old  # a card of somebody's own
     before, _, rest = old_card.text.partition(BEGIN)
     after = rest.partition(END)[2]
-    metadata = {**old_card.data.to_dict(), **new_card.data.to_dict()}
+    theirs = {name: value for name, value in old_card.data.to_dict().items() if name not in _OURS}
+    metadata = {**theirs, **new_card.data.to_dict()}
+    metadata["tags"] = list(dict.fromkeys([*(new_card.data.tags or []), *(old_card.data.get("tags") or [])]))
     inner = BEGIN + new_card.text.partition(BEGIN)[2].partition(END)[0] + END
     return f"---\n{ModelCardData(**metadata, ignore_metadata_errors=True).to_yaml()}\n---\n{before}{inner}{after}"
 
 
+def _is_of_transformers(card: RepoCard) -> bool:
+    """Whether this is the card that transformers' push_to_hub puts into an empty repository, as it put it there."""
+    template = ModelCard.from_template(ModelCardData(library_name="transformers"), model_description=_DESCRIPTION)
+    return card.text.strip() == template.text.strip()
+
+
 def _sampler_name(config_file: Path) -> str:
     model_type = json.loads(config_file.read_text(encoding="utf-8"))["model_type"]
-    return paper_of(AutoSampler.model_class(model_type)).name.lower() + " sampler"
+    sampler = AutoSampler.model_class(model_type)
+    paper = paper_of(sampler)
+    return f"{paper.name.lower()} sampler" if paper else sampler.__name__
 
 
 def _settings(config) -> dict[str, Any]:

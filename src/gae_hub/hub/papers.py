@@ -45,19 +45,15 @@ class Paper:
         )
 
 
-def paper_of(model_class: type) -> Paper:
-    """The paper of a model or sampler class; that of its nearest parent for a class of somebody's own.
-
-    Raises:
-        ValueError: if no file of the class or its parents begins with a paper.
-    """
+def paper_of(model_class: type) -> Paper | None:
+    """The paper of a model or sampler class; for a class of somebody's own that of its nearest parent, or None."""
     for cls in model_class.__mro__:
         text = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
         first, _, rest = text.partition("\n\n")
         match = _FIRST.fullmatch(" ".join(first.split()))
         if match is not None and match["id"].partition(":")[0] in _URLS:
             return _paper(match, rest)
-    raise ValueError(f"{model_class.__module__} must begin with 'Name: Title (Authors, year), arXiv:number'")
+    return None
 
 
 def _paper(first: re.Match, rest: str) -> Paper:

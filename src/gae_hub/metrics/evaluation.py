@@ -19,9 +19,9 @@ def _mse(model, dataset, **_) -> dict[str, float]:
 
 def _energy(model, dataset, sampler=None, num_samples=1000, seed=0) -> dict[str, float]:
     """Energy distance from samples to the data, in pixels, and that of two halves of the data as its floor."""
-    pixels = torch.cat(list(iterate_batches(dataset)))
-    pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[: 2 * num_samples]]
     generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(dataset), generator=generator)[: 2 * num_samples].tolist()
+    pixels = torch.cat(list(iterate_batches(torch.utils.data.Subset(dataset, chosen))))
     samples = model.generate(num_samples, sampler=sampler, generator=generator).cpu()
     return {
         "energy_distance": energy_distance(samples, pixels[:num_samples]),

@@ -13,6 +13,6 @@ def reconstruction_mse(model, dataset, batch_size: int = 500) -> float:
     for images in iterate_batches(dataset, batch_size):
         images = images.to(model.device)
         error = (images - model.reconstruct(images).to(images.dtype)).square()
-        total += error.sum(dtype=torch.float64).item()
+        total += error.cpu().sum(dtype=torch.float64).item()
         count += error.numel()
     return total / count

@@ -1,20 +1,10 @@
 """Encoder trunks and decoders: images to features, latents to images.
 
 A trunk returns features and the model owns the head, so one trunk serves every method. A decoder returns pixels
-*before* the activation. Each is a `PreTrainedModel` with a config of its own, named in a model's `encoder_config` or
-`decoder_config` by
-
-======================
-================================================================================================
-short name              network
-======================
-================================================================================================
-mlp                     fully connected, any shape, vectors too
-conv, resnet            convolutional and residual, any (channels, height, width), odd sizes included
-paper_conv              Table 5 of the Pythae paper (arXiv:2206.08309), for 28, 32 and 64 pixels
-paper_resnet            Table 6 of the same
-======================
-================================================================================================
+*before* the activation. Each is a `PreTrainedModel` with a config of its own, and goes by a short name in a model's
+`encoder_config` or
+`decoder_config`: "mlp" for any shape, vectors too; "conv" and "resnet" for any (channels, height, width), odd sizes
+included; "paper_conv" and "paper_resnet", in paper_networks.py, for those of the Pythae paper.
 """
 
 __all__ = [
@@ -28,6 +18,7 @@ __all__ = [
     "MLPDecoderConfig",
     "MLPEncoder",
     "MLPEncoderConfig",
+    "ResNetBackbone",
     "ResNetDecoder",
     "ResNetDecoderConfig",
     "ResNetEncoder",
@@ -48,8 +39,9 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
 
-from .configuration import StrictConfig
+from .configuration import StrictConfig, may_register
 
 Role = Literal["encoder", "decoder"]
 Sizes = list[int] | tuple[int, ...]
@@ -191,10 +183,11 @@ def norm(channels: int, batch_norm: bool) -> list[nn.Module]:
 class ResBlock(nn.Module):
     """x + [ReLU, Conv 3x3, ReLU, Conv 1x1](x), as in van den Oord et al., 2017, arXiv:1711.00937."""
 
-    def __init__(self, channels: int = 128, hidden: int = 32):
+    def __init__(self, channels: int = 128, hidden: int = 32, batch_norm: bool = False):
         super().__init__()
         self.net = nn.Sequential(
-            nn.ReLU(), nn.Conv2d(channels, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
+            *(nn.ReLU(), nn.Conv2d(channels, hidden, 3, padding=1), *norm(hidden, batch_norm)),
+            *(nn.ReLU(), nn.Conv2d(hidden, channels, 1), *norm(channels, batch_norm)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -287,6 +280,7 @@ class ResNetEncoderConfig(BackboneConfig):
             order.
         num_residual_blocks: residual blocks at the smallest size.
         residual_channels: channels inside a residual block.
+        batch_norm: whether batch normalisation follows each convolution.
     """
 
     model_type = "gae_resnet_encoder"
@@ -295,6 +289,7 @@ class ResNetEncoderConfig(BackboneConfig):
     channels: list[int] | tuple[int, ...] = (64, 128, 128)
     num_residual_blocks: int = 2
     residual_channels: int = 32
+    batch_norm: bool = True
 
     def validate_sizes(self):
         self.require_positive("channels", "residual_channels")
@@ -311,6 +306,7 @@ class ResNetDecoderConfig(ResNetEncoderConfig):
         channels: channels of the layers in the encoder's order, from the image inwards.
         num_residual_blocks: residual blocks at the smallest size.
         residual_channels: channels inside a residual block.
+        batch_norm: whether batch normalisation follows each convolution but the last.
     """
 
     model_type = "gae_resnet_decoder"
@@ -318,18 +314,37 @@ class ResNetDecoderConfig(ResNetEncoderConfig):
 
 
 def residual_blocks(config, channels: int) -> list[nn.Module]:
-    return [ResBlock(channels, config.residual_channels) for _ in range(config.num_residual_blocks)]
+    return [ResBlock(channels, config.residual_channels, config.batch_norm) for _ in range(config.num_residual_blocks)]
 
 
-class ResNetEncoder(Backbone):
+class ResNetBackbone(Backbone):
+    """Base of the residual networks: weights that keep the variance of activations through layers with ReLU.
+
+    That is He et al., 2015, arXiv:1502.01852, with biases of zero. PyTorch's own initialisation shrinks the variance
+    from layer to layer, so that all latents begin with nearly one output, and a sigmoid saturates before they differ.
+    """
+
+    def _init_weights(self, module):
+        if not isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            return super()._init_weights(module)
+        fan_in = module.weight[0].numel()
+        if isinstance(
+            module, nn.ConvTranspose2d
+        ):  # one in prod(stride) of the kernel's weights reaches an output pixel
+            fan_in = module.in_channels * prod(module.kernel_size) / prod(module.stride)
+        init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
+        init.zeros_(module.bias)
+
+
+class ResNetEncoder(ResNetBackbone):
     config_class = ResNetEncoderConfig
 
     def __init__(self, config, input_shape):
         super().__init__(config)
         *others, last = pyramid(input_shape, config.channels)
         self.net = nn.Sequential(
-            *[m for layer in others for m in (down(layer), nn.ReLU())],
-            down(last),
+            *[m for layer in others for m in (down(layer), *norm(layer[1][0], config.batch_norm), nn.ReLU())],
+            *(down(last), *norm(last[1][0], config.batch_norm)),
             *residual_blocks(config, last[1][0]),
             nn.ReLU(),
         )
@@ -340,17 +355,18 @@ class ResNetEncoder(Backbone):
         return self.net(pixel_values)
 
 
-class ResNetDecoder(Backbone):
+class ResNetDecoder(ResNetBackbone):
     config_class = ResNetDecoderConfig
 
     def __init__(self, config, output_shape, latent_dim):
         super().__init__(config)
-        layers = pyramid(output_shape, config.channels)
-        smallest = layers[-1][1]
+        first, *others = pyramid(output_shape, config.channels)
+        smallest = (others[-1] if others else first)[1]
         self.net = nn.Sequential(
             Unflatten(latent_dim, smallest),
             *residual_blocks(config, smallest[0]),
-            *[m for layer in layers[::-1] for m in (nn.ReLU(), up(layer))],
+            *[m for layer in others[::-1] for m in (nn.ReLU(), up(layer), *norm(layer[0][0], config.batch_norm))],
+            *(nn.ReLU(), up(first)),
         )
         self.post_init()
 
@@ -383,8 +399,6 @@ def register_backbone(config_class, model_class):
     The role is read from the config's `base_config_key`; the short name is the `model_type` without `gae_` and the
     role.
     """
-    AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
-    AutoModel.register(config_class, model_class, exist_ok=True)
     role = config_class.base_config_key.removesuffix("_config")
     if role not in _SHORT_NAMES:
         raise ValueError(
@@ -393,6 +407,9 @@ def register_backbone(config_class, model_class):
         )
     short = config_class.model_type.removeprefix("gae_").removesuffix(f"_{role}")
     _SHORT_NAMES[role][short] = config_class.model_type
+    if may_register(config_class.model_type):
+        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+        AutoModel.register(config_class, model_class, exist_ok=True)
 
 
 def backbone_names(role: Role) -> list[str]:
@@ -473,7 +490,8 @@ def _output_shape(module: nn.Module, input_shape: Sizes) -> tuple[int, ...]:
         return tuple(copy(torch.zeros(2, *input_shape, device="meta", dtype=dtype)).shape[1:])
 
 
-AutoConfig.register(CustomModuleConfig.model_type, CustomModuleConfig, exist_ok=True)
+if may_register(CustomModuleConfig.model_type):
+    AutoConfig.register(CustomModuleConfig.model_type, CustomModuleConfig, exist_ok=True)
 for _config, _model in (
     (MLPEncoderConfig, MLPEncoder),
     (MLPDecoderConfig, MLPDecoder),

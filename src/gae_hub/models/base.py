@@ -5,6 +5,7 @@ One convention holds for every loss: nats per example, summed over the data's di
 
 __all__ = ["MODELS", "GAEConfig", "GAEOutput", "GAEPreTrainedModel", "register"]
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import wraps
 from math import log, pi, prod
@@ -20,7 +21,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import ModelOutput
 
 from .backbones import backbone_config, build_decoder, build_encoder, init_weights
-from .configuration import StrictConfig
+from .configuration import StrictConfig, may_register
 from .hub_model import HubModel
 from .losses import mean_over_processes
 from .paper_networks import PaperConvEncoder  # noqa: F401 (registers the paper's networks)
@@ -133,17 +134,20 @@ class GAEPreTrainedModel(HubModel):
     input_modalities = "image"
     model_tags = ["gae-hub", "autoencoder", "generative-autoencoder"]
     accepts_loss_kwargs = False
+    _keep_in_fp32_modules_strict = ["progress", "observation_var"]
     facts: dict[str, Any] | None = None  # what is known of the training run, for the card
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
+        if encoder is not None or decoder is not None:
+            config = deepcopy(config)  # which will name the modules in place of the person's own choice
         super().__init__(config)
         self.encoder = build_encoder(config, encoder)
         self.decoder = build_decoder(config, decoder)
         self.register_buffer(
-            "progress", torch.ones(()), persistent=False
+            "progress", torch.ones((), dtype=torch.float32), persistent=False
         )  # share of training done, set by the trainer
         if config.likelihood == "gaussian" and config.observation_std == "optimal":
-            self.register_buffer("observation_var", torch.ones(()))
+            self.register_buffer("observation_var", torch.ones((), dtype=torch.float32))
         self.setup(config)
         self.post_init()
 
@@ -164,7 +168,7 @@ class GAEPreTrainedModel(HubModel):
     def features(self, pixel_values: Tensor) -> Tensor:
         """(batch, features): the trunk's output, flattened, after a check of the input.
 
-        Values are checked wherever that costs no device synchronisation: on the CPU, and in eval mode.
+        Values are checked where no training step waits for the answer: on the CPU, and in eval mode.
         """
         shape = tuple(pixel_values.shape)
         if shape[1:] != self.config.input_shape or not shape[0]:
@@ -186,7 +190,7 @@ class GAEPreTrainedModel(HubModel):
 
     def decode(self, latents: Tensor) -> Tensor:
         """latents (batch, latent_dim) to images (batch, *input_shape)."""
-        return self.activation(self.decoder(latents))
+        return self.activation(self.decoder(latents.to(self.dtype)))
 
     def activation(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.config.output_activation == "sigmoid" else logits
@@ -202,8 +206,7 @@ class GAEPreTrainedModel(HubModel):
             (batch, *draws) and (batch, *draws, *input_shape).
         """
         lead, dims = latents.shape[:-1], len(self.config.input_shape)
-        logits = self.decoder(latents.flatten(0, -2)).unflatten(0, lead)
-        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        logits = at_least_float32(self.decoder(latents.flatten(0, -2).to(self.dtype))).unflatten(0, lead)
         target = pixel_values.to(logits.dtype).view(
             len(pixel_values), *[1] * (len(lead) - 1), *self.config.input_shape
         )
@@ -331,6 +334,11 @@ class GAEPreTrainedModel(HubModel):
         return 0
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Densities and sums over pixels need more digits than half precision has."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
 def check_values(pixel_values: Tensor):
     """Raise ValueError unless all values are finite and in [0, 1]."""
     low, high = (float(bound) for bound in pixel_values.aminmax())
@@ -350,7 +358,7 @@ class DeterministicModel(GAEPreTrainedModel):
         self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> PointMass:
-        return PointMass(self.head(self.features(pixel_values)))
+        return PointMass(at_least_float32(self.head(self.features(pixel_values))))
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         raise NotImplementedError(
@@ -377,6 +385,6 @@ def register(config_class: type[GAEConfig], model_class: type[GAEPreTrainedModel
             raise ValueError(
                 f"{config_class.__name__}.{name} has no annotation, so it would not be saved in config.json"
             )
-    if MODELS.setdefault(model_type.removeprefix("gae_"), model_class) is model_class:
+    if MODELS.setdefault(model_type.removeprefix("gae_"), model_class) is model_class and may_register(model_type):
         AutoConfig.register(model_type, config_class, exist_ok=True)
         AutoModel.register(config_class, model_class, exist_ok=True)

@@ -1,12 +1,13 @@
 """What every config of the library does: refuse a key it does not know, and say which one was probably meant."""
 
-__all__ = ["StrictConfig"]
+__all__ = ["StrictConfig", "may_register"]
 
 from dataclasses import fields
 from difflib import get_close_matches
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 # keys that transformers itself writes into config.json or passes to a config, beside its declared fields
 _TRANSFORMERS_KEYS = {
@@ -26,6 +27,15 @@ _TRANSFORMERS_KEYS = {
     "torch_dtype",
     "use_cache",
 }
+
+
+def may_register(model_type: str) -> bool:
+    """Whether this copy of the code may register a class for a type with transformers: the library may, always.
+
+    A checkpoint can carry a copy of this folder, loaded with `trust_remote_code=True`. It registers what nobody has
+    registered yet, but must not take the place of the library, nor of the code of another checkpoint.
+    """
+    return __name__.startswith("gae_hub.") or not dict.__contains__(CONFIG_MAPPING._extra_content, model_type)
 
 
 @strict

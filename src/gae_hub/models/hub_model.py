@@ -1,16 +1,21 @@
 """Loading that checks, saving that writes a card: what models and samplers share on top of `PreTrainedModel`."""
 
-__all__ = ["HubModel"]
+__all__ = ["HubModel", "fetch_card"]
 
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 
 class HubModel(PreTrainedModel):
-    """A `PreTrainedModel` that refuses a checkpoint it cannot load whole, and whose card survives a push."""
+    """A `PreTrainedModel` that loads a checkpoint whole or not at all, reads no pickle, and keeps its card."""
+
+    source = ("", {})  # where it was loaded from: a folder or repository, and the arguments that lead there
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
@@ -22,6 +27,7 @@ class HubModel(PreTrainedModel):
         """
         name = pretrained_model_name_or_path
         tolerant = kwargs.pop("ignore_mismatched_sizes", False)
+        kwargs["use_safetensors"] = True
         try:
             model, info = super().from_pretrained(
                 name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
@@ -45,6 +51,8 @@ class HubModel(PreTrainedModel):
                 + "; ".join(faults[:4])
                 + (f"; and {len(faults) - 4} more" if len(faults) > 4 else "")
             )
+        where = {key: kwargs[key] for key in ("cache_dir", "revision", "token", "subfolder") if kwargs.get(key)}
+        model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where)
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, save_directory, **kwargs):
@@ -61,3 +69,12 @@ class HubModel(PreTrainedModel):
         """Let gae_hub.hub write README.md. A checkpoint's own copy of this code, without the library, writes none."""
         if find_spec("gae_hub") is not None:
             import_module("gae_hub.hub.cards").write_card(self, folder, **kwargs)
+
+
+def fetch_card(repo_id: str, folder: str | Path, token: str | bool | None = None, revision: str | None = None):
+    """Put the card that a repository has into a folder, so that the next one keeps what a person wrote around it."""
+    try:
+        card = hf_hub_download(repo_id, "README.md", token=token, revision=revision)
+    except (EntryNotFoundError, RevisionNotFoundError):
+        return  # a new repository, or a new branch
+    (Path(folder) / "README.md").write_bytes(Path(card).read_bytes())

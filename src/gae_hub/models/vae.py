@@ -18,7 +18,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, inference, register
+from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, at_least_float32, inference, register
 from .posteriors import DiagonalGaussian, gaussian_log_prob
 
 
@@ -38,7 +38,7 @@ class VAEModel(GAEPreTrainedModel):
         self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> DiagonalGaussian:
-        return DiagonalGaussian(*self.head(self.features(pixel_values)).chunk(2, dim=-1))
+        return DiagonalGaussian(*at_least_float32(self.head(self.features(pixel_values))).chunk(2, dim=-1))
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
@@ -83,6 +83,14 @@ class VAEModel(GAEPreTrainedModel):
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        return torch.cat(
+            [
+                self._log_likelihood(images, num_samples, generator, batch_size)
+                for images in pixel_values.split(batch_size)
+            ]
+        )
+
+    def _log_likelihood(self, pixel_values: Tensor, num_samples: int, generator, batch_size: int) -> Tensor:
         posterior = self.encode(pixel_values)
         chunk, log_weights = max(1, batch_size // len(pixel_values)), []
         for first in range(0, num_samples, chunk):

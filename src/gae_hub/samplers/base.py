@@ -7,7 +7,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
-from ..models.configuration import StrictConfig
+from ..models.configuration import StrictConfig, may_register
 from ..models.hub_model import HubModel
 
 SAMPLERS: dict[str, type["GAESampler"]] = {}
@@ -85,10 +85,14 @@ class GAESampler(HubModel):
             raise ValueError(f"latents must be (num, latent_dim), got shape {tuple(latents.shape)}")
         if not latents.isfinite().all():
             raise ValueError("latents hold nan or infinite values: the model they come from has diverged")
-        self.config.latent_dim = latents.shape[1]
-        self.allocate(self.config)
-        self.to(latents.device)
-        self.estimate(latents)
+        before, self.config.latent_dim = self.config.latent_dim, latents.shape[1]
+        try:
+            self.allocate(self.config)
+            self.to(latents.device)
+            self.estimate(latents)
+        except BaseException:  # Ctrl-C too: what is half fitted must not pass for fitted
+            self.config.latent_dim = before
+            raise
         return self
 
     @torch.no_grad()
@@ -119,6 +123,6 @@ def register_sampler(config_class: type[GAESamplerConfig], sampler_class: type[G
     if not (model_type.startswith("gae_") and model_type.endswith("_sampler")):
         raise ValueError(f"{config_class.__name__}.model_type must read 'gae_<name>_sampler', got '{model_type}'")
     short = model_type.removeprefix("gae_").removesuffix("_sampler")
-    if SAMPLERS.setdefault(short, sampler_class) is sampler_class:
+    if SAMPLERS.setdefault(short, sampler_class) is sampler_class and may_register(model_type):
         AutoConfig.register(model_type, config_class, exist_ok=True)
         AutoModel.register(config_class, sampler_class, exist_ok=True)

@@ -73,7 +73,7 @@ class GaussianMixtureSampler(GAESampler):
             covariance_type=config.covariance_type,
             max_iter=config.max_iter,
             random_state=config.seed,
-        ).fit(latents.double().cpu().numpy())
+        ).fit(latents.cpu().double().numpy())
         covariances = torch.from_numpy(mixture.covariances_)
         if config.covariance_type == "diag":
             covariances = covariances.diag_embed()
@@ -85,8 +85,11 @@ class GaussianMixtureSampler(GAESampler):
         device = generator.device if generator is not None else self.device
         components = torch.multinomial(self.weights.to(device), num_samples, replacement=True, generator=generator)
         components = components.to(self.device)
-        noise = randn((num_samples, self.config.latent_dim, 1), self.means, generator)
-        return self.means[components] + (self.scales[components] @ noise).squeeze(-1)
+        latents = randn((num_samples, self.config.latent_dim), self.means, generator)
+        for k, (mean, scale) in enumerate(zip(self.means, self.scales, strict=True)):
+            own = components == k
+            latents[own] = mean + latents[own] @ scale.T
+        return latents
 
 
 register_sampler(GaussianMixtureSamplerConfig, GaussianMixtureSampler)

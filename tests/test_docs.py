@@ -1,0 +1,90 @@
+"""The README holds: its snippets run, its errors are those that are raised, its table is the registry's."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from cases import images
+from localhub import LocalHub, point_clients_at
+
+import gae_hub
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+X = images(8, (1, 28, 28))
+
+
+def snippets(language=""):
+    """The fenced blocks of a language."""
+    return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M) if name == language]
+
+
+def mnist_stand_in(hub, folder):
+    """60 images of 28 x 28 under MNIST's name and in its layout."""
+    import numpy as np
+    from test_data import hub_folder
+
+    arrays = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    hub_folder(folder, arrays=arrays)
+    file = next(folder.glob("*.parquet"))
+    hub.create_repo("ylecun/mnist", "dataset")
+    hub.commit("ylecun/mnist", {f"mnist/{file.name}": file.read_bytes()}, repo_type="dataset")
+
+
+@pytest.mark.slow
+def test_the_first_page_runs(tmp_path, monkeypatch):
+    """Train, fit, publish; then use the model on a machine that has never seen it. Only the tracker is left out."""
+    use, train, own = snippets("python")
+    monkeypatch.chdir(tmp_path)
+    with LocalHub(users={"user": "hf_user", "ylecun": "hf_ylecun"}) as hub:
+        (tmp_path / "data").mkdir()
+        mnist_stand_in(hub, tmp_path / "data")
+        with point_clients_at(hub, tmp_path / "home", token="hf_user"):
+            scope = {}
+            exec(train.replace('report_to="trackio"', 'report_to="none", disable_tqdm=True, max_steps=4'), scope)
+            exec(own, scope)
+            assert scope["model"](X).loss.isfinite()
+        with point_clients_at(hub, tmp_path / "stranger", token=False):
+            scope = {"images": X}
+            exec(use, scope)
+    assert scope["latents"].shape == (8, 16) and scope["path"].shape == (4, 10, 1, 28, 28)
+    assert scope["nats"].shape == (8,) and scope["fresh"].shape == scope["better"].shape == (16, 1, 28, 28)
+
+
+def test_errors_read_as_in_the_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bert-base-uncased").mkdir()
+    (tmp_path / "bert-base-uncased" / "config.json").write_text('{"model_type": "bert"}')
+    (session,) = [snippet for snippet in snippets() if snippet.startswith(">>>")]
+    model = gae_hub.BetaVAEModel(gae_hub.BetaVAEConfig(latent_dim=2))
+    scope = {"BetaVAEConfig": gae_hub.BetaVAEConfig, "model": model, "torch": torch, "AutoGAE": gae_hub.AutoGAE}
+    pairs = re.findall(r">>> (.*)\nValueError: (.*)", session)
+    assert len(pairs) == 3
+    for call, message in pairs:
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            eval(call, scope)
+
+
+def test_the_table_is_that_of_the_registry():
+    update = runpy.run_path(str(ROOT / "scripts" / "update_readme.py"))
+    assert update["with_table"](README) == README, "run python scripts/update_readme.py"
+
+
+def test_every_command_of_the_readme_exists():
+    from gae_hub.cli import COMMANDS
+
+    commands = re.findall(r"^gae-hub ([\w-]+)", "\n".join(snippets()), re.M)
+    assert commands and set(commands) <= set(COMMANDS)
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(f"\n{target}:" in makefile for target in re.findall(r"^make (\w+)", README, re.M))
+    assert all((ROOT / path).is_file() for path in re.findall(r"scripts/\w+\.py", README))
+    assert all((ROOT / path).is_file() for path in re.findall(r"\]\((?!http)([^)]+)\)", README))
+
+
+def test_versions_agree():
+    from importlib.metadata import version
+
+    assert gae_hub.__version__ == version("gae_hub")
+    assert f"version: {gae_hub.__version__}" in (ROOT / "CITATION.cff").read_text()
