@@ -230,11 +230,11 @@ def test_another_run_is_not_overwritten(tmp_path):
     run.train()
     (tmp_path / "sampler").mkdir()
     (tmp_path / "sampler" / "config.json").touch()
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"already holds a run \(checkpoint-3, checkpoint-6, sampler\): resume it"):
+    (tmp_path / "package.json").touch()  # somebody else's
+    with pytest.raises(ValueError, match=r"already holds a run \(checkpoint-3, checkpoint-6\): resume it"):
         trainer(tmp_path).train()
     trainer(tmp_path, overwrite_output_dir=True, num_train_epochs=1).train()
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3", "notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-3", "package.json"}
 
 
 SCRIPT = """

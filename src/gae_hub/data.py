@@ -179,10 +179,9 @@ def load_images(
     """Images as something [`GAETrainer`] takes, decoded into memory if they fit there.
 
     Args:
-        source: "digits" (scikit-learn's 8 x 8 handwritten digits), the name of a data set on the Hub, a folder (in
-            the Hub's layout, or
-            of image files), an array or tensor (num, channels, height, width) or (num, dim), or an object of
-            `datasets`.
+        source: "digits" (scikit-learn's 8 x 8 handwritten digits), the name of a data set on the Hub, a folder (in the
+            Hub's layout, or of image files), an array or tensor (num, channels, height, width) or (num, dim), or an
+            object of `datasets`.
         splits: "train", "validation", "test", or several of them, which gives as many data sets. None takes all
             images of the source's only split, or of its training split, as one data set.
         validation_size: images, or share of images, at the end of the training split that are its validation split

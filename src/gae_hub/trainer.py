@@ -48,6 +48,11 @@ _FILLED_IN = {
     ),
     *("gradient_checkpointing", "greater_is_better", "load_best_model_at_end", "metric_for_best_model", "report_to"),
 }
+# what a run writes into its folder, and all that overwrite_output_dir deletes there; the card is written anew
+WRITTEN = (
+    *("checkpoint-*", "config.json", "model*.safetensors*", "preprocessor_config.json", "training.json"),
+    *("training_args.json", "results.json", "run.yaml", "sampler", "assets"),
+)
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
 
 
@@ -171,17 +176,18 @@ class GAETrainer(Trainer):
 
     def _claim(self, folder: Path):
         """Make sure that no other run is overwritten."""
-        there = sorted(path for path in folder.glob("*") if _of_a_run(path))
-        if there and not self.args.overwrite_output_dir:
+        runs = sorted(path.name for path in (*folder.glob("checkpoint-*"), *folder.glob("config.json")))
+        if runs and not self.args.overwrite_output_dir:
             raise ValueError(
-                f"output_dir '{folder}' already holds a run ({', '.join(path.name for path in there[:3])}): "
+                f"output_dir '{folder}' already holds a run ({', '.join(runs[:3])}): "
                 "resume it with resume_from_checkpoint=True (--resume), choose another folder, "
                 "or set overwrite_output_dir=True to delete it"
             )
         self.accelerator.wait_for_everyone()  # all have looked
-        if self.args.should_save:
-            for path in there:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if runs and self.args.should_save:
+            for pattern in WRITTEN:
+                for path in folder.glob(pattern):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.accelerator.wait_for_everyone()
 
     def _facts(self) -> dict:
@@ -193,8 +199,7 @@ class GAETrainer(Trainer):
             "hub_token",
             "resume_from_checkpoint",
             "overwrite_output_dir",
-            *_FILLED_IN,
-        }
+        } | _FILLED_IN
         return {
             "dataset": getattr(self.train_dataset, "name", None),
             "num_train_images": len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else None,
@@ -361,13 +366,6 @@ class GAETrainer(Trainer):
                 logger.warning(
                     f"a push in the background has failed ({job.exception()}); push_to_hub() pushes the model again"
                 )
-
-
-def _of_a_run(path: Path) -> bool:
-    """Whether a run wrote this: checkpoints, a saved model and what lies beside it, samplers in their folders."""
-    if path.is_dir():
-        return path.name == "assets" or path.name.startswith("checkpoint-") or (path / "config.json").is_file()
-    return path.suffix in {".json", ".safetensors"} or path.name == "run.yaml"
 
 
 class _Sums:

@@ -18,9 +18,8 @@ class GAETrainingArguments(TrainingArguments):
     Different by default: Adam (fused, no weight decay) at a constant 1e-3, batches of 100, no gradient clipping,
         evaluation
     and a checkpoint after every epoch, the two newest checkpoints kept, and the best model on the validation loss
-    loaded
-    at the end. Without an eval_dataset there is no evaluation, and the last model is the one that is kept. Several
-    GPUs are used through a launcher only.
+    loaded at the end. Without an eval_dataset there is no evaluation, and the last model is the one that is kept.
+    Several GPUs are used through a launcher only.
 
     Args:
         group_learning_rates: learning rate by the name of a model's parameter group ("discriminator"); the others use

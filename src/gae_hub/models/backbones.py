@@ -2,9 +2,8 @@
 
 A trunk returns features and the model owns the head, so one trunk serves every method. A decoder returns pixels
 *before* the activation. Each is a `PreTrainedModel` with a config of its own, and goes by a short name in a model's
-`encoder_config` or
-`decoder_config`: "mlp" for any shape, vectors too; "conv" and "resnet" for any (channels, height, width), odd sizes
-included; "paper_conv" and "paper_resnet", in paper_networks.py, for those of the Pythae paper.
+`encoder_config` or `decoder_config`: "mlp" for any shape, vectors too; "conv" and "resnet" for any (channels, height,
+width), odd sizes included; "paper_conv" and "paper_resnet", in paper_networks.py, for those of the Pythae paper.
 """
 
 __all__ = [
@@ -56,9 +55,8 @@ class Backbone(PreTrainedModel):
     """Base of encoders and decoders.
 
     A trunk is built as `Trunk(config, input_shape)`, maps pixel_values (batch, *input_shape) to features (batch,
-    *feature_shape), and
-    has the attribute `feature_shape`. A decoder is built as `Decoder(config, output_shape, latent_dim)` and maps
-    latents (batch, latent_dim) to pixels before the activation, (batch, *output_shape).
+    *feature_shape), and has the attribute `feature_shape`. A decoder is built as `Decoder(config, output_shape,
+    latent_dim)` and maps latents (batch, latent_dim) to pixels before the activation, (batch, *output_shape).
     """
 
     config_class = BackboneConfig

@@ -41,9 +41,8 @@ class GAEConfig(StrictConfig):
         likelihood: "gaussian", ||x - x_hat||^2 / (2 observation_std^2), or "bernoulli", binary cross entropy on
             logits.
         observation_std: standard deviation of the Gaussian likelihood, or "optimal" for its closed-form optimum
-            (Rybkin, Daniilidis &
-            Levine, 2021, arXiv:2006.13202). The paper's tables were made with the square error without the 1/2:
-            sqrt(1/2) here.
+            (Rybkin, Daniilidis & Levine, 2021, arXiv:2006.13202). The paper's tables were made with the square error
+            without the 1/2: sqrt(1/2) here.
         output_activation: "sigmoid" (the paper's) or "identity". Decoders return the value before it.
         encoder_config, decoder_config: a short name ("mlp", "conv", "resnet", "paper_conv", "paper_resnet"), a dict
             with `model_type` and that network's fields, or a config object.
