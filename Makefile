@@ -36,6 +36,7 @@ clean:           ## delete what was built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
+	@echo "setting up $(VENV), which takes a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -7,7 +7,21 @@ from typing import Any
 
 import torch
 
-from gae_hub.models import AEModel, BetaVAEModel, VAEModel
+from gae_hub.models import (
+    AEModel,
+    BetaTCVAEModel,
+    BetaVAEModel,
+    CIWAEModel,
+    DisentangledBetaVAEModel,
+    InfoVAEModel,
+    IWAEModel,
+    MIWAEModel,
+    PIWAEModel,
+    RAEGPModel,
+    RAEL2Model,
+    VAEModel,
+    WAEMMDModel,
+)
 from gae_hub.samplers import GaussianMixtureSampler
 
 SHAPE = (1, 8, 8)
@@ -40,11 +54,58 @@ class ModelCase:
 
 AE = ModelCase(AEModel, has_prior=False, has_likelihood=False, terms=("reconstruction",))
 VAE = ModelCase(VAEModel)
+IWAE = ModelCase(IWAEModel, {"num_samples": 4}, terms=("bound",))
+DRAWS = {"num_samples": 4, "num_estimates": 2}
+PENALTIES = {"embedding_weight": 0.5, "regularization_weight": 0.5}
+NO_PENALTIES = {"embedding_weight": 0.0, "regularization_weight": 0.0}
 
 MODELS = [
     AE,
     VAE,
     ModelCase(BetaVAEModel, {"beta": 2.0}, reduces_to=VAE.build, reduced_by={"beta": 1.0}),
+    ModelCase(DisentangledBetaVAEModel, reduces_to=VAE.build, reduced_by={"beta": 1.0, "capacity": 0.0}),
+    ModelCase(
+        BetaTCVAEModel, terms=("reconstruction", "mutual_information", "total_correlation", "dimension_wise_kl")
+    ),
+    ModelCase(
+        InfoVAEModel, terms=("reconstruction", "kl", "mmd"), reduces_to=VAE.build, reduced_by={"mmd_weight": 0.0}
+    ),
+    IWAE,
+    ModelCase(MIWAEModel, DRAWS, terms=("bound",), reduces_to=IWAE.build, reduced_by={"num_estimates": 1}),
+    ModelCase(
+        CIWAEModel,
+        {"num_samples": 4, "beta": 0.5},
+        terms=("bound",),
+        reduces_to=IWAE.build,
+        reduced_by={"beta": 0.0},
+    ),
+    ModelCase(PIWAEModel, DRAWS, terms=("encoder_bound", "decoder_bound")),
+    ModelCase(
+        WAEMMDModel,
+        has_likelihood=False,
+        terms=("reconstruction", "mmd"),
+        reduces_to=AE.build,
+        reduced_by={"mmd_weight": 0.0},
+    ),
+    ModelCase(
+        RAEL2Model,
+        PENALTIES,
+        has_prior=False,
+        has_likelihood=False,
+        terms=("reconstruction", "embedding", "decoder_norm"),
+        reduces_to=AE.build,
+        reduced_by=NO_PENALTIES,
+    ),
+    ModelCase(
+        RAEGPModel,
+        PENALTIES,
+        has_prior=False,
+        has_likelihood=False,
+        terms=("reconstruction", "embedding", "gradient_penalty"),
+        reduces_to=AE.build,
+        reduced_by=NO_PENALTIES,
+        fullgraph=False,  # it differentiates in forward
+    ),
 ]
 
 

@@ -59,7 +59,7 @@ def test_forward(model, case):
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(model):
     out = model(X, generator=generator())
-    weights = model.weights() if hasattr(model, "weights") else {}
+    weights = model.weights()
     torch.testing.assert_close(out.loss, sum(weights.get(name, 1.0) * term for name, term in out.losses.items()))
 
 

@@ -108,6 +108,8 @@ class GAETrainer(Trainer):
                     )
             if processing_class is None:
                 processing_class = GAEImageProcessor.for_model(model)
+            if getattr(model.config, "dataset_size", 0) is None and hasattr(train_dataset, "__len__"):
+                model.config.dataset_size = len(train_dataset)
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
         self.interrupt, self.started = InterruptCallback(), False
         super().__init__(

@@ -194,18 +194,20 @@ class GAEPreTrainedModel(HubModel):
     def activation(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.config.output_activation == "sigmoid" else logits
 
-    def log_prob(self, pixel_values: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def log_prob(self, pixel_values: Tensor, latents: Tensor, decoder=None) -> tuple[Tensor, Tensor]:
         """log p(x|z) up to the likelihood's constant, in nats, and the reconstruction.
 
         Args:
             pixel_values: (batch, *input_shape).
             latents: (batch, *draws, latent_dim).
+            decoder: what decodes them, in place of the model's own: its frozen copy, for instance.
 
         Returns:
             (batch, *draws) and (batch, *draws, *input_shape).
         """
         lead, dims = latents.shape[:-1], len(self.config.input_shape)
-        logits = at_least_float32(self.decoder(latents.flatten(0, -2).to(self.dtype))).unflatten(0, lead)
+        logits = (decoder or self.decoder)(latents.flatten(0, -2).to(self.dtype))
+        logits = at_least_float32(logits).unflatten(0, lead)
         target = pixel_values.to(logits.dtype).view(
             len(pixel_values), *[1] * (len(lead) - 1), *self.config.input_shape
         )
@@ -304,23 +306,25 @@ class GAEPreTrainedModel(HubModel):
         """Name to the parameters that share optimizer settings: a partition of all trainable parameters."""
         return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
 
+    def weights(self) -> dict[str, float]:
+        """Weights of the loss's terms; 1 for those that are not named."""
+        return {}
+
     def output(
         self,
         terms: dict[str, Tensor],
-        weights: dict[str, float] | None = None,
         metrics: dict[str, Tensor] | None = None,
         return_loss: bool = True,
         **fields,
     ) -> GAEOutput:
-        """Weighted sum of per-example or scalar terms as `loss`, with the unweighted terms kept for the log.
+        """The sum of per-example or scalar terms by `weights` as `loss`, with the unweighted terms kept for the log.
 
         What is only to be logged goes into `metrics`: a term of weight 0 that is infinite would turn the loss into
         nan.
         """
         if not return_loss:
             return GAEOutput(**fields)
-        weights = weights or {}
-        means = {name: term.mean() for name, term in terms.items()}
+        weights, means = self.weights(), {name: term.mean() for name, term in terms.items()}
         return GAEOutput(
             loss=sum(weights.get(name, 1.0) * mean for name, mean in means.items()),
             losses={name: mean.detach() for name, mean in means.items()},

@@ -47,18 +47,14 @@ class VAEModel(GAEPreTrainedModel):
         posterior = self.encode(pixel_values)
         latents = self.latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
-        terms = {"reconstruction": -log_p, **self.regularizers(latents, posterior)}
-        return self.output(
-            terms, self.weights(), return_loss=return_loss, reconstruction=reconstruction, latents=latents
-        )
+        terms = {"reconstruction": -log_p, **self.regularizers(latents, posterior, generator)}
+        return self.output(terms, return_loss=return_loss, reconstruction=reconstruction, latents=latents)
 
-    def regularizers(self, latents: Tensor, posterior: DiagonalGaussian) -> dict[str, Tensor]:
+    def regularizers(
+        self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """The loss's terms beside the reconstruction: per example, (batch,), or scalars, in nats."""
         return {"kl": posterior.kl()}
-
-    def weights(self) -> dict[str, float]:
-        """Weights of the terms; 1 for those that are not named."""
-        return {}
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
         """(batch, *draws) log density of the prior at latents (batch, *draws, latent_dim), in nats."""

@@ -1,0 +1,105 @@
+r"""beta-TC-VAE: Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse & Duvenaud, 2018), arXiv:1802.04942.
+
+.. math::
+    \mathcal{L}(x) = -\log p(x|z) + \alpha\, I(x; z) + \beta\, TC(z) + \gamma \sum_j KL(q(z_j) \| p(z_j))
+
+The three regularisers add up to :math:`KL(q(z|x) \| p(z))`. They need the aggregated posterior :math:`q(z)`, a
+mixture of the
+posteriors of the whole data set, which is estimated on the minibatch by importance weighting (appendix C of the
+paper).
+
+Relations:
+    alpha = beta = gamma = 1 is the VAE in expectation: its KL is then a Monte Carlo estimate.
+    FactorVAE penalises the same total correlation through a discriminator, without the minibatch bias.
+    Pythae puts the stratified weights in the wrong columns; here each example's own posterior gets the weight 1 / N.
+"""
+
+__all__ = ["BetaTCVAEConfig", "BetaTCVAEModel"]
+
+from math import log
+from typing import Literal
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+
+from .base import register
+from .posteriors import DiagonalGaussian, gaussian_log_prob
+from .vae import VAEConfig, VAEModel
+
+
+@strict
+class BetaTCVAEConfig(VAEConfig):
+    """
+    Args:
+        alpha, beta, gamma: weights of mutual information, total correlation and dimension-wise KL. The paper searches
+            beta only.
+        estimator: "stratified" (unbiased mixture weights, minibatch stratified sampling) or "weighted" (biased, as in
+            the paper's code).
+        dataset_size: number of training examples N. The trainer fills it in; without it, the minibatch counts as the
+            data set.
+    """
+
+    model_type = "gae_beta_tc_vae"
+
+    alpha: float | int = 1.0
+    beta: float | int = 1.0
+    gamma: float | int = 1.0
+    estimator: Literal["stratified", "weighted"] = "stratified"
+    dataset_size: int | None = None
+
+    def validate_weights(self):
+        for name in ("alpha", "beta", "gamma"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.dataset_size is not None:
+            self.require_positive("dataset_size")
+
+
+class BetaTCVAEModel(VAEModel):
+    config_class = BetaTCVAEConfig
+
+    def regularizers(
+        self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Per-example terms, each (batch,), in nats."""
+        if len(latents) < 2:
+            raise ValueError("beta-TC-VAE estimates q(z) from the minibatch and needs at least 2 examples, got 1")
+        log_q_z_given_x = gaussian_log_prob(latents, posterior.mean, posterior.log_var).sum(-1)
+        log_p_z = gaussian_log_prob(latents)
+
+        # (batch, batch, latent_dim): density of sample i under the posterior of example j, dimension by dimension
+        pairwise = gaussian_log_prob(latents.unsqueeze(1), posterior.mean, posterior.log_var)
+        log_weights = self.log_mixture_weights(len(latents)).to(pairwise)
+        log_q_z = torch.logsumexp(log_weights + pairwise.sum(-1), dim=1)
+        log_q_z_each = torch.logsumexp(log_weights.unsqueeze(-1) + pairwise, dim=1)
+
+        return {
+            "mutual_information": log_q_z_given_x - log_q_z,
+            "total_correlation": log_q_z - log_q_z_each.sum(-1),
+            "dimension_wise_kl": (log_q_z_each - log_p_z).sum(-1),
+        }
+
+    def weights(self) -> dict[str, float]:
+        return {
+            "mutual_information": self.config.alpha,
+            "total_correlation": self.config.beta,
+            "dimension_wise_kl": self.config.gamma,
+        }
+
+    def log_mixture_weights(self, batch: int) -> Tensor:
+        """(batch, batch): log weight of posterior j in the estimate of q(z_i). Stratified weights sum to 1 by row."""
+        size = max(self.config.dataset_size or batch, batch)
+        if size == batch:  # the minibatch is the data set: the mixture is exact
+            return torch.full((batch, batch), -log(batch))
+        if self.config.estimator == "weighted":
+            return torch.full((batch, batch), -log(batch * size))
+        others = batch - 1
+        weights = torch.full((batch, batch), 1 / others)
+        weights.diagonal().fill_(1 / size)
+        rows = torch.arange(batch)
+        weights[rows, (rows + 1) % batch] = (size - others) / (size * others)
+        return weights.log()
+
+
+register(BetaTCVAEConfig, BetaTCVAEModel)

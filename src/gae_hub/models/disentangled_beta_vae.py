@@ -1,0 +1,64 @@
+r"""Disentangled beta-VAE: Understanding Disentangling in beta-VAE (Burgess, Higgins, Pal, Matthey, Watters, Desjardins
+& Lerchner, 2018), arXiv:1804.03599.
+
+.. math::
+    \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + \beta\, |KL(q(z|x) \| p(z)) - C|
+
+The capacity C grows linearly over the first steps of training and stays at its end, where it also is in evaluation.
+
+Relations:
+    A capacity of 0 is beta-VAE. Pythae raises C per epoch, so that it never quite arrives, and evaluates at a moving
+    C.
+"""
+
+__all__ = ["DisentangledBetaVAEConfig", "DisentangledBetaVAEModel"]
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+
+from .base import register
+from .posteriors import DiagonalGaussian
+from .vae import VAEConfig, VAEModel
+
+
+@strict
+class DisentangledBetaVAEConfig(VAEConfig):
+    """
+    Args:
+        beta: weight of the distance to the capacity (the paper's gamma).
+        capacity: C at the end, in nats.
+        warmup_fraction: share of the training steps over which C grows from 0.
+    """
+
+    model_type = "gae_disentangled_beta_vae"
+
+    beta: float | int = 10.0
+    capacity: float | int = 25.0
+    warmup_fraction: float | int = 0.5
+
+    def validate_schedule(self):
+        for name in ("beta", "capacity"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 < self.warmup_fraction <= 1:
+            raise ValueError(f"warmup_fraction must lie in (0, 1], got {self.warmup_fraction}")
+
+
+class DisentangledBetaVAEModel(VAEModel):
+    config_class = DisentangledBetaVAEConfig
+
+    def capacity(self) -> Tensor:
+        """C now, in nats."""
+        return self.config.capacity * (self.progress / self.config.warmup_fraction).clamp(max=1)
+
+    def regularizers(
+        self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return {"kl": (posterior.kl() - self.capacity()).abs()}
+
+    def weights(self) -> dict[str, float]:
+        return {"kl": self.config.beta}
+
+
+register(DisentangledBetaVAEConfig, DisentangledBetaVAEModel)

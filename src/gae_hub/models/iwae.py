@@ -1,0 +1,72 @@
+r"""IWAE: Importance Weighted Autoencoders (Burda, Grosse & Salakhutdinov, 2016), arXiv:1509.00519.
+
+.. math::
+    \mathcal{L}(x) = -\mathbb{E}_{z_1 \dots z_K \sim q(z|x)} \log \frac{1}{K} \sum_k w_k, \quad
+    w_k = \frac{p(x|z_k)\, p(z_k)}{q(z_k|x)}
+
+Relations:
+    K = 1 is the VAE, with a Monte Carlo estimate of its KL. The bound rises with K towards log p(x).
+    MIWAE averages several such bounds, CIWAE mixes one with the ELBO, PIWAE gives encoder and decoder different ones.
+    Pythae reports the self-normalised average of the losses in place of the bound; its gradients are those of the
+    bound.
+"""
+
+__all__ = ["IWAEConfig", "IWAEModel"]
+
+from math import log
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+
+from .base import GAEOutput, register
+from .vae import VAEConfig, VAEModel
+
+
+@strict
+class IWAEConfig(VAEConfig):
+    """
+    Args:
+        num_samples: K, the draws per image under one logarithm.
+    """
+
+    model_type = "gae_iwae"
+
+    num_samples: int = 10
+
+    def validate_samples(self):
+        self.require_positive("num_samples")
+
+
+class IWAEModel(VAEModel):
+    """The family's base: a method overrides how it draws, or what it makes of the log weights."""
+
+    config_class = IWAEConfig
+
+    def forward(
+        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    ) -> GAEOutput:
+        """Loss, and the first draw of each image as latents and reconstruction."""
+        posterior = self.encode(pixel_values)
+        latents = posterior.rsample(*self.draws(), generator=generator)
+        log_p, reconstruction = self.log_prob(pixel_values, latents)
+        divergence = posterior.log_prob(latents) - self.prior_log_prob(latents)
+        return self.output(
+            {"bound": -self.bound(log_p - divergence)},
+            metrics={"reconstruction": -log_p.mean(), "kl": divergence.mean()},
+            return_loss=return_loss,
+            reconstruction=reconstruction.flatten(1, len(self.draws()))[:, 0],
+            latents=latents.flatten(1, len(self.draws()))[:, 0],
+        )
+
+    def draws(self) -> tuple[int, ...]:
+        """How many draws per image; the last axis is that under the logarithm."""
+        return (self.config.num_samples,)
+
+    def bound(self, log_weights: Tensor) -> Tensor:
+        """(batch,) the bound from the log weights (batch, *draws), in nats."""
+        per_estimate = log_weights.logsumexp(-1) - log(log_weights.shape[-1])
+        return per_estimate.view(len(log_weights), -1).mean(1)
+
+
+register(IWAEConfig, IWAEModel)

@@ -1,0 +1,46 @@
+r"""MIWAE: Tighter Variational Bounds are Not Necessarily Better (Rainforth, Kosiorek, Le, Maddison, Igl, Wood &
+Teh, 2018), arXiv:1802.04537.
+
+.. math::
+    \mathcal{L}(x) = -\frac{1}{M} \sum_m \log \frac{1}{K} \sum_k w_{mk}, \quad
+    w_{mk} = \frac{p(x|z_{mk})\, p(z_{mk})}{q(z_{mk}|x)}
+
+Relations:
+    M = 1 is IWAE(K). K = 1 is the VAE with M draws. A larger M gives the encoder a better gradient, a larger K a
+    tighter bound.
+    Pythae puts the logarithm over the estimates in place of the samples; with M = K, as in its examples, that does
+    not show.
+"""
+
+__all__ = ["MIWAEConfig", "MIWAEModel"]
+
+from huggingface_hub.dataclasses import strict
+
+from .base import register
+from .iwae import IWAEConfig, IWAEModel
+
+
+@strict
+class MIWAEConfig(IWAEConfig):
+    """
+    Args:
+        num_estimates: M, the bounds that are averaged; each uses num_samples draws of its own.
+    """
+
+    model_type = "gae_miwae"
+
+    num_samples: int = 8
+    num_estimates: int = 8
+
+    def validate_estimates(self):
+        self.require_positive("num_estimates")
+
+
+class MIWAEModel(IWAEModel):
+    config_class = MIWAEConfig
+
+    def draws(self) -> tuple[int, ...]:
+        return (self.config.num_estimates, self.config.num_samples)
+
+
+register(MIWAEConfig, MIWAEModel)

@@ -1,0 +1,68 @@
+r"""PIWAE: Tighter Variational Bounds are Not Necessarily Better (Rainforth, Kosiorek, Le, Maddison, Igl, Wood &
+Teh, 2018), arXiv:1802.04537.
+
+The decoder follows the gradient of IWAE with all M K draws under one logarithm, the encoder that of MIWAE:
+
+.. math::
+    \mathcal{L}_\theta(x) = -\log \frac{1}{MK} \sum_{m,k} w_{mk}, \quad
+    \mathcal{L}_\phi(x) = -\frac{1}{M} \sum_m \log \frac{1}{K} \sum_k w_{mk}
+
+Relations:
+    With M = 1 both are the same, and it is IWAE(K).
+    Pythae adds both gradients in the encoder.
+"""
+
+__all__ = ["PIWAEConfig", "PIWAEModel"]
+
+from math import log
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+
+from .base import GAEOutput, register
+from .losses import frozen
+from .miwae import MIWAEConfig, MIWAEModel
+
+
+@strict
+class PIWAEConfig(MIWAEConfig):
+    """Fields as in MIWAE."""
+
+    model_type = "gae_piwae"
+
+
+class PIWAEModel(MIWAEModel):
+    config_class = PIWAEConfig
+
+    def forward(
+        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    ) -> GAEOutput:
+        """Both losses, each with gradients for its own player only, and the first draw of each image."""
+        posterior = self.encode(pixel_values)
+        latents = posterior.rsample(*self.draws(), generator=generator)
+        divergence = posterior.log_prob(latents) - self.prior_log_prob(latents)
+
+        # the encoder's bound sees the decoder's weights as constants, the decoder's bound the draws
+        log_p, reconstruction = self.log_prob(pixel_values, latents, decoder=lambda z: frozen(self.decoder, z))
+        encoder_bound = self.bound(log_p - divergence)
+        log_p, _ = self.log_prob(pixel_values, latents.detach())
+        joint = (log_p - divergence.detach()).flatten(1)
+        decoder_bound = joint.logsumexp(1) - log(joint.shape[1])
+
+        return self.output(
+            {"encoder_bound": -encoder_bound, "decoder_bound": -decoder_bound},
+            metrics={"reconstruction": -log_p.mean(), "kl": divergence.mean()},
+            return_loss=return_loss,
+            reconstruction=reconstruction.flatten(1, 2)[:, 0],
+            latents=latents.flatten(1, 2)[:, 0],
+        )
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {
+            "encoder": [*self.encoder.parameters(), *self.head.parameters()],
+            "decoder": list(self.decoder.parameters()),
+        }
+
+
+register(PIWAEConfig, PIWAEModel)

@@ -1,0 +1,46 @@
+r"""RAE-GP: From Variational to Deterministic Autoencoders (Ghosh, Sajjadi, Vergari, Black & Schoelkopf, 2020),
+arXiv:1903.12436.
+
+.. math::
+    \mathcal{L}(x) = -\log p(x|z) + \frac{\beta}{2} \|z\|^2 + \lambda\, \|\nabla_z D(z)\|^2, \quad z = f(x)
+
+The squared Frobenius norm of the decoder's Jacobian is estimated without bias by one random projection of the pixels
+onto signs (Hutchinson's estimator), in one backward pass for the whole batch.
+
+Relations:
+    Weights of zero give the AE. RAE-L2 penalises the decoder's weights in place of its gradient.
+    Pythae takes the gradient of the sum of the pixels, through the encoder too.
+"""
+
+__all__ = ["RAEGPConfig", "RAEGPModel"]
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+
+from .base import register
+from .posteriors import randn
+from .rae_l2 import RegularizedAEConfig, RegularizedAEModel
+
+
+@strict
+class RAEGPConfig(RegularizedAEConfig):
+    """Fields as in `RegularizedAEConfig`."""
+
+    model_type = "gae_rae_gp"
+
+
+class RAEGPModel(RegularizedAEModel):
+    config_class = RAEGPConfig
+    penalty = "gradient_penalty"
+
+    def decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.enable_grad():  # evaluation runs without gradients, but the penalty is one
+            at = latents if latents.requires_grad else latents.detach().requires_grad_()
+            images = self.decode(at)
+            signs = randn(images.shape, images, generator).sign()
+            (gradient,) = torch.autograd.grad(images, at, signs, create_graph=self.training)
+        return gradient.square().sum(-1)
+
+
+register(RAEGPConfig, RAEGPModel)
