@@ -55,6 +55,15 @@ def test_clustering_accuracy():
     assert merged[0] == pytest.approx(1 / 3, abs=0.03) and merged[1] < 0.02
 
 
+def test_a_cluster_stands_for_its_prevalent_class():
+    """Two classes share one place, the third has two: by cluster 100 + 80 + 20 of 250 are right."""
+    sites = 50 * torch.eye(3)
+    place = torch.tensor([0] * 150 + [1] * 80 + [2] * 20)
+    labels = torch.tensor([0] * 100 + [1] * 50 + [2] * 100)
+    points = sites[place] + torch.randn(250, 3, generator=generator())
+    assert clustering_accuracy(points, labels, num_fits=3) == (pytest.approx(0.8), 0.0)
+
+
 def test_what_goes_wrong():
     with pytest.raises(ValueError, match="no metric is called 'fid'; known are mse, energy, clustering"):
         evaluate_model(VAE.build(), images(5), ["fid"])

@@ -106,6 +106,14 @@ def test_gaussian_mixture_recovers_its_parameters():
     assert abs(left[:25_000].float().mean() - left[25_000:].float().mean()) < 0.02  # components come in no order
 
 
+def test_gaussian_mixture_keeps_correlations():
+    """Drawn with L from the covariance L L^T, and not the other way round."""
+    scale = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.5, 0.0], [-0.5, 0.3, 2.0]])
+    data = torch.randn(20_000, 3, generator=generator()) @ scale.T
+    drawn = GaussianMixtureSampler(num_components=1).fit(data).sample(50_000, generator(1))
+    torch.testing.assert_close(drawn.T.cov(), data.T.cov(), atol=0.08, rtol=0)
+
+
 def test_gaussian_mixture_needs_enough_latents():
     sampler = GaussianMixtureSampler()
     with pytest.raises(ValueError, match="num_components is 10, but there are only 4 latents"):
