@@ -61,7 +61,7 @@ def test_a_cluster_stands_for_its_prevalent_class():
     place = torch.tensor([0] * 150 + [1] * 80 + [2] * 20)
     labels = torch.tensor([0] * 100 + [1] * 50 + [2] * 100)
     points = sites[place] + torch.randn(250, 3, generator=generator())
-    assert clustering_accuracy(points, labels, num_fits=3) == (pytest.approx(0.8), 0.0)
+    assert clustering_accuracy(points, labels, num_fits=3) == pytest.approx((0.8, 0.0))
 
 
 def test_what_goes_wrong():
