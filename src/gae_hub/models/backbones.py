@@ -415,8 +415,8 @@ def backbone_names(role: Role) -> list[str]:
     return sorted(_SHORT_NAMES[role])
 
 
-def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> dict | PreTrainedConfig:
-    """What a person writes for `encoder_config` or `decoder_config`, as a dict with a known `model_type` or a config.
+def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> PreTrainedConfig:
+    """The config that a person means by `encoder_config` or `decoder_config`: a name, a dict, a config, or nothing.
 
     Raises:
         ValueError: for a name or a model_type that is not registered.
@@ -433,7 +433,7 @@ def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> d
             f"{role}_config names no known {role}: '{name}'; {hint} "
             "(a network of one's own: register_backbone, or pass the module)"
         )
-    return spec
+    return AutoConfig.for_model(**spec)
 
 
 def build_encoder(config, module: nn.Module | None = None) -> nn.Module:

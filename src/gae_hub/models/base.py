@@ -17,7 +17,6 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers import initialization as init
-from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import ModelOutput
 
 from .backbones import backbone_config, build_decoder, build_encoder, init_weights
@@ -48,10 +47,6 @@ class GAEConfig(StrictConfig):
             with `model_type` and that network's fields, or a config object.
     """
 
-    sub_configs_defaults = {
-        "encoder_config": SubConfigSpec(AutoConfig, model_type="gae_mlp_encoder"),
-        "decoder_config": SubConfigSpec(AutoConfig, model_type="gae_mlp_decoder"),
-    }
     keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction"]
 
     input_shape: list[int] | tuple[int, ...] = (1, 28, 28)
