@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := -n auto --maxprocesses 4
 
 .PHONY: help quickstart test coverage quality style wheel-test clean
 
@@ -12,10 +13,10 @@ quickstart: $(VENV)/installed  ## train, sample, measure, save and reload a mode
 	$(BIN)/gae-hub quickstart
 
 test: $(VENV)/installed-dev  ## all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 coverage: $(VENV)/installed-dev  ## all tests, with the coverage of src/
-	$(BIN)/python -m pytest --cov=gae_hub --cov-report=term-missing:skip-covered --cov-fail-under=95
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov=gae_hub --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 quality: $(VENV)/installed-dev  ## check style, as CI does
 	$(BIN)/ruff check .
