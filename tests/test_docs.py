@@ -35,7 +35,7 @@ def mnist_stand_in(hub, folder):
 
 @pytest.mark.slow
 def test_the_first_page_runs(tmp_path, monkeypatch):
-    """Train, fit, publish; then use the model on a machine that has never seen it. Only the tracker is left out."""
+    """Train, fit, publish; then use the model on a machine that has never seen it. No tracker, and four steps."""
     use, train, own = snippets("python")
     monkeypatch.chdir(tmp_path)
     with LocalHub(users={"user": "hf_user", "ylecun": "hf_ylecun"}) as hub:
