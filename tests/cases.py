@@ -57,7 +57,12 @@ VAE = ModelCase(VAEModel)
 IWAE = ModelCase(IWAEModel, {"num_samples": 4}, terms=("bound",))
 DRAWS = {"num_samples": 4, "num_estimates": 2}
 PENALTIES = {"embedding_weight": 0.5, "regularization_weight": 0.5}
-NO_PENALTIES = {"embedding_weight": 0.0, "regularization_weight": 0.0}
+RAE = {
+    "has_prior": False,
+    "has_likelihood": False,
+    "reduces_to": AE.build,
+    "reduced_by": {"embedding_weight": 0.0, "regularization_weight": 0.0},
+}
 
 MODELS = [
     AE,
@@ -87,24 +92,13 @@ MODELS = [
         reduces_to=AE.build,
         reduced_by={"mmd_weight": 0.0},
     ),
-    ModelCase(
-        RAEL2Model,
-        PENALTIES,
-        has_prior=False,
-        has_likelihood=False,
-        terms=("reconstruction", "embedding", "decoder_norm"),
-        reduces_to=AE.build,
-        reduced_by=NO_PENALTIES,
-    ),
+    ModelCase(RAEL2Model, PENALTIES, terms=("reconstruction", "embedding", "decoder_norm"), **RAE),
     ModelCase(
         RAEGPModel,
         PENALTIES,
-        has_prior=False,
-        has_likelihood=False,
         terms=("reconstruction", "embedding", "gradient_penalty"),
-        reduces_to=AE.build,
-        reduced_by=NO_PENALTIES,
         fullgraph=False,  # it differentiates in forward
+        **RAE,
     ),
 ]
 

@@ -66,6 +66,14 @@ def test_list(capsys):
         assert part in out
 
 
+@pytest.mark.slow
+def test_a_reader_that_leaves_is_no_error():
+    process = subprocess.run(
+        f"{sys.executable} -m gae_hub.cli list | head -n 1", shell=True, capture_output=True, text=True
+    )
+    assert process.stdout.startswith("method") and process.stderr == ""
+
+
 def test_yaml_flags_and_their_order(tmp_path):
     """The command line wins over the file; numbers in any notation; nested settings."""
     (tmp_path / "run.yaml").write_text(
@@ -135,7 +143,7 @@ def test_later_commands_read_the_data_as_the_run_did_and_a_stale_sampler_goes(tm
         (["train", "--encoder", "resnt"], "did you mean 'resnet'?"),
         (["train", "beta"], "expected a flag such as --learning_rate 0.001, got 'beta'"),
         (["train", "--config", "no-such.yaml"], "no-such.yaml"),
-        (["generate", "no-such-folder/x/y"], "no-such-folder"),
+        (["generate", "no-such-folder/x/y"], "is neither a folder here nor a repository on the Hub that you can read"),
         (["evaluate", "TRAINED", "--metrics", "fid"], "no metric is called 'fid'; known are mse, energy, clustering"),
         (["evaluate", "TRAINED", "--split", "dev"], "'digits' has no split 'dev'"),
         (["fit-sampler", "TRAINED", "--sampler", "maf"], "no sampler is called 'maf'"),

@@ -63,7 +63,12 @@ class _AutoClass:
             for key in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
             if key in kwargs
         }
-        found, _ = PreTrainedConfig.get_config_dict(name, **hub)
+        try:
+            found, _ = PreTrainedConfig.get_config_dict(name, **hub)
+        except OSError as error:
+            raise OSError(
+                f"'{name}' is neither a folder here nor a repository on the Hub that you can read ({error})"
+            ) from error
         if not found:
             raise OSError(f"there is no config.json in '{name}', so it holds no checkpoint")
         model_type = found.get("model_type")

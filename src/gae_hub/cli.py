@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.disable_progress_bar()
     try:
         known.function(known)
+    except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, NotImplementedError, StrictDataclassError) as error:
         if os.environ.get("GAE_HUB_TRACEBACK"):
             raise

@@ -1,4 +1,4 @@
-r"""RAE-GP: From Variational to Deterministic Autoencoders (Ghosh, Sajjadi, Vergari, Black & Schoelkopf, 2020),
+r"""RAE-GP: From Variational to Deterministic Autoencoders (Ghosh, Sajjadi, Vergari, Black & Schölkopf, 2020),
 arXiv:1903.12436.
 
 .. math::

@@ -1,4 +1,4 @@
-r"""RAE-L2: From Variational to Deterministic Autoencoders (Ghosh, Sajjadi, Vergari, Black & Schoelkopf, 2020),
+r"""RAE-L2: From Variational to Deterministic Autoencoders (Ghosh, Sajjadi, Vergari, Black & Schölkopf, 2020),
 arXiv:1903.12436.
 
 .. math::

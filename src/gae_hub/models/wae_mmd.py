@@ -1,4 +1,4 @@
-r"""WAE-MMD: Wasserstein Auto-Encoders (Tolstikhin, Bousquet, Gelly & Schoelkopf, 2018), arXiv:1711.01558.
+r"""WAE-MMD: Wasserstein Auto-Encoders (Tolstikhin, Bousquet, Gelly & Schölkopf, 2018), arXiv:1711.01558.
 
 .. math::
     \mathcal{L}(x) = -\log p(x|z) + \lambda\, MMD^2(q(z), p(z)), \quad z = f(x), \quad p(z) = N(0, I)
