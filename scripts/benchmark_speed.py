@@ -1,0 +1,92 @@
+"""Time gae_hub beside its peers, alternating in one run: python scripts/benchmark_speed.py [sections] [--write].
+
+A section is a file of scripts/speed with a function `comparisons()`, a generator of [`Comparison`]s: what it makes for
+one row is freed before the next. Each round times the one and then the other, so that both see the same machine; the
+table holds medians over rounds, and the median of the rounds' ratios. Needs the extra `peers`.
+
+On Linux, set MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184: glibc otherwise gives large blocks
+back to the system after each use, and on some machines their return costs more than the work, for both sides.
+"""
+
+import argparse
+import platform
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+
+import torch
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "speed.md"
+sys.path.insert(0, str(HERE))
+
+from speed.comparison import Comparison, timed  # noqa: E402 (found beside this file)
+
+SECTIONS = sorted(path.stem for path in (HERE / "speed").glob("*.py") if path.stem not in ("__init__", "comparison"))
+
+
+def measure(row: Comparison, rounds: int, seconds: float) -> tuple[float, float, float]:
+    """Median seconds of both sides, and the median of the rounds' ratios."""
+    sides = row.ours, row.theirs
+    for side in sides:  # what is made at the first call is not what is compared
+        side()
+    repeats = [max(1, int(seconds / timed(side))) for side in sides]
+    times = [[median(timed(side) for _ in range(n)) for side, n in zip(sides, repeats, strict=True)]
+             for _ in range(rounds)]  # fmt: skip
+    return (*(median(column) for column in zip(*times, strict=True)), median(ours / theirs for ours, theirs in times))
+
+
+def table(section: str, rounds: int, seconds: float, only: str) -> str:
+    """The section's rows as a table, each printed as soon as it is there."""
+    module = import_module(f"speed.{section}")
+    lines = [f"| {module.TITLE} | gae_hub, ms | {module.PEER}, ms | ratio | to reach |", "|---|---|---|---|---|"]
+    print(*lines, sep="\n")
+    for row in module.comparisons():
+        if not re.search(only, row.name):
+            continue
+        ours, theirs, ratio = measure(row, rounds, seconds)
+        target = "" if row.target is None else f"{row.target:.2f}"
+        lines.append(f"| {row.name} | {1000 * ours:.1f} | {1000 * theirs:.1f} | {ratio:.2f} | {target} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """The processor, the cores used, and the versions."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    name = found[1] if found else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def write(section: str, text: str, command: str):
+    """Put a section's table into docs/speed.md, in place of the one that is there."""
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    body = f"{begin}\nMeasured by `{command}` on {machine()}.\n\n{text}\n{end}"
+    page = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "# Speed\n"
+    marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
+    page = marked.sub(lambda _: body, page) if marked.search(page) else f"{page}\n{body}\n"
+    PAGE.write_text(page, encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("--only", default="", help="regular expression: rows to measure, by name")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each side in each round; one call at least")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/speed.md")
+    args = parser.parse_args()
+    for section in args.sections or SECTIONS:
+        if section not in SECTIONS:
+            parser.error(f"there is no section '{section}'; known are {', '.join(SECTIONS)}")
+        text = table(section, args.rounds, args.seconds, args.only)
+        if args.write:
+            write(section, text, f"python scripts/benchmark_speed.py {section} --rounds {args.rounds}")
+        print()
+
+
+if __name__ == "__main__":
+    main()
