@@ -63,6 +63,27 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(model):
     torch.testing.assert_close(out.loss, sum(weights.get(name, 1.0) * term for name, term in out.losses.items()))
 
 
+WITH_KL = [case for case in MODELS if hasattr(case.model_class.config_class(), "kl_warmup_fraction")]
+
+
+@pytest.mark.parametrize("case", WITH_KL, ids=lambda case: case.id)
+def test_the_kl_warms_up_and_is_whole_in_evaluation(case):
+    """With one draw, a bound is the reconstruction and the KL at that draw."""
+    single = {name: 1 for name in case.fields if name in ("num_samples", "num_estimates")}
+    if hasattr(case.model_class.config_class(), "capacity"):  # a schedule of its own
+        single["capacity"] = 0.0
+    model, plain = case.build(kl_warmup_fraction=0.5, **single), case.build(**single)
+    whole = plain(X, generator=generator())
+    weights = plain.weights()
+    kl = sum(weights.get(name, 1.0) * whole.losses[name] for name in model.kl_terms)
+    if not model.kl_terms:
+        kl = len(case.terms) * whole.metrics["kl"]  # each of the terms is a bound
+    for progress, share in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
+        state = deepcopy(model)
+        state.progress.fill_(progress)
+        torch.testing.assert_close(state(X, generator=generator()).loss, whole.loss - (1 - share) * kl)
+
+
 def test_forward_without_loss(model):
     out = model(X, return_loss=False)
     assert out.loss is None and out.losses is None and out.reconstruction.shape == X.shape

@@ -77,7 +77,7 @@ def test_mmd_of_gaussians_in_closed_form():
 
 
 def test_disentangled_capacity_grows_with_training_and_then_stays():
-    model = build(DisentangledBetaVAEModel, DisentangledBetaVAEConfig, capacity=8.0, warmup_fraction=0.5)
+    model = build(DisentangledBetaVAEModel, DisentangledBetaVAEConfig, capacity=8.0, capacity_warmup_fraction=0.5)
     for progress, capacity in ((0.0, 0.0), (0.25, 4.0), (0.5, 8.0), (1.0, 8.0)):
         model.progress.fill_(progress)
         assert model.capacity() == capacity
@@ -135,7 +135,7 @@ def test_frozen_reaches_the_inputs_and_not_the_weights():
         (WAEMMDConfig, {"kernel": "linear"}),
         (RAEL2Config, {"embedding_weight": -1}),
         (RAEGPConfig, {"regularization_weight": -1}),
-        (DisentangledBetaVAEConfig, {"warmup_fraction": 0}),
+        (DisentangledBetaVAEConfig, {"capacity_warmup_fraction": 0}),
         (DisentangledBetaVAEConfig, {"capacity": -1}),
     ],
 )

@@ -173,17 +173,6 @@ def test_bounds_are_ordered():
     torch.testing.assert_close(-loss + model.log_prob_constant(), model.log_likelihood(X, 1, generator()).mean())
 
 
-def test_the_weight_of_the_kl_warms_up():
-    model = build(warmup_fraction=0.5)
-    for progress, weight in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
-        model.progress.fill_(progress)
-        out = model(X, generator=generator())
-        torch.testing.assert_close(out.loss.detach(), out.losses["reconstruction"] + weight * out.losses["kl"])
-    plain = build()
-    plain.progress.fill_(0.0)
-    assert plain.weights()["kl"] == 1
-
-
 # The pseudo-inputs
 
 
@@ -257,8 +246,7 @@ def test_components_in_use():
     ("fields", "message"),
     [
         ({"num_components": 0}, "num_components must be above 0, got 0"),
-        ({"warmup_fraction": 1.5}, r"warmup_fraction must lie in \[0, 1\], got 1.5"),
-        ({"warmup_fraction": -0.1}, "warmup_fraction"),
+        ({"kl_warmup_fraction": 1.5}, r"kl_warmup_fraction must lie in \[0, 1\], got 1.5"),
     ],
 )
 def test_bad_fields_are_named(fields, message):

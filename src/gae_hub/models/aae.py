@@ -41,6 +41,7 @@ class AAEConfig(LatentGANConfig):
 
 class AAEModel(LatentGANModel, VAEModel):
     config_class = AAEConfig
+    kl_terms = ()  # the game takes the KL's place
 
     def setup(self, config: AAEConfig):
         super().setup(config)

@@ -323,9 +323,13 @@ class GAEPreTrainedModel(HubModel):
         """Name to the parameters that share optimizer settings: a partition of all trainable parameters."""
         return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
 
-    def weights(self) -> dict[str, float | Tensor]:
-        """Weights of the loss's terms; 1 for those that are not named. Schedules give tensors."""
+    def weights(self) -> dict[str, float]:
+        """Weights of the loss's terms; 1 for those that are not named."""
         return {}
+
+    def scheduled_weights(self) -> dict[str, float | Tensor]:
+        """`weights` as they are at this point of the training; as they are in evaluation."""
+        return self.weights()
 
     def output(
         self,
@@ -335,7 +339,7 @@ class GAEPreTrainedModel(HubModel):
         return_loss: bool = True,
         **fields,
     ) -> GAEOutput:
-        """The sum of per-example or scalar terms by `weights` as `loss`, with the unweighted terms kept for the log.
+        """`loss`: the sum of per-example or scalar terms by `scheduled_weights`; the unweighted terms are for the log.
 
         What is only to be logged goes into `metrics`: a term of weight 0 that is infinite would turn the loss into
         nan. The diagnostics of a posterior are added to them.
@@ -343,7 +347,7 @@ class GAEPreTrainedModel(HubModel):
         if not return_loss:
             return GAEOutput(**fields)
         metrics = {**(posterior.diagnostics() if posterior is not None else {}), **(metrics or {})}
-        weights, means = self.weights(), {name: term.mean() for name, term in terms.items()}
+        weights, means = self.scheduled_weights(), {name: term.mean() for name, term in terms.items()}
         return GAEOutput(
             loss=sum(weights.get(name, 1.0) * mean for name, mean in means.items()),
             losses={name: mean.detach() for name, mean in means.items()},

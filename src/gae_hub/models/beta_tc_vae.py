@@ -59,6 +59,7 @@ class BetaTCVAEConfig(VAEConfig):
 
 class BetaTCVAEModel(VAEModel):
     config_class = BetaTCVAEConfig
+    kl_terms = ("mutual_information", "total_correlation", "dimension_wise_kl")
     min_batch_size = 2
 
     def regularizers(

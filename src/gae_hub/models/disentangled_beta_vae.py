@@ -28,21 +28,21 @@ class DisentangledBetaVAEConfig(VAEConfig):
     Args:
         beta: weight of the distance to the capacity (the paper's gamma).
         capacity: C at the end, in nats.
-        warmup_fraction: share of the training steps over which C grows from 0.
+        capacity_warmup_fraction: share of the training steps over which C grows from 0.
     """
 
     model_type = "gae_disentangled_beta_vae"
 
     beta: float | int = 10.0
     capacity: float | int = 25.0
-    warmup_fraction: float | int = 0.5
+    capacity_warmup_fraction: float | int = 0.5
 
     def validate_schedule(self):
         for name in ("beta", "capacity"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 < self.warmup_fraction <= 1:
-            raise ValueError(f"warmup_fraction must lie in (0, 1], got {self.warmup_fraction}")
+        if not 0 < self.capacity_warmup_fraction <= 1:
+            raise ValueError(f"capacity_warmup_fraction must lie in (0, 1], got {self.capacity_warmup_fraction}")
 
 
 class DisentangledBetaVAEModel(VAEModel):
@@ -50,7 +50,7 @@ class DisentangledBetaVAEModel(VAEModel):
 
     def capacity(self) -> Tensor:
         """C now, in nats."""
-        return self.config.capacity * self.warmup(self.config.warmup_fraction)
+        return self.config.capacity * self.warmup(self.config.capacity_warmup_fraction)
 
     def regularizers(
         self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None

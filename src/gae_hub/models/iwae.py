@@ -42,6 +42,7 @@ class IWAEModel(VAEModel):
     """The family's base: a method overrides how it draws, or what it makes of the log weights."""
 
     config_class = IWAEConfig
+    kl_terms = ()  # the warm-up is in the log weights
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
@@ -52,7 +53,7 @@ class IWAEModel(VAEModel):
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         divergence = log_q - self.prior_log_prob(latents)
         return self.output(
-            {"bound": -self.bound(log_p - divergence)},
+            {"bound": -self.bound(log_p - self.kl_warmup() * divergence)},
             posterior,
             metrics={"reconstruction": -log_p.mean(), "kl": divergence.mean()},
             return_loss=return_loss,

@@ -43,12 +43,13 @@ class PIWAEModel(MIWAEModel):
         posterior = self.encode(pixel_values)
         latents, log_q = posterior.rsample_and_log_prob(*self.draws(), generator=generator)
         divergence = log_q - self.prior_log_prob(latents)
+        kl = self.kl_warmup() * divergence
 
         # the encoder's bound sees the decoder's weights as constants, the decoder's bound the draws
         log_p, reconstruction = self.log_prob(pixel_values, latents, decoder=lambda z: frozen(self.decoder, z))
-        encoder_bound = self.bound(log_p - divergence)
+        encoder_bound = self.bound(log_p - kl)
         log_p, _ = self.log_prob(pixel_values, latents.detach())
-        joint = (log_p - divergence.detach()).flatten(1)
+        joint = (log_p - kl.detach()).flatten(1)
         decoder_bound = joint.logsumexp(1) - log(joint.shape[1])
 
         return self.output(

@@ -24,15 +24,26 @@ from .posteriors import DiagonalGaussian, gaussian_log_prob
 
 @strict
 class VAEConfig(GAEConfig):
-    """No field beside the common ones."""
+    """
+    Args:
+        kl_warmup_fraction: share of the training steps over which the KL's weight rises from 0 to its own (Bowman et
+            al., 2016, arXiv:1511.06349); 0 for none. Evaluation always has the whole of it.
+    """
 
     model_type = "gae_vae"
+
+    kl_warmup_fraction: float | int = 0.0
+
+    def validate_warmup(self):
+        if not 0 <= self.kl_warmup_fraction <= 1:
+            raise ValueError(f"kl_warmup_fraction must lie in [0, 1], got {self.kl_warmup_fraction}")
 
 
 class VAEModel(GAEPreTrainedModel):
     """The template of the family: a paper overrides `regularizers` and `weights`, or the posterior, or the prior."""
 
     config_class = VAEConfig
+    kl_terms: tuple[str, ...] = ("kl",)  # whose weights the warm-up scales
 
     def setup(self, config: VAEConfig):
         self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim)
@@ -55,6 +66,14 @@ class VAEModel(GAEPreTrainedModel):
     ) -> dict[str, Tensor]:
         """The loss's terms beside the reconstruction: per example, (batch,), or scalars, in nats."""
         return {"kl": posterior.kl()}
+
+    def kl_warmup(self) -> Tensor | float:
+        """The KL's share of its own weight, from 0 to 1 over the warm-up."""
+        return self.warmup(self.config.kl_warmup_fraction)
+
+    def scheduled_weights(self) -> dict[str, float | Tensor]:
+        weights = self.weights()
+        return weights | {name: weights.get(name, 1.0) * self.kl_warmup() for name in self.kl_terms}
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
         """(batch, *draws) log density of the prior at latents (batch, *draws, latent_dim), in nats."""

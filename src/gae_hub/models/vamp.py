@@ -35,18 +35,14 @@ class VAMPConfig(VAEConfig):
     """
     Args:
         num_components: K, the number of pseudo-inputs.
-        warmup_fraction: share of the training steps over which the weight of the KL rises from 0 to 1; 0 for none.
     """
 
     model_type = "gae_vamp"
 
     num_components: int = 50
-    warmup_fraction: float | int = 0.0
 
     def validate_prior(self):
         self.require_positive("num_components")
-        if not 0 <= self.warmup_fraction <= 1:
-            raise ValueError(f"warmup_fraction must lie in [0, 1], got {self.warmup_fraction}")
 
 
 class VAMPModel(MonteCarloVAEModel):
@@ -111,9 +107,6 @@ class VAMPModel(MonteCarloVAEModel):
             reconstruction=reconstruction,
             latents=latents,
         )
-
-    def weights(self) -> dict[str, float | Tensor]:
-        return {"kl": self.warmup(self.config.warmup_fraction)}
 
     @inference
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
