@@ -391,14 +391,14 @@ def test_sums_are_means():
 # Many processes
 
 DISTRIBUTED = """
-import os, sys, torch, torch.distributed as dist
+import json, os, sys, torch, torch.distributed as dist
 from gae_hub import GAETrainer, GAETrainingArguments, BetaVAEConfig, BetaVAEModel
 torch.manual_seed(0)
-x = torch.rand(24, 1, 8, 8)
+x = torch.rand(23, 1, 8, 8)
 model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3, observation_std="optimal"))
 sizes = dict(per_device_train_batch_size=4, num_train_epochs=2, per_device_eval_batch_size=2)
 args = GAETrainingArguments(sys.argv[1], **sizes, disable_tqdm=True, use_cpu=True)
-trainer = GAETrainer(model, args, train_dataset=x, eval_dataset=x[:12])
+trainer = GAETrainer(model, args, train_dataset=x, eval_dataset=x[:9])
 assert args.world_size == dist.get_world_size() == 2
 trainer.train()
 flat = torch.cat([p.detach().flatten() for p in model.parameters()] + [model.observation_var.view(1)])
@@ -408,13 +408,14 @@ assert torch.equal(*both), "the processes hold different models"
 noise = [torch.empty(3) for _ in range(2)]
 dist.all_gather(noise, torch.rand(3))
 assert not torch.equal(*noise), "the processes draw the same noise"
-evaluation = trainer.evaluate()  # of 12 images, 2 x 3 x 2: nothing is padded
-terms = [torch.tensor([evaluation["eval_kl"]]) for _ in range(2)]
-dist.all_gather(terms, torch.tensor([evaluation["eval_kl"]]))
-assert torch.equal(*terms)
+found = [trainer.evaluate(x[:n]) for n in (9, 8, 1)]  # one process fills up its last batch, none, has no batch
+values = torch.tensor([[f["eval_loss"], f["eval_reconstruction"], f["eval_kl"]] for f in found], dtype=torch.float64)
+both = [torch.empty_like(values) for _ in range(2)]
+dist.all_gather(both, values)
+assert torch.equal(*both)
 if trainer.is_world_process_zero():
-    print("WORLD", dist.get_world_size(), "STEPS", trainer.state.global_step, "KL", evaluation["eval_kl"],
-          "EXACT", model.eval().encode(x[:12]).kl().mean().item())
+    model.save_pretrained(sys.argv[1] + "/trained")
+    print(json.dumps({"world": dist.get_world_size(), "steps": trainer.state.global_step, "found": values.tolist()}))
 dist.barrier()
 sys.stdout.flush()
 os._exit(0)  # gloo's threads now and then abort a process that ends in the usual way
@@ -431,9 +432,16 @@ def test_two_processes_train_one_model(tmp_path):
         [*launcher, script, tmp_path / "out"], capture_output=True, text=True, env=env, timeout=120
     )
     assert process.returncode == 0, process.stderr[-3000:]
-    report = process.stdout.split()
-    assert report[report.index("WORLD") + 1] == "2" and report[report.index("STEPS") + 1] == "6"
-    assert float(report[report.index("KL") + 1]) == pytest.approx(float(report[report.index("EXACT") + 1]), rel=1e-4)
+    report = json.loads(process.stdout.strip().splitlines()[-1])
+    assert report["world"] == 2 and report["steps"] == 6
+    model = AutoGAE.from_pretrained(tmp_path / "out" / "trained")
+    torch.manual_seed(0)
+    x = torch.rand(23, 1, 8, 8)
+    alone = trainer(tmp_path / "alone", model, per_device_eval_batch_size=2)
+    for n, values in zip((9, 8, 1), report["found"], strict=True):
+        one = alone.evaluate(x[:n])  # the same noise, whoever takes a batch
+        assert values == pytest.approx([one["eval_loss"], one["eval_reconstruction"], one["eval_kl"]], rel=1e-6)
+        assert one["eval_kl"] == pytest.approx(model.eval().encode(x[:n]).kl().mean().item(), rel=1e-5)
     names = {path.name for path in (tmp_path / "out" / "checkpoint-6").iterdir()}
     assert {"rng_state_0.safetensors", "rng_state_1.safetensors"} <= names
 

@@ -30,6 +30,7 @@ from .checkpointing import (
 from .data import as_image_dataset, collate
 from .image_processing import GAEImageProcessor
 from .models.hub_model import fetch_card
+from .models.losses import alone
 from .training_args import GAETrainingArguments
 
 logger = hf_logging.get_logger(__name__)
@@ -112,7 +113,11 @@ class GAETrainer(Trainer):
                 model.config.dataset_size = len(train_dataset)
             if args.metric_for_best_model in (None, "loss") and args.load_best_model_at_end:
                 args.metric_for_best_model = getattr(model, "best_by", "loss")
-            check_last_batch("train_dataset", train_dataset, "per_device_train_batch_size", args, model)
+            if not args.dataloader_drop_last and args.world_size == 1:  # several processes fill up their last batches
+                check_last_batch(
+                    "train_dataset", train_dataset, "per_device_train_batch_size", args, model,
+                    " or set dataloader_drop_last=True",
+                )  # fmt: skip
             check_last_batch("eval_dataset", eval_dataset, "per_device_eval_batch_size", args, model)
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
         self.interrupt, self.started = InterruptCallback(), False
@@ -134,6 +139,17 @@ class GAETrainer(Trainer):
     @property
     def plain_model(self):
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    def _get_dataloader(self, *args, is_training: bool = False, **kwargs):
+        """As in transformers, which would drop the last batch of an evaluation too."""
+        drop_last, self.args.dataloader_drop_last = (
+            self.args.dataloader_drop_last,
+            (is_training and self.args.dataloader_drop_last),
+        )
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     # Training
 
@@ -242,7 +258,11 @@ class GAETrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs)
-        self.sums[model.training].add({**outputs.losses, **(outputs.metrics or {})}, len(inputs["pixel_values"]))
+        terms = {**outputs.losses, **(outputs.metrics or {})}
+        if model.training:
+            self.sums[True].add(terms, len(inputs["pixel_values"]))
+        else:
+            self.sums[False].add({"loss": outputs.loss, **terms}, self.counted)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def _get_grad_norm(self, model, grad_norm=None):
@@ -256,15 +276,29 @@ class GAETrainer(Trainer):
         super().log({name: value for name, value in logs.items() if not isinstance(value, list)}, start_time)
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
-        """As in transformers, with schedules at their end and the same noise each time: values can be compared."""
+        """As in transformers, but every image counts once, schedules are at their end, and each batch has the same
+        noise each time, however many processes share the work: values can be compared."""
         model = self.plain_model
         progress = model.progress.clone()
         model.progress.fill_(1.0)
-        with fixed_seed(self.args.seed, self.args.device):
+        self.batches_seen = 0
+        with fixed_seed(self.args.seed, self.args.device), alone():
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         model.progress.copy_(progress)
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self.sums[False].pop().items()})
         return output
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """One batch of an evaluation. Processes take the batches of one process in turn; what fills up the last ones,
+        so that all take as many steps, is left out of the sums."""
+        size, index = self.args.eval_batch_size, self.batches_seen * self.args.world_size + self.args.process_index
+        self.batches_seen += 1
+        dataset = self.callback_handler.eval_dataloader.dataset
+        images = len(inputs["pixel_values"])
+        self.counted = min(images, max(0, len(dataset) - index * size)) if hasattr(dataset, "__len__") else images
+        torch.manual_seed(self.args.seed + index)
+        inputs = {name: value[: self.counted or None] for name, value in inputs.items()}
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     # Checkpoints
 
@@ -380,16 +414,16 @@ class GAETrainer(Trainer):
                 )
 
 
-def check_last_batch(name: str, dataset, field: str, args: GAETrainingArguments, model):
+def check_last_batch(name: str, dataset, field: str, args: GAETrainingArguments, model, remedy: str = ""):
     """Raise before training, and not at its last batch, if that batch is too small for the model's loss."""
     least, size = getattr(model, "min_batch_size", 1), getattr(args, field)
-    if args.dataloader_drop_last or args.world_size > 1 or not hasattr(dataset, "__len__"):
-        return  # several processes fill up their last batches
+    if not hasattr(dataset, "__len__"):
+        return
     last = len(dataset) % size or min(size, len(dataset))
     if last < least:
         raise ValueError(
             f"{name} has {len(dataset)} images, so that with {field}={size} the last batch holds {last}, but the loss "
-            f"of {type(model).__name__} needs {least}: choose another {field}, or set dataloader_drop_last=True"
+            f"of {type(model).__name__} needs {least}: choose another {field}{remedy}"
         )
 
 
@@ -402,9 +436,8 @@ class _Sums:
 
     def add(self, scalars: dict[str, Tensor], count: int):
         for name, value in scalars.items():
-            self.values[name] += (
-                value.detach().double() * count if value.device.type != "mps" else value.detach() * count
-            )
+            value = value.detach() if value.device.type == "mps" else value.detach().double()
+            self.values[name] += value * count if count else torch.zeros_like(value)
         self.count += count
 
     def pop(self) -> dict[str, float | list[float]]:

@@ -4,6 +4,7 @@ A loss that couples the examples of a batch sees the batch of all processes: `ga
 """
 
 __all__ = [
+    "alone",
     "frozen",
     "full_precision",
     "gather",
@@ -14,15 +15,31 @@ __all__ = [
     "require_examples",
 ]
 
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.func import functional_call
 
+_alone = False
+
+
+@contextmanager
+def alone():
+    """Inside, a loss sees this process's batch only: in evaluation, where a batch's value must not depend on how many
+    processes share the work."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
 
 def is_distributed() -> bool:
-    """Whether this process is one of several that train together."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    """Whether this process is one of several whose batches belong together."""
+    return not _alone and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def rank() -> int:
