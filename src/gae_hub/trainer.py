@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from transformers import PrinterCallback, ProgressCallback, Trainer
-from transformers.trainer_utils import IntervalStrategy
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from transformers.utils import logging as hf_logging
 
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
@@ -28,6 +28,7 @@ from .checkpointing import (
     set_rng_state,
 )
 from .data import as_image_dataset, collate
+from .divergence import DivergenceGuard
 from .image_processing import GAEImageProcessor
 from .models.hub_model import fetch_card
 from .models.losses import alone
@@ -55,6 +56,7 @@ WRITTEN = (
     *("training_args.json", "results.json", "run.yaml", "sampler", "assets"),
 )
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
+GUARD = "divergence.safetensors"
 
 
 class GAETrainer(Trainer):
@@ -121,6 +123,7 @@ class GAETrainer(Trainer):
             check_last_batch("eval_dataset", eval_dataset, "per_device_eval_batch_size", args, model)
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
         self.interrupt, self.started = InterruptCallback(), False
+        self.guard = DivergenceGuard(args.divergence_threshold, args.divergence_restarts)
         super().__init__(
             model=model,
             args=args,
@@ -128,7 +131,7 @@ class GAETrainer(Trainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            callbacks=[ScheduleCallback(), self.interrupt, *(callbacks or [])],
+            callbacks=[ScheduleCallback(), GuardCallback(self), self.interrupt, *(callbacks or [])],
             **kwargs,
         )
         for default in (ProgressCallback, PrinterCallback):
@@ -240,7 +243,7 @@ class GAETrainer(Trainer):
             )
             rates, decays = self.args.group_learning_rates or {}, self.args.group_weight_decay or {}
             groups = self.plain_model.parameter_groups()
-            for name in {*rates, *decays} - {*groups}:
+            for name in {*rates, *decays, *(self.args.group_max_grad_norm or {})} - {*groups}:
                 raise ValueError(f"there is no parameter group '{name}'; this model has {', '.join(groups)}")
             self.optimizer = factory(
                 [
@@ -260,14 +263,31 @@ class GAETrainer(Trainer):
         outputs = model(**inputs)
         terms = {**outputs.losses, **(outputs.metrics or {})}
         if model.training:
+            self.guard.see(outputs.loss, outputs.losses)
             self.sums[True].add(terms, len(inputs["pixel_values"]))
         else:
             self.sums[False].add({"loss": outputs.loss, **terms}, self.counted)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
+    def _clip_grad_norm(self, model):
+        """Only for the engines that shard gradients: else `_get_grad_norm` clips, each player by itself."""
+        return super()._clip_grad_norm(model) if self._engine_saves() else None
+
     def _get_grad_norm(self, model, grad_norm=None):
-        """The norm is known where gradients are clipped; it is not worth a pass over all gradients elsewhere."""
-        return super()._get_grad_norm(model, grad_norm) if grad_norm is not None else None
+        """The norm of all gradients, after those of each parameter group were clipped to its own."""
+        if self._engine_saves():
+            return super()._get_grad_norm(model, grad_norm)
+        self.accelerator.unscale_gradients()
+        limits, squares = self.args.group_max_grad_norm or {}, []
+        for name, parameters in self.plain_model.parameter_groups().items():
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            limit = limits.get(name, self.args.max_grad_norm)
+            if limit > 0:
+                torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+            squares.append(norm.square())
+        norm = torch.stack(squares).sum().sqrt()
+        self.guard.see_gradient(norm)
+        return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None):
         """As in transformers, with the loss terms; metrics that are vectors are only in what `evaluate` returns."""
@@ -328,6 +348,7 @@ class GAETrainer(Trainer):
         if self.args.should_save:
             save_tree(self.optimizer.state_dict(), Path(output_dir) / OPTIMIZER)
             save_tree(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
+            save_tree(self.guard.state_dict(), Path(output_dir) / GUARD)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None):
         if checkpoint is None or self._engine_saves():
@@ -343,6 +364,7 @@ class GAETrainer(Trainer):
                 if torch.is_tensor(value) and value.shape == parameter.shape:
                     state[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
         self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / SCHEDULER))
+        self.guard.load_state_dict(load_tree(Path(checkpoint) / GUARD))
 
     def _save_scaler(self, output_dir: str):
         scaler = getattr(self.accelerator, "scaler", None)
@@ -400,7 +422,7 @@ class GAETrainer(Trainer):
             token=self.args.hub_token,
             run_as_future=True,
             revision=self.args.hub_revision,
-            ignore_patterns=["optimizer*", "scheduler*", "scaler*", "rng_state*", "README.md"],
+            ignore_patterns=["optimizer*", "scheduler*", "scaler*", "divergence*", "rng_state*", "README.md"],
         )
         self.push_in_progress = PushInProgress([*(self.push_in_progress.jobs if busy else []), job])
 
@@ -412,6 +434,64 @@ class GAETrainer(Trainer):
                 logger.warning(
                     f"a push in the background has failed ({job.exception()}); push_to_hub() pushes the model again"
                 )
+
+
+class GuardCallback(TrainerCallback):
+    """Asks the trainer's [`DivergenceGuard`] at the right moments."""
+
+    def __init__(self, trainer: GAETrainer):
+        self.trainer = trainer
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return getattr(self.trainer.optimizer, "optimizer", self.trainer.optimizer)
+
+    def remember(self):
+        if not self.trainer._engine_saves():
+            self.trainer.guard.remember(self.trainer.plain_model, self.optimizer, self.trainer.state.global_step)
+
+    def look(self, steps: int):
+        """If something was bad in the steps so far, put all back to where it was before it."""
+        trainer = self.trainer
+        if trainer.guard.flag is None or not trainer.guard.flag > 0:
+            return
+        scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        trainer.guard.recover(trainer.plain_model, self.optimizer, scheduler, steps)
+        trainer.model_wrapped.zero_grad()
+        trainer.sums[True].clear()
+        trainer._tr_loss.zero_()
+        trainer._globalstep_last_logged = steps
+
+    def skips_on_device(self) -> bool:
+        """Whether the optimizer leaves out a step by a flag on its device, so that the host need not wait for it."""
+        return (
+            self.trainer.args.device.type == "cuda"
+            and bool(self.optimizer.defaults.get("fused"))
+            and getattr(self.trainer.accelerator, "scaler", None) is None  # which sets the flag itself
+        )
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.remember()
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if args.world_size > 1:
+            self.trainer.guard.agree()
+        if self.skips_on_device():
+            self.optimizer.found_inf = self.trainer.guard.flag
+        elif getattr(self.trainer.accelerator, "scaler", None) is None:
+            self.look(state.global_step + 1)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if control.should_log or control.should_evaluate or control.should_save or not self.skips_on_device():
+            self.look(state.global_step)
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        self.on_step_end(args, state, control)
+        if args.save_strategy == SaveStrategy.NO:
+            self.remember()
+
+    def on_save(self, args, state, control, **kwargs):
+        self.remember()
 
 
 def check_last_batch(name: str, dataset, field: str, args: GAETrainingArguments, model, remedy: str = ""):
@@ -434,6 +514,10 @@ class _Sums:
         self.values: dict[str, Tensor | float] = defaultdict(float)
         self.count = 0
 
+    def clear(self):
+        self.values.clear()
+        self.count = 0
+
     def add(self, scalars: dict[str, Tensor], count: int):
         for name, value in scalars.items():
             value = value.detach() if value.device.type == "mps" else value.detach().double()
@@ -449,8 +533,7 @@ class _Sums:
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(totals)
         sizes = {name: value.numel() if value.dim() else 0 for name, value in self.values.items()}  # 0 for a scalar
-        self.values.clear()
-        self.count = 0
+        self.clear()
         means = iter((totals[:-1] / totals[-1]).tolist())
         return {name: [next(means) for _ in range(size)] if size else next(means) for name, size in sizes.items()}
 

@@ -25,6 +25,12 @@ class GAETrainingArguments(TrainingArguments):
         group_learning_rates: learning rate by the name of a model's parameter group ("discriminator"); the others use
             learning_rate.
         group_weight_decay: weight decay by the name of a parameter group; the others use weight_decay.
+        group_max_grad_norm: limit of the gradient's norm by the name of a parameter group, of which each is clipped by
+            itself; the others use max_grad_norm.
+        divergence_restarts: how often to go back to the last good state and a tenth of the learning rate when a term
+            is nan, infinite or far above where it was; 0 stops at the first.
+        divergence_threshold: how far that is, in running mean absolute deviations of the loss; 0 for nan and infinite
+            values only.
         channels_last: keep convolutions in channels-last memory while training.
         overwrite_output_dir: train into a folder that already holds another run, which is deleted first.
     """
@@ -61,12 +67,24 @@ class GAETrainingArguments(TrainingArguments):
     group_weight_decay: dict | str | None = field(
         default=None, metadata={"help": "Weight decay by parameter group, as JSON."}
     )
+    group_max_grad_norm: dict | str | None = field(
+        default=None, metadata={"help": "Limit of the gradient's norm by parameter group, as JSON."}
+    )
+    divergence_restarts: int = field(
+        default=3, metadata={"help": "How often to go back when training diverges; 0 stops at the first."}
+    )
+    divergence_threshold: float = field(
+        default=100.0, metadata={"help": "How many deviations above its mean a loss has diverged; 0: nan only."}
+    )
     channels_last: bool = field(default=True, metadata={"help": "Channels-last memory for convolutions."})
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Delete the run that output_dir already holds."}
     )
 
-    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, "group_learning_rates", "group_weight_decay"]
+    _VALID_DICT_FIELDS = [
+        *TrainingArguments._VALID_DICT_FIELDS,
+        *("group_learning_rates", "group_weight_decay", "group_max_grad_norm"),
+    ]
 
     def __post_init__(self):
         if self.save_strategy is None:

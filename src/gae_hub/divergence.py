@@ -1,0 +1,132 @@
+"""What to do when training diverges: see it before the optimizer step, go back, and go on with a smaller step."""
+
+__all__ = ["DivergenceGuard"]
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+LEARNING_RATE_FACTOR = 0.1
+_MEMORY = 0.98  # of the running mean and deviation of the loss, per step
+_LEARNING = 20  # steps before a loss can be out of line
+
+
+class DivergenceGuard:
+    """Sees a term, or the gradient, that is nan or infinite, and a loss that is far above where it was; then restores
+    the last good state of model and optimizer, and divides the learning rate by 10 (as the Pythae paper does,
+    arXiv:2206.08309, appendix D).
+
+    A loss is out of line if it is above its running mean by `threshold` running mean absolute deviations, and by at
+    least the mean itself. All of this stays on the device: with a fused optimizer on a GPU the step is skipped there,
+    and the host looks only when it reads the log, saves or evaluates.
+
+    Args:
+        threshold: see above; 0 for nan and infinite values only.
+        restarts: how often to go back before giving up.
+    """
+
+    def __init__(self, threshold: float, restarts: int):
+        self.threshold, self.restarts = threshold, restarts
+        self.events: list[dict[str, Any]] = []
+        self.names: list[str] = []
+        self.flag = self.first = self.running = None
+        self.good: dict[str, Any] | None = None
+
+    # Seeing
+
+    @torch.no_grad()
+    def see(self, loss: Tensor, terms: dict[str, Tensor]):
+        """Note the loss and the terms of one forward pass."""
+        scalars = {"loss": loss, **{name: value for name, value in terms.items() if not value.dim()}}
+        values = torch.stack([value.detach().float() for value in scalars.values()])
+        if self.flag is None:
+            self.start(values.device)
+        bad = ~values.isfinite()
+        if self.threshold:
+            mean, deviation, steps = self.running.unbind()
+            excess = values[0] - mean
+            high = (excess > torch.maximum(self.threshold * deviation, mean.abs())) & (steps >= _LEARNING)
+            bad[0] |= high
+            memory = torch.where(steps > 0, _MEMORY, 0.0)
+            new = torch.stack([mean + (1 - memory) * excess, torch.lerp(excess.abs(), deviation, _MEMORY), steps + 1])
+            self.running = torch.where(bad.any(), self.running, new)
+        # a term that is bad makes the loss bad: it is named first
+        self.names = [*list(scalars)[1:], "loss", "gradient"]
+        self._note(torch.cat([bad[1:], bad[:1], bad.new_zeros(1)]))
+
+    @torch.no_grad()
+    def see_gradient(self, norm: Tensor):
+        """Note the gradient's norm."""
+        bad = torch.zeros(len(self.names), dtype=torch.bool, device=norm.device)
+        bad[-1] = ~norm.isfinite()
+        self._note(bad)
+
+    def _note(self, bad: Tensor):
+        if self.first is None or len(self.first) != len(bad):
+            self.first = torch.zeros_like(bad)
+        self.first = torch.where(self.flag > 0, self.first, bad)
+        self.flag = torch.maximum(self.flag, bad.any().float())
+
+    def agree(self):
+        """All processes know what one has seen."""
+        dist.all_reduce(self.flag, dist.ReduceOp.MAX)
+
+    def start(self, device: torch.device):
+        self.flag = torch.zeros((), device=device)
+        if self.running is None:
+            self.running = torch.zeros(3, device=device)
+        self.running = self.running.to(device)
+
+    # Going back
+
+    def remember(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int):
+        """This is a good state."""
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        self.good = {**deepcopy(state), "step": step, "events": len(self.events)}
+
+    def recover(self, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler, step: int):
+        """Put the last good state back, with a smaller learning rate, in this process.
+
+        Raises:
+            FloatingPointError: if that was done `restarts` times before, or no good state is known.
+        """
+        first = [name for name, bad in zip(self.names, self.first.tolist(), strict=True) if bad]
+        what = f"'{first[0]}'" if first else "a term in another process"
+        self.flag.zero_()
+        self.first.zero_()
+        rate = max(group["lr"] for group in optimizer.param_groups)
+        if self.good is not None:
+            model.load_state_dict(self.good["model"])
+            optimizer.load_state_dict(deepcopy(self.good["optimizer"]))
+        if self.good is None or len(self.events) >= self.restarts:
+            raise FloatingPointError(
+                f"training diverged at step {step}: {what} is nan, infinite or far above where it was, "
+                f"after {len(self.events)} restarts. "
+                + ("The model has the last good state's weights. " if self.good is not None else "")
+                + "Try a smaller learning_rate, a max_grad_norm, or float32; divergence_restarts allows more restarts"
+            )
+        for group in optimizer.param_groups:  # the good state has the rate of its own time
+            group["lr"] = group["lr"] * LEARNING_RATE_FACTOR ** (len(self.events) + 1 - self.good["events"])
+        if hasattr(scheduler, "base_lrs"):
+            scheduler.base_lrs = [base * LEARNING_RATE_FACTOR for base in scheduler.base_lrs]
+        event = {"step": step, "term": first[0] if first else None, "restored_step": self.good["step"]}
+        self.events.append(event)
+        logger.warning(
+            f"training diverged at step {step}: {what} is nan, infinite or far above where it was. Restored the state "
+            f"of step {self.good['step']}; learning rate {rate:g} -> {rate * LEARNING_RATE_FACTOR:g} "
+            f"(restart {len(self.events)} of {self.restarts})"
+        )
+
+    # Resuming
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"running": self.running, "events": self.events}
+
+    def load_state_dict(self, state: dict[str, Any]):
+        self.running, self.events = state["running"], state["events"]

@@ -1,0 +1,200 @@
+"""Divergence is seen before the optimizer steps, named, and undone; training goes on with a smaller learning rate."""
+
+import math
+
+import pytest
+import torch
+from cases import MODELS, VAE, images
+from transformers import TrainerCallback
+
+from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, VAEModel
+from gae_hub.divergence import DivergenceGuard
+from gae_hub.trainer import GuardCallback
+
+
+class Breaking(VAEModel):
+    """Something goes wrong at given steps of training: `faults` maps a step to a function of the output."""
+
+    faults: dict = {}
+    calls = 0
+
+    def forward(self, pixel_values, return_loss=True, generator=None):
+        out = super().forward(pixel_values, return_loss, generator)
+        if self.training:
+            if self.faults.get(self.calls):
+                out = self.faults[self.calls](out)
+            self.calls += 1
+        return out
+
+
+class BreakingTerm(Breaking):
+    def log_prob(self, *args, **kwargs):
+        log_p, reconstruction = super().log_prob(*args, **kwargs)
+        return (log_p * math.nan if self.training and self.calls in self.faults else log_p), reconstruction
+
+
+class Watch(TrainerCallback):
+    """The weights after every step, and whether they were ever bad."""
+
+    def __init__(self):
+        self.weights, self.rates = [], []
+
+    def on_step_end(self, args, state, control, model=None, optimizer=None, **kwargs):
+        self.weights.append(torch.cat([p.detach().flatten().clone() for p in model.parameters()]))
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+
+def infinite(out):
+    out.loss = out.loss * math.inf
+    return out
+
+
+def huge(out):
+    out.loss = out.loss * 1e6
+    return out
+
+
+def nan_gradient(out):
+    """A finite loss whose gradient is nan."""
+    out.loss = out.loss + (out.latents.sum() * 0).sqrt()
+    return out
+
+
+def build(cls=Breaking, **faults):
+    torch.manual_seed(0)
+    model = cls(VAE.build().config)
+    model.faults = {int(step[1:]): fault for step, fault in faults.items()}
+    return model
+
+
+def train(folder, model, resume=None, callbacks=(), **changes):
+    fields = {"per_device_train_batch_size": 4, "num_train_epochs": 8, "disable_tqdm": True, "save_total_limit": None}
+    args = GAETrainingArguments(str(folder), **{**fields, **changes})
+    run = GAETrainer(model, args, train_dataset=images(16), callbacks=list(callbacks))
+    run.train(resume_from_checkpoint=resume)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("cls", "fault", "term"),
+    [
+        (BreakingTerm, None, "reconstruction"),  # the first bad term, not the loss that it made bad
+        (Breaking, infinite, "loss"),
+        (Breaking, huge, "loss"),
+        (Breaking, nan_gradient, "gradient"),
+    ],
+    ids=["term", "infinite", "spike", "gradient"],
+)
+def test_it_is_seen_named_and_undone(tmp_path, cls, fault, term):
+    """In step 27, the third of the seventh epoch; the last checkpoint is of step 24."""
+    watch = Watch()
+    model = build(cls, _26=fault)
+    run = train(tmp_path, model, callbacks=[watch])
+    assert run.guard.events == [{"step": 27, "term": term, "restored_step": 24}]
+    assert run.state.global_step == 32 and len(watch.weights) == 32
+    assert all(weights.isfinite().all() for weights in watch.weights)
+    assert torch.equal(watch.weights[26], watch.weights[23])  # after 24 steps
+    assert not torch.equal(watch.weights[27], watch.weights[26])  # and it goes on
+    assert watch.rates[25] == 1e-3 and watch.rates[26:] == pytest.approx([1e-4] * 6)
+    assert run.lr_scheduler.get_last_lr() == pytest.approx([1e-4])
+    entries = [entry for entry in run.state.log_history if "loss" in entry]
+    assert all(math.isfinite(value) for entry in entries for value in entry.values())
+    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-32")
+    assert torch.equal(torch.cat([p.flatten() for p in saved.parameters()]), watch.weights[-1])
+
+
+def test_a_loss_that_only_grows_slowly_is_no_divergence(tmp_path):
+    def larger(out):
+        out.loss = out.loss * 2
+        return out
+
+    run = train(tmp_path, build(_26=larger), divergence_threshold=1e9)
+    assert run.guard.events == []
+    off = train(tmp_path / "off", build(_26=huge), divergence_threshold=0.0)
+    assert off.guard.events == []
+
+
+def test_each_restart_is_slower_and_their_number_is_bounded(tmp_path):
+    faults = {f"_{step}": infinite for step in (5, 6, 9, 10)}
+    model, watch = build(**faults), Watch()
+    with pytest.raises(
+        FloatingPointError, match=r"diverged at step 11: 'loss' is nan.*after 3 restarts.*Try a smaller"
+    ):
+        train(tmp_path, model, callbacks=[watch])
+    assert watch.rates == pytest.approx([1e-3] * 5 + [1e-4] + [1e-5] * 3 + [1e-6])
+    assert torch.equal(torch.cat([p.detach().flatten() for p in model.parameters()]), watch.weights[7])
+    with pytest.raises(FloatingPointError, match="after 0 restarts"):
+        train(tmp_path / "none", build(_5=infinite), divergence_restarts=0)
+
+
+def test_before_the_first_checkpoint_there_is_the_beginning(tmp_path):
+    fields = {"save_strategy": "no", "load_best_model_at_end": False}
+    run = train(tmp_path, build(_1=infinite), **fields)
+    assert run.guard.events[0]["restored_step"] == 0
+    run = train(tmp_path / "later", build(_9=infinite), **fields)
+    assert run.guard.events[0]["restored_step"] == 8
+
+
+def test_a_run_that_has_diverged_resumes_to_the_bit(tmp_path):
+    whole = build(_9=infinite)
+    train(tmp_path, whole)
+    for checkpoint, calls in (("checkpoint-8", 8), ("checkpoint-12", 12)):
+        resumed = build(_9=infinite)
+        resumed.calls = calls
+        run = train(tmp_path, resumed, resume=str(tmp_path / checkpoint))
+        assert [event["step"] for event in run.guard.events] == [10]
+        assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_a_fused_optimizer_leaves_the_step_out_by_itself(tmp_path, monkeypatch):
+    """As on a GPU: the host looks when it logs, here at the end of the epoch, and nothing has moved meanwhile."""
+    monkeypatch.setattr(GuardCallback, "skips_on_device", lambda self: True)
+    watch = Watch()
+    run = train(tmp_path, build(_25=infinite), callbacks=[watch], logging_steps=1000)
+    assert run.guard.events == [{"step": 28, "term": "loss", "restored_step": 24}]
+    assert torch.equal(watch.weights[25], watch.weights[24]) and torch.equal(watch.weights[26], watch.weights[24])
+    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-28")  # whoever looks at the epoch's end sees what is good
+    assert torch.equal(torch.cat([p.flatten() for p in saved.parameters()]), watch.weights[23])
+    assert not torch.equal(watch.weights[28], watch.weights[23])
+
+
+def test_what_is_far_above():
+    """By 100 mean absolute deviations and by the mean itself, after 20 steps; a smaller loss never is."""
+    noise = torch.linspace(-0.1, 0.1, 5)
+
+    def flag(last, steps=30):
+        guard = DivergenceGuard(100.0, 3)
+        for step in range(steps):
+            guard.see(5 + noise[step % 5], {"kl": torch.tensor(1.0), "kl_per_dimension": torch.ones(3)})
+        assert guard.flag == 0
+        guard.see(torch.tensor(last), {"kl": torch.tensor(1.0), "kl_per_dimension": torch.ones(3)})
+        return bool(guard.flag)
+
+    assert not flag(9.5) and flag(30.0) and not flag(-1000.0)
+    assert not flag(30.0, steps=5)
+
+
+# Clipping
+
+
+def test_each_player_is_clipped_by_itself(tmp_path):
+    case = next(case for case in MODELS if case.id == "vae_gan")
+    limits = {"encoder": 1e-3, "discriminator": 1e6}  # the decoder has the common one
+    model, norms = case.build(margin=None), []
+
+    class Norms(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+            groups = model.parameter_groups().items()
+            norms.append({n: torch.nn.utils.get_total_norm([q.grad for q in p]).item() for n, p in groups})
+
+    fields = {"max_grad_norm": 2e-3, "group_max_grad_norm": limits, "max_steps": 2}
+    run = train(tmp_path, model, callbacks=[Norms()], **fields, logging_steps=1)
+    for found in norms:
+        assert found["encoder"] == pytest.approx(1e-3, rel=1e-3) and found["decoder"] == pytest.approx(2e-3, rel=1e-3)
+        assert 0 < found["discriminator"] < 1e6
+    logged = [entry["grad_norm"] for entry in run.state.log_history if "loss" in entry]
+    assert len(logged) == 2 and min(logged) > 0.1  # before it was clipped, of all players
+    with pytest.raises(
+        ValueError, match="no parameter group 'critic'; this model has encoder, decoder, discriminator"
+    ):
+        train(tmp_path / "other", case.build(), group_max_grad_norm={"critic": 1.0})
