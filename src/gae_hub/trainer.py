@@ -5,7 +5,7 @@ __all__ = ["GAETrainer"]
 import logging
 import shutil
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from transformers.utils import logging as hf_logging
 
+from .averaging import WeightAverage
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
 from .checkpointing import (
     TRAINER_STATE,
@@ -121,6 +122,7 @@ class GAETrainer(Trainer):
                     " or set dataloader_drop_last=True",
                 )  # fmt: skip
             check_last_batch("eval_dataset", eval_dataset, "per_device_eval_batch_size", args, model)
+        self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
         self.interrupt, self.started = InterruptCallback(), False
         self.guard = DivergenceGuard(args.divergence_threshold, args.divergence_restarts)
@@ -138,6 +140,10 @@ class GAETrainer(Trainer):
             self.remove_callback(default)
         if not args.disable_tqdm:
             self.add_callback(LossBarCallback())
+        if self.average is not None:
+            if self._engine_saves():
+                raise ValueError("ema_decay needs whole parameters, which FSDP and DeepSpeed shard: set it to 0")
+            self.add_callback(self.average)
 
     @property
     def plain_model(self):
@@ -302,7 +308,7 @@ class GAETrainer(Trainer):
         progress = model.progress.clone()
         model.progress.fill_(1.0)
         self.batches_seen = 0
-        with fixed_seed(self.args.seed, self.args.device), alone():
+        with fixed_seed(self.args.seed, self.args.device), alone(), self._averaged():
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         model.progress.copy_(progress)
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self.sums[False].pop().items()})
@@ -320,6 +326,10 @@ class GAETrainer(Trainer):
         inputs = {name: value[: self.counted or None] for name, value in inputs.items()}
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
+    def _averaged(self):
+        """The average of the weights in their place, while there is one."""
+        return self.average.applied(self.plain_model) if self.average is not None else nullcontext()
+
     # Checkpoints
 
     def _save_checkpoint(self, model, trial):
@@ -333,7 +343,7 @@ class GAETrainer(Trainer):
         folder = Path(output_dir or self.args.output_dir)
         if not self.args.should_save:
             return
-        with no_progress_bars():
+        with no_progress_bars(), self._averaged():
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
@@ -349,8 +359,12 @@ class GAETrainer(Trainer):
             save_tree(self.optimizer.state_dict(), Path(output_dir) / OPTIMIZER)
             save_tree(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
             save_tree(self.guard.state_dict(), Path(output_dir) / GUARD)
+            if self.average is not None:
+                self.average.save(self.plain_model, output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None):
+        if self.average is not None and checkpoint is not None:
+            self.average.begin(self.plain_model, checkpoint)
         if checkpoint is None or self._engine_saves():
             return super()._load_optimizer_and_scheduler(checkpoint)
         if not (Path(checkpoint) / OPTIMIZER).is_file():
@@ -422,7 +436,15 @@ class GAETrainer(Trainer):
             token=self.args.hub_token,
             run_as_future=True,
             revision=self.args.hub_revision,
-            ignore_patterns=["optimizer*", "scheduler*", "scaler*", "divergence*", "rng_state*", "README.md"],
+            ignore_patterns=[
+                "optimizer*",
+                "scheduler*",
+                "scaler*",
+                "divergence*",
+                "training_weights*",
+                "rng_state*",
+                "README.md",
+            ],
         )
         self.push_in_progress = PushInProgress([*(self.push_in_progress.jobs if busy else []), job])
 

@@ -31,6 +31,8 @@ class GAETrainingArguments(TrainingArguments):
             is nan, infinite or far above where it was; 0 stops at the first.
         divergence_threshold: how far that is, in running mean absolute deviations of the loss; 0 for nan and infinite
             values only.
+        ema_decay: keep an exponential moving average of the weights, of this decay per step, such as 0.999, and
+            evaluate, save and end with it; 0 for none.
         channels_last: keep convolutions in channels-last memory while training.
         overwrite_output_dir: train into a folder that already holds another run, which is deleted first.
     """
@@ -76,6 +78,7 @@ class GAETrainingArguments(TrainingArguments):
     divergence_threshold: float = field(
         default=100.0, metadata={"help": "How many deviations above its mean a loss has diverged; 0: nan only."}
     )
+    ema_decay: float = field(default=0.0, metadata={"help": "Decay of an average of the weights; 0 for none."})
     channels_last: bool = field(default=True, metadata={"help": "Channels-last memory for convolutions."})
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Delete the run that output_dir already holds."}
@@ -96,6 +99,8 @@ class GAETrainingArguments(TrainingArguments):
                 f"hub_strategy '{self.hub_strategy}' pushes optimizer states, which gae_hub keeps local: "
                 "use 'every_save' or 'end'"
             )
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
         super().__post_init__()
         if self.n_gpu > 1:
             logger.warning(f"{self.n_gpu} GPUs are visible and one is used: start with accelerate launch to use all")
