@@ -365,7 +365,7 @@ def test_the_bar_shows_terms_and_evaluations(tmp_path, capsys):
     trainer(tmp_path, eval_data=images(8, seed=1), disable_tqdm=False).train()
     captured = capsys.readouterr()
     assert re.search(
-        r"epoch 1  train: loss [\d.]+  reconstruction [\d.]+  kl [\d.]+  active_units [\d.]+  \|  validation: loss",
+        r"epoch 1  train: loss [\d.]+  reconstruction [\d.]+  kl [\d.]+  active_units [\d.]+  latent_rms [\d.]+  \|  validation: loss",
         captured.out,
     )
     assert "6/6" in captured.err and "Writing model shards" not in captured.err

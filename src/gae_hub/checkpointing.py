@@ -1,10 +1,11 @@
 """Training state on disk without pickle: trees of tensors and plain values, each in one safetensors file."""
 
-__all__ = ["is_whole", "last_checkpoint", "load_tree", "rng_state", "save_tree", "set_rng_state"]
+__all__ = ["fixed_seed", "is_whole", "last_checkpoint", "load_tree", "rng_state", "save_tree", "set_rng_state"]
 
 import json
 import random
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def set_rng_state(state: dict[str, Any]):
         torch.cuda.set_rng_state_all(state["cuda"])
     if "mps" in state and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["mps"])
+
+
+@contextmanager
+def fixed_seed(seed: int, device: torch.device):
+    """Random numbers from `seed` inside, and the state from before it afterwards."""
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        torch.manual_seed(seed)
+        yield
 
 
 def is_whole(checkpoint: str | Path) -> bool:

@@ -1,6 +1,13 @@
 """Pictures: grids of images, reconstructions beside their originals, interpolations, loss curves."""
 
-__all__ = ["image_grid", "save_interpolations", "save_loss_curves", "save_reconstructions", "save_samples"]
+__all__ = [
+    "image_grid",
+    "reconstruction_grid",
+    "save_interpolations",
+    "save_loss_curves",
+    "save_reconstructions",
+    "save_samples",
+]
 
 from pathlib import Path
 
@@ -44,12 +51,17 @@ def save_samples(images, path: str | Path):
     image_grid(images, title="New images").save(path)
 
 
-def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path, columns: int = 12):
+def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path):
+    """Originals in every odd row, their reconstructions below them."""
+    reconstruction_grid(originals, reconstructions).save(path)
+
+
+def reconstruction_grid(originals: Tensor, reconstructions: Tensor, columns: int = 12) -> Image.Image:
     """Originals in every odd row, their reconstructions below them."""
     rows = []
     for start in range(0, len(originals), columns):
         rows += [originals[start : start + columns], reconstructions[start : start + columns]]
-    image_grid(torch.cat(rows).cpu(), columns, "Originals, and below each its reconstruction").save(path)
+    return image_grid(torch.cat(rows).cpu(), columns, "Originals, and below each its reconstruction")
 
 
 def save_interpolations(paths: Tensor, path: str | Path):

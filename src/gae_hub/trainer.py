@@ -21,6 +21,7 @@ from .averaging import WeightAverage
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
 from .checkpointing import (
     TRAINER_STATE,
+    fixed_seed,
     is_whole,
     last_checkpoint,
     load_tree,
@@ -30,6 +31,8 @@ from .checkpointing import (
 )
 from .data import as_image_dataset, collate
 from .divergence import DivergenceGuard
+from .health import HealthCallback
+from .image_logging import ImageCallback
 from .image_processing import GAEImageProcessor
 from .models.hub_model import fetch_card
 from .models.losses import alone
@@ -103,25 +106,6 @@ class GAETrainer(Trainer):
         train_dataset, eval_dataset = (
             data if data is None else as_image_dataset(data) for data in (train_dataset, eval_dataset)
         )
-        if model is not None:
-            for data in (train_dataset, eval_dataset):
-                shape = getattr(data, "input_shape", model.config.input_shape)
-                if shape != model.config.input_shape:
-                    raise ValueError(
-                        f"the data has input_shape {shape}, but the model was built for {model.config.input_shape}"
-                    )
-            if processing_class is None:
-                processing_class = GAEImageProcessor.for_model(model)
-            if getattr(model.config, "dataset_size", 0) is None and hasattr(train_dataset, "__len__"):
-                model.config.dataset_size = len(train_dataset)
-            if args.metric_for_best_model in (None, "loss") and args.load_best_model_at_end:
-                args.metric_for_best_model = getattr(model, "best_by", "loss")
-            if not args.dataloader_drop_last and args.world_size == 1:  # several processes fill up their last batches
-                check_last_batch(
-                    "train_dataset", train_dataset, "per_device_train_batch_size", args, model,
-                    " or set dataloader_drop_last=True",
-                )  # fmt: skip
-            check_last_batch("eval_dataset", eval_dataset, "per_device_eval_batch_size", args, model)
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
         self.interrupt, self.started = InterruptCallback(), False
@@ -136,14 +120,56 @@ class GAETrainer(Trainer):
             callbacks=[ScheduleCallback(), GuardCallback(self), self.interrupt, *(callbacks or [])],
             **kwargs,
         )
+        self.settle(self.model)
+        if self.processing_class is None:
+            self.processing_class = GAEImageProcessor.for_model(self.plain_model)
         for default in (ProgressCallback, PrinterCallback):
             self.remove_callback(default)
         if not args.disable_tqdm:
             self.add_callback(LossBarCallback())
+        self.health = HealthCallback()
+        self.add_callback(self.health)
+        if args.image_interval:
+            if self._engine_saves():
+                raise ValueError("image_interval needs a whole model, which FSDP and DeepSpeed shard: set it to 0")
+            self.add_callback(ImageCallback(self, args.image_interval))
         if self.average is not None:
             if self._engine_saves():
                 raise ValueError("ema_decay needs whole parameters, which FSDP and DeepSpeed shard: set it to 0")
             self.add_callback(self.average)
+
+    def settle(self, model):
+        """Check that model and data fit, and tell each what it must know of the other."""
+        config, args = model.config, self.args
+        for data in (self.train_dataset, self.eval_dataset):
+            shape = getattr(data, "input_shape", config.input_shape)
+            if shape != config.input_shape:
+                raise ValueError(f"the data has input_shape {shape}, but the model was built for {config.input_shape}")
+        if getattr(config, "dataset_size", 0) is None and hasattr(self.train_dataset, "__len__"):
+            config.dataset_size = len(self.train_dataset)
+        if args.metric_for_best_model in (None, "loss") and args.load_best_model_at_end:
+            args.metric_for_best_model = getattr(model, "best_by", "loss")
+        if not args.dataloader_drop_last and args.world_size == 1:  # several processes fill up their last batches
+            remedy = " or set dataloader_drop_last=True"
+            check_last_batch("train_dataset", self.train_dataset, "per_device_train_batch_size", args, model, remedy)
+        check_last_batch("eval_dataset", self.eval_dataset, "per_device_eval_batch_size", args, model)
+
+    def call_model_init(self, trial=None):
+        """The model of a run, or of one trial of a search."""
+        model = super().call_model_init(trial)
+        if hasattr(self, "train_dataset"):  # not yet in the constructor
+            self.settle(model)
+            if self.args.channels_last:
+                model.to(memory_format=torch.channels_last)
+        return model
+
+    def hyperparameter_search(self, *args, compute_objective=None, **kwargs):
+        """As in transformers; what is optimised is by default what the method's best model is chosen by."""
+
+        def objective(metrics: dict[str, float]) -> float:
+            return metrics[f"eval_{getattr(self.plain_model, 'best_by', 'loss')}"]
+
+        return super().hyperparameter_search(*args, compute_objective=compute_objective or objective, **kwargs)
 
     @property
     def plain_model(self):
@@ -181,6 +207,7 @@ class GAETrainer(Trainer):
         elif not self.started:
             self._claim(folder)
         self.started = True
+        self.guard = DivergenceGuard(self.args.divergence_threshold, self.args.divergence_restarts)
         with self._memory_format(), self.interrupt.listening():
             result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
         self.plain_model.facts = self._facts()
@@ -199,7 +226,8 @@ class GAETrainer(Trainer):
         if not self.args.channels_last:
             yield
             return
-        self.model.to(memory_format=torch.channels_last)
+        if self.model is not None:  # else `call_model_init` does it
+            self.model.to(memory_format=torch.channels_last)
         try:
             yield
         finally:
@@ -239,6 +267,8 @@ class GAETrainer(Trainer):
             "steps": self.state.global_step,
             "best_step": self.state.best_global_step if self.args.load_best_model_at_end else None,
             "seconds": round(sum(entry.get("train_runtime", 0.0) for entry in self.state.log_history), 1),
+            "health": self.health.last,
+            "divergences": self.guard.events,
             "log": self.state.log_history,
         }
 
@@ -308,7 +338,7 @@ class GAETrainer(Trainer):
         progress = model.progress.clone()
         model.progress.fill_(1.0)
         self.batches_seen = 0
-        with fixed_seed(self.args.seed, self.args.device), alone(), self._averaged():
+        with fixed_seed(self.args.seed, self.args.device), alone(), self.averaged():
             output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         model.progress.copy_(progress)
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self.sums[False].pop().items()})
@@ -326,7 +356,7 @@ class GAETrainer(Trainer):
         inputs = {name: value[: self.counted or None] for name, value in inputs.items()}
         return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
-    def _averaged(self):
+    def averaged(self):
         """The average of the weights in their place, while there is one."""
         return self.average.applied(self.plain_model) if self.average is not None else nullcontext()
 
@@ -343,7 +373,7 @@ class GAETrainer(Trainer):
         folder = Path(output_dir or self.args.output_dir)
         if not self.args.should_save:
             return
-        with no_progress_bars(), self._averaged():
+        with no_progress_bars(), self.averaged():
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
@@ -578,11 +608,3 @@ def _not_about_mtime(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("transformers.trainer_utils").addFilter(_not_about_mtime)
-
-
-@contextmanager
-def fixed_seed(seed: int, device: torch.device):
-    """Random numbers from `seed` inside, and the state from before it afterwards."""
-    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
-        torch.manual_seed(seed)
-        yield

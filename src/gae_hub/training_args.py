@@ -33,6 +33,8 @@ class GAETrainingArguments(TrainingArguments):
             values only.
         ema_decay: keep an exponential moving average of the weights, of this decay per step, such as 0.999, and
             evaluate, save and end with it; 0 for none.
+        image_interval: draw reconstructions and new images at every so many evaluations, into assets/progress/ and
+            every tracker that takes images; 0 for none.
         channels_last: keep convolutions in channels-last memory while training.
         overwrite_output_dir: train into a folder that already holds another run, which is deleted first.
     """
@@ -79,6 +81,9 @@ class GAETrainingArguments(TrainingArguments):
         default=100.0, metadata={"help": "How many deviations above its mean a loss has diverged; 0: nan only."}
     )
     ema_decay: float = field(default=0.0, metadata={"help": "Decay of an average of the weights; 0 for none."})
+    image_interval: int = field(
+        default=0, metadata={"help": "Draw reconstructions and samples at every so many evaluations; 0 for none."}
+    )
     channels_last: bool = field(default=True, metadata={"help": "Channels-last memory for convolutions."})
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Delete the run that output_dir already holds."}

@@ -53,9 +53,12 @@ class Posterior:
         return z, self.log_prob(z)
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Signs of collapse, for the log: `active_units` is the number of dimensions whose mean varies over the batch
-        with a variance above 0.01 (Burda et al., 2016, arXiv:1509.00519)."""
-        return {"active_units": (self.mean.detach().var(0, correction=0) > 0.01).sum().to(self.mean.dtype)}
+        """Signs of collapse and divergence, for the log: `active_units` is the number of dimensions whose mean varies
+        over the batch with a variance above 0.01 (Burda et al., 2016, arXiv:1509.00519), and `latent_rms` the root
+        mean square of the means."""
+        variance, mean = torch.var_mean(self.mean.detach(), 0, correction=0)
+        active = (variance > 0.01).sum().to(variance.dtype)
+        return {"active_units": active, "latent_rms": (variance + mean.square()).mean().sqrt()}
 
 
 def expand(t: Tensor, num_axes: int) -> Tensor:
