@@ -365,7 +365,8 @@ def test_the_bar_shows_terms_and_evaluations(tmp_path, capsys):
     trainer(tmp_path, eval_data=images(8, seed=1), disable_tqdm=False).train()
     captured = capsys.readouterr()
     assert re.search(
-        r"epoch 1  train: loss [\d.]+  reconstruction [\d.]+  kl [\d.]+  active_units [\d.]+  latent_rms [\d.]+  \|  validation: loss",
+        r"epoch 1  train: loss [\d.]+  reconstruction [\d.]+  kl [\d.]+  active_units [\d.]+  "
+        r"latent_rms [\d.]+  \|  validation: loss",
         captured.out,
     )
     assert "6/6" in captured.err and "Writing model shards" not in captured.err
@@ -451,3 +452,86 @@ def test_custom_modules_train(tmp_path):
     model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=2), encoder=trunk)
     trainer(tmp_path, model, max_steps=2).train()
     assert (tmp_path / "checkpoint-2" / "model.safetensors").is_file()
+
+
+# Recipes, seeds, and batches in parts
+
+
+def test_the_papers_recipe(tmp_path):
+    args = GAETrainingArguments.recipe("paper", str(tmp_path), num_train_epochs=3)
+    assert (args.learning_rate, args.per_device_train_batch_size, args.weight_decay) == (1e-4, 100, 0.0)
+    assert args.num_train_epochs == 3 and GAETrainingArguments.recipe("paper", str(tmp_path)).num_train_epochs == 100
+    run = GAETrainer(VAE.build(), args, train_dataset=images(24), eval_dataset=images(8, seed=1))
+    run.train()
+    scheduler = run.lr_scheduler
+    assert isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    assert (scheduler.factor, scheduler.patience, scheduler.mode) == (0.5, 10, "min")
+    assert scheduler.best == min(entry["eval_loss"] for entry in run.state.log_history if "eval_loss" in entry)
+    with pytest.raises(ValueError, match="no recipe is called 'rush'; known are paper"):
+        GAETrainingArguments.recipe("rush")
+
+
+def test_the_plateau_is_that_of_the_selection_metric_and_survives_a_pause(tmp_path):
+    """A learning rate of zero gives one long plateau: the rate is halved after every third evaluation."""
+    fields = {
+        "lr_scheduler_type": "reduce_lr_on_plateau",
+        "lr_scheduler_kwargs": {"factor": 0.5, "patience": 1},
+        "num_train_epochs": 6,
+        "group_learning_rates": {"autoencoder": 0.0, "discriminator": 0.1},
+    }
+    case = next(case for case in MODELS if case.id == "factor_vae")
+    run = trainer(tmp_path, case.build(), eval_data=images(8, seed=1), **fields)
+    run.train()
+    assert run.args.metric_for_best_model == "negative_elbo"
+    rates = [group["lr"] for group in run.optimizer.param_groups]
+    assert rates[0] == 0 and rates[1] == pytest.approx(0.1 / 4)
+    resumed = trainer(tmp_path, case.build(), eval_data=images(8, seed=1), **fields)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-9"))
+    assert resumed.lr_scheduler.state_dict() == run.lr_scheduler.state_dict()
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path):
+    """Initial weights included, from a shell; another seed gives others."""
+    from gae_hub.cli import main
+
+    flags = "--dataset digits --latent_dim 3 --max_steps 3 --eval_strategy no --load_best_model_at_end false"
+    found = []
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.manual_seed(len(found))
+        command = f"train {flags} --disable_tqdm true --seed {seed} --output_dir {tmp_path / folder}"
+        assert main(command.split()) == 0
+        found.append(AutoGAE.from_pretrained(tmp_path / folder))
+    assert same(found[0], found[1]) and not same(found[0], found[2])
+
+
+COUPLED = {"beta_tc_vae", "info_vae", "wae_mmd", "factor_vae", "rhvae", "vq_vae", "hrq_vae"}
+
+
+@pytest.mark.parametrize("case", [case for case in MODELS if case.id not in COUPLED], ids=lambda case: case.id)
+def test_a_batch_in_parts_is_the_whole_batch(case, tmp_path, monkeypatch):
+    """2 x 4 equals 1 x 8 for every per-example loss. All images have the same noise: its rows are equal."""
+    real = {name: getattr(torch, name) for name in ("randn", "rand")}
+
+    def rows_alike(name):
+        def draw(shape, generator=None, **kwargs):
+            row = real[name](shape[1:], generator=torch.Generator().manual_seed(len(shape)), **kwargs)
+            return row.expand(shape).clone()
+
+        return draw
+
+    data = images(24)
+    for name in real:
+        monkeypatch.setattr(torch, name, rows_alike(name))
+    models = [case.build(**({"margin": None} if case.id == "vae_gan" else {})) for _ in range(2)]
+    for model, size in zip(models, (8, 4), strict=True):
+        trainer(
+            tmp_path / str(size), model, data, per_device_train_batch_size=size, gradient_accumulation_steps=8 // size,
+            optim="sgd", learning_rate=1e-4, max_steps=3, save_strategy="no", load_best_model_at_end=False,
+            divergence_restarts=0,
+        ).train()  # fmt: skip
+    start = case.build(**({"margin": None} if case.id == "vae_gan" else {}))
+    moved = 0.0
+    for p, q, s in zip(*(m.parameters() for m in (*models, start)), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+        moved = max(moved, (p - s).abs().max().item())
+    assert moved > 1e-5

@@ -77,6 +77,7 @@ class RunArguments:
     )
     image_size: int | None = field(default=None, metadata={"help": "Edge length to crop and resize image files to."})
     channels: int | None = field(default=None, metadata={"help": "1 or 3, to convert image files to."})
+    recipe: str | None = field(default=None, metadata={"help": "'paper': its training arguments, as defaults."})
     resume: bool = field(default=False, metadata={"help": "Go on from the newest whole checkpoint in output_dir."})
 
 
@@ -87,7 +88,7 @@ def _train(known):
     from .auto import AutoGAE
     from .data import load_images
     from .trainer import GAETrainer
-    from .training_args import GAETrainingArguments
+    from .training_args import RECIPES, GAETrainingArguments
 
     given = {**_read_yaml(known.config), **_pairs(known.rest)}
     method = AutoGAE.config_class(given.get("model", RunArguments.model))
@@ -108,6 +109,11 @@ def _train(known):
     given.setdefault(
         "output_dir", f"outputs/{given.get('model', RunArguments.model)}-{Path(given.get('dataset', 'digits')).name}"
     )
+    if "recipe" in given:
+        defaults = RECIPES.get(given["recipe"])
+        if defaults is None:
+            raise ValueError(f"--recipe must be one of {', '.join(RECIPES)}, got '{given['recipe']}'")
+        given = {name: json.dumps(v) if isinstance(v, dict) else str(v) for name, v in defaults.items()} | given
     settings = {name: _value(text) for name, text in given.items() if name in own}
     strings = [s for name, text in given.items() if name in flags for s in (f"--{name}", text)]
     run, args, *_ = parser.parse_args_into_dataclasses(strings)

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 from transformers.utils import logging as hf_logging
 
 from .averaging import WeightAverage
@@ -147,7 +147,8 @@ class GAETrainer(Trainer):
                 raise ValueError(f"the data has input_shape {shape}, but the model was built for {config.input_shape}")
         if getattr(config, "dataset_size", 0) is None and hasattr(self.train_dataset, "__len__"):
             config.dataset_size = len(self.train_dataset)
-        if args.metric_for_best_model in (None, "loss") and args.load_best_model_at_end:
+        chooses = args.load_best_model_at_end or args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
+        if args.metric_for_best_model in (None, "loss") and chooses:
             args.metric_for_best_model = getattr(model, "best_by", "loss")
         if not args.dataloader_drop_last and args.world_size == 1:  # several processes fill up their last batches
             remedy = " or set dataloader_drop_last=True"

@@ -1,6 +1,6 @@
 """Training arguments: those of transformers, with defaults for training autoencoders from scratch."""
 
-__all__ = ["GAETrainingArguments"]
+__all__ = ["RECIPES", "GAETrainingArguments"]
 
 from dataclasses import dataclass, field
 
@@ -9,6 +9,20 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
+
+
+RECIPES = {
+    # Chadebec, Vincent & Allassonniere, 2022, arXiv:2206.08309, section 4 and appendix D
+    "paper": {
+        "learning_rate": 1e-4,
+        "optim": "adamw_torch_fused",  # Adam, as there is no weight decay
+        "per_device_train_batch_size": 100,
+        "num_train_epochs": 100,
+        "lr_scheduler_type": "reduce_lr_on_plateau",
+        "lr_scheduler_kwargs": {"factor": 0.5, "patience": 10},
+    },
+}
+"""Training arguments by the name of a recipe."""
 
 
 @dataclass
@@ -93,6 +107,17 @@ class GAETrainingArguments(TrainingArguments):
         *TrainingArguments._VALID_DICT_FIELDS,
         *("group_learning_rates", "group_weight_decay", "group_max_grad_norm"),
     ]
+
+    @classmethod
+    def recipe(cls, name: str, output_dir: str | None = None, **changes) -> "GAETrainingArguments":
+        """The arguments of a recipe in `RECIPES`, but for those given here.
+
+        "paper" is how the models of the Pythae paper were trained: Adam at 1e-4, halved when the validation loss has
+        not fallen for 10 epochs, batches of 100, 100 epochs.
+        """
+        if name not in RECIPES:
+            raise ValueError(f"no recipe is called '{name}'; known are {', '.join(RECIPES)}")
+        return cls(**{**RECIPES[name], **({"output_dir": output_dir} if output_dir else {}), **changes})
 
     def __post_init__(self):
         if self.save_strategy is None:
