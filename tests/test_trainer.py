@@ -394,9 +394,20 @@ def test_sums_are_means():
 DISTRIBUTED = """
 import json, os, sys, torch, torch.distributed as dist
 from gae_hub import GAETrainer, GAETrainingArguments, BetaVAEConfig, BetaVAEModel
+
+class Breaking(BetaVAEModel):
+    # one process, once, has an infinite loss
+    calls = 0
+    def forward(self, pixel_values, **kwargs):
+        out = super().forward(pixel_values, **kwargs)
+        self.calls += self.training
+        if self.training and self.calls == 5 and dist.get_rank() == 0:
+            out.loss = out.loss * float("inf")
+        return out
+
 torch.manual_seed(0)
 x = torch.rand(23, 1, 8, 8)
-model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3, observation_std="optimal"))
+model = Breaking(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3, observation_std="optimal"))
 sizes = dict(per_device_train_batch_size=4, num_train_epochs=2, per_device_eval_batch_size=2)
 args = GAETrainingArguments(sys.argv[1], **sizes, disable_tqdm=True, use_cpu=True)
 trainer = GAETrainer(model, args, train_dataset=x, eval_dataset=x[:9])
@@ -406,6 +417,8 @@ flat = torch.cat([p.detach().flatten() for p in model.parameters()] + [model.obs
 both = [torch.empty_like(flat) for _ in range(2)]
 dist.all_gather(both, flat)
 assert torch.equal(*both), "the processes hold different models"
+assert flat.isfinite().all()
+assert trainer.guard.events == [{"step": 5, "term": "loss", "restored_step": 3}], trainer.guard.events
 noise = [torch.empty(3) for _ in range(2)]
 dist.all_gather(noise, torch.rand(3))
 assert not torch.equal(*noise), "the processes draw the same noise"

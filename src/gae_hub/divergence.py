@@ -75,7 +75,9 @@ class DivergenceGuard:
 
     def agree(self):
         """All processes know what one has seen."""
-        dist.all_reduce(self.flag, dist.ReduceOp.MAX)
+        seen = torch.cat([self.flag.view(1), self.first.float()])
+        dist.all_reduce(seen, dist.ReduceOp.MAX)
+        self.flag, self.first = seen[0], seen[1:] > 0
 
     def start(self, device: torch.device):
         self.flag = torch.zeros((), device=device)
@@ -97,7 +99,7 @@ class DivergenceGuard:
             FloatingPointError: if that was done `restarts` times before, or no good state is known.
         """
         first = [name for name, bad in zip(self.names, self.first.tolist(), strict=True) if bad]
-        what = f"'{first[0]}'" if first else "a term in another process"
+        what = f"'{first[0]}'"
         self.flag.zero_()
         self.first.zero_()
         rate = max(group["lr"] for group in optimizer.param_groups)
@@ -115,7 +117,7 @@ class DivergenceGuard:
             group["lr"] = group["lr"] * LEARNING_RATE_FACTOR ** (len(self.events) + 1 - self.good["events"])
         if hasattr(scheduler, "base_lrs"):
             scheduler.base_lrs = [base * LEARNING_RATE_FACTOR for base in scheduler.base_lrs]
-        event = {"step": step, "term": first[0] if first else None, "restored_step": self.good["step"]}
+        event = {"step": step, "term": first[0], "restored_step": self.good["step"]}
         self.events.append(event)
         logger.warning(
             f"training diverged at step {step}: {what} is nan, infinite or far above where it was. Restored the state "

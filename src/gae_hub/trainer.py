@@ -120,6 +120,7 @@ class GAETrainer(Trainer):
             callbacks=[ScheduleCallback(), GuardCallback(self), self.interrupt, *(callbacks or [])],
             **kwargs,
         )
+        self.can_return_loss = True  # also where a person's forward hides its arguments behind **kwargs
         self.settle(self.model)
         if self.processing_class is None:
             self.processing_class = GAEImageProcessor.for_model(self.plain_model)
