@@ -460,6 +460,15 @@ def test_two_processes_train_one_model(tmp_path):
     assert {"rng_state_0.safetensors", "rng_state_1.safetensors"} <= names
 
 
+def test_what_cannot_be_sharded_says_so(tmp_path):
+    cases = {case.id: case for case in MODELS}
+    for name in ("piwae", "vae_gan", "hvae", "rhvae", "rae_l2", "rae_gp"):
+        run = trainer(tmp_path, cases[name].build())
+        run.is_fsdp_enabled = True  # it needs a GPU to be on
+        with pytest.raises(ValueError, match="which FSDP splits: train it with DistributedDataParallel"):
+            run.settle(run.model)
+
+
 def test_custom_modules_train(tmp_path):
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU())
     model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=2), encoder=trunk)

@@ -34,12 +34,21 @@ def found(tmp_path_factory):
 def test_two_processes_are_one(found, setting):
     one, other = (load_file(found / f"{setting}.{rank}.safetensors") for rank in (0, 1))
     if SETTINGS[setting][0].id in PER_PROCESS:
-        halves = [step(setting, rank, 2, distributed=False) for rank in (0, 1)]
+        halves = [step(setting, rank, 2) for rank in (0, 1)]
         whole = {name: (halves[0][name] + halves[1][name]) / 2 for name in halves[0]}
     else:
-        whole = step(setting, 0, 1, distributed=False)
+        whole = step(setting, 0, 1)
     assert whole.keys() == one.keys()
     for name, value in whole.items():
         torch.testing.assert_close(one[name], value, msg=lambda text, name=name: f"{name}: {text}")
         torch.testing.assert_close(other[name], one[name])  # both processes agree
     assert max(value.abs().max() for name, value in whole.items() if name.startswith("gradient")) > 0
+
+
+@pytest.mark.parametrize("setting", [name for name, (case, _) in SETTINGS.items() if case.model_class.shardable])
+def test_shards_are_one_model(found, setting):
+    """FSDP, in the methods that allow it: the gradients of DistributedDataParallel."""
+    whole, sharded = (load_file(found / f"{setting}.0{kind}.safetensors") for kind in ("", ".sharded"))
+    assert whole.keys() == sharded.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(sharded[name], value, msg=lambda text, name=name: f"{name}: {text}")

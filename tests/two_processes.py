@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from cases import MODELS, images
 from safetensors.torch import save_file
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 BATCH = 8
@@ -50,7 +52,14 @@ class Noise:
         return draw
 
 
-def step(setting: str, rank: int, world: int, distributed: bool) -> dict[str, torch.Tensor]:
+def shard(model):
+    """FSDP: networks by themselves, and the rest."""
+    for module in (model.encoder, model.decoder, model):
+        fully_shard(module)
+    return model
+
+
+def step(setting: str, rank: int, world: int, wrap=None) -> dict[str, torch.Tensor]:
     """Loss, averaged gradients and buffers after one training step on this process's part of the batch."""
     case, fields = SETTINGS[setting]
     model = case.build(**fields).double().train()
@@ -58,22 +67,25 @@ def step(setting: str, rank: int, world: int, distributed: bool) -> dict[str, to
     size = BATCH // world
     own = images(BATCH).double()[rank * size : (rank + 1) * size]
     with Noise(rank, world):
-        net = DistributedDataParallel(model) if distributed else model
+        net = wrap(model) if wrap else model
         loss = net(own).loss
         loss.backward()
     loss = loss.detach()
-    if distributed:
+    if wrap:
         dist.all_reduce(loss)
         loss /= world
     found = {f"gradient.{name}": p.grad for name, p in model.named_parameters()}
     found |= {f"buffer.{name}": b for name, b in model.named_buffers()}
-    return {"loss": loss} | {name: value.clone().contiguous() for name, value in found.items()}
+    whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in found.items()}
+    return {"loss": loss} | {name: value.clone().contiguous() for name, value in whole.items()}
 
 
 if __name__ == "__main__":
     dist.init_process_group("gloo")
-    for name in SETTINGS:
-        found = step(name, dist.get_rank(), dist.get_world_size(), distributed=True)
-        save_file(found, Path(sys.argv[1]) / f"{name}.{dist.get_rank()}.safetensors")
+    rank, world = dist.get_rank(), dist.get_world_size()
+    for name, (case, _) in SETTINGS.items():
+        save_file(step(name, rank, world, DistributedDataParallel), Path(sys.argv[1]) / f"{name}.{rank}.safetensors")
+        if case.model_class.shardable:
+            save_file(step(name, rank, world, shard), Path(sys.argv[1]) / f"{name}.{rank}.sharded.safetensors")
     dist.barrier()
     os._exit(0)  # gloo's threads now and then abort a process that ends in the usual way

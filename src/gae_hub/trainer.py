@@ -142,6 +142,11 @@ class GAETrainer(Trainer):
     def settle(self, model):
         """Check that model and data fit, and tell each what it must know of the other."""
         config, args = model.config, self.args
+        if self.is_fsdp_enabled and not getattr(model, "shardable", True):
+            raise ValueError(
+                f"the loss of {type(model).__name__} uses weights apart from their modules, which FSDP splits: "
+                "train it with DistributedDataParallel, the default of accelerate launch"
+            )
         for data in (self.train_dataset, self.eval_dataset):
             shape = getattr(data, "input_shape", config.input_shape)
             if shape != config.input_shape:

@@ -132,6 +132,7 @@ class GAEPreTrainedModel(HubModel):
     facts: dict[str, Any] | None = None  # what is known of the training run, for the card
     best_by = "loss"  # what the trainer chooses the best checkpoint by: the name of a term or of a metric
     min_batch_size = 1  # smallest batch that the loss is defined for
+    shardable = True  # whether FSDP may split its parameters: not where a loss uses them apart from their modules
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
         if encoder is not None or decoder is not None:

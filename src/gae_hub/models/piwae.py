@@ -34,6 +34,7 @@ class PIWAEConfig(MIWAEConfig):
 
 class PIWAEModel(MIWAEModel):
     config_class = PIWAEConfig
+    shardable = False
     best_by = "decoder_bound"  # the tighter one; the loss is the sum of both
 
     def forward(

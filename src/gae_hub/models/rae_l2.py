@@ -39,6 +39,7 @@ class RegularizedAEModel(DeterministicModel):
     """What both have in common: a penalty on the latents, and one on the decoder."""
 
     config_class = RegularizedAEConfig
+    shardable = False
     penalty: str  # the name of its term
 
     def forward(

@@ -69,6 +69,7 @@ class VAEGANConfig(VAEConfig):
 
 class VAEGANModel(VAEModel):
     config_class = VAEGANConfig
+    shardable = False
     best_by = "reconstruction"  # in pixels: the other terms change their meaning while the discriminator learns
     log_likelihood = GAEPreTrainedModel.log_likelihood
     sits_out: dict[str, Tensor] | None = None  # by player, of the step under way
