@@ -13,12 +13,13 @@ import gae_hub
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 X = images(8, (1, 28, 28))
 
 
-def snippets(language=""):
+def snippets(language="", page=README):
     """The fenced blocks of a language."""
-    return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M) if name == language]
+    return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M) if name == language]
 
 
 def mnist_stand_in(hub, folder):
@@ -51,6 +52,19 @@ def test_the_first_page_runs(tmp_path, monkeypatch):
             exec(use, scope)
     assert scope["latents"].shape == (8, 16) and scope["path"].shape == (4, 10, 1, 28, 28)
     assert scope["nats"].shape == (8,) and scope["fresh"].shape == scope["better"].shape == (16, 1, 28, 28)
+
+
+def test_the_page_on_training_runs(tmp_path, monkeypatch, capsys):
+    """Its first snippet as it stands; the search, which needs Ray, by what it calls."""
+    monkeypatch.chdir(tmp_path)
+    first, search = snippets("python", TRAINING)
+    scope = {}
+    exec(first, scope)
+    assert len(list((tmp_path / "betavae-digits" / "assets" / "progress").glob("*.png"))) == 4
+    assert compile(search, "training.md", "exec") and hasattr(scope["trainer"], "hyperparameter_search")
+    flags = set(re.findall(r"--(\w+)", " ".join(re.findall(r"`(?:gae-hub train )?--[^`]*`", TRAINING))))
+    known = {*vars(scope["args"]), "recipe", "resume"}
+    assert flags and flags <= known
 
 
 def test_errors_read_as_in_the_readme(tmp_path, monkeypatch):
