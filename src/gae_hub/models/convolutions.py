@@ -142,7 +142,7 @@ def product_is_faster(at: Windows, channels: Pair, dtype: torch.dtype, of: Liter
     if min(channels) < 32:
         return of == "up" and channels[0] <= 4
     if of == "kernel":
-        return prod(channels) >= (2**12 if dtype == torch.bfloat16 else 2**16)
+        return prod(channels) >= (2**13 if dtype == torch.bfloat16 else 2**16)
     return prod(channels) >= 2**16 and prod(at.count) <= 16
 
 
