@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 Pair = tuple[int, int]
+LAST = torch.channels_last
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
@@ -89,8 +90,8 @@ class Windows:
             for x in range(0, self.kernel[1], self.stride[1]):
                 part = windows[:, :, :, y : y + self.stride[0], x : x + self.stride[1]]
                 self.parts(padded, part.shape[3], part.shape[4], y, x).add_(part)
-        image = padded[:, top : top + height, left : left + width]
-        return (image.contiguous() if bias is None else image + bias).permute(0, 3, 1, 2)
+        image = padded[:, top : top + height, left : left + width].permute(0, 3, 1, 2)
+        return image.clone(memory_format=LAST) if bias is None else image + bias.view(-1, 1, 1)
 
 
 def in_rows(small: Tensor) -> Tensor:
@@ -106,11 +107,13 @@ def matrix(weight: Tensor) -> Tensor:
 def down_product(at: Windows, windows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """D from the windows of u: (batch, b, h, w)."""
     shape = (*windows.shape[:3], len(weight))
-    small = windows.new_zeros(shape) if bias is None else bias.expand(shape).contiguous()
+    small = (
+        windows.new_zeros(shape) if bias is None else bias.expand(shape).clone(memory_format=torch.contiguous_format)
+    )
     for rows, seen in at.bands():
         part = windows[rows].flatten(0, 2)[:, seen].flatten(1)
         small[rows].flatten(0, 2).addmm_(part, matrix(weight)[:, seen].flatten(1).T)
-    return small.permute(1, 0, 2, 3).contiguous().permute(0, 3, 1, 2)
+    return small.permute(1, 3, 0, 2).clone(memory_format=LAST)
 
 
 def up_product(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -125,11 +128,12 @@ def up_product(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None =
 
 def kernel_product(at: Windows, windows: Tensor, small: Tensor) -> Tensor:
     """K from the windows of u and v in rows: (b, a, kh, kw)."""
-    weight = windows.new_zeros(small.shape[-1], *windows.shape[3:])
+    shape = (small.shape[-1], windows.shape[4] // at.kernel[1], *at.kernel)
+    weight = torch.empty(shape, dtype=small.dtype, memory_format=LAST).zero_()
     for rows, seen in at.bands():
         part = windows[rows].flatten(0, 2)[:, seen].flatten(1)
-        weight[:, seen].flatten(1).addmm_(small[rows].flatten(0, 2).T, part)
-    return weight.unflatten(2, (at.kernel[1], -1)).permute(0, 3, 1, 2)
+        matrix(weight)[:, seen].flatten(1).addmm_(small[rows].flatten(0, 2).T, part)
+    return weight
 
 
 # Which of the two is faster, as measured for MNIST's networks on two cores: docs/speed.md
