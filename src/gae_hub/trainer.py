@@ -27,7 +27,7 @@ from .checkpointing import (
     save_tree,
     set_rng_state,
 )
-from .data import as_image_dataset, collate
+from .data import ImageDataset, as_image_dataset, collate
 from .image_processing import GAEImageProcessor
 from .models.hub_model import fetch_card
 from .training_args import GAETrainingArguments
@@ -239,6 +239,19 @@ class GAETrainer(Trainer):
                 **options,
             )
         return self.optimizer
+
+    def _get_dataloader(self, dataset, *args, **kwargs):
+        """As in transformers; images in memory are indexed on the training device, in this process, if they fit."""
+        resident = dataset.on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
+        if resident is dataset:
+            return super()._get_dataloader(dataset, *args, **kwargs)
+        given, self.args = self.args, copy(self.args)
+        self.args.dataloader_num_workers, self.args.dataloader_pin_memory = 0, False
+        self.args.dataloader_persistent_workers, self.args.dataloader_prefetch_factor = False, None
+        try:
+            return super()._get_dataloader(resident, *args, **kwargs)
+        finally:
+            self.args = given
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs)
