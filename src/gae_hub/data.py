@@ -4,6 +4,7 @@ __all__ = ["ImageDataset", "as_image_dataset", "collate", "embed_dataset", "iter
 
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from .models.base import check_values
 
 MEMORY_SHARE = 0.5
 """A data set is decoded into memory once if it takes at most this share of the memory that is free."""
+
+DEVICE_MEMORY_SHARE = 0.25
+"""One in memory is copied to the training device once if it takes at most this share of what is free there."""
 
 
 class ImageDataset(Dataset):
@@ -48,6 +52,7 @@ class ImageDataset(Dataset):
         if labels is not None and len(labels) != len(pixel_values):
             raise ValueError(f"'{name}' has {len(pixel_values)} images but {len(labels)} labels")
         self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
+        self.copies: dict[torch.device, ImageDataset] = {}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -61,7 +66,20 @@ class ImageDataset(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """One whole batch, which the collator passes on as it is."""
-        return {"pixel_values": to_float(self.pixel_values[torch.as_tensor(indices)])}
+        places, device = torch.as_tensor(indices), self.pixel_values.device
+        if device.type == "cuda":  # from pageable memory the copy would wait for the device
+            places = places.pin_memory().to(device, non_blocking=True)
+        return {"pixel_values": to_float(self.pixel_values[places])}
+
+    def on(self, device: torch.device) -> "ImageDataset":
+        """The same images on an accelerator, copied there once, if they fit; else this data set itself."""
+        if device not in self.copies:
+            size, free = self.pixel_values.nbytes, free_device_memory(device)
+            if free is None or size > DEVICE_MEMORY_SHARE * free:
+                return self
+            self.copies[device] = copy(self)
+            self.copies[device].pixel_values = self.pixel_values.to(device)
+        return self.copies[device]
 
     def slice(self, start: int, stop: int, split: str) -> "ImageDataset":
         labels = None if self.labels is None else self.labels[start:stop]
@@ -382,3 +400,8 @@ def _free_memory() -> int:
     import psutil
 
     return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def free_device_memory(device: torch.device) -> int | None:
+    """Free bytes of a CUDA device; None for others, where a copy would gain nothing or its room is not known."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

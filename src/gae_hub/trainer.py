@@ -29,7 +29,7 @@ from .checkpointing import (
     save_tree,
     set_rng_state,
 )
-from .data import as_image_dataset, collate
+from .data import ImageDataset, as_image_dataset, collate
 from .divergence import DivergenceGuard
 from .health import HealthCallback
 from .image_logging import ImageCallback
@@ -182,17 +182,6 @@ class GAETrainer(Trainer):
     def plain_model(self):
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
-    def _get_dataloader(self, *args, is_training: bool = False, **kwargs):
-        """As in transformers, which would drop the last batch of an evaluation too."""
-        drop_last, self.args.dataloader_drop_last = (
-            self.args.dataloader_drop_last,
-            (is_training and self.args.dataloader_drop_last),
-        )
-        try:
-            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
-        finally:
-            self.args.dataloader_drop_last = drop_last
-
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
@@ -301,6 +290,20 @@ class GAETrainer(Trainer):
                 **options,
             )
         return self.optimizer
+
+    def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
+        """As in transformers, but no evaluation leaves out its last batch, and images in memory are indexed on the
+        training device, in this process, if they fit there."""
+        resident = dataset.on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
+        given, self.args = self.args, copy(self.args)
+        self.args.dataloader_drop_last = is_training and given.dataloader_drop_last
+        if resident is not dataset:
+            self.args.dataloader_num_workers, self.args.dataloader_pin_memory = 0, False
+            self.args.dataloader_persistent_workers, self.args.dataloader_prefetch_factor = False, None
+        try:
+            return super()._get_dataloader(resident, *args, is_training=is_training, **kwargs)
+        finally:
+            self.args = given
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs)

@@ -66,8 +66,8 @@ class FactorVAEModel(VAEModel):
         latents = self.latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
 
-        joint = self.discriminator(latents.detach())
-        product = self.discriminator(permute_dimensions(latents.detach(), generator))
+        drawn = latents.detach()
+        joint, product = self.discriminator(torch.cat([drawn, permute_dimensions(drawn, generator)])).chunk(2)
         terms = {
             "reconstruction": -log_p,
             "kl": posterior.kl(),

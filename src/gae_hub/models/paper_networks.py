@@ -19,6 +19,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from .backbones import Backbone, BackboneConfig, ResBlock, Sizes, Unflatten, register_backbone
+from .convolutions import Conv2d, ConvTranspose2d
 
 
 @strict
@@ -73,7 +74,7 @@ class PaperConvEncoder(Backbone):
             *[
                 m
                 for i, o in zip(widths, widths[1:], strict=False)
-                for m in (nn.Conv2d(i, o, 4, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
+                for m in (Conv2d(i, o, 4, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
             ]
         )
         self.feature_shape = (1024, size // 16, size // 16)
@@ -98,7 +99,7 @@ class PaperConvDecoder(Backbone):
         size = paper_size(output_shape)
         width, net = 1024, [Unflatten(latent_shape, (1024, 4, 4) if size == 28 else (1024, 8, 8))]
         for out, *arguments in self.layers[size]:
-            net.append(nn.ConvTranspose2d(width, out or output_shape[0], *arguments))
+            net.append(ConvTranspose2d(width, out or output_shape[0], *arguments))
             net += [nn.BatchNorm2d(out), nn.ReLU()] if out else []
             width = out
         self.net = nn.Sequential(*net)
@@ -124,7 +125,7 @@ class PaperResNetEncoder(Backbone):
         super().__init__(config)
         size, width, net = paper_size(input_shape), input_shape[0], []
         for out, kernel, stride in self.layers[size]:
-            net.append(nn.Conv2d(width, out, kernel, stride, 1))
+            net.append(Conv2d(width, out, kernel, stride, 1))
             width = out
         self.net = nn.Sequential(*net, ResBlock(), ResBlock())
         self.feature_shape = (128, 8, 8) if size == 32 else (128, 4, 4)
@@ -142,7 +143,7 @@ class PaperResNetDecoder(Backbone):
     def __init__(self, config, output_shape, latent_shape):
         super().__init__(config)
         size, out = paper_size(output_shape), output_shape[0]
-        up = nn.ConvTranspose2d
+        up = ConvTranspose2d
         self.net = nn.Sequential(
             Unflatten(latent_shape, (128, 8, 8) if size == 32 else (128, 4, 4)),
             *{

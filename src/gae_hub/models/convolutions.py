@@ -1,0 +1,287 @@
+r"""Convolutions of small images as matrix products, for processors.
+
+Between a large image u, (batch, a, H, W), and a small one v, (batch, b, h, w), a kernel W, (b, a, kh, kw), gives three
+bilinear maps, and the gradients of each are the other two:
+
+.. math::
+    v = D(u, W), \quad u = U(v, W), \quad W = K(u, v)
+
+D is the convolution, U the transposed one. With the windows of u, one for each pixel of v, as the rows of a matrix
+C(u), (batch h w, kh kw a), they are :math:`v = C(u) W^\top`, :math:`u = C^\top(v W)` and :math:`W = v^\top C(u)`.
+Where channels are many and pixels few, to copy the windows costs little beside these products, and libraries of
+matrix products come close to the machine's limit. What hangs over the upper and lower border is not multiplied.
+
+In all else the layers are torch's, and they use its own code where that is faster, on GPUs and under a compiler.
+"""
+
+__all__ = ["Conv2d", "ConvTranspose2d"]
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
+
+Pair = tuple[int, int]
+LAST = torch.channels_last
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of a kernel lie on an image; pairs are (vertical, horizontal).
+
+    Args:
+        image: (H, W).
+        count: (h, w), how many windows there are.
+        kernel, stride, padding: of the convolution from u to v.
+    """
+
+    image: Pair
+    count: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+
+    def left_over(self) -> list[int]:
+        """Pixels below and right of the last window: the transposed convolution's output_padding."""
+        axes = zip(self.image, self.count, self.kernel, self.stride, self.padding, strict=True)
+        return [size + 2 * p - (n - 1) * s - k for size, n, k, s, p in axes]
+
+    def padded(self) -> list[int]:
+        """Size of the image with what the windows need around it."""
+        axes = zip(self.image, self.count, self.kernel, self.stride, self.padding, strict=True)
+        return [max(p + size, (n - 1) * s + k) for size, n, k, s, p in axes]
+
+    def bands(self) -> list[tuple[slice, slice]]:
+        """Rows of windows that see the image with the same rows of the kernel: pairs of both."""
+        tops = [i * self.stride[0] - self.padding[0] for i in range(self.count[0])]
+        seen = [(max(0, -top), min(self.kernel[0], self.image[0] - top)) for top in tops]
+        starts = [i for i in range(len(seen)) if not i or seen[i] != seen[i - 1]]
+        bands = [(slice(*rows), slice(*seen[rows[0]])) for rows in zip(starts, [*starts[1:], len(seen)], strict=True)]
+        return [(rows, kernel) for rows, kernel in bands if kernel.start < kernel.stop]
+
+    def parts(self, padded: Tensor, height: int, width: int, y: int = 0, x: int = 0) -> Tensor:
+        """(h, batch, w, height, width, a): a view of every window's part of that size, from (y, x) on."""
+        batch, row, column, channel = padded.stride()
+        (h, w), (down, right) = self.count, self.stride
+        shape = (h, len(padded), w, height, width, padded.shape[-1])
+        return padded[:, y:, x:].as_strided(shape, (down * row, batch, right * column, row, column, channel))
+
+    def cut(self, image: Tensor) -> Tensor:
+        """C(u): (h, batch, w, kh, kw a), copies of the windows of u, (batch, a, H, W)."""
+        (top, left), (height, width) = self.padding, self.padded()
+        around = (0, 0, left, width - left - self.image[1], top, height - top - self.image[0])
+        padded = F.pad(image.permute(0, 2, 3, 1), around).contiguous()
+        return self.parts(padded, *self.kernel).contiguous().flatten(4)
+
+    def lay(self, windows: Tensor, bias: Tensor | None) -> Tensor:
+        """C^T: (batch, a, H, W), the sums of windows (h, batch, w, kh, kw a) where they overlap, and a bias.
+
+        Parts as large as the stride lie side by side, so that few passes add all of them.
+        """
+        (top, left), (height, width) = self.padding, self.image
+        windows = windows.unflatten(4, (self.kernel[1], -1))
+        padded = windows.new_zeros(windows.shape[1], *self.padded(), windows.shape[-1])
+        for y in range(0, self.kernel[0], self.stride[0]):
+            for x in range(0, self.kernel[1], self.stride[1]):
+                part = windows[:, :, :, y : y + self.stride[0], x : x + self.stride[1]]
+                self.parts(padded, part.shape[3], part.shape[4], y, x).add_(part)
+        image = padded[:, top : top + height, left : left + width].permute(0, 3, 1, 2)
+        return image.clone(memory_format=LAST) if bias is None else image + bias.view(-1, 1, 1)
+
+
+def in_rows(small: Tensor) -> Tensor:
+    """v, (batch, b, h, w), in the order of the windows: (h, batch, w, b)."""
+    return small.permute(2, 0, 3, 1).contiguous()
+
+
+def matrix(weight: Tensor) -> Tensor:
+    """W, (b, a, kh, kw), as (b, kh, kw a): a view if it lies channels last."""
+    return weight.permute(0, 2, 3, 1).flatten(2)
+
+
+def down_product(at: Windows, windows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """D from the windows of u: (batch, b, h, w)."""
+    shape = (*windows.shape[:3], len(weight))
+    small = (
+        windows.new_zeros(shape) if bias is None else bias.expand(shape).clone(memory_format=torch.contiguous_format)
+    )
+    for rows, seen in at.bands():
+        part = windows[rows].flatten(0, 2)[:, seen].flatten(1)
+        small[rows].flatten(0, 2).addmm_(part, matrix(weight)[:, seen].flatten(1).T)
+    return small.permute(1, 3, 0, 2).clone(memory_format=LAST)
+
+
+def up_product(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """U from v in rows: (batch, a, H, W). What hangs over the border is not made: it lies where nothing reads it."""
+    weight = matrix(weight)
+    windows = small.new_empty(*small.shape[:3], *weight.shape[1:])
+    for rows, seen in at.bands():
+        part = windows[rows].flatten(0, 2)[:, seen].flatten(1)
+        torch.mm(small[rows].flatten(0, 2), weight[:, seen].flatten(1), out=part)
+    return at.lay(windows, bias)
+
+
+def kernel_product(at: Windows, windows: Tensor, small: Tensor) -> Tensor:
+    """K from the windows of u and v in rows: (b, a, kh, kw)."""
+    shape = (small.shape[-1], windows.shape[4] // at.kernel[1], *at.kernel)
+    weight = torch.empty(shape, dtype=small.dtype, memory_format=LAST).zero_()
+    for rows, seen in at.bands():
+        part = windows[rows].flatten(0, 2)[:, seen].flatten(1)
+        matrix(weight)[:, seen].flatten(1).addmm_(small[rows].flatten(0, 2).T, part)
+    return weight
+
+
+# Which of the two is faster, as measured for MNIST's networks on two cores: docs/speed.md
+
+
+def product_is_faster(at: Windows, channels: Pair, dtype: torch.dtype, of: Literal["down", "up", "kernel"]) -> bool:
+    """Whether to multiply matrices for this map; channels are (a, b)."""
+    if at.kernel == (1, 1):
+        return False
+    if min(channels) < 32:
+        return of == "up" and channels[0] <= 4
+    if of == "kernel":
+        return prod(channels) >= (2**13 if dtype == torch.bfloat16 else 2**16)
+    return prod(channels) >= 2**16 and prod(at.count) <= 16
+
+
+def down(at: Windows, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if product_is_faster(at, weight.shape[1::-1], image.dtype, "down"):
+        return down_product(at, at.cut(image), weight, bias)
+    return F.conv2d(image, weight, bias, at.stride, at.padding)
+
+
+def up(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if product_is_faster(at, weight.shape[1::-1], small.dtype, "up"):
+        return up_product(at, in_rows(small), weight, bias)
+    image = F.conv_transpose2d(small, weight, None, at.stride, at.padding, at.left_over())
+    return image if bias is None else image.add_(bias.view(-1, 1, 1))  # with a bias, oneDNN takes a far slower way
+
+
+def kernel(at: Windows, image: Tensor, small: Tensor) -> Tensor:
+    channels = (image.shape[1], small.shape[1])
+    if product_is_faster(at, channels, image.dtype, "kernel"):
+        return kernel_product(at, at.cut(image), in_rows(small))
+    return conv2d_weight(image, (*channels[::-1], *at.kernel), small, at.stride, at.padding)
+
+
+class Down(torch.autograd.Function):
+    @staticmethod
+    def forward(at: Windows, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return down(at, image, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.at, *tensors, _ = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        image, weight = ctx.saved_tensors
+        _, for_image, for_weight, for_bias = ctx.needs_input_grad
+        return (
+            None,
+            Up.apply(ctx.at, gradient, weight, None) if for_image else None,
+            Kernel.apply(ctx.at, image, gradient) if for_weight else None,
+            gradient.sum((0, 2, 3)) if for_bias else None,
+        )
+
+
+class Up(torch.autograd.Function):
+    @staticmethod
+    def forward(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return up(at, small, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.at, *tensors, _ = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        small, weight = ctx.saved_tensors
+        _, for_small, for_weight, for_bias = ctx.needs_input_grad
+        for_bias = gradient.sum((0, 2, 3)) if for_bias else None
+        channels, dtype = weight.shape[1::-1], weight.dtype
+        products = all(product_is_faster(ctx.at, channels, dtype, of) for of in ("down", "kernel"))
+        if products and for_small and for_weight and not torch.is_grad_enabled():  # both from the same windows
+            windows, rows = ctx.at.cut(gradient), in_rows(small)
+            return None, down_product(ctx.at, windows, weight), kernel_product(ctx.at, windows, rows), for_bias
+        return (
+            None,
+            Down.apply(ctx.at, gradient, weight, None) if for_small else None,
+            Kernel.apply(ctx.at, gradient, small) if for_weight else None,
+            for_bias,
+        )
+
+
+class Kernel(torch.autograd.Function):
+    @staticmethod
+    def forward(at: Windows, image: Tensor, small: Tensor) -> Tensor:
+        return kernel(at, image, small)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.at, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        image, small = ctx.saved_tensors
+        _, for_image, for_small = ctx.needs_input_grad
+        return (
+            None,
+            Up.apply(ctx.at, small, gradient, None) if for_image else None,
+            Down.apply(ctx.at, image, gradient, None) if for_small else None,
+        )
+
+
+def apply(function, layer: nn.Conv2d | nn.ConvTranspose2d, at: Windows, x: Tensor) -> Tensor | None:
+    """A layer's output where products are faster in a part of it, and None where its own code is to do it."""
+    tensors, channels = [x, layer.weight, layer.bias], layer.weight.shape[1::-1]
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        tensors = [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
+    dtype = tensors[0].dtype
+    if any(t is not None and t.dtype != dtype for t in tensors) or dtype not in DTYPES:
+        return None
+    faster = any(product_is_faster(at, channels, dtype, of) for of in ("down", "up", "kernel"))
+    return function.apply(at, *tensors) if faster or function is Up else None
+
+
+def plain(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> bool:
+    """Whether the formulas above hold, and this is a processor that follows them step by step."""
+    usual = layer.groups == 1 and layer.dilation == (1, 1) and layer.padding_mode == "zeros"
+    usual = usual and not isinstance(layer.padding, str)
+    return usual and x.device.type == "cpu" and x.dim() == 4 and x.numel() > 0 and not torch.compiler.is_compiling()
+
+
+class Conv2d(nn.Conv2d):
+    """`torch.nn.Conv2d`, by matrix products where that is faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not plain(self, x):
+            return super().forward(x)
+        size = tuple(x.shape[2:])
+        axes = zip(size, self.kernel_size, self.stride, self.padding, strict=True)
+        count = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
+        output = apply(Down, self, Windows(size, count, self.kernel_size, self.stride, self.padding), x)
+        return super().forward(x) if output is None else output
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d`, by matrix products where that is faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not plain(self, x):
+            return super().forward(x)
+        count = tuple(x.shape[2:])
+        axes = zip(count, self.kernel_size, self.stride, self.padding, self.output_padding, strict=True)
+        size = tuple((n - 1) * s - 2 * p + k + extra for n, k, s, p, extra in axes)
+        output = apply(Up, self, Windows(size, count, self.kernel_size, self.stride, self.padding), x)
+        return super().forward(x) if output is None else output
