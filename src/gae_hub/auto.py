@@ -101,6 +101,17 @@ class AutoGAE(_AutoClass):
     registry: dict[str, type[GAEPreTrainedModel]] = MODELS
     kind = "autoencoder"
 
+    @classmethod
+    def from_pythae(cls, name, **kwargs) -> GAEPreTrainedModel:
+        """A model with the weights of a checkpoint of Pythae, in a folder or on the Hub; no pickled object is read.
+
+        Takes what [`from_pythae`] of hub/pythae.py takes: `encoder` and `decoder` for networks of one's own, `token`
+        and `revision`. `model.facts["imported"]["notes"]` says what differs from Pythae.
+        """
+        from .hub.pythae import from_pythae  # which imports this file
+
+        return from_pythae(name, **kwargs)
+
 
 class AutoSampler(_AutoClass):
     """The right sampler for a checkpoint.

@@ -1,4 +1,4 @@
-"""gae-hub: train, fit-sampler, generate, evaluate, list and quickstart from a shell."""
+"""gae-hub: train, fit-sampler, generate, evaluate, convert, export, list and quickstart from a shell."""
 
 __all__ = ["main"]
 
@@ -313,6 +313,59 @@ def reading(run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# convert, export
+
+
+def _convert(args):
+    """Make a model of gae_hub from a checkpoint of another library: of Pythae."""
+    from .auto import AutoGAE
+
+    own = {role: _own_network(role, getattr(args, role)) for role in ("encoder", "decoder") if getattr(args, role)}
+    model = AutoGAE.from_pythae(args.from_pythae, **own)
+    model.save_pretrained(args.output)
+    notes = model.facts["imported"]["notes"]
+    print(f"{type(model).__name__} with {model.num_parameters():,} parameters, saved to {args.output}")
+    print("\n".join(["what differs from Pythae:", *(f"- {note}" for note in notes)]) if notes else "equal to Pythae")
+
+
+def _convert_arguments(parser):
+    parser.add_argument("--from-pythae", required=True, help="folder or Hub repository of a Pythae checkpoint")
+    parser.add_argument("output", help="folder to save the model in")
+    for role in ("encoder", "decoder"):
+        parser.add_argument(f"--{role}", help=f"module:Class of the {role} that the checkpoint was made with")
+
+
+def _own_network(role: str, name: str):
+    """An object of the class that a person names, from their folder."""
+    from importlib import import_module
+
+    module, _, cls = name.partition(":")
+    try:
+        sys.path.insert(0, os.getcwd())
+        return getattr(import_module(module), cls)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"--{role} must name a class without arguments, as module:Class, got '{name}' ({error})"
+        ) from error
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+def _export(args):
+    """Write encoder and decoder for use without gae_hub: as programs of torch.export, or as ONNX."""
+    from .auto import AutoGAE
+    from .hub.export import export_model
+
+    written = export_model(AutoGAE.from_pretrained(args.model), args.output, args.format)
+    print("\n".join(str(path) for path in written))
+
+
+def _export_arguments(parser):
+    parser.add_argument("model", help="folder or Hub repository")
+    parser.add_argument("output", help="folder to write encoder and decoder to")
+    parser.add_argument("--format", choices=("torch", "onnx", "diffusers"), default="torch")
+
+
 # list, quickstart
 
 
@@ -346,6 +399,8 @@ COMMANDS = {
     "fit-sampler": (_fit_sampler, _fit_sampler_arguments),
     "generate": (_generate, _generate_arguments),
     "evaluate": (_evaluate, _evaluate_arguments),
+    "convert": (_convert, _convert_arguments),
+    "export": (_export, _export_arguments),
     "list": (_list, lambda parser: None),
     "quickstart": (_quickstart, _quickstart_arguments),
 }

@@ -1,8 +1,8 @@
 """Import of checkpoints of Pythae (Chadebec, Vincent & Allassonnière, 2022), arXiv:2206.08309, version 0.1.2.
 
-`model_config.json` and the tensors of `model.pt` are read, never a pickled object. What a checkpoint means is kept where
-Pythae's method is the paper's; where it is not, the model is the paper's with Pythae's weights, and a note says what
-differs. The notes are on the card of the model.
+`model_config.json` and the tensors of `model.pt` are read, never a pickled object. What a checkpoint means is kept
+where Pythae's method is the paper's; where it is not, the model is the paper's with Pythae's weights, and a note says
+what differs. The notes are on the card of the model.
 """
 
 __all__ = ["from_pythae"]
@@ -107,12 +107,12 @@ def from_pythae(
         )
     checkpoint = Checkpoint(str(name), settings, {})
     checkpoint.weights.update(_read_weights(weights, checkpoint))
-    method, convert, heads = METHODS[short]
+    method, convert = METHODS[short]
     shape, latent_dim = _sizes(checkpoint)
     own = {"encoder": encoder, "decoder": decoder}
 
-    head = checkpoint.stacked(*[f"encoder.{head}" for head in _heads(checkpoint, heads)])
     fields, tensors = convert(checkpoint, latent_dim, shape)
+    head = checkpoint.stacked(*_heads(checkpoint))
     flip = tensors.pop("flip", None)  # of the latents' order
     if flip is not None:
         head = {kind: torch.cat([part.flip(0) for part in value.split(latent_dim)]) for kind, value in head.items()}
@@ -120,16 +120,12 @@ def from_pythae(
     if checkpoint.pop("reconstruction_loss", "mse") == "bce":
         fields["likelihood"] = "bernoulli"
     networks = {}
+    maps = (latent_dim, 4, 4) if head["weight"].dim() == 4 else (latent_dim,)  # in the networks for 28 pixels
     for role in own:
         stored = checkpoint.under(f"{role}.")
         if role == "decoder" and (first := next(iter(stored.values()))).dim() == 4 and first.shape[2:] == (1, 1):
-            stored = {
-                **stored,
-                next(iter(stored)): first.transpose(0, 1),
-            }  # 1 x 1, transposed: a linear layer per place
-        found, renamed = _network(
-            checkpoint, role, stored, own[role], shape, _latent_shape(head, role, latent_dim, stored)
-        )
+            stored[next(iter(stored))] = first.transpose(0, 1)  # 1 x 1, transposed: a linear layer for each place
+        found, renamed = _network(checkpoint, role, stored, own[role], shape, maps)
         networks[f"{role}_config"] = found
         tensors |= {f"{role}.{key}": value for key, value in renamed.items()}
 
@@ -215,22 +211,20 @@ def _sizes(checkpoint: Checkpoint) -> tuple[tuple[int, ...], int]:
 # Networks
 
 
-def _heads(checkpoint: Checkpoint, names: tuple[str, ...]) -> list[str]:
-    """The layers of the encoder that give the posterior, by the names that this checkpoint has for them."""
-    if f"encoder.{names[0]}.weight" not in checkpoint.weights and "encoder.pre_qantized.weight" in checkpoint.weights:
-        return ["pre_qantized"]
-    if checkpoint.settings.get("posterior_distribution") == "riemannian_normal":
-        return ["embedding", "log_concentration"]
-    return [*names]
-
-
-def _latent_shape(head: dict[str, Tensor], role: str, latent_dim: int, stored: dict[str, Tensor]) -> tuple[int, ...]:
-    """Shape of the latents: those of a convolutional head are maps, of 4 x 4 in the benchmark's networks of 28 pixels."""
-    return (latent_dim, 4, 4) if head["weight"].dim() == 4 else (latent_dim,)
+def _heads(checkpoint: Checkpoint) -> list[str]:
+    """The last layers of the encoder, in the order of our head, by Pythae's names for them."""
+    heads = ("embedding", "log_var", "log_concentration", "pre_qantized")
+    found = [f"encoder.{name}" for name in heads if f"encoder.{name}.weight" in checkpoint.weights]
+    if not found:
+        raise ValueError(
+            f"the encoder of '{checkpoint.name}' has none of the layers {', '.join(heads)}; it has "
+            + ", ".join(key for key in checkpoint.weights if key.startswith("encoder."))
+        )
+    return found
 
 
 def _network(checkpoint, role: str, stored: dict[str, Tensor], own: nn.Module | None, shape, latent_shape):
-    """A network's config, and its tensors by our names: the person's own, or the one whose parameters look like this."""
+    """A network's config, and its tensors by our names: the person's own, or one whose parameters look like these."""
     if own is not None:
         expected = own.state_dict()
         renamed = stored if _alike(stored, expected, names=True) else _in_order(stored, expected)
@@ -487,7 +481,8 @@ def _aae(c: Checkpoint, latent_dim: int, shape) -> Converted:
     if c.settings.get("reconstruction_loss") == "bce":
         fields |= {"observation_std": 1.0, "adversarial_weight": weight / scale}
     if c.pop("deterministic_posterior"):
-        c.note("a deterministic posterior: the encoder's variance is not used, and set to nearly 0")
+        c.stacked("encoder.log_var")  # not used
+        fields["posterior"] = "deterministic"
     return fields, tensors
 
 
@@ -560,32 +555,31 @@ def _rae_gp(c: Checkpoint, latent_dim: int, shape) -> Converted:
     return {"observation_std": SQUARE_ERROR, **fields}, {}
 
 
-GAUSSIAN, POINT = ("embedding", "log_var"), ("embedding",)
-METHODS: dict[str, tuple[str, Callable[[Checkpoint, int, tuple[int, ...]], Converted], tuple[str, ...]]] = {
-    "AE": ("ae", _ae, POINT),
-    "VAE": ("vae", _vae, GAUSSIAN),
-    "BetaVAE": ("beta_vae", _beta_vae, GAUSSIAN),
-    "DisentangledBetaVAE": ("disentangled_beta_vae", _disentangled_beta_vae, GAUSSIAN),
-    "BetaTCVAE": ("beta_tc_vae", _beta_tc_vae, GAUSSIAN),
-    "FactorVAE": ("factor_vae", _factor_vae, GAUSSIAN),
-    "INFOVAE_MMD": ("info_vae", _info_vae, GAUSSIAN),
-    "WAE_MMD": ("wae_mmd", _wae_mmd, POINT),
-    "IWAE": ("iwae", _iwae, GAUSSIAN),
-    "CIWAE": ("ciwae", _iwae, GAUSSIAN),
-    "MIWAE": ("miwae", _miwae, GAUSSIAN),
-    "PIWAE": ("piwae", _miwae, GAUSSIAN),
-    "VAMP": ("vamp", _vamp, GAUSSIAN),
-    "VAE_LinNF": ("vae_lin_nf", _vae_lin_nf, GAUSSIAN),
-    "VAE_IAF": ("vae_iaf", _vae_iaf, GAUSSIAN),
-    "HVAE": ("hvae", _hvae, GAUSSIAN),
-    "RHVAE": ("rhvae", _rhvae, GAUSSIAN),
-    "Adversarial_AE": ("aae", _aae, GAUSSIAN),
-    "VAEGAN": ("vae_gan", _vae_gan, GAUSSIAN),
-    "VQVAE": ("vq_vae", _vq_vae, POINT),
-    "MSSSIM_VAE": ("msssim_vae", _msssim_vae, GAUSSIAN),
-    "SVAE": ("svae", _vae, ("embedding", "log_concentration")),
-    "PoincareVAE": ("poincare_vae", _poincare_vae, GAUSSIAN),
-    "RAE_L2": ("rae_l2", _rae_l2, POINT),
-    "RAE_GP": ("rae_gp", _rae_gp, POINT),
+METHODS: dict[str, tuple[str, Callable[[Checkpoint, int, tuple[int, ...]], Converted]]] = {
+    "AE": ("ae", _ae),
+    "VAE": ("vae", _vae),
+    "BetaVAE": ("beta_vae", _beta_vae),
+    "DisentangledBetaVAE": ("disentangled_beta_vae", _disentangled_beta_vae),
+    "BetaTCVAE": ("beta_tc_vae", _beta_tc_vae),
+    "FactorVAE": ("factor_vae", _factor_vae),
+    "INFOVAE_MMD": ("info_vae", _info_vae),
+    "WAE_MMD": ("wae_mmd", _wae_mmd),
+    "IWAE": ("iwae", _iwae),
+    "CIWAE": ("ciwae", _iwae),
+    "MIWAE": ("miwae", _miwae),
+    "PIWAE": ("piwae", _miwae),
+    "VAMP": ("vamp", _vamp),
+    "VAE_LinNF": ("vae_lin_nf", _vae_lin_nf),
+    "VAE_IAF": ("vae_iaf", _vae_iaf),
+    "HVAE": ("hvae", _hvae),
+    "RHVAE": ("rhvae", _rhvae),
+    "Adversarial_AE": ("aae", _aae),
+    "VAEGAN": ("vae_gan", _vae_gan),
+    "VQVAE": ("vq_vae", _vq_vae),
+    "MSSSIM_VAE": ("msssim_vae", _msssim_vae),
+    "SVAE": ("svae", _vae),
+    "PoincareVAE": ("poincare_vae", _poincare_vae),
+    "RAE_L2": ("rae_l2", _rae_l2),
+    "RAE_GP": ("rae_gp", _rae_gp),
 }
-"""Pythae's name to ours, to what converts its settings and tensors, and to its encoder's last layers."""
+"""Pythae's name to ours, and to what converts its settings and tensors."""
