@@ -3,10 +3,12 @@
 __all__ = ["AutoGAE", "AutoSampler"]
 
 from difflib import get_close_matches
+from importlib import import_module
 
 from transformers import AutoModel, PreTrainedConfig
 
 from .models.base import MODELS, GAEPreTrainedModel
+from .models.hub_errors import HubError, explain
 from .samplers.base import SAMPLERS, GAESampler
 
 
@@ -66,6 +68,9 @@ class _AutoClass:
         try:
             found, _ = PreTrainedConfig.get_config_dict(name, **hub)
         except OSError as error:
+            reason = explain(error, "load", kwargs.get("token"))
+            if reason is not None:
+                raise HubError(f"cannot load '{name}': {reason}") from error
             raise OSError(
                 f"'{name}' is neither a folder here nor a repository on the Hub that you can read ({error})"
             ) from error
@@ -108,9 +113,7 @@ class AutoGAE(_AutoClass):
         Takes what [`from_pythae`] of hub/pythae.py takes: `encoder` and `decoder` for networks of one's own, `token`
         and `revision`. `model.facts["imported"]["notes"]` says what differs from Pythae.
         """
-        from .hub.pythae import from_pythae  # which imports this file
-
-        return from_pythae(name, **kwargs)
+        return import_module("gae_hub.hub.pythae").from_pythae(name, **kwargs)  # which imports this file
 
 
 class AutoSampler(_AutoClass):

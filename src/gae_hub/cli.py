@@ -128,7 +128,7 @@ def _train(known):
         )
     trainer.train(resume_from_checkpoint=True if run.resume else args.resume_from_checkpoint)
     if trainer.is_world_process_zero():
-        save_run(trainer, validation, given)
+        save_run(trainer, given)
         print(f"saved to {args.output_dir}\nnext: gae-hub generate {args.output_dir} --output samples.png")
 
 
@@ -136,27 +136,16 @@ def _train_arguments(parser):
     parser.add_argument("--config", help="YAML file of flags; those on the command line win")
 
 
-def save_run(trainer, validation, flags: dict[str, str]):
+def save_run(trainer, flags: dict[str, str]):
     """Write the trained model, processor, pictures, card, and the flags of the run into the trainer's folder."""
-    from .data import iterate_batches
-    from .image_processing import is_image_shape
     from .pipelines import GenerationPipeline
-    from .plotting import save_interpolations, save_loss_curves, save_reconstructions
 
     folder, model = Path(trainer.args.output_dir), trainer.plain_model
     if (folder / "sampler").is_dir():
         shutil.rmtree(folder / "sampler")
         print(f"removed {folder / 'sampler'}: it was fitted on an earlier model; gae-hub fit-sampler fits it anew")
-    (folder / "assets").mkdir(parents=True, exist_ok=True)
     record = {name: _value(text) for name, text in flags.items() if name not in _NOT_RECORDED}
     (folder / RUN_FILE).write_text(yaml.safe_dump(record), encoding="utf-8")
-    save_loss_curves(trainer.state.log_history, folder / "assets" / "loss.png")
-    if is_image_shape(model.config.input_shape):
-        images = next(iterate_batches(validation, 36)).to(model.device)
-        save_reconstructions(images[:24], model.reconstruct(images[:24]), folder / "assets" / "reconstructions.png")
-        half = len(images[:12]) // 2
-        paths = model.interpolate(images[:half], images[half : 2 * half])
-        save_interpolations(paths, folder / "assets" / "interpolations.png")
     GenerationPipeline(model, processor=trainer.processing_class).save_pretrained(folder)
 
 

@@ -8,7 +8,6 @@ what differs. The notes are on the card of the model.
 __all__ = ["from_pythae"]
 
 import json
-import pickle
 from collections.abc import Callable
 from math import e, log, prod
 from pathlib import Path
@@ -178,7 +177,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 def _read_weights(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (torch.serialization.pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(
             f"'{path}' is damaged, or holds more than tensors, which could run code; it is not loaded "
             f"({str(error).partition(chr(10))[0]})"
