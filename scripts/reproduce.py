@@ -133,7 +133,7 @@ def binarised_once(images: ImageDataset, seed: int) -> ImageDataset:
     return ImageDataset(pixels, images.labels, images.name, images.split)
 
 
-def run(name: str, row: Row, dataset: str, epochs: int):
+def run(name: str, row: Row, dataset: str, epochs: int, num_samples: int):
     """Train, measure, and leave model, training.json and measured.json in outputs/reproduce/<name>."""
     folder = OUTPUTS / name
     train, validation, test = load_images(dataset, ("train", "validation", "test"))
@@ -156,12 +156,12 @@ def run(name: str, row: Row, dataset: str, epochs: int):
     trainer.save_model()
     start, generator = time.perf_counter(), torch.Generator().manual_seed(0)
     batches = tqdm(iterate_batches(test, 20), total=-(-len(test) // 20), desc="log p(x)")
-    nats = torch.cat([trainer.model.log_likelihood(x, row.num_samples, generator, 10_000) for x in batches])
+    nats = torch.cat([trainer.model.log_likelihood(x, num_samples, generator, 10_000) for x in batches])
     measured = {
         "nll": round(-nats.mean().item(), 3),
         "nll_standard_error": round(nats.std().item() / len(nats) ** 0.5, 3),
         "num_images": len(nats),
-        "num_samples": row.num_samples,
+        "num_samples": num_samples,
         "epochs": epochs,
         "train_seconds": trainer.plain_model.facts["seconds"],
         "measure_seconds": round(time.perf_counter() - start, 1),
@@ -175,9 +175,16 @@ def main():
     parser.add_argument("rows", nargs="+", choices=sorted(ROWS))
     parser.add_argument("--dataset", default="ylecun/mnist", help="MNIST by its name on the Hub, or a folder like it")
     parser.add_argument("--epochs", type=int, help="passes over the training images, in place of each row's own")
+    parser.add_argument("--num_samples", type=int, help="of the importance sampling, in place of each row's own")
     args = parser.parse_args()
     for name in args.rows:
-        run(name, ROWS[name], args.dataset, args.epochs or ROWS[name].epochs)
+        run(
+            name,
+            ROWS[name],
+            args.dataset,
+            args.epochs or ROWS[name].epochs,
+            args.num_samples or ROWS[name].num_samples,
+        )
 
 
 if __name__ == "__main__":

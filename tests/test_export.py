@@ -17,7 +17,7 @@ CONV = {
     "decoder_config": {"model_type": "conv", "channels": [4, 8]},
 }
 VQVAE = ModelCase(VQVAEModel, {"num_embeddings": 16})
-GRADIENTS_INSIDE = {"HVAEModel", "RHVAEModel"}  # whose embedding follows a gradient, which no exported program can
+GRADIENTS_INSIDE = {"HVAEModel"}  # whose embedding follows a gradient, which no exported program can
 
 
 def expected(model, x):
@@ -25,7 +25,11 @@ def expected(model, x):
     return latents, model.decode(latents).detach()
 
 
-@pytest.mark.parametrize("case", MODELS, ids=str)
+OWN_LATENTS = "AE VAE VAMP VAEIAF VAELinNF VQVAE HRQVAE SVAE PoincareVAE HVAE".split()  # the others encode as these
+CASES = [case for case in MODELS if type(case.build()).__name__.removesuffix("Model") in OWN_LATENTS]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_torch_export(case, tmp_path):
     model = case.build().eval()
     if type(model).__name__ in GRADIENTS_INSIDE:
@@ -123,7 +127,7 @@ def test_in_a_pipeline_of_diffusers():
     torch.manual_seed(0)
     transformer = DiTTransformer2DModel(
         num_attention_heads=2, attention_head_dim=4, in_channels=channels, out_channels=channels, num_layers=1,
-        sample_size=size, patch_size=1, num_embeds_ada_norm=5,
+        sample_size=size, patch_size=1, num_embeds_ada_norm=1000,
     )  # fmt: skip
     pipe = DiTPipeline(transformer, vae, DDIMScheduler())
     pipe.set_progress_bar_config(disable=True)

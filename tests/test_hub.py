@@ -259,7 +259,7 @@ def test_a_data_set_by_name(hub, tmp_path):
     with hub.on_a_fresh_machine(token=False):
         train, validation = load_images("alice/digits", ("train", "validation"))
         assert torch.equal(train.pixel_values, expected[:27]) and train.name == "alice/digits" and len(validation) == 3
-        assert train.revision == validation.revision == hub.log("alice/digits", "dataset")[-1].id
+        assert train.revision == validation.revision == hub.log("alice/digits", "dataset")[0].id
         with pytest.raises(ValueError, match="no data set 'alice/no-such': it is neither 'digits', nor a folder here"):
             load_images("alice/no-such")
 

@@ -339,8 +339,8 @@ def _revision(rows) -> str | None:
         import sklearn
 
         return f"scikit-learn {sklearn.__version__}" if rows.name == "digits" else None
-    urls = " ".join(map(str, getattr(rows.info, "download_checksums", None) or ()))
-    found = re.search(r"@([0-9a-f]{40})/", urls)
+    files = getattr(rows, "cache_files", None) or []  # in a folder that is named by the commit
+    found = re.search(r"[/\\]([0-9a-f]{40})[/\\]", files[0]["filename"]) if files else None
     return found[1] if found else None
 
 

@@ -123,7 +123,8 @@ class LatentDistribution:
 class DiffusersAutoencoder(nn.Module):
     """A VAE or VQ-VAE of gae_hub in the place that `AutoencoderKL` has in a pipeline of diffusers.
 
-    Images are in [-1, 1] on this side, as diffusers has them. A latent vector is a map of one pixel. A diffusion model is trained on `scaling_factor` times the latents, whose deviation is then 1.
+    Images are in [-1, 1] on this side, as diffusers has them. A latent vector is a map of one pixel. A diffusion
+    model is trained on `scaling_factor` times the latents, whose deviation is then 1.
 
     Args:
         model: a model with a Gaussian or deterministic posterior, or a quantizer.
