@@ -264,7 +264,7 @@ def _limits(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
         )
         names = {"kl": "KL to the prior, in nats", "variance": "variance of the embeddings"}
         values = ", ".join(f"{value:.3g}" for value in latents["values"][:12])
-        limits.append(f"By dimension, the {names[latents['by']]}: {values}{', ...' if total > 12 else ''}.")
+        limits.append(f"By dimension, the {names[latents['by']]}: {values}" + (" and less." if total > 12 else "."))
     if facts.get("dataset"):
         limits.append(
             f"It has seen images of `{facts['dataset']}` only: others are reconstructed as if they were some."

@@ -4,6 +4,7 @@ __all__ = ["HubError", "explain", "explained"]
 
 import errno
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from huggingface_hub import get_token
@@ -90,8 +91,6 @@ def _last(chain: list[BaseException]) -> str:
 
 def _transport_errors() -> tuple[type[BaseException], ...]:
     """Broken connections, of the HTTP client that this version of huggingface_hub has."""
-    try:
-        from httpx2 import TransportError
-    except ImportError:
-        from httpx import TransportError
-    return (TransportError, ConnectionError)
+    modules = (parent.__module__.split(".")[0] for parent in HfHubHTTPError.__mro__)
+    client = next(name for name in modules if name.startswith("httpx"))
+    return (import_module(client).TransportError, ConnectionError)
