@@ -6,7 +6,9 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from transformers import AutoModel, PreTrainedConfig
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from .models.backbones import register_backbone
 from .models.base import MODELS, GAEPreTrainedModel
 from .models.hub_errors import HubError, explain
 from .samplers.base import SAMPLERS, GAESampler
@@ -83,6 +85,11 @@ class _AutoClass:
             raise ValueError(
                 f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
             )
+        for role in ("encoder_config", "decoder_config") if kwargs.get("trust_remote_code") else ():
+            spec = found.get(role)
+            if isinstance(spec, dict) and "AutoModel" in spec.get("auto_map", {}):
+                network = get_class_from_dynamic_module(spec["auto_map"]["AutoModel"], name, **hub)
+                register_backbone(network.config_class, network)
         if kwargs.get("trust_remote_code") and "AutoModel" in found.get("auto_map", {}):
             return AutoModel.from_pretrained(name, **kwargs)
         for other in (AutoGAE, AutoSampler):

@@ -119,7 +119,8 @@ def latent_facts(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
 def draw(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]):
     """Write the pictures into assets/: those of images where the model has `examples`, and the losses of the run."""
     assets, examples = folder / "assets", model.examples
-    assets.mkdir(parents=True, exist_ok=True)
+    if facts.get("log") or is_image_shape(model.config.input_shape):
+        assets.mkdir(parents=True, exist_ok=True)
     if facts.get("log"):
         save_loss_curves(facts["log"], assets / "loss.png")
     if not is_image_shape(model.config.input_shape):

@@ -456,6 +456,8 @@ def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> P
     if spec["model_type"] not in {*_SHORT_NAMES[role].values(), CustomModuleConfig.model_type}:
         near = get_close_matches(name, backbone_names(role), n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(backbone_names(role))}"
+        if "auto_map" in spec:
+            hint = "it comes with code of its own, which AutoGAE.from_pretrained(..., trust_remote_code=True) runs"
         raise ValueError(
             f"{role}_config names no known {role}: '{name}'; {hint} "
             "(a network of one's own: register_backbone, or pass the module)"

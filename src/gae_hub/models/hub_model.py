@@ -14,6 +14,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import cached_file
 
 from .hub_errors import explained
@@ -98,10 +99,21 @@ class HubModel(PreTrainedModel):
                 explained("save to", folder),
                 TemporaryDirectory(prefix=".saving-", dir=folder, ignore_cleanup_errors=True) as beside,
             ):
+                self.save_networks(Path(beside))
                 super().save_pretrained(beside, **kwargs)
+                if find_spec("gae_hub") is not None:
+                    import_module("gae_hub.hub.travel").close_folder(Path(beside))
                 move_into(Path(beside), folder)
         if kwargs.get("is_main_process", True):
             self.write_card(save_directory)
+
+    def save_networks(self, folder: Path):
+        """Write the source of encoder and decoder, where these are a person's own that asked for it by
+        `register_for_auto_class`; their configs name it, for a loading with `trust_remote_code=True`."""
+        for role in ("encoder", "decoder"):
+            network = getattr(self, role, None)
+            if getattr(network, "_auto_class", None) is not None:
+                custom_object_save(network, folder, config=getattr(self.config, f"{role}_config"))
 
     def push_to_hub(self, repo_id: str, *args, **kwargs):
         """Publish the model with its card in one commit, as `PreTrainedModel` does; errors say what to do."""
