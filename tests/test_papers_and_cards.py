@@ -4,15 +4,18 @@ import json
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
-from cases import MODELS, SAMPLERS, VAE, images
+from cases import AE, MODELS, SAMPLERS, VAE, images
 from huggingface_hub import ModelCard, ModelCardData
 
 from gae_hub import AutoGAE, BetaVAEModel, GaussianMixtureSampler, GenerationPipeline, VAEModel
-from gae_hub.hub.cards import BEGIN, END, merge
+from gae_hub.environment import EnergyMeter
+from gae_hub.hub.cards import BEGIN, END, merge, record_results
 from gae_hub.hub.papers import paper_of
+from gae_hub.hub.showcase import latent_facts, traverse
 from gae_hub.models.base import GAEPreTrainedModel
 
 CLASSES = [case.model_class for case in MODELS] + [type(case.build()) for case in SAMPLERS]
@@ -57,17 +60,33 @@ def test_card_of_a_trained_model(trained):
         "| beta | `0.1` |",
         "| num_train_epochs | `2` |",
         "1397 images, 28 steps on 1 process",
+        "`digits`, revision `scikit-learn",
+        "latent dimensions are active on 200 images",
+        "By dimension, the KL to the prior",
+        "standard deviation 1: nats depend on that",
+        f"torch {torch.__version__}",
+        "<Gallery />",
+        "16 (8, 8) L\n(16, 4) (16, 1, 8, 8)",
     ):
         assert part in card.text, part
+    assert {path.stem for path in (trained / "assets").iterdir()} == {
+        "samples",
+        "samples_prior",
+        "reconstructions",
+        "interpolations",
+        "traversal",
+        "loss",
+    }
     assert "None" not in card.text and "\n\n\n\n" not in card.text
 
 
-def test_the_snippet_of_a_card_runs(trained, monkeypatch):
+def test_the_snippet_of_a_card_runs(trained, monkeypatch, capsys):
     monkeypatch.chdir(trained.parent)
-    snippet = re.search(r"```python\n(.*?)```", (trained / "README.md").read_text(), re.S)[1]
-    scope = {"pixel_values": images()}
+    text = (trained / "README.md").read_text()
+    snippet, output = re.search(r"```python\n(.*?)```\n\nIt prints.*?```\n(.*?)\n```", text, re.S).groups()
+    scope = {}
     exec(snippet, scope)
-    assert scope["latents"].shape == (16, 4)
+    assert scope["latents"].shape == (16, 4) and capsys.readouterr().out.strip() == output
 
 
 def test_a_card_keeps_the_facts_when_the_model_is_loaded_and_saved_again(trained, tmp_path):
@@ -88,6 +107,110 @@ def test_results_become_the_model_index(tmp_path):
         0.25,
     )
     assert "| mse | 0.25 |" in (tmp_path / "README.md").read_text()
+
+
+def test_passports_are_in_the_table_and_in_the_model_index(tmp_path):
+    model = VAE.build()
+    model.save_pretrained(tmp_path)
+    results = {
+        "dataset": "user/data",
+        "split": "test",
+        "num_samples": 10,
+        "seed": 0,
+        "metrics": {"fid": 12.5, "mse": 1.0},
+    }
+    passport = {"extractor": "user/inception", "sha256": "abc", "num_samples": 10}
+    record_results(model, tmp_path, {**results, "passports": {"fid": passport}})
+    card = ModelCard.load(tmp_path / "README.md")
+    assert "| fid | 12.5 | extractor user/inception, sha256 abc, num_samples 10 |" in card.text
+    assert "| mse | 1 |  |" in card.text
+    by_name = {result.metric_type: result for result in card.data.eval_results}
+    assert by_name["fid"].metric_args == passport and by_name["mse"].metric_args is None
+
+
+def test_pictures_are_drawn_for_a_run_and_not_for_a_checkpoint(tmp_path):
+    model = VAE.build()
+    model.examples = images(16)
+    model.save_pretrained(tmp_path)
+    assert not (tmp_path / "assets").exists() and "It prints" not in (tmp_path / "README.md").read_text()
+    GenerationPipeline(model).save_pretrained(tmp_path)
+    assert {path.stem for path in (tmp_path / "assets").iterdir()} == {
+        "samples",
+        "reconstructions",
+        "interpolations",
+        "traversal",
+    }
+
+
+def test_dimensions_in_the_order_of_their_kl(tmp_path):
+    model = VAE.build(latent_dim=3).eval()
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.0, 2.0, 1.0, 0.0, 0.0, 0.0]))  # means 0, 2, 1; variances 1
+    found = latent_facts(model, images())
+    assert found["order"] == [1, 2, 0] and found["values"] == [2.0, 0.5, 0.0] and found["active_units"] == 0
+    rows = traverse(model, images(), [1], num_steps=5)
+    assert rows.shape == (5, 1, 8, 8)
+    model.facts = {"latents": found}
+    model.save_pretrained(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "0 of 3 latent dimensions" in text and "3 have collapsed" in text and ": 2, 0.5, 0." in text
+
+
+def test_limits_by_the_likelihood(tmp_path):
+    for case, fields, text in (
+        (AE, {}, "has no likelihood"),
+        (VAE, {"likelihood": "bernoulli"}, "that of binary pixels"),
+        (VAE, {"observation_std": 0.5}, "standard deviation 0.5"),
+    ):
+        case.build(**fields).save_pretrained(tmp_path)
+        assert text in (tmp_path / "README.md").read_text()
+
+
+def test_a_network_of_ones_own_has_a_snippet_without_output(tmp_path):
+    trunk = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5))
+    GenerationPipeline(VAEModel(VAE.build().config, encoder=trunk)).save_pretrained(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "```python" in text and "It prints" not in text
+
+
+CARDS = sorted((Path(__file__).parents[1] / "model_cards").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parent.name)
+def test_the_cards_of_reproduced_models_say_what_was_measured(path):
+    card, measured = ModelCard.load(path), json.loads((path.parent / "measured.json").read_text())
+    (result,) = card.data.eval_results
+    assert result.metric_value == measured["nll"] and result.metric_args["samples"] == measured["num_samples"]
+    assert (
+        f"**{measured['nll']:.2f}** +- {measured['nll_standard_error']:.2f} | {measured['epochs']} epochs" in card.text
+    )
+    assert f"python scripts/reproduce.py {path.parent.name}" in card.text
+    pictures = {entry["output"]["url"] for entry in card.data.to_dict()["widget"]}
+    assert pictures == {f"assets/{picture.name}" for picture in (path.parent / "assets").iterdir()}
+
+
+def test_there_are_cards_of_reproduced_models():
+    assert {"vae", "iwae", "svae"} <= {path.parent.name for path in CARDS}
+
+
+def test_energy_is_told_only_where_there_are_meters(tmp_path, monkeypatch):
+    monkeypatch.setattr("gae_hub.environment.POWERCAP", tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert EnergyMeter().joules() is None
+    for name, energy in (("intel-rapl:0", 10_000_000), ("intel-rapl:0:0", 5), ("intel-rapl:1", 99_000_000)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{energy}\n")
+        (tmp_path / name / "max_energy_range_uj").write_text("100000000\n")
+    meter = EnergyMeter()
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("12000000\n")
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("4000000\n")  # which has begun anew
+    assert meter.joules() == pytest.approx(2 + 5)
+    model = VAE.build()
+    model.facts = {"log": [{"epoch": 1, "step": 1, "loss": 1.0}], "num_processes": 1, "steps": 1, "joules": 7200.0}
+    model.facts |= {"seconds": 1, "best_step": None, "num_train_images": 3}
+    model.save_pretrained(tmp_path / "model")
+    assert "2 Wh by the processor's own meter" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_a_persons_text_survives(tmp_path):
@@ -172,7 +295,5 @@ def test_html_in_a_name_stays_text(tmp_path):
 
 
 def test_pipeline_without_prior_has_no_samples(tmp_path):
-    from cases import AE
-
     GenerationPipeline(AE.build()).save_pretrained(tmp_path)
     assert not (tmp_path / "assets" / "samples.png").exists() and (tmp_path / "README.md").exists()

@@ -3,10 +3,14 @@
 __all__ = ["AutoGAE", "AutoSampler"]
 
 from difflib import get_close_matches
+from importlib import import_module
 
 from transformers import AutoModel, PreTrainedConfig
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from .models.backbones import register_backbone
 from .models.base import MODELS, GAEPreTrainedModel
+from .models.hub_errors import HubError, explain
 from .samplers.base import SAMPLERS, GAESampler
 
 
@@ -66,6 +70,9 @@ class _AutoClass:
         try:
             found, _ = PreTrainedConfig.get_config_dict(name, **hub)
         except OSError as error:
+            reason = explain(error, "load", kwargs.get("token"))
+            if reason is not None:
+                raise HubError(f"cannot load '{name}': {reason}") from error
             raise OSError(
                 f"'{name}' is neither a folder here nor a repository on the Hub that you can read ({error})"
             ) from error
@@ -78,6 +85,11 @@ class _AutoClass:
             raise ValueError(
                 f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
             )
+        for role in ("encoder_config", "decoder_config") if kwargs.get("trust_remote_code") else ():
+            spec = found.get(role)
+            if isinstance(spec, dict) and "AutoModel" in spec.get("auto_map", {}):
+                network = get_class_from_dynamic_module(spec["auto_map"]["AutoModel"], name, **hub)
+                register_backbone(network.config_class, network)
         if kwargs.get("trust_remote_code") and "AutoModel" in found.get("auto_map", {}):
             return AutoModel.from_pretrained(name, **kwargs)
         for other in (AutoGAE, AutoSampler):
@@ -100,6 +112,15 @@ class AutoGAE(_AutoClass):
 
     registry: dict[str, type[GAEPreTrainedModel]] = MODELS
     kind = "autoencoder"
+
+    @classmethod
+    def from_pythae(cls, name, **kwargs) -> GAEPreTrainedModel:
+        """A model with the weights of a checkpoint of Pythae, in a folder or on the Hub; no pickled object is read.
+
+        Takes what [`from_pythae`] of hub/pythae.py takes: `encoder` and `decoder` for networks of one's own, `token`
+        and `revision`. `model.facts["imported"]["notes"]` says what differs from Pythae.
+        """
+        return import_module("gae_hub.hub.pythae").from_pythae(name, **kwargs)  # which imports this file
 
 
 class AutoSampler(_AutoClass):

@@ -1,4 +1,4 @@
-"""gae-hub: train, fit-sampler, generate, evaluate, list and quickstart from a shell."""
+"""gae-hub: train, fit-sampler, generate, evaluate, convert, export, list and quickstart from a shell."""
 
 __all__ = ["main"]
 
@@ -134,7 +134,7 @@ def _train(known):
         )
     trainer.train(resume_from_checkpoint=True if run.resume else args.resume_from_checkpoint)
     if trainer.is_world_process_zero():
-        save_run(trainer, validation, given)
+        save_run(trainer, given)
         print(f"saved to {args.output_dir}\nnext: gae-hub generate {args.output_dir} --output samples.png")
 
 
@@ -142,27 +142,16 @@ def _train_arguments(parser):
     parser.add_argument("--config", help="YAML file of flags; those on the command line win")
 
 
-def save_run(trainer, validation, flags: dict[str, str]):
+def save_run(trainer, flags: dict[str, str]):
     """Write the trained model, processor, pictures, card, and the flags of the run into the trainer's folder."""
-    from .data import iterate_batches
-    from .image_processing import is_image_shape
     from .pipelines import GenerationPipeline
-    from .plotting import save_interpolations, save_loss_curves, save_reconstructions
 
     folder, model = Path(trainer.args.output_dir), trainer.plain_model
     if (folder / "sampler").is_dir():
         shutil.rmtree(folder / "sampler")
         print(f"removed {folder / 'sampler'}: it was fitted on an earlier model; gae-hub fit-sampler fits it anew")
-    (folder / "assets").mkdir(parents=True, exist_ok=True)
     record = {name: _value(text) for name, text in flags.items() if name not in _NOT_RECORDED}
     (folder / RUN_FILE).write_text(yaml.safe_dump(record), encoding="utf-8")
-    save_loss_curves(trainer.state.log_history, folder / "assets" / "loss.png")
-    if is_image_shape(model.config.input_shape):
-        images = next(iterate_batches(validation, 36)).to(model.device)
-        save_reconstructions(images[:24], model.reconstruct(images[:24]), folder / "assets" / "reconstructions.png")
-        half = len(images[:12]) // 2
-        paths = model.interpolate(images[:half], images[half : 2 * half])
-        save_interpolations(paths, folder / "assets" / "interpolations.png")
     GenerationPipeline(model, processor=trainer.processing_class).save_pretrained(folder)
 
 
@@ -319,6 +308,59 @@ def reading(run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# convert, export
+
+
+def _convert(args):
+    """Make a model of gae_hub from a checkpoint of another library: of Pythae."""
+    from .auto import AutoGAE
+
+    own = {role: _own_network(role, getattr(args, role)) for role in ("encoder", "decoder") if getattr(args, role)}
+    model = AutoGAE.from_pythae(args.from_pythae, **own)
+    model.save_pretrained(args.output)
+    notes = model.facts["imported"]["notes"]
+    print(f"{type(model).__name__} with {model.num_parameters():,} parameters, saved to {args.output}")
+    print("\n".join(["what differs from Pythae:", *(f"- {note}" for note in notes)]) if notes else "equal to Pythae")
+
+
+def _convert_arguments(parser):
+    parser.add_argument("--from-pythae", required=True, help="folder or Hub repository of a Pythae checkpoint")
+    parser.add_argument("output", help="folder to save the model in")
+    for role in ("encoder", "decoder"):
+        parser.add_argument(f"--{role}", help=f"module:Class of the {role} that the checkpoint was made with")
+
+
+def _own_network(role: str, name: str):
+    """An object of the class that a person names, from their folder."""
+    from importlib import import_module
+
+    module, _, cls = name.partition(":")
+    try:
+        sys.path.insert(0, os.getcwd())
+        return getattr(import_module(module), cls)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"--{role} must name a class without arguments, as module:Class, got '{name}' ({error})"
+        ) from error
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+def _export(args):
+    """Write encoder and decoder for use without gae_hub: as programs of torch.export, or as ONNX."""
+    from .auto import AutoGAE
+    from .hub.export import export_model
+
+    written = export_model(AutoGAE.from_pretrained(args.model), args.output, args.format)
+    print("\n".join(str(path) for path in written))
+
+
+def _export_arguments(parser):
+    parser.add_argument("model", help="folder or Hub repository")
+    parser.add_argument("output", help="folder to write encoder and decoder to")
+    parser.add_argument("--format", choices=("torch", "onnx", "diffusers"), default="torch")
+
+
 # list, quickstart
 
 
@@ -352,6 +394,8 @@ COMMANDS = {
     "fit-sampler": (_fit_sampler, _fit_sampler_arguments),
     "generate": (_generate, _generate_arguments),
     "evaluate": (_evaluate, _evaluate_arguments),
+    "convert": (_convert, _convert_arguments),
+    "export": (_export, _export_arguments),
     "list": (_list, lambda parser: None),
     "quickstart": (_quickstart, _quickstart_arguments),
 }

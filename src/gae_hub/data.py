@@ -3,6 +3,7 @@
 __all__ = ["ImageDataset", "as_image_dataset", "collate", "embed_dataset", "iterate_batches", "load_images"]
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
@@ -244,6 +245,8 @@ def load_images(
             "validation": _rows(rows, len(rows) - size, len(rows)),
         }
     loaded = tuple(_read(_part(parts, split, name), name, split, **reading) for split in wanted)
+    for data, split in zip(loaded, wanted, strict=True):
+        data.revision = _revision(parts[split])
     return loaded[0] if isinstance(splits, str) else loaded
 
 
@@ -346,6 +349,17 @@ def _load_dataset(name: str, streaming: bool, load_kwargs: dict) -> dict[str, An
             f"no data set '{name}': it is neither 'digits', nor a folder here, "
             f"nor a data set on the Hub that you can read ({error})"
         ) from error
+
+
+def _revision(rows) -> str | None:
+    """The commit of a data set on the Hub, or the version of scikit-learn for its digits; None if it is not known."""
+    if isinstance(rows, ImageDataset):
+        import sklearn
+
+        return f"scikit-learn {sklearn.__version__}" if rows.name == "digits" else None
+    files = getattr(rows, "cache_files", None) or []  # in a folder that is named by the commit
+    found = re.search(r"[/\\]([0-9a-f]{40})[/\\]", files[0]["filename"]) if files else None
+    return found[1] if found else None
 
 
 def _part(parts: dict[str, Any], split: str, name: str):

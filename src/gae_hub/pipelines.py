@@ -13,6 +13,7 @@ from transformers.utils import cached_file
 from .auto import AutoGAE, AutoSampler
 from .image_processing import GAEImageProcessor, is_image_shape
 from .models.base import GAEPreTrainedModel
+from .models.hub_errors import explained
 from .models.hub_model import fetch_card
 from .plotting import save_samples
 from .samplers.base import GAESampler
@@ -113,7 +114,7 @@ class GenerationPipeline:
         if is_image_shape(self.model.config.input_shape) and (self.sampler is not None or self._has_prior()):
             (folder / "assets").mkdir(parents=True, exist_ok=True)
             save_samples(self(64, seed=0), folder / "assets" / "samples.png")
-        self.model.write_card(folder, repo_id=repo_id)
+        self.model.write_card(folder, repo_id=repo_id, show=True)
 
     def _has_prior(self) -> bool:
         try:
@@ -132,8 +133,8 @@ class GenerationPipeline:
         commit_message: str = "Upload model, sampler and processor",
     ) -> str:
         """Publish everything in one commit, and return its URL. A card that a person has edited keeps the edits."""
-        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
-        with TemporaryDirectory() as folder:
+        with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
+            repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
             fetch_card(repo_id, folder, token=token, revision=revision)
             self.save_pretrained(folder, repo_id=repo_id)
             return upload_folder(

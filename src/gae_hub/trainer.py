@@ -29,8 +29,9 @@ from .checkpointing import (
     save_tree,
     set_rng_state,
 )
-from .data import ImageDataset, as_image_dataset, collate
+from .data import ImageDataset, as_image_dataset, collate, iterate_batches
 from .divergence import DivergenceGuard
+from .environment import EnergyMeter, environment
 from .health import HealthCallback
 from .image_logging import ImageCallback
 from .image_processing import GAEImageProcessor
@@ -205,8 +206,11 @@ class GAETrainer(Trainer):
         self.started = True
         self.guard = DivergenceGuard(self.args.divergence_threshold, self.args.divergence_restarts)
         with self._memory_format(), self.interrupt.listening():
+            meter = EnergyMeter()
             result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
-        self.plain_model.facts = self._facts()
+        self.plain_model.facts = {**self._facts(), "joules": meter.joules()}
+        if hasattr(shown := self.eval_dataset or self.train_dataset, "__len__"):
+            self.plain_model.examples = next(iterate_batches(shown))
         if self.interrupt.interrupted:
             raise KeyboardInterrupt(
                 f"training was stopped at step {self.state.global_step}; its checkpoint is in '{folder}': "
@@ -257,6 +261,8 @@ class GAETrainer(Trainer):
         } | _FILLED_IN
         return {
             "dataset": getattr(self.train_dataset, "name", None),
+            "revision": getattr(self.train_dataset, "revision", None),
+            "environment": environment(),
             "num_train_images": len(self.train_dataset) if hasattr(self.train_dataset, "__len__") else None,
             "arguments": {k: v for k, v in self.args.to_dict().items() if k not in private and v != default.get(k)},
             "num_processes": self.args.world_size,
@@ -455,7 +461,7 @@ class GAETrainer(Trainer):
         if self.is_world_process_zero():
             self.plain_model.facts = self.plain_model.facts or self._facts()
             fetch_card(self.hub_model_id, self.args.output_dir, self.args.hub_token, self.args.hub_revision)
-            self.plain_model.write_card(self.args.output_dir, repo_id=self.hub_model_id)
+            self.plain_model.write_card(self.args.output_dir, repo_id=self.hub_model_id, show=True)
 
     def _push_from_checkpoint(self, checkpoint_folder: str):
         """Push the model of a checkpoint in the background, unless the push before it is still running."""

@@ -16,6 +16,7 @@ from .. import __version__
 from ..auto import AutoSampler
 from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
+from . import showcase
 from .papers import paper_of
 
 logger = logging.get_logger(__name__)
@@ -31,25 +32,33 @@ _DESCRIPTION = (
     "This model card has been automatically generated."
 )
 _REPO_ID = r"[\w.-]+/[\w.-]+"
-_PICTURES = {
-    "samples.png": "New images",
-    "reconstructions.png": "Reconstructions",
-    "interpolations.png": "Interpolations",
-    "loss.png": "Losses",
-}
+LARGEST_FACTS = 1 << 24  # bytes
 
 
-def write_card(model: GAEPreTrainedModel | GAESampler, folder: str | Path, repo_id: str | None = None):
+def write_card(
+    model: GAEPreTrainedModel | GAESampler, folder: str | Path, repo_id: str | None = None, show: bool = False
+):
     """Write README.md, and training.json where there are facts, into the folder that a model or sampler was saved to.
 
     Args:
         model: what was saved.
         folder: where.
         repo_id: the Hub repository, for the snippet; without it the name of the folder stands there.
+        show: make the pictures anew, and run the snippet, as is done at the end of a run and when a model is
+            published, but not at each checkpoint.
     """
     folder = Path(folder)
     facts = facts_of(model)
-    if facts:
+    if show and isinstance(model, GAEPreTrainedModel):
+        if model.examples is not None:
+            facts = {**facts, showcase.LATENT_FACTS: showcase.latent_facts(model, model.examples.to(model.device))}
+        showcase.draw(model, folder, facts)
+    facts = {name: value for name, value in facts.items() if name != "output"}
+    if show and (output := showcase.run(model, folder)):
+        facts["output"] = output
+    if isinstance(model, GAEPreTrainedModel):
+        model.facts = facts
+    if facts and isinstance(model, GAEPreTrainedModel):
         (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     name = repo_id or folder.resolve().name
     card = render(model, facts, folder, name if re.fullmatch(r"[\w./ -]+", name) else "path-to-this-model")
@@ -73,8 +82,30 @@ def facts_of(model: GAEPreTrainedModel | GAESampler) -> dict[str, Any]:
                     f"the card will not tell of the training: {FACTS} of '{source}' cannot be read ({error})"
                 )
         if found and Path(found).is_file():
-            model.facts = json.loads(Path(found).read_text(encoding="utf-8"))
+            model.facts = _read_facts(Path(found))
     return model.facts
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """The content of training.json, which anybody may have written."""
+    if path.stat().st_size > LARGEST_FACTS:
+        logger.warning(f"the card will not tell of the training: '{path}' has {path.stat().st_size:,} bytes")
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        logger.warning(f"the card will not tell of the training: '{path}' is no JSON ({error})")
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def plain(value: Any) -> Any:
+    """Text of others as text: no HTML, no code, no table cell or link can begin in it."""
+    if isinstance(value, dict):
+        return {plain(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    return re.sub(r"[<>`|\[\]\x00-\x1f]", " ", value)[:300] if isinstance(value, str) else value
 
 
 def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any]):
@@ -83,19 +114,23 @@ def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[
     Args:
         model: the model of that folder.
         folder: where it was saved.
-        results: `dataset`, `split` and `metrics`, a dict of named numbers.
+        results: `dataset`, `split` and `metrics`, a dict of named numbers; `passports`, by name of a metric, says how
+            each was measured.
     """
     (Path(folder) / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     model.facts = {**facts_of(model), "results": results}
-    write_card(model, folder)
+    write_card(model, folder, show=True)
 
 
 def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
     """The whole text of a card."""
     paper, config = paper_of(type(model)), model.config
     is_sampler = isinstance(model, GAESampler)
-    pictures = {name: text for name, text in _PICTURES.items() if (folder / "assets" / name).is_file()}
+    output = facts.get("output")
+    facts = {"environment": None, "imported": None, "joules": None, "latents": None, **plain(facts)}
+    pictures = {name: text for name, text in showcase.PICTURES.items() if (folder / "assets" / name).is_file()}
     results = facts.get("results")
+    results = results if isinstance(results, dict) and isinstance(results.get("metrics"), dict) else None
     data = ModelCardData(
         library_name="gae-hub",
         pipeline_tag=None if is_sampler else "unconditional-image-generation",
@@ -108,6 +143,7 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
     )
     columns, rows = _loss_table(facts.get("log") or [])
     sampler = folder / "sampler" / "config.json"
+    sampler = _sampler_name(sampler) if sampler.is_file() else None
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     template = files(__package__) / "templates" / ("sampler_card.md" if is_sampler else "model_card.md")
     text = environment.from_string(template.read_text(encoding="utf-8")).render(
@@ -119,10 +155,14 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
         paper=paper,
         method=paper.name if paper else type(model).__name__,
         config=config,
-        facts={"dataset": None, "log": None, "num_train_images": None, **facts},
-        results=results,
+        facts={"dataset": None, "revision": None, "log": None, "num_train_images": None, **facts},
+        results=plain(results),
+        passports={name: _passport(passport) for name, passport in ((results or {}).get("passports") or {}).items()},
         widget=bool(pictures),
-        sampler=_sampler_name(sampler) if sampler.is_file() else None,
+        sampler=sampler,
+        snippet=showcase.snippet(model, json.dumps(repo_id), sampler),
+        output=output,
+        limits=_limits(model, facts) if not is_sampler else [],
         parameters=f"{model.num_parameters():,}",
         columns=columns,
         rows=rows,
@@ -162,6 +202,11 @@ def _sampler_name(config_file: Path) -> str:
     return f"{paper.name.lower()} sampler" if paper else sampler.__name__
 
 
+def _passport(passport: dict[str, Any]) -> str:
+    """How a number was measured, in one cell of a table."""
+    return ", ".join(f"{key} {value}" for key, value in plain(passport).items() if value not in (None, ""))
+
+
 def _settings(config) -> dict[str, Any]:
     """Fields of a config that differ from their defaults, networks by their own fields."""
     default, settings = type(config)(), {}
@@ -193,6 +238,40 @@ def _loss_table(log: list[dict[str, float]], most: int = 20) -> tuple[list[str],
     ]
 
 
+def _limits(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
+    """What a person must know who uses the model: what its numbers mean, and what it does not use."""
+    config, limits = model.config, []
+    if type(model).log_likelihood is GAEPreTrainedModel.log_likelihood:
+        limits.append("The method has no likelihood: `log_likelihood` is not defined, and losses are no bounds of it.")
+    elif config.likelihood == "bernoulli":
+        limits.append(
+            "The likelihood is that of binary pixels. For grey levels between 0 and 1 its terms are no log "
+            "probabilities; compare them only with models of the same pixels."
+        )
+    else:
+        std = config.observation_std if config.observation_std == "optimal" else f"{config.observation_std:.4g}"
+        limits.append(
+            f"The likelihood is a density of continuous pixels with standard deviation {std}: nats depend on that "
+            "choice and on the scale of the pixels, and cannot be compared with those of binary or 8-bit models."
+        )
+    latents = facts.get("latents")
+    if latents:
+        total, active = len(latents["order"]), latents["active_units"]
+        unused = f"; {total - active} have collapsed, and carry nothing" if active < total else ""
+        limits.append(
+            f"{active} of {total} latent dimensions are active on {latents['num_images']} images (their means vary by "
+            f"more than 0.01){unused}."
+        )
+        names = {"kl": "KL to the prior, in nats", "variance": "variance of the embeddings"}
+        values = ", ".join(f"{value:.3g}" for value in latents["values"][:12])
+        limits.append(f"By dimension, the {names[latents['by']]}: {values}" + (" and less." if total > 12 else "."))
+    if facts.get("dataset"):
+        limits.append(
+            f"It has seen images of `{facts['dataset']}` only: others are reconstructed as if they were some."
+        )
+    return limits
+
+
 def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
     return [
         EvalResult(
@@ -203,6 +282,7 @@ def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
             metric_type=name,
             metric_name=name.replace("_", " "),
             metric_value=value,
+            metric_args=(results.get("passports") or {}).get(name),
         )
         for name, value in results["metrics"].items()
     ]

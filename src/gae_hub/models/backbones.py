@@ -97,13 +97,15 @@ def running_statistics(module: nn.Module):
 class MLPEncoderConfig(BackboneConfig):
     """
     Args:
-        hidden_sizes: widths of the hidden layers, each followed by a ReLU. None at all makes the model linear.
+        hidden_sizes: widths of the hidden layers, each followed by the activation. None at all makes the model linear.
+        activation: "relu", or "tanh" as in the experiments of IWAE.
     """
 
     model_type = "gae_mlp_encoder"
     base_config_key = "encoder_config"
 
     hidden_sizes: list[int] | tuple[int, ...] = (512,)
+    activation: Literal["relu", "tanh"] = "relu"
 
     def validate_sizes(self):
         self.require_positive("hidden_sizes")
@@ -114,15 +116,17 @@ class MLPDecoderConfig(MLPEncoderConfig):
     """
     Args:
         hidden_sizes: widths of the hidden layers, from the latents to the image.
+        activation: "relu" or "tanh".
     """
 
     model_type = "gae_mlp_decoder"
     base_config_key = "decoder_config"
 
 
-def mlp(sizes: Sizes) -> nn.Sequential:
-    """Linear and ReLU, once for each pair of neighbouring sizes."""
-    return nn.Sequential(*[m for pair in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(*pair), nn.ReLU())])
+def mlp(sizes: Sizes, activation: str = "relu") -> nn.Sequential:
+    """A linear layer and the activation, once for each pair of neighbouring sizes."""
+    act = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]
+    return nn.Sequential(*[m for pair in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(*pair), act())])
 
 
 class MLPEncoder(Backbone):
@@ -131,7 +135,7 @@ class MLPEncoder(Backbone):
     def __init__(self, config, input_shape):
         super().__init__(config)
         sizes = (prod(input_shape), *config.hidden_sizes)
-        self.net = mlp(sizes)
+        self.net = mlp(sizes, config.activation)
         self.feature_shape = (sizes[-1],)
         self.post_init()
 
@@ -145,7 +149,7 @@ class MLPDecoder(Backbone):
     def __init__(self, config, output_shape, latent_shape):
         super().__init__(config)
         sizes = (prod(latent_shape), *config.hidden_sizes)
-        self.net = nn.Sequential(*mlp(sizes), nn.Linear(sizes[-1], prod(output_shape)))
+        self.net = nn.Sequential(*mlp(sizes, config.activation), nn.Linear(sizes[-1], prod(output_shape)))
         self.output_shape = tuple(output_shape)
         self.post_init()
 
@@ -453,6 +457,8 @@ def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> P
     if spec["model_type"] not in {*_SHORT_NAMES[role].values(), CustomModuleConfig.model_type}:
         near = get_close_matches(name, backbone_names(role), n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(backbone_names(role))}"
+        if "auto_map" in spec:
+            hint = "it comes with code of its own, which AutoGAE.from_pretrained(..., trust_remote_code=True) runs"
         raise ValueError(
             f"{role}_config names no known {role}: '{name}'; {hint} "
             "(a network of one's own: register_backbone, or pass the module)"

@@ -130,6 +130,7 @@ class GAEPreTrainedModel(HubModel):
     accepts_loss_kwargs = False
     _keep_in_fp32_modules_strict = ["progress", "observation_var"]
     facts: dict[str, Any] | None = None  # what is known of the training run, for the card
+    examples: Tensor | None = None  # images of its validation split, for the pictures on the card
     best_by = "loss"  # what the trainer chooses the best checkpoint by: the name of a term or of a metric
     min_batch_size = 1  # smallest batch that the loss is defined for
     shardable = True  # whether FSDP may split its parameters: not where a loss uses them apart from their modules

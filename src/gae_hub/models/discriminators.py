@@ -23,14 +23,14 @@ class Discriminator(nn.Module):
     """(batch, *input_shape) to one logit of being real for each example, (batch,), in float32 at least.
 
     Args:
-        input_shape: images have convolutions that halve them, vectors have linear layers.
+        input_shape: images have convolutions that halve them, vectors have linear layers; one number flattens images.
         widths: channels, or hidden sizes, of the layers.
         slope: of the leaky ReLU for negative values; 0 is a ReLU.
     """
 
     def __init__(self, input_shape: Sizes, widths: Sizes, slope: float = 0.0):
         super().__init__()
-        self.slope = slope
+        self.slope, self.flat = slope, len(input_shape) == 1
         if len(input_shape) == 3:
             levels = pyramid(input_shape, widths)
             layers, last = [down(level) for level in levels], prod(levels[-1][1])
@@ -42,7 +42,7 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, feature_layer: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """The logits; with the features of a layer before them, (batch, features), where one is named, from 1."""
-        outputs, h = [], x.to(self.score.weight.dtype)
+        outputs, h = [], (x.flatten(1) if self.flat else x).to(self.score.weight.dtype)
         for layer in self.layers:
             h = F.leaky_relu(layer(h), self.slope)
             outputs.append(h)

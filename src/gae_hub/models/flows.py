@@ -162,6 +162,8 @@ class MADE(nn.Module):
         context_size: size of the context; 0 for none.
         num_outputs: how many numbers for each input, 2 for a shift and a scale.
         reverse: whether the order of the inputs is from last to first.
+        pythae: whether hidden units have ReLUs, and degrees in turn, as in checkpoints of Pythae, in place of ELUs and
+            degrees spread evenly.
     """
 
     def __init__(
@@ -172,11 +174,14 @@ class MADE(nn.Module):
         context_size: int = 0,
         num_outputs: int = 2,
         reverse: bool = False,
+        pythae: bool = False,
     ):
         super().__init__()
-        self.shape = (num_outputs, dim)
+        self.shape, self.activation = (num_outputs, dim), F.relu if pythae else F.elu
         inputs = range(dim, 0, -1) if reverse else range(1, dim + 1)
         hidden = [-(-(j + 1) * (dim - 1) // hidden_size) for j in range(hidden_size)]  # the quotient, rounded up
+        if pythae:
+            hidden = [j % max(1, dim - 1) + 1 for j in range(hidden_size)]
         self.first = MaskedLinear(inputs, hidden)
         self.others = nn.ModuleList(MaskedLinear(hidden, hidden) for _ in range(num_hidden_layers - 1))
         self.last = MaskedLinear(hidden, [*inputs] * num_outputs, strict=True)
@@ -195,9 +200,9 @@ class MADE(nn.Module):
         if self.context:
             context = expand(context, x.dim() - 2).to(x.dtype)
             at_first, at_last = (layer(context) for layer in self.context)
-        h = F.elu(self.first(x) + at_first)
+        h = self.activation(self.first(x) + at_first)
         for layer in self.others:
-            h = F.elu(layer(h))
+            h = self.activation(layer(h))
         return at_least_float32(self.last(h) + at_last).unflatten(-1, self.shape).unbind(-2)
 
 
@@ -212,18 +217,19 @@ class InverseAutoregressiveStep(nn.Module):
     Args:
         update: "gated", with sigma = sigmoid(s + forget_bias), or "affine".
         forget_bias: a large one keeps z.
+        bound: of the log scales of "affine"; None for none.
         made: arguments of [`MADE`].
     """
 
-    def __init__(self, dim: int, update: str = "gated", forget_bias: float = 2.0, **made):
+    def __init__(self, dim: int, update: str = "gated", forget_bias: float = 2.0, bound: float | None = 5.0, **made):
         super().__init__()
-        self.update, self.forget_bias = update, forget_bias
+        self.update, self.forget_bias, self.bound = update, forget_bias, bound
         self.made = MADE(dim, **made)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         shift, scale = self.made(z, context)
         if self.update == "affine":
-            log_scale = bounded(scale)
+            log_scale = scale if self.bound is None else bounded(scale, self.bound)
             return log_scale.exp() * z + shift, log_scale.sum(-1)
         log_gate = F.logsigmoid(scale + self.forget_bias)
         return torch.lerp(shift, z, log_gate.exp()), log_gate.sum(-1)

@@ -70,6 +70,8 @@ class HRQVAEConfig(QuantizedConfig):
         for name in ("kl_weight", "norm_loss_weight", "temperature_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.latent_layout == "scalar":
+            raise ValueError("latent_layout 'scalar' is for VQ-VAE only: choose 'auto', 'spatial' or 'flat'")
         if not 0 <= self.depth_drop_rate < 1:
             raise ValueError(f"depth_drop_rate must lie in [0, 1), got {self.depth_drop_rate}")
 

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from .base import at_least_float32, register
 from .geometry import (
+    from_ball,
     hyperbolic_geodesic,
     log_integral,
     log_sinhc,
@@ -54,6 +55,8 @@ class PoincareVAEConfig(VAEConfig):
     Args:
         posterior, prior: "wrapped_normal", a Gaussian of each direction at the mean, carried along geodesics, or
             "riemannian_normal", the density of most entropy for its mean square distance, with one scale.
+        coordinates: what the encoder gives and the decoder reads: "normal" coordinates, or points of the "ball", as in
+            checkpoints of Pythae, where a mean outside is moved to the edge.
         curvature: c, so that the curvature is -c.
         prior_scale: standard deviation sigma of the prior, which is centred at the origin.
     """
@@ -62,6 +65,7 @@ class PoincareVAEConfig(VAEConfig):
 
     posterior: Normal = "wrapped_normal"
     prior: Normal = "wrapped_normal"
+    coordinates: Literal["normal", "ball"] = "normal"
     curvature: float | int = 1.0
     prior_scale: float | int = 1.0
 
@@ -173,7 +177,19 @@ class PoincareVAEModel(MonteCarloVAEModel):
         mean, log_var = at_least_float32(self.head(self.features(pixel_values))).tensor_split(
             [self.config.latent_dim], dim=-1
         )
+        if self.config.coordinates == "ball":
+            norm = self.config.curvature**0.5 * torch.linalg.vector_norm(mean, dim=-1, keepdim=True)
+            mean = from_ball(mean * ((1 - 1e-5) / norm.clamp(min=1 - 1e-5)), self.config.curvature)
         return FAMILIES[self.config.posterior](mean, log_var, self.config.curvature)
+
+    def for_decoder(self, latents: Tensor) -> Tensor:
+        return latents if self.config.coordinates == "normal" else self.to_ball(latents)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return super().decode(self.for_decoder(latents))
+
+    def log_prob(self, pixel_values: Tensor, latents: Tensor, **kwargs) -> tuple[Tensor, Tensor]:
+        return super().log_prob(pixel_values, self.for_decoder(latents), **kwargs)
 
     def prior(self, like: Tensor) -> HyperbolicPosterior:
         """The prior as a batch of one, on the device and in the dtype of `like`."""

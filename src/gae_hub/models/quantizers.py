@@ -30,7 +30,8 @@ class QuantizedConfig(GAEConfig):
     Args:
         num_embeddings: K, the codes in a codebook.
         latent_layout: "spatial", one token of latent_dim numbers for each position of the encoder's map of features;
-            "flat", one for each example; or "auto", spatial where the features are maps.
+            "flat", one for each example; "auto", spatial where the features are maps; or "scalar", one for each number
+            of the latent vector, which share a codebook of scalars, as in checkpoints of Pythae (VQ-VAE only).
         decay: of the running averages of the codes' use, per training step.
         revival_threshold: a code with less than this share of the codes' mean use is dead, and moves to a random token
             of the next batch; 0 leaves it where it is.
@@ -41,7 +42,7 @@ class QuantizedConfig(GAEConfig):
     keys_to_ignore_at_inference = [*GAEConfig.keys_to_ignore_at_inference, "codes"]
 
     num_embeddings: int = 512
-    latent_layout: Literal["auto", "spatial", "flat"] = "auto"
+    latent_layout: Literal["auto", "spatial", "flat", "scalar"] = "auto"
     decay: float | int = 0.99
     revival_threshold: float | int = 0.01
     kmeans_iterations: int = 10
@@ -81,7 +82,9 @@ class Codebook(nn.Module):
         self.learned, self.radius, self.from_data = learned, radius, from_data
         self.decay, self.revival_threshold = config.decay, config.revival_threshold
         self.kmeans_iterations = config.kmeans_iterations
-        codes = at_least_float32(torch.zeros(config.num_embeddings, config.latent_dim))
+        codes = at_least_float32(
+            torch.zeros(config.num_embeddings, 1 if config.latent_layout == "scalar" else config.latent_dim)
+        )
         if learned:
             self.codes = nn.Parameter(codes)
         else:
@@ -263,7 +266,7 @@ class QuantizedModel(GAEPreTrainedModel):
                 f"latent_layout 'spatial' needs an encoder of maps (channels, height, width), but this one's features "
                 f"have shape {tuple(feature_shape)}: choose encoder_config 'conv' or 'resnet', or latent_layout 'flat'"
             )
-        spatial = maps and layout != "flat"
+        spatial = maps and layout in ("auto", "spatial")
         return (self.config.latent_dim, *(feature_shape[1:] if spatial else ()))
 
     def setup(self, config: QuantizedConfig):
@@ -276,6 +279,14 @@ class QuantizedModel(GAEPreTrainedModel):
         """The latents as the encoder gives them, (batch, *latent_shape), before the quantizer."""
         features = self.feature_map(pixel_values) if self.spatial else self.features(pixel_values)
         return PointMass(at_least_float32(self.head(features)))
+
+    def tokens(self, latents: Tensor) -> Tensor:
+        """Latents (batch, *latent_shape) as the vectors that have a code each, on the last axis."""
+        return latents.unsqueeze(-1) if self.config.latent_layout == "scalar" else latents.movedim(1, -1)
+
+    def from_tokens(self, tokens: Tensor) -> Tensor:
+        """The inverse of `tokens`."""
+        return tokens.squeeze(-1) if self.config.latent_layout == "scalar" else tokens.movedim(-1, 1)
 
     def quantize(
         self, latents: Tensor, sample: bool = False, generator: torch.Generator | None = None
@@ -303,7 +314,7 @@ class QuantizedModel(GAEPreTrainedModel):
 
     def code_shape(self) -> tuple[int, ...]:
         """Shape of one example's codes."""
-        return tuple(self.latent_shape[1:])
+        return tuple(self.latent_shape if self.config.latent_layout == "scalar" else self.latent_shape[1:])
 
     def path(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, *latent_shape): the quantized points of the straight line.

@@ -20,6 +20,7 @@ Relations:
 
 __all__ = ["VAEGANConfig", "VAEGANModel"]
 
+from math import prod
 from typing import Literal
 
 import torch
@@ -42,6 +43,8 @@ class VAEGANConfig(VAEConfig):
         feature_layer: l, the discriminator's layer that images are compared by, from 1.
         adversarial_loss: the decoder's own part of the game, "minimax", as in the paper, or "non_saturating".
         discriminator_channels: channels of its layers; hidden sizes, for vectors.
+        discriminator_layers: "conv", or "linear" for images that are flattened first; vectors always have linear ones.
+        discriminator_slope: of its leaky ReLUs for negative values.
         equilibrium, margin: when a player sits out a step, in nats per example; a margin of None is never.
     """
 
@@ -51,6 +54,8 @@ class VAEGANConfig(VAEConfig):
     feature_layer: int = 2
     adversarial_loss: Literal["minimax", "non_saturating"] = "minimax"
     discriminator_channels: list[int] | tuple[int, ...] = (32, 64, 128)
+    discriminator_layers: Literal["conv", "linear"] = "conv"
+    discriminator_slope: float | int = 0.2
     equilibrium: float | int = 0.68
     margin: float | int | None = 0.4
 
@@ -76,7 +81,8 @@ class VAEGANModel(VAEModel):
 
     def setup(self, config: VAEGANConfig):
         super().setup(config)
-        self.discriminator = Discriminator(config.input_shape, config.discriminator_channels, slope=0.2)
+        shape = config.input_shape if config.discriminator_layers == "conv" else (prod(config.input_shape),)
+        self.discriminator = Discriminator(shape, config.discriminator_channels, slope=config.discriminator_slope)
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None

@@ -38,6 +38,8 @@ class VAEIAFConfig(VAEConfig):
         context_size: size of h(x); 0 for none.
         update: "gated", as in the paper's equations 13 and 14, or "affine", exp(a) z + m with a in (-5, 5).
         forget_bias: added to the gates before their sigmoid; a positive one begins near the identity.
+        convention: "gae_hub", or "pythae" for its checkpoints: ReLUs, degrees in turn, the first step from the last
+            dimension if num_flows is even, and log scales without a bound.
     """
 
     model_type = "gae_vae_iaf"
@@ -48,6 +50,7 @@ class VAEIAFConfig(VAEConfig):
     context_size: int = 16
     update: Literal["gated", "affine"] = "gated"
     forget_bias: float | int = 2.0
+    convention: Literal["gae_hub", "pythae"] = "gae_hub"
 
     def validate_flows(self):
         self.require_positive("num_hidden_layers", "hidden_size")
@@ -61,16 +64,20 @@ class VAEIAFModel(MonteCarloVAEModel):
 
     def setup(self, config: VAEIAFConfig):
         context_size = config.context_size if config.num_flows else 0
+        pythae = config.convention == "pythae"
+        first = int(pythae and config.num_flows % 2 == 0)  # whether the first step is a reversed one
         self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim + context_size)
         self.flows = nn.ModuleList(
             InverseAutoregressiveStep(
                 config.latent_dim,
                 update=config.update,
                 forget_bias=config.forget_bias,
+                bound=None if pythae else 5.0,
                 hidden_size=config.hidden_size,
                 num_hidden_layers=config.num_hidden_layers,
                 context_size=context_size,
-                reverse=k % 2 == 1,
+                reverse=(k + first) % 2 == 1,
+                pythae=pythae,
             )
             for k in range(config.num_flows)
         )

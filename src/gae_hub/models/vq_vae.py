@@ -70,18 +70,18 @@ class VQVAEModel(QuantizedModel):
     def quantize(
         self, latents: Tensor, sample: bool = False, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        codes = self.codebook.nearest(latents.movedim(1, -1))
+        codes = self.codebook.nearest(self.tokens(latents))
         return self.lookup(codes), codes
 
     def lookup(self, codes: Tensor) -> Tensor:
-        return self.codebook(codes).movedim(-1, 1)
+        return self.from_tokens(self.codebook(codes))
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> VQVAEOutput:
         """Loss, reconstruction, latents and codes of a batch; in training, `generator` draws tokens for new codes."""
         z = self.encode(pixel_values).mean
-        tokens = z.detach().movedim(1, -1)
+        tokens = self.tokens(z.detach())
         if self.training:
             self.codebook.prepare(tokens, generator)
         quantized, codes = self.quantize(z)
