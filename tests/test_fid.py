@@ -9,7 +9,7 @@ import scipy.linalg
 import torch
 from cases import generator
 
-from gae_hub.metrics.frechet import frechet_distance, frechet_error, frechet_infinity
+from gae_hub.metrics.frechet import frechet_distance, frechet_estimate, frechet_infinity
 from gae_hub.metrics.inception import InceptionV3, preprocess
 from gae_hub.metrics.moments import Moments
 
@@ -109,7 +109,7 @@ def test_agreement_with_the_published_formula():
 
 
 def test_fewer_samples_than_dimensions():
-    """Rows in a plane of a larger space have the distance that they have in the plane; no (dim, dim) matrix is made."""
+    """Rows in a plane of a larger space have the distance that they have in it; no (dim, dim) matrix is made."""
     x, y = rows(30, 8), rows(50, 8, seed=1)
     basis = torch.linalg.qr(torch.randn(400, 8, generator=generator(), dtype=torch.float64)).Q
     inside, outside = (Moments(t @ basis.T) for t in (x, y))
@@ -158,7 +158,11 @@ def test_the_standard_error_is_that_of_repeated_draws():
             for seed in range(1500)
         ]
     )
-    assert frechet_error(first, second) == pytest.approx(values.std().item(), rel=0.08)
+    found = frechet_estimate(first, second)
+    assert found.value == pytest.approx(frechet_distance(first, second))
+    assert found.error == pytest.approx(values.std().item(), rel=0.08)
+    thin = Moments(torch.cat([x, torch.zeros(400, 1)], 1)), Moments(torch.cat([y, torch.zeros(600, 1)], 1))
+    assert frechet_estimate(*thin).error == pytest.approx(found.error)  # the singular way to the same number
 
 
 def test_extrapolation_removes_the_bias():

@@ -202,7 +202,7 @@ def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
             dataset_split=results.get("split"),
             metric_type=name,
             metric_name=name.replace("_", " "),
-            metric_value=value,
+            metric_value=float(value),
         )
         for name, value in results["metrics"].items()
     ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .estimate import Estimate, require_features
 
-CELLS = 1 << 18  # distances in memory at a time: as many as fit into a core's cache
+CELLS = 1 << 16  # distances in memory at a time: as many as fit into the cache of a core
 
 
 def clustering_accuracy(latents: Tensor, labels: Tensor, num_fits: int = 10, seed: int = 0) -> tuple[float, float]:
@@ -95,8 +95,8 @@ def kmeans(
     least = tol * points.double().var(0, correction=0).mean().item()
     fits = max(1, min(num_fits, 20_000_000 // len(points)))  # a bound on the memory of the starts
     sizes = [min(fits, num_fits - start) for start in range(0, num_fits, fits)]
-    centres = torch.cat([_starts(points, num_clusters, size, generator) for size in sizes])
     extended = torch.cat([points, points.new_ones(len(points), 1)], 1)
+    centres = torch.cat([_starts(extended, num_clusters, size, generator) for size in sizes])
     active = torch.arange(num_fits, device=points.device)
     for _ in range(max_iter):
         moved = _step(extended, centres[active])
@@ -108,37 +108,35 @@ def kmeans(
     return _assign(extended, centres)
 
 
-def _starts(points: Tensor, k: int, fits: int, generator: torch.Generator) -> Tensor:
-    """(fits, k, dim): greedy k-means++ (Arthur & Vassilvitskii, 2007): each new centre is the best of a few drawn by
-    their squared distance to the nearest centre so far."""
-    num, trials = len(points), 2 + int(log(k))
-    norms = points.square().sum(1)
-
-    def distances(chosen: Tensor) -> Tensor:
-        """(*chosen.shape, num) squared distances from chosen points."""
-        cross = points[chosen.flatten()] @ points.T
-        return (
-            cross.mul_(-2)
-            .add_(norms)
-            .add_(norms[chosen.flatten()].unsqueeze(1))
-            .clamp_(min=0)
-            .view(*chosen.shape, num)
-        )
+def _starts(extended: Tensor, k: int, fits: int, generator: torch.Generator) -> Tensor:
+    """(fits, k, dim): greedy k-means++ (Arthur & Vassilvitskii, 2007): each new centre is the best of a few that are
+    drawn by their squared distance to the nearest centre so far."""
+    num, trials = len(extended), 2 + int(log(k))
+    points = extended[:, :-1]
+    norms = points.double().square().sum(1)
+    rows = torch.arange(fits, device=points.device)
 
     def rand(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=torch.float64).to(points.device)
 
-    chosen = (rand(fits) * num).long().clamp(max=num - 1)
-    centres, nearest = [chosen], distances(chosen)
+    def scores(chosen: Tensor) -> Tensor:
+        """(fits, num): those of one centre for each fit."""
+        return torch.cat([part[0] for part, _ in _scores(extended, points[chosen].unsqueeze(1))], 1)
+
+    chosen = [(rand(fits) * num).long().clamp(max=num - 1)]
+    nearest = scores(chosen[0])
     for _ in range(k - 1):
-        mass = nearest.double().cumsum(1)
-        candidates = torch.searchsorted(mass, rand(fits, trials) * mass[:, -1:]).clamp(max=num - 1)
-        closer = torch.minimum(distances(candidates), nearest.unsqueeze(1))
-        best = closer.sum(2).argmin(1)
-        rows = torch.arange(fits, device=points.device)
-        nearest = closer[rows, best]
-        centres.append(candidates[rows, best])
-    return points[torch.stack(centres, 1)]
+        mass = (nearest + norms).clamp_(min=0).cumsum_(1)
+        candidates = torch.searchsorted(mass, rand(fits, trials) * mass[:, -1:]).clamp_(max=num - 1)
+        potential, start = 0.0, 0
+        for part, chunk in _scores(extended, points[candidates]):
+            potential = potential + torch.minimum(part, nearest[:, start : start + len(chunk)]).sum(
+                2, dtype=norms.dtype
+            )
+            start += len(chunk)
+        chosen.append(candidates[rows, potential.argmin(0)])
+        nearest = torch.minimum(nearest, scores(chosen[-1]))
+    return points[torch.stack(chosen, 1)]
 
 
 def _scores(extended: Tensor, centres: Tensor):

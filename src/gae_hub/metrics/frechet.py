@@ -8,12 +8,13 @@ With :math:`C_i = A_i^T A_i` the last trace is the sum of the singular values of
 eigenvalues of the symmetric :math:`A_1 C_2 A_1^T`: real by construction, whatever the rank.
 """
 
-__all__ = ["frechet_distance", "frechet_error", "frechet_infinity"]
+__all__ = ["frechet_distance", "frechet_estimate", "frechet_infinity"]
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .estimate import Estimate
 from .moments import Moments
 
 
@@ -27,27 +28,37 @@ def frechet_distance(samples: Moments, references: Moments) -> float:
         ValueError: with fewer than two rows on a side, or features of unlike dimension.
     """
     offset, first, second = _factors(samples, references)
-    traces = first.square().sum() + second.square().sum()
-    return max(0.0, (offset.square().sum() + traces - 2 * _singular_values(first, second).sum()).item())
+    product = first @ second.T
+    roots = torch.linalg.eigvalsh(product @ product.T) if _full(first, second) else None
+    sigma = torch.linalg.svdvals(product) if roots is None else roots.clamp(min=0).sqrt()
+    return _distance(offset, first, second, sigma)
 
 
-def frechet_error(samples: Moments, references: Moments) -> float:
-    r"""Standard error of the distance by the delta method, if the features are Gaussian, as the distance takes them.
+def frechet_estimate(samples: Moments, references: Moments) -> Estimate:
+    r"""The distance with its standard error by the delta method, if features are Gaussian, as the distance takes them.
 
     The distance's derivative in direction x is :math:`2 (m_1 - m_2)^T x + x^T (I - T) x`, with T the optimal map
     from one Gaussian to the other, and :math:`Var = 4 (m_1 - m_2)^T C_1 (m_1 - m_2) + 2 tr ((I - T) C_1)^2`. It tells
     how far another draw of as many images would move the value; not the bias, for which see `frechet_infinity`.
     """
     offset, first, second = _factors(samples, references)
-    u, sigma, vh = torch.linalg.svd(first @ second.T, full_matrices=False)
+    product = first @ second.T
+    if _full(first, second):
+        values, left = torch.linalg.eigh(product @ product.T)
+        sigma = values.clamp(min=torch.finfo(values.dtype).tiny).sqrt()
+        right = product.T @ left / sigma
+    else:
+        left, sigma, right = torch.linalg.svd(product, full_matrices=False)
+        right = right.T
     cross = sigma.square().sum()  # tr C_1 C_2
     variance = 0.0
-    for factor, vectors, count in ((first, u.T, samples.count), (second, vh, references.count)):
+    for factor, vectors, count in ((first, left, samples.count), (second, right, references.count)):
         gram = (factor @ factor.T).square().sum()  # tr C^2
-        mapped = (sigma * (vectors @ factor).square().sum(1)).sum()  # tr T C C
+        mapped = (sigma * (factor.T @ vectors).square().sum(0)).sum()  # tr T C C
         spread = 4 * (factor @ offset).square().sum() + 2 * (gram - 2 * mapped + cross).clamp(min=0)
         variance += spread / count
-    return variance.sqrt().item()
+    value, method = _distance(offset, first, second, sigma), "closed form: delta method for Gaussian features"
+    return Estimate.normal(value, variance.sqrt().item(), method, least=0.0)
 
 
 def frechet_infinity(
@@ -98,10 +109,13 @@ def _mean_and_factor(moments: Moments) -> tuple[Tensor, Tensor]:
     return mean, (vectors[:, kept] * values[kept].sqrt()).T
 
 
-def _singular_values(first: Tensor, second: Tensor) -> Tensor:
-    """Of first @ second.T. By the symmetric eigenproblem where both have full rank: it is several times faster, and
-    the digits that squaring costs are those of the smallest values, which do not show in the sum."""
-    product = first @ second.T
-    if len(first) == len(second) == first.shape[1]:
-        return torch.linalg.eigvalsh(product @ product.T).clamp(min=0).sqrt()
-    return torch.linalg.svdvals(product)
+def _full(first: Tensor, second: Tensor) -> bool:
+    """Whether both covariances have full rank. The symmetric eigenproblem of A_1 C_2 A_1^T is then several times
+    faster than a singular value decomposition, and the digits that squaring costs are those of the smallest values,
+    which do not show in the sum."""
+    return len(first) == len(second) == first.shape[1]
+
+
+def _distance(offset: Tensor, first: Tensor, second: Tensor, sigma: Tensor) -> float:
+    traces = first.square().sum() + second.square().sum()
+    return max(0.0, (offset.square().sum() + traces - 2 * sigma.sum()).item())

@@ -1,5 +1,5 @@
-r"""Inception Score: Improved Techniques for Training GANs (Salimans, Goodfellow, Zaremba, Cheung, Radford & Chen, 2016),
-arXiv:1606.03498.
+r"""Inception Score: Improved Techniques for Training GANs (Salimans, Goodfellow, Zaremba, Cheung, Radford & Chen,
+2016), arXiv:1606.03498.
 
 .. math::
     IS = \exp E_x KL(p(y|x) || p(y))

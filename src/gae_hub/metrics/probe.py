@@ -3,6 +3,8 @@ are trained together."""
 
 __all__ = ["linear_probe"]
 
+from math import cos, pi
+
 import torch
 from torch import Tensor
 
@@ -38,17 +40,18 @@ def linear_probe(
         require_features("the probe", side.flatten(1), 1)
         if len(side) != len(answers):
             raise ValueError(f"there are {len(side)} latents but {len(answers)} labels")
+    labels, test_labels = labels.cpu(), test_labels.cpu()
     classes = labels.unique()
     if len(classes) < 2:
         raise ValueError(f"the probe needs labels of 2 or more classes, got {len(classes)}")
     x, test = (t.detach().flatten(1).float().cpu() for t in (latents, test_latents))
     mean, deviation = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)
     x, test = ((t - mean) / deviation for t in (x, test))
-    targets = torch.searchsorted(classes, labels).cpu()
+    targets = torch.searchsorted(classes, labels)
     generator = torch.Generator().manual_seed(seed)
     weights = _train(x, targets, len(classes), num_runs, num_epochs, batch_size, learning_rate, generator)
     scores = torch.baddbmm(weights[:, -1:], test.expand(num_runs, -1, -1), weights[:, :-1])
-    right = classes[scores.argmax(2)] == test_labels.cpu()
+    right = classes[scores.argmax(2)] == test_labels
     return {"probe_accuracy": over_runs(right.double().mean(1), "runs")}
 
 
@@ -70,7 +73,7 @@ def _train(x: Tensor, targets: Tensor, num_classes: int, runs: int, epochs, size
             step += 1
             first.lerp_(gradient, 0.1)
             second.lerp_(gradient.square_(), 0.001)
-            now = rate * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item())
+            now = rate * 0.5 * (1 + cos(pi * step / steps))
             scale = (second / (1 - 0.999**step)).sqrt_().add_(1e-8)
             weights.addcdiv_(first, scale, value=-now / (1 - 0.9**step))
     return weights
