@@ -267,9 +267,7 @@ def _evaluate(args):
 
     options = _value(args.options) if args.options else {}
     if not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values()):
-        raise ValueError(
-            f"--options must be JSON such as '{{\"fid\": {{\"extrapolate\": true}}}}', got '{args.options}'"
-        )
+        raise ValueError(f"--options must be a dict for each metric, as JSON, got '{args.options}'")
     pipe = GenerationPipeline.from_pretrained(args.folder)
     name, reading = _data_of(args)
     dataset = load_images(name, args.split, **reading)

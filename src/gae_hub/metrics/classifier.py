@@ -25,7 +25,7 @@ class FeatureClassifierConfig(StrictConfig):
         image_size: edge length that images are resized to.
         num_channels: 1 or 3.
         num_classes: classes of the data set.
-        channels: of the convolutions, each of which halves the image.
+        channels: of the convolutions, each of which halves the image, except the first.
         feature_dim: size of the features, which the last layer classifies.
         dataset: what it was trained on.
         accuracy: on images that it has not seen, if there were any.
@@ -58,8 +58,9 @@ class FeatureClassifier(HubModel):
     def __init__(self, config: FeatureClassifierConfig):
         super().__init__(config)
         layers, width = [], config.num_channels
-        for channels in config.channels:
-            layers += [nn.Conv2d(width, channels, 3, 2, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+        for index, channels in enumerate(config.channels):
+            conv = nn.Conv2d(width, channels, 3, 2 if index else 1, 1, bias=False)
+            layers += [conv, nn.BatchNorm2d(channels), nn.ReLU()]
             width = channels
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
         self.to_features = nn.Linear(4 * width, config.feature_dim)
@@ -150,6 +151,7 @@ def train_extractor(
             seed=seed,
             disable_tqdm=not progress,
             remove_unused_columns=False,
+            dataloader_pin_memory=torch.accelerator.is_available(),
         )
         trainer = Trainer(model, args, data_collator=_collate, train_dataset=_Labelled(dataset, classes))
         trainer.remove_callback(PrinterCallback)
