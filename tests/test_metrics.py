@@ -413,18 +413,19 @@ def test_probe_runs_are_those_of_torch():
     found = _train(x, labels, 2, 1, 3, 8, 0.05, generator(7))[0]
     g = generator(7)
     layer = torch.nn.Linear(3, 2)
-    start = ((2 * torch.rand(1, 4, 2, generator=g) - 1) / 3**0.5)[0]
-    layer.weight.data, layer.bias.data = start[:3].T.clone(), start[3].clone()
+    start = ((2 * torch.rand(1, 2, 4, generator=g) - 1) / 3**0.5)[0]
+    layer.weight.data, layer.bias.data = start[:, :3].clone(), start[:, 3].clone()
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
     step = 0
     for _ in range(3):
-        for chosen in torch.rand(1, 20, generator=g).argsort(1)[0].split(8):
+        for chosen in torch.randperm(20, generator=g).split(8):
             step += 1
             optimizer.param_groups[0]["lr"] = 0.05 * 0.5 * (1 + np.cos(np.pi * step / 9))
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(layer(x[chosen]), labels[chosen]).backward()
             optimizer.step()
-    torch.testing.assert_close(found, torch.cat([layer.weight.T, layer.bias[None]]).detach(), rtol=1e-4, atol=1e-5)
+    ours = torch.cat([layer.weight, layer.bias[:, None]], 1).detach()
+    torch.testing.assert_close(found, ours, rtol=1e-4, atol=1e-5)
 
 
 # Interpolation

@@ -50,26 +50,28 @@ def linear_probe(
     targets = torch.searchsorted(classes, labels)
     generator = torch.Generator().manual_seed(seed)
     weights = _train(x, targets, len(classes), num_runs, num_epochs, batch_size, learning_rate, generator)
-    scores = torch.baddbmm(weights[:, -1:], test.expand(num_runs, -1, -1), weights[:, :-1])
-    right = classes[scores.argmax(2)] == test_labels
+    scores = weights[..., :-1] @ test.T + weights[..., -1:]
+    right = classes[scores.argmax(1)] == test_labels
     return {"probe_accuracy": over_runs(right.double().mean(1), "runs")}
 
 
 def _train(x: Tensor, targets: Tensor, num_classes: int, runs: int, epochs, size, rate, generator) -> Tensor:
-    """(runs, dim + 1, classes): the layers' weights, with the biases in the last row. Adam, written out on one tensor:
-    the gradient of the cross entropy of a linear layer is known, x^T (softmax - target)."""
+    """(runs, classes, dim + 1): the layers' weights, the biases last. Adam, written out on one tensor: the gradient
+    of the cross entropy of a linear layer is known, (softmax - target)^T x. With classes in front of the images, the
+    softmax is element-wise along the memory."""
     num, dim = x.shape
     rows = torch.cat([x, torch.ones(num, 1)], 1)
-    answers = torch.nn.functional.one_hot(targets, num_classes).float()
-    weights = (2 * torch.rand(runs, dim + 1, num_classes, generator=generator) - 1) / dim**0.5
+    weights = (2 * torch.rand(runs, num_classes, dim + 1, generator=generator) - 1) / dim**0.5
     first, second = torch.zeros_like(weights), torch.zeros_like(weights)
     steps, step = epochs * -(-num // size), 0
     for _ in range(epochs):
-        orders = torch.rand(runs, num, generator=generator).argsort(1)
+        orders = torch.stack([torch.randperm(num, generator=generator) for _ in range(runs)])
         for chosen in orders.split(size, 1):
-            batch = rows[chosen]
-            errors = torch.bmm(batch, weights).softmax(2).sub_(answers[chosen])
-            gradient = torch.bmm(batch.transpose(1, 2), errors).div_(chosen.shape[1])
+            batch = rows.index_select(0, chosen.flatten()).view(*chosen.shape, dim + 1)
+            answers = targets[chosen].unsqueeze(1)
+            errors = torch.bmm(weights, batch.transpose(1, 2)).softmax(1)
+            errors.scatter_add_(1, answers, errors.new_full((1, 1, 1), -1.0).expand_as(answers))
+            gradient = torch.bmm(errors, batch).div_(chosen.shape[1])
             step += 1
             first.lerp_(gradient, 0.1)
             second.lerp_(gradient.square_(), 0.001)
