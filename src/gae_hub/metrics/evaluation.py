@@ -2,16 +2,18 @@
 
 __all__ = ["METRICS", "Evaluation", "evaluate_model", "to_results"]
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .. import __version__
 from ..data import as_image_dataset, embed_dataset, iterate_batches
 from ..models.base import inference
 from . import measures
@@ -21,7 +23,7 @@ from .lpips import LPIPS
 from .moments import Moments
 from .passport import Measurement
 from .reconstruction import squared_error
-from .weights import cache_folder
+from .weights import cache_folder, save_whole
 
 BATCH = 100  # images that a network is given at a time
 
@@ -66,7 +68,9 @@ class Evaluation:
         """A measure of the engine, with the options for it."""
         known = measures.MEASURES[name].defaults()
         seed = {"seed": self.seed} if "seed" in known else {}
-        return measures.MEASURES[name](**kwargs, **{**seed, **self.options.get(name, {})})
+        measure = measures.MEASURES[name](**kwargs, **{**seed, **self.options.get(name, {})})
+        measure.seed = self.seed
+        return measure
 
     # Images
 
@@ -109,12 +113,13 @@ class Evaluation:
     def moments_of_data(self) -> Moments:
         """Moments of the data's features, kept on disk under the fingerprints of data and extractor."""
         e = self.extractor
-        key = fingerprint(self.batches("data")), e.sha256[:16], fingerprint([torch.tensor([*e.resize.encode()])])[:8]
-        path = cache_folder("statistics") / f"{'-'.join(key)}.safetensors"
+        images = fingerprint(self.batches("data"))
+        network = hashlib.sha256(f"{e.sha256} {e.resize} gae_hub {__version__}".encode()).hexdigest()
+        path = cache_folder("statistics") / f"{images}-{network[:16]}.safetensors"
         if path.is_file():
             return Moments.from_state_dict(load_file(path))
         moments = Moments(self.features("data"))
-        save_file({name: value.contiguous() for name, value in moments.state_dict().items()}, path)
+        save_whole(moments.state_dict(), path)
         return moments
 
     # Latents
@@ -316,7 +321,7 @@ def _log_likelihood(run: Evaluation):
     num_draws = options.pop("num_draws", 100)
     discrete = run.model.config.likelihood == "bernoulli"
     measure = measures.LogLikelihood(num_dims=prod(run.model.config.input_shape), discrete=discrete, **options)
-    measure.settings = lambda: {"num_draws": num_draws}
+    measure.settings, measure.seed = lambda: {"num_draws": num_draws}, run.seed
     generator = run.generator
     for images in tqdm(run.data(), desc="log-likelihood", disable=not run.progress, leave=False):
         images = images.to(run.model.device)
@@ -415,7 +420,7 @@ def _interpolation(run: Evaluation):
             f"got {len(run.dataset)} images and {', '.join(options) or 'no other option'}"
         )
     measure = measures.Interpolation()
-    measure.settings = lambda: {"num_steps": num_steps}
+    measure.settings, measure.seed = lambda: {"num_steps": num_steps}, run.seed
     chosen = torch.randperm(len(run.dataset), generator=run.generator)[: 2 * num_paths].tolist()
     images = torch.cat(list(iterate_batches(torch.utils.data.Subset(run.dataset, chosen), BATCH)))
     for start, end in zip(*(side.split(BATCH // 10) for side in images.chunk(2)), strict=True):

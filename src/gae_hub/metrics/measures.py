@@ -87,6 +87,7 @@ class Measure:
     predictions = ""  # what they are, for people
     references: str | None = None  # the same; None if the measure needs no other side
     function: Callable[..., dict[str, Estimate]]
+    seed: int | None = None  # of what its inputs were drawn by, where the caller knows
 
     def __init_subclass__(cls):
         if cls.name:
@@ -116,7 +117,7 @@ class Measure:
     def add(self, predictions=None, references=None):
         """Add a batch of one side or of both; the two may have unlike sizes, unless the measure compares pairs."""
         for side, batch in zip(SIDES, (predictions, references), strict=True):
-            if batch is not None:
+            if batch is not None and (side == "predictions" or self.references):
                 self.sides[side].add(self.rows(side, batch))
 
     def rows(self, side: str, batch) -> Tensor:
@@ -153,7 +154,7 @@ class Measure:
                     settings=settings | self.settings(),
                     num_samples=sides[0].count,
                     num_references=sides[1].count or None,
-                    seed=options.get("seed"),
+                    seed=options.get("seed", self.seed),
                     standard_error=estimate.error,
                     interval=estimate.interval,
                     interval_method=estimate.method,

@@ -73,6 +73,7 @@ class Moments:
         if not rows.isfinite().all():
             raise ValueError("the features hold nan or infinite values: the images, or the network, hold them too")
         if len(rows):
+            rows = rows.cpu() if rows.device.type == "mps" else rows  # which has no float64
             self.waiting.append(rows.detach().double().clone())
         if sum(map(len, self.waiting)) > self.block:
             *blocks, last = torch.cat(self.waiting).split(self.block)

@@ -1,12 +1,13 @@
 """Published weights: from a URL or a file, checked by their SHA-256, and safetensors after the first load."""
 
-__all__ = ["cache_folder", "published_weights", "sha256_of"]
+__all__ = ["cache_folder", "published_weights", "save_whole", "sha256_of"]
 
 import hashlib
+import os
 import urllib.request
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.error import URLError
 
 import torch
@@ -64,13 +65,17 @@ def published_weights(source: str | Path, sha256: str | None, what: str, progres
             f"'{source}' is not the published file of {what}: its SHA-256 begins with {found[: len(sha256)]}, "
             f"not with {sha256}; download it again"
         )
-    with NamedTemporaryFile(suffix=".pth") as file:
-        file.write(content)
-        file.flush()
-        state = torch.load(file.name, map_location="cpu", weights_only=True)
-    state = {name: tensor.clone().contiguous() for name, tensor in state.items()}
-    save_file(state, cached, metadata={"sha256": found})
+    state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    state = {name: tensor.clone() for name, tensor in state.items()}
+    save_whole(state, cached, {"sha256": found})
     return state
+
+
+def save_whole(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None):
+    """Write a file that another process sees as a whole or not at all."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, part, metadata)
+    part.replace(path)
 
 
 def _download(url: str, what: str, progress: bool) -> bytes:
