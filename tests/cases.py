@@ -195,9 +195,30 @@ SAMPLERS = [
 ]
 
 METRICS = {
-    "mse": {"mse"},
+    "mse": {"mse", "mse_x1000"},
+    "psnr": {"psnr"},
+    "ssim": {"ssim"},
+    "ms_ssim": {"ms_ssim"},
+    "lpips": {"lpips"},
+    "reconstruction_fid": {"reconstruction_fid"},
+    "fid": {"fid"},
+    "kid": {"kid"},
+    "inception_score": {"inception_score"},
+    "prdc": {"precision", "recall", "density", "coverage"},
     "energy": {"energy_distance", "energy_distance_of_data"},
-    "clustering": {"clustering_accuracy", "clustering_accuracy_std"},
+    "log_likelihood": {"log_likelihood", "bits_per_dimension"},
+    "latent_usage": {"active_units", "kl", "kl_per_dimension"},
+    "probe": {"probe_accuracy"},
+    "clustering": {
+        *("clustering_accuracy", "clustering_accuracy_std", "clustering_hungarian"),
+        *("clustering_nmi", "clustering_ari"),
+    },
+    "mig": {"mig"},
+    "dci": {"dci_disentanglement", "dci_completeness", "dci_informativeness"},
+    "sap": {"sap"},
+    "factor_vae_score": {"factor_vae_score"},
+    "beta_vae_score": {"beta_vae_score"},
+    "interpolation": {"end_point_mse", "path_smoothness", "path_straightness"},
 }
 
 

@@ -1,4 +1,4 @@
-"""gae-hub: train, fit-sampler, generate, evaluate, convert, export, list and quickstart from a shell."""
+"""gae-hub in a shell: train, fit-sampler, generate, evaluate, train-extractor, convert, export, list, quickstart."""
 
 __all__ = ["main"]
 
@@ -257,19 +257,35 @@ def _evaluate(args):
     """Measure a model, write results.json, and put the numbers into its card."""
     from .data import load_images
     from .hub.cards import record_results
-    from .metrics import evaluate_model
+    from .metrics import evaluate_model, to_results
     from .pipelines import GenerationPipeline
 
+    options = _value(args.options) if args.options else {}
+    if not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values()):
+        raise ValueError(f"--options must be a dict for each metric, as JSON, got '{args.options}'")
     pipe = GenerationPipeline.from_pretrained(args.folder)
     name, reading = _data_of(args)
     dataset = load_images(name, args.split, **reading)
-    numbers = evaluate_model(pipe.model, dataset, args.metrics, pipe.sampler, args.num_samples, args.seed)
+    train = load_images(name, "train", **reading) if "probe" in args.metrics and args.split != "train" else None
+    numbers = evaluate_model(
+        pipe.model,
+        dataset,
+        args.metrics,
+        pipe.sampler,
+        args.num_samples,
+        args.seed,
+        extractor=args.extractor,
+        weights=args.weights,
+        train_dataset=train,
+        options=options,
+        progress=True,
+    )
     results = {
         "dataset": name,
         "split": args.split,
         "num_samples": args.num_samples,
         "seed": args.seed,
-        "metrics": numbers,
+        **to_results(numbers),
     }
     if Path(args.folder).is_dir():
         record_results(pipe.model, args.folder, results)
@@ -285,6 +301,40 @@ def _evaluate_arguments(parser):
     )
     parser.add_argument("--num_samples", type=int, default=1000, help="images to generate where samples are measured")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--extractor",
+        default="inception",
+        help="for FID and its kin: inception, a transformers vision model, or what train-extractor has made",
+    )
+    parser.add_argument("--weights", help="for inception: the published file, if it is not to be downloaded")
+    parser.add_argument("--options", help='of single metrics, as JSON: {"fid": {"extrapolate": true}}')
+
+
+def _train_extractor(args):
+    """Train a small classifier on a labelled data set, whose features FID and its kin can compare."""
+    from .data import load_images
+    from .metrics.classifier import train_extractor
+
+    size = {"image_size": args.image_size, "channels": args.channels}
+    train, held_out = load_images(args.dataset, ("train", "validation"), **size)
+    settings = {"num_train_epochs": args.num_train_epochs, "learning_rate": args.learning_rate, "seed": args.seed}
+    model = train_extractor(train, held_out, batch_size=args.batch_size, **settings)
+    model.save_pretrained(args.output_dir)
+    print(
+        f"accuracy {model.config.accuracy:.2%} on {len(held_out):,} images that it has not seen, saved to "
+        f"{args.output_dir}\nnext: gae-hub evaluate FOLDER --metrics fid --extractor {args.output_dir}"
+    )
+
+
+def _train_extractor_arguments(parser):
+    parser.add_argument("--dataset", default="digits", help="'digits', a labelled data set on the Hub, or a folder")
+    parser.add_argument("--output_dir", default="outputs/extractor")
+    parser.add_argument("--num_train_epochs", type=float, default=10)
+    parser.add_argument("--learning_rate", type=float, default=2e-3)
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--image_size", type=int, help="edge length to crop and resize image files to")
+    parser.add_argument("--channels", type=int, help="1 or 3, to convert image files to")
 
 
 def _data_of(args) -> tuple[str, dict[str, Any]]:
@@ -394,6 +444,7 @@ COMMANDS = {
     "fit-sampler": (_fit_sampler, _fit_sampler_arguments),
     "generate": (_generate, _generate_arguments),
     "evaluate": (_evaluate, _evaluate_arguments),
+    "train-extractor": (_train_extractor, _train_extractor_arguments),
     "convert": (_convert, _convert_arguments),
     "export": (_export, _export_arguments),
     "list": (_list, lambda parser: None),

@@ -12,7 +12,7 @@ from transformers import set_seed
 from .auto import AutoGAE
 from .data import embed_dataset, load_images
 from .hub.cards import record_results
-from .metrics import evaluate_model
+from .metrics import evaluate_model, to_results
 from .models.beta_vae import BetaVAEConfig, BetaVAEModel
 from .pipelines import GenerationPipeline
 from .plotting import save_interpolations, save_loss_curves, save_reconstructions
@@ -73,7 +73,7 @@ def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
     )
 
     print(f"5. Saving model, sampler, samples, image processor and card into {folder}")
-    model.facts["results"] = {"dataset": "digits", "split": "test", "metrics": numbers}
+    model.facts["results"] = {"dataset": "digits", "split": "test", **to_results(numbers)}
     pipe = GenerationPipeline(model, sampler)
     pipe.save_pretrained(folder)
     record_results(model, folder, model.facts["results"])

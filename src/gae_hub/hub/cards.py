@@ -281,7 +281,7 @@ def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
             dataset_split=results.get("split"),
             metric_type=name,
             metric_name=name.replace("_", " "),
-            metric_value=value,
+            metric_value=float(value),
             metric_args=(results.get("passports") or {}).get(name),
         )
         for name, value in results["metrics"].items()

@@ -1,8 +1,91 @@
-"""Measures of a trained model: plain functions of arrays, and names for them in a registry."""
+"""Measures of trained models: plain functions of arrays, an engine that streams, and metrics of `evaluate` over it."""
 
-from .clustering import clustering_accuracy
+from pathlib import Path
+
+from .clustering import clustering, clustering_accuracy, kmeans
+from .disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
 from .energy import energy_distance
-from .evaluation import METRICS, evaluate_model
-from .reconstruction import reconstruction_mse
+from .evaluation import METRICS, evaluate_model, to_results
+from .extractors import Extractor, load_extractor
+from .frechet import frechet_distance, frechet_estimate, frechet_infinity
+from .inception_score import inception_score
+from .interpolation import interpolation_quality
+from .kernel import kernel_distance
+from .likelihood import active_units, log_likelihood
+from .lpips import LPIPS
+from .measures import MEASURES
+from .moments import Moments
+from .neighbours import density_coverage, precision_recall
+from .passport import Measurement, Passport
+from .probe import linear_probe
+from .reconstruction import psnr, reconstruction_mse, structural_similarity
 
-__all__ = ["METRICS", "clustering_accuracy", "energy_distance", "evaluate_model", "reconstruction_mse"]
+__all__ = [
+    "LPIPS",
+    "MEASURES",
+    "METRICS",
+    "Extractor",
+    "Measurement",
+    "Moments",
+    "Passport",
+    "active_units",
+    "beta_vae_score",
+    "clustering",
+    "clustering_accuracy",
+    "dci",
+    "density_coverage",
+    "energy_distance",
+    "evaluate_model",
+    "factor_vae_score",
+    "frechet_distance",
+    "frechet_estimate",
+    "frechet_infinity",
+    "inception_score",
+    "interpolation_quality",
+    "kernel_distance",
+    "kmeans",
+    "linear_probe",
+    "load",
+    "load_extractor",
+    "log_likelihood",
+    "mutual_information_gap",
+    "path",
+    "precision_recall",
+    "psnr",
+    "reconstruction_mse",
+    "sap_score",
+    "structural_similarity",
+    "to_results",
+]
+
+
+def path(name: str) -> str:
+    """The folder of a metric, laid out as a Space of the Hub, for `evaluate.load(gae_hub.metrics.path("fid"))`.
+
+    Raises:
+        ValueError: for a metric that does not exist.
+    """
+    if name not in MEASURES:
+        raise ValueError(f"no metric is called '{name}'; known are {', '.join(sorted(MEASURES))}")
+    return str(Path(__file__).parent / "spaces" / name)
+
+
+def load(name: str, **kwargs):
+    """A metric of `evaluate`.
+
+    Args:
+        name: as `path` takes it.
+        **kwargs: options of the metric, such as `extractor="facebook/dinov2-small"`, and those of `evaluate.load`.
+
+    Example:
+
+    ```python
+    fid = gae_hub.metrics.load("fid")
+    fid.add_batch(references=images)
+    fid.add_batch(predictions=model.generate(10_000))
+    fid.compute()["fid"].passport
+    ```
+    """
+    import evaluate
+
+    return evaluate.load(path(name), **kwargs)

@@ -1,0 +1,79 @@
+"""Images of any kind as what metrics take: uint8 for extractors, floats in [0, 1] for comparisons of pixels."""
+
+__all__ = ["as_float", "as_uint8", "fingerprint"]
+
+import hashlib
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..image_processing import channels_of, image_to_array
+from ..models.base import at_least_float32, check_values
+
+
+def as_batch(images) -> Tensor:
+    """(num, channels, height, width), uint8 or floats in [0, 1], on its device.
+
+    Args:
+        images: a tensor or array, (num, channels, height, width), (num, height, width, channels) or, for grey ones,
+            (num, height, width); or a list of PIL images, arrays or tensors of one size.
+
+    Raises:
+        ValueError: for values out of range or not finite, unlike sizes, or no image at all.
+    """
+    if isinstance(images, Image.Image):
+        images = [images]
+    if isinstance(images, (list, tuple)):
+        images = [_single(image) for image in images]
+        shapes = sorted({tuple(image.shape) for image in images})
+        if len(shapes) > 1:
+            raise ValueError(f"the images of one batch differ in shape: {shapes[0]} and {shapes[-1]}")
+        images = torch.stack(images) if images else torch.empty(0)
+    batch = torch.as_tensor(images)
+    if not batch.numel():
+        raise ValueError(f"there are no images: got shape {tuple(batch.shape)}")
+    if batch.dim() == 3:
+        batch = batch.unsqueeze(1)
+    if batch.dim() == 4 and batch.shape[1] not in (1, 3) and batch.shape[3] in (1, 3):
+        batch = batch.movedim(3, 1)
+    if batch.dim() != 4 or batch.shape[1] not in (1, 3):
+        raise ValueError(
+            f"images must be (num, 1 or 3 channels, height, width) or (num, height, width), got {tuple(batch.shape)}"
+        )
+    if batch.dtype != torch.uint8:
+        if not batch.is_floating_point():
+            raise ValueError(f"images have dtype {batch.dtype}, but must be uint8, or floats in [0, 1]")
+        check_values(batch)
+    return batch
+
+
+def _single(image) -> Tensor:
+    """One image as (channels, height, width)."""
+    if isinstance(image, Image.Image):
+        return torch.from_numpy(image_to_array(image, channels_of(image)).copy())
+    return as_batch(torch.as_tensor(image).unsqueeze(0))[0]
+
+
+def as_uint8(images) -> Tensor:
+    """The batch as it would be stored in files: floats in [0, 1] are rounded to 8 bits."""
+    batch = as_batch(images)
+    return batch if batch.dtype == torch.uint8 else (batch * 255).round().to(torch.uint8)
+
+
+def as_float(images) -> Tensor:
+    """The batch as floats in [0, 1], float32 or float64."""
+    batch = as_batch(images)
+    return batch.float() / 255 if batch.dtype == torch.uint8 else at_least_float32(batch)
+
+
+def fingerprint(batches) -> str:
+    """SHA-256 over the images of batches of uint8, whatever the batches' sizes."""
+    digest, shape = hashlib.sha256(), None
+    for batch in batches:
+        if batch.shape[1:] != shape:
+            shape = batch.shape[1:]
+            digest.update(repr(tuple(shape)).encode())
+        digest.update(np.ascontiguousarray(batch.cpu().numpy()))
+    return digest.hexdigest()

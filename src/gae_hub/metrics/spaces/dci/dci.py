@@ -1,0 +1,12 @@
+"""Disentanglement, completeness and informativeness (Eastwood & Williams, 2018, openreview:By-7dz-AZ).
+
+A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
+"""
+
+from gae_hub.metrics import shell
+
+
+class Dci(shell.Shell):
+    """Disentanglement, completeness and informativeness (Eastwood & Williams, 2018, openreview:By-7dz-AZ)."""
+
+    measure = "dci"

@@ -1,0 +1,12 @@
+"""The FactorVAE score (Kim & Mnih, 2018, arXiv:1802.05983): a majority vote by the latent that varies least.
+
+A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
+"""
+
+from gae_hub.metrics import shell
+
+
+class FactorVaeScore(shell.Shell):
+    """The FactorVAE score (Kim & Mnih, 2018, arXiv:1802.05983): a majority vote by the latent that varies least."""
+
+    measure = "factor_vae_score"

@@ -1,0 +1,12 @@
+"""Frechet Inception distance (Heusel et al., 2017, arXiv:1706.08500): 0 for equal moments of the features.
+
+A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
+"""
+
+from gae_hub.metrics import shell
+
+
+class Fid(shell.Shell):
+    """Frechet Inception distance (Heusel et al., 2017, arXiv:1706.08500): 0 for equal moments of the features."""
+
+    measure = "fid"

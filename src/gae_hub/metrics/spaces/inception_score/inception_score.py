@@ -1,0 +1,12 @@
+"""Inception Score (Salimans et al., 2016, arXiv:1606.03498), from all images or as the mean over parts of them.
+
+A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
+"""
+
+from gae_hub.metrics import shell
+
+
+class InceptionScore(shell.Shell):
+    """Inception Score (Salimans et al., 2016, arXiv:1606.03498), from all images or as the mean over parts of them."""
+
+    measure = "inception_score"

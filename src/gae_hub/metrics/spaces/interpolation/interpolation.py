@@ -1,0 +1,12 @@
+"""Fidelity of the ends, evenness of the steps and straightness of paths between images.
+
+A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
+"""
+
+from gae_hub.metrics import shell
+
+
+class Interpolation(shell.Shell):
+    """Fidelity of the ends, evenness of the steps and straightness of paths between images."""
+
+    measure = "interpolation"

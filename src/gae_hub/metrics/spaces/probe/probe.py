@@ -1,0 +1,12 @@
+"""The paper's classifier: accuracy of one linear layer on latents, over 20 runs that are trained together.
+
+A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
+"""
+
+from gae_hub.metrics import shell
+
+
+class Probe(shell.Shell):
+    """The paper's classifier: accuracy of one linear layer on latents, over 20 runs that are trained together."""
+
+    measure = "probe"

@@ -1,0 +1,12 @@
+"""Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), the mean over images; 1 at most.
+
+A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
+"""
+
+from gae_hub.metrics import shell
+
+
+class Ssim(shell.Shell):
+    """Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), the mean over images; 1 at most."""
+
+    measure = "ssim"

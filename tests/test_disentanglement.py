@@ -1,0 +1,95 @@
+"""Scores of disentanglement on latents whose relation to the factors is known by construction."""
+
+import numpy as np
+import pytest
+import torch
+from cases import generator
+
+from gae_hub.metrics import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
+
+SCORES = {
+    "mig": mutual_information_gap,
+    "dci_disentanglement": dci,
+    "sap": sap_score,
+    "factor_vae_score": factor_vae_score,
+    "beta_vae_score": lambda z, v: beta_vae_score(z, v, num_votes=300, batch_size=32),
+}
+
+
+@pytest.fixture(scope="module")
+def factors():
+    """Every combination of three factors, with 4, 3 and 2 values, 40 times."""
+    grid = torch.cartesian_prod(torch.arange(4), torch.arange(3), torch.arange(2))
+    return grid.repeat(40, 1)
+
+
+def noise(factors, dim, seed=0):
+    return torch.randn(len(factors), dim, generator=generator(seed))
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_one_latent_for_each_factor_scores_high_and_noise_low(name, factors):
+    perfect = factors[:, [2, 0, 1]].float() + 0.01 * noise(factors, 3)
+    good, bad = (SCORES[name](z, factors)[name].value for z in (perfect, noise(factors, 3, 1)))
+    assert good > (0.3 if name == "sap" else 0.95) and bad < 0.5
+    assert good > bad + 0.25
+
+
+@pytest.mark.parametrize("name", ["mig", "dci_disentanglement", "sap"])
+def test_a_rotation_of_the_latents_lowers_the_score(name, factors):
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator(3))).Q
+    perfect = (factors - factors.float().mean(0)) / factors.float().std(0)
+    assert SCORES[name](perfect @ turn, factors)[name].value < SCORES[name](perfect, factors)[name].value - 0.15
+
+
+def test_the_gap_by_hand(factors):
+    """A latent that is a factor has all of its entropy; a second one that knows its parity has log 2 of it."""
+    z = torch.stack([factors[:, 0], factors[:, 0] % 2], 1).float()
+    found = mutual_information_gap(z, factors[:, :1])["mig"]
+    assert found.value == pytest.approx((np.log(4) - np.log(2)) / np.log(4))
+    copies = factors[:, [0, 0]].float()
+    assert mutual_information_gap(copies, factors[:, :1])["mig"].value == pytest.approx(0, abs=1e-12)
+
+
+def test_completeness_falls_where_a_factor_is_spread_over_two_latents(factors):
+    one = factors.float() + 0.01 * noise(factors, 3)
+    low, high = (factors[:, :1] % 2).float(), (factors[:, :1] // 2).float()
+    two = torch.cat([low, high, factors[:, 1:].float()], 1) + 0.01 * noise(factors, 4)
+    whole, split = dci(one, factors), dci(two, factors)
+    assert split["dci_disentanglement"].value > 0.95 and whole["dci_completeness"].value > 0.95
+    assert split["dci_completeness"].value < whole["dci_completeness"].value - 0.1
+    assert whole["dci_informativeness"].value == pytest.approx(1, abs=0.01)
+
+
+def test_the_majority_vote_leaves_out_what_does_not_vary(factors):
+    z = torch.cat([factors.float(), torch.full((len(factors), 2), 3.0)], 1)
+    found = factor_vae_score(z, factors)["factor_vae_score"]
+    assert found.value == 1 and found.details["active_latents"] == 3
+    assert factor_vae_score(torch.zeros(len(factors), 2), factors)["factor_vae_score"].value == 0
+
+
+def test_scores_are_the_same_again_and_in_another_order(factors):
+    z = factors.float() + noise(factors, 3)
+    for name, score in SCORES.items():
+        assert score(z, factors)[name].value == score(z, factors)[name].value
+    order = torch.randperm(len(z), generator=generator(8))
+    assert mutual_information_gap(z[order], factors[order])["mig"].value == pytest.approx(
+        mutual_information_gap(z, factors)["mig"].value, abs=1e-12
+    )
+
+
+def test_what_the_scores_refuse(factors):
+    z = noise(factors, 3)
+    for score in SCORES.values():
+        with pytest.raises(ValueError, match=r"factors of shape \(num, num_factors\)"):
+            score(z, factors[:, 0])
+        with pytest.raises(ValueError, match="factors that are integers"):
+            score(z, factors.float())
+        with pytest.raises(ValueError, match="factor 1 has one value only"):
+            score(z, factors * torch.tensor([1, 0, 1]))
+        with pytest.raises(ValueError, match="nan or infinite"):
+            score(z * float("nan"), factors)
+    with pytest.raises(ValueError, match="2 or more latents, got 1"):
+        mutual_information_gap(z[:, :1], factors)
+    with pytest.raises(ValueError, match="2 or more factors, got 1"):
+        beta_vae_score(z, factors[:, :1])
