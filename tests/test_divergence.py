@@ -8,8 +8,7 @@ from cases import MODELS, VAE, images
 from transformers import TrainerCallback
 
 from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, VAEModel
-from gae_hub.divergence import DivergenceGuard
-from gae_hub.trainer import GuardCallback
+from gae_hub.divergence import DivergenceGuard, GuardCallback
 
 
 class Breaking(VAEModel):

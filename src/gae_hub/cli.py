@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         known.function(known)
     except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, NotImplementedError, StrictDataclassError) as error:
+    except (ValueError, OSError, NotImplementedError, FloatingPointError, StrictDataclassError) as error:
         if os.environ.get("GAE_HUB_TRACEBACK"):
             raise
         print(f"gae-hub {known.command}: {error}\n(GAE_HUB_TRACEBACK=1 shows where)", file=sys.stderr)

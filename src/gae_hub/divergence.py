@@ -1,6 +1,6 @@
 """What to do when training diverges: see it before the optimizer step, go back, and go on with a smaller step."""
 
-__all__ = ["DivergenceGuard"]
+__all__ = ["DivergenceGuard", "GuardCallback"]
 
 from copy import deepcopy
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from transformers import TrainerCallback
+from transformers.trainer_utils import SaveStrategy
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -132,3 +134,61 @@ class DivergenceGuard:
 
     def load_state_dict(self, state: dict[str, Any]):
         self.running, self.events = state["running"], state["events"]
+
+
+class GuardCallback(TrainerCallback):
+    """Asks the trainer's [`DivergenceGuard`] at the right moments."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return getattr(self.trainer.optimizer, "optimizer", self.trainer.optimizer)
+
+    def remember(self):
+        if not self.trainer.engine_saves():
+            self.trainer.guard.remember(self.trainer.plain_model, self.optimizer, self.trainer.state.global_step)
+
+    def look(self, steps: int):
+        """If something was bad in the steps so far, put all back to where it was before it."""
+        trainer = self.trainer
+        if trainer.guard.flag is None or not trainer.guard.flag > 0:
+            return
+        scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        trainer.guard.recover(trainer.plain_model, self.optimizer, scheduler, steps)
+        trainer.model_wrapped.zero_grad()
+        trainer.sums[True].clear()
+        trainer._tr_loss.zero_()
+        trainer._globalstep_last_logged = steps
+
+    def skips_on_device(self) -> bool:
+        """Whether the optimizer leaves out a step by a flag on its device, so that the host need not wait for it."""
+        return (
+            self.trainer.args.device.type == "cuda"
+            and bool(self.optimizer.defaults.get("fused"))
+            and getattr(self.trainer.accelerator, "scaler", None) is None  # which sets the flag itself
+        )
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.remember()
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if args.world_size > 1:
+            self.trainer.guard.agree()
+        if self.skips_on_device():
+            self.optimizer.found_inf = self.trainer.guard.flag
+        elif getattr(self.trainer.accelerator, "scaler", None) is None:
+            self.look(state.global_step + 1)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if control.should_log or control.should_evaluate or control.should_save or not self.skips_on_device():
+            self.look(state.global_step)
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        self.on_step_end(args, state, control)
+        if args.save_strategy == SaveStrategy.NO:
+            self.remember()
+
+    def on_save(self, args, state, control, **kwargs):
+        self.remember()

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
+from transformers import PrinterCallback, ProgressCallback, Trainer
+from transformers.trainer_utils import IntervalStrategy, SchedulerType
 from transformers.utils import logging as hf_logging
 
 from .averaging import WeightAverage
@@ -30,7 +30,7 @@ from .checkpointing import (
     set_rng_state,
 )
 from .data import ImageDataset, as_image_dataset, collate, iterate_batches
-from .divergence import DivergenceGuard
+from .divergence import DivergenceGuard, GuardCallback
 from .environment import EnergyMeter, environment
 from .health import HealthCallback
 from .image_logging import ImageCallback
@@ -132,11 +132,11 @@ class GAETrainer(Trainer):
         self.health = HealthCallback()
         self.add_callback(self.health)
         if args.image_interval:
-            if self._engine_saves():
+            if self.engine_saves():
                 raise ValueError("image_interval needs a whole model, which FSDP and DeepSpeed shard: set it to 0")
             self.add_callback(ImageCallback(self, args.image_interval))
         if self.average is not None:
-            if self._engine_saves():
+            if self.engine_saves():
                 raise ValueError("ema_decay needs whole parameters, which FSDP and DeepSpeed shard: set it to 0")
             self.add_callback(self.average)
 
@@ -323,11 +323,11 @@ class GAETrainer(Trainer):
 
     def _clip_grad_norm(self, model):
         """Only for the engines that shard gradients: else `_get_grad_norm` clips, each player by itself."""
-        return super()._clip_grad_norm(model) if self._engine_saves() else None
+        return super()._clip_grad_norm(model) if self.engine_saves() else None
 
     def _get_grad_norm(self, model, grad_norm=None):
         """The norm of all gradients, after those of each parameter group were clipped to its own."""
-        if self._engine_saves():
+        if self.engine_saves():
             return super()._get_grad_norm(model, grad_norm)
         self.accelerator.unscale_gradients()
         limits, squares = self.args.group_max_grad_norm or {}, []
@@ -395,11 +395,12 @@ class GAETrainer(Trainer):
             self.processing_class.save_pretrained(folder)
         (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
 
-    def _engine_saves(self) -> bool:
+    def engine_saves(self) -> bool:
+        """Whether FSDP or DeepSpeed holds the parameters, in parts, and writes them."""
         return self.is_deepspeed_enabled or self.is_fsdp_enabled
 
     def _save_optimizer_and_scheduler(self, output_dir: str):
-        if self._engine_saves():
+        if self.engine_saves():
             return super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
             save_tree(self.optimizer.state_dict(), Path(output_dir) / OPTIMIZER)
@@ -411,7 +412,7 @@ class GAETrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None):
         if self.average is not None and checkpoint is not None:
             self.average.begin(self.plain_model, checkpoint)
-        if checkpoint is None or self._engine_saves():
+        if checkpoint is None or self.engine_saves():
             return super()._load_optimizer_and_scheduler(checkpoint)
         if not (Path(checkpoint) / OPTIMIZER).is_file():
             raise ValueError(
@@ -502,64 +503,6 @@ class GAETrainer(Trainer):
                 logger.warning(
                     f"a push in the background has failed ({job.exception()}); push_to_hub() pushes the model again"
                 )
-
-
-class GuardCallback(TrainerCallback):
-    """Asks the trainer's [`DivergenceGuard`] at the right moments."""
-
-    def __init__(self, trainer: GAETrainer):
-        self.trainer = trainer
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        return getattr(self.trainer.optimizer, "optimizer", self.trainer.optimizer)
-
-    def remember(self):
-        if not self.trainer._engine_saves():
-            self.trainer.guard.remember(self.trainer.plain_model, self.optimizer, self.trainer.state.global_step)
-
-    def look(self, steps: int):
-        """If something was bad in the steps so far, put all back to where it was before it."""
-        trainer = self.trainer
-        if trainer.guard.flag is None or not trainer.guard.flag > 0:
-            return
-        scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
-        trainer.guard.recover(trainer.plain_model, self.optimizer, scheduler, steps)
-        trainer.model_wrapped.zero_grad()
-        trainer.sums[True].clear()
-        trainer._tr_loss.zero_()
-        trainer._globalstep_last_logged = steps
-
-    def skips_on_device(self) -> bool:
-        """Whether the optimizer leaves out a step by a flag on its device, so that the host need not wait for it."""
-        return (
-            self.trainer.args.device.type == "cuda"
-            and bool(self.optimizer.defaults.get("fused"))
-            and getattr(self.trainer.accelerator, "scaler", None) is None  # which sets the flag itself
-        )
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.remember()
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if args.world_size > 1:
-            self.trainer.guard.agree()
-        if self.skips_on_device():
-            self.optimizer.found_inf = self.trainer.guard.flag
-        elif getattr(self.trainer.accelerator, "scaler", None) is None:
-            self.look(state.global_step + 1)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if control.should_log or control.should_evaluate or control.should_save or not self.skips_on_device():
-            self.look(state.global_step)
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        self.on_step_end(args, state, control)
-        if args.save_strategy == SaveStrategy.NO:
-            self.remember()
-
-    def on_save(self, args, state, control, **kwargs):
-        self.remember()
 
 
 def check_last_batch(name: str, dataset, field: str, args: GAETrainingArguments, model, remedy: str = ""):
