@@ -67,8 +67,8 @@ class GAETrainer(Trainer):
         data_collator, processing_class, callbacks, **kwargs: as for `transformers.Trainer`.
 
     Raises:
-        ValueError: if the data does not have the model's input_shape, or (from `train`) the output folder already
-            holds a run.
+        ValueError: if the data does not have the model's input_shape, or torch_compile is set for a model that cannot
+            be compiled, or (from `train`) the output folder already holds a run.
 
     Example:
 
@@ -106,6 +106,15 @@ class GAETrainer(Trainer):
                     raise ValueError(
                         f"the data has input_shape {shape}, but the model was built for {model.config.input_shape}"
                     )
+            if (
+                args.torch_compile
+                and args.torch_compile_backend != "eager"
+                and not getattr(model, "can_be_compiled", True)
+            ):
+                raise ValueError(
+                    f"torch_compile=True does not work for {type(model).__name__}: its loss holds a gradient, which "
+                    "torch.compile cannot differentiate again; leave it out"
+                )
             if processing_class is None:
                 processing_class = GAEImageProcessor.for_model(model)
             if getattr(model.config, "dataset_size", 0) is None and hasattr(train_dataset, "__len__"):

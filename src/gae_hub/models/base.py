@@ -131,6 +131,7 @@ class GAEPreTrainedModel(HubModel):
     _keep_in_fp32_modules_strict = ["progress", "observation_var"]
     facts: dict[str, Any] | None = None  # what is known of the training run, for the card
     best_by = "loss"  # what the trainer chooses the best checkpoint by: the name of a term or of a metric
+    can_be_compiled = True  # False where the loss holds a gradient, which torch.compile cannot differentiate again
     min_batch_size = 1  # smallest batch that the loss is defined for
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):

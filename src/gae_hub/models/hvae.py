@@ -93,6 +93,7 @@ class HamiltonianPosterior(Posterior):
 
 class HVAEModel(MonteCarloVAEModel):
     config_class = HVAEConfig
+    can_be_compiled = False
 
     def setup(self, config: HVAEConfig):
         super().setup(config)
