@@ -117,6 +117,7 @@ def test_products_are_chosen_for_wide_layers_of_small_images(monkeypatch):
     Conv2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 8, 8, requires_grad=True)).sum().backward()
     ConvTranspose2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 4, 4, requires_grad=True)).sum().backward()
     Conv2d(3, 64, 4, 2, 1)(torch.randn(2, 3, 64, 64)).sum().backward()
+    Conv2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 32, 32)).sum().backward()
     assert chosen == ["down_product", "up_product", "kernel_product", "up_product", "down_product", "kernel_product"]
 
 

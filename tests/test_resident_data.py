@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gae_hub import AEConfig, AEModel, GAETrainer, GAETrainingArguments, data
+from gae_hub import AEConfig, AEModel, AutoGAE, GAETrainer, GAETrainingArguments, data
 from gae_hub.data import ImageDataset, collate
 
 
@@ -67,3 +67,12 @@ def test_a_compiled_model_learns_the_same(tmp_path, backend):
     assert runs[0].keys() == runs[1].keys()
     for name, value in runs[0].items():
         torch.testing.assert_close(runs[1][name], value)
+
+
+@pytest.mark.parametrize("name", ["hvae", "rhvae", "rae_gp"])
+def test_what_cannot_be_compiled_is_named_before_training(tmp_path, name):
+    cls = AutoGAE.model_class(name)
+    model = cls(cls.config_class(input_shape=(1, 4, 4), latent_dim=2))
+    arguments = GAETrainingArguments(str(tmp_path), torch_compile=True, report_to="none")
+    with pytest.raises(ValueError, match=f"torch_compile=True does not work for {cls.__name__}"):
+        GAETrainer(model, arguments, train_dataset=ImageDataset(uint8()))

@@ -75,8 +75,8 @@ class GAETrainer(Trainer):
         data_collator, processing_class, callbacks, **kwargs: as for `transformers.Trainer`.
 
     Raises:
-        ValueError: if the data does not have the model's input_shape, or (from `train`) the output folder already
-            holds a run.
+        ValueError: if the data does not have the model's input_shape, or torch_compile is set for a model that cannot
+            be compiled, or (from `train`) the output folder already holds a run.
 
     Example:
 
@@ -147,6 +147,12 @@ class GAETrainer(Trainer):
             raise ValueError(
                 f"the loss of {type(model).__name__} uses weights apart from their modules, which FSDP splits: "
                 "train it with DistributedDataParallel, the default of accelerate launch"
+            )
+        compiled = args.torch_compile and args.torch_compile_backend != "eager"
+        if compiled and not getattr(model, "can_be_compiled", True):
+            raise ValueError(
+                f"torch_compile=True does not work for {type(model).__name__}: its loss holds a gradient, which "
+                "torch.compile cannot differentiate again; leave it out"
             )
         for data in (self.train_dataset, self.eval_dataset):
             shape = getattr(data, "input_shape", config.input_shape)

@@ -132,6 +132,7 @@ class GAEPreTrainedModel(HubModel):
     facts: dict[str, Any] | None = None  # what is known of the training run, for the card
     examples: Tensor | None = None  # images of its validation split, for the pictures on the card
     best_by = "loss"  # what the trainer chooses the best checkpoint by: the name of a term or of a metric
+    can_be_compiled = True  # False where the loss holds a gradient, which torch.compile cannot differentiate again
     min_batch_size = 1  # smallest batch that the loss is defined for
     shardable = True  # whether FSDP may split its parameters: not where a loss uses them apart from their modules
 

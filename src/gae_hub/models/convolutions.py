@@ -145,8 +145,8 @@ def product_is_faster(at: Windows, channels: Pair, dtype: torch.dtype, of: Liter
         return False
     if min(channels) < 32:
         return of == "up" and channels[0] <= 4
-    if of == "kernel":
-        return prod(channels) >= (2**13 if dtype == torch.bfloat16 else 2**16)
+    if of == "kernel":  # of more windows the copies would be large
+        return prod(at.count) <= 64 and prod(channels) >= (2**13 if dtype == torch.bfloat16 else 2**16)
     return prod(channels) >= 2**16 and prod(at.count) <= 16
 
 

@@ -94,6 +94,7 @@ class HamiltonianPosterior(Posterior):
 class HVAEModel(MonteCarloVAEModel):
     config_class = HVAEConfig
     shardable = False
+    can_be_compiled = False
 
     def setup(self, config: HVAEConfig):
         super().setup(config)

@@ -32,6 +32,7 @@ class RAEGPConfig(RegularizedAEConfig):
 
 class RAEGPModel(RegularizedAEModel):
     config_class = RAEGPConfig
+    can_be_compiled = False
     penalty = "gradient_penalty"
 
     def decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
