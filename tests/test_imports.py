@@ -105,7 +105,7 @@ def test_no_pickle_and_no_bare_except():
     for path in SOURCE.rglob("*.py"):
         text = path.read_text()
         assert "pickle" not in [module.split(".")[0] for _, module in imports(path)]
-        loads = re.findall(r"torch\.load\([^)]*\)", text)  # published weights of others, as tensors and nothing else
+        loads = re.findall(r"torch\.load\(.*", text)  # published weights of others, as tensors and nothing else
         assert all("weights_only=True" in load for load in loads) and "torch.save(" not in text
         assert not loads or path.name in ("weights.py", "pythae.py")
         handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
