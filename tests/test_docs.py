@@ -10,6 +10,7 @@ from cases import images
 from localhub import LocalHub, point_clients_at
 
 import gae_hub
+from gae_hub.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,8 +37,8 @@ def mnist_stand_in(hub, folder):
 
 @pytest.mark.slow
 def test_the_first_page_runs(tmp_path, monkeypatch):
-    """Train, fit, publish; then use the model on a machine that has never seen it. No tracker, and four steps."""
-    use, train, own = snippets("python")
+    """Train, fit, publish; use the model on a machine that has never seen it; measure. No tracker, and four steps."""
+    use, train, own, measure = snippets("python")
     monkeypatch.chdir(tmp_path)
     with LocalHub(users={"user": "hf_user", "ylecun": "hf_ylecun"}) as hub:
         (tmp_path / "data").mkdir()
@@ -50,6 +51,11 @@ def test_the_first_page_runs(tmp_path, monkeypatch):
         with point_clients_at(hub, tmp_path / "stranger", token=False):
             scope = {"images": X}
             exec(use, scope)
+            extractor = "train-extractor --dataset ylecun/mnist --num_train_epochs 1 --output_dir digits-extractor"
+            assert main(extractor.split()) == 0
+            exec(measure, scope)
+            scope["fid"].add_batch(references=scope["images"], predictions=scope["fresh"])
+            assert {"fid", "fid_interval", "passport"} == set(scope["fid"].compute())
     assert scope["latents"].shape == (8, 16) and scope["path"].shape == (4, 10, 1, 28, 28)
     assert scope["nats"].shape == (8,) and scope["fresh"].shape == scope["better"].shape == (16, 1, 28, 28)
 

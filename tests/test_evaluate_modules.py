@@ -67,7 +67,7 @@ def test_every_metric_loads_and_says_what_it_takes(name):
 
 def test_fid_in_batches_of_unlike_counts(extractor):
     x, y = images(50), images(70, seed=1)
-    fid = gae_hub.metrics.load("fid", extractor=extractor)
+    fid = gae_hub.metrics.load("fid", feature_extractor=extractor)
     fid.add_batch(references=y[:40])
     fid.add_batch(predictions=x, references=y[40:])
     found = fid.compute()["fid"]
@@ -88,27 +88,31 @@ def test_batch_size_and_order_change_no_value(extractor):
     x, y = images(60), images(60, seed=1)
     order = torch.randperm(60, generator=generator())
     for name in ("fid", "kid", "inception_score", "prdc", "mse", "ssim"):
-        options = {"extractor": extractor} if name in ("fid", "kid", "inception_score", "prdc") else {}
+        options = {"feature_extractor": extractor} if name in ("fid", "kid", "inception_score", "prdc") else {}
         metric, values = gae_hub.metrics.load(name, **options), []
         for size, perm in ((60, slice(None)), (7, slice(None)), (13, order)):
             for a, b in zip(x[perm].split(size), y[perm].split(size), strict=True):
                 metric.add_batch(predictions=a, references=b)
             values.append(metric.compute())
         for key, value in values[0].items():
+            if key == "passport" or key.endswith("_interval"):
+                continue
             assert [float(v[key]) for v in values] == pytest.approx([float(value)] * 3, rel=1e-5, abs=1e-9), key
 
 
 def test_fid_infinity(extractor):
-    fid = gae_hub.metrics.load("fid", extractor=extractor, extrapolate=True)
+    fid = gae_hub.metrics.load("fid", feature_extractor=extractor, extrapolate=True)
     found = fid.compute(predictions=images(300), references=images(200, seed=1))
-    assert set(found) == {"fid", "fid_infinity"} and found["fid_infinity"] < float(found["fid"])
-    late = gae_hub.metrics.load("fid", extractor=extractor)
+    assert set(found) == {"fid", "fid_infinity", "fid_interval", "passport"} and found["fid_infinity"] < float(
+        found["fid"]
+    )
+    late = gae_hub.metrics.load("fid", feature_extractor=extractor)
     with pytest.raises(ValueError, match="give extrapolate=True before any batch"):
         late.compute(predictions=images(20), references=images(20), extrapolate=True)
 
 
 def test_features_in_place_of_images():
-    fid = gae_hub.metrics.load("fid", extractor="features")
+    fid = gae_hub.metrics.load("fid", feature_extractor="features")
     x, y = torch.randn(80, 4, generator=generator()), torch.randn(90, 4, generator=generator(1))
     found = fid.compute(predictions=x.numpy(), references=y)["fid"]
     assert found == pytest.approx(frechet_distance(Moments(x), Moments(y)))
@@ -118,12 +122,15 @@ def test_features_in_place_of_images():
 
 def test_combine(extractor):
     x, y = images(30), images(30, seed=1)
-    metrics = [gae_hub.metrics.load(name, extractor=extractor) for name in ("fid", "kid")]
+    metrics = [gae_hub.metrics.load(name, feature_extractor=extractor) for name in ("fid", "kid")]
     combined = evaluate.combine([*metrics, gae_hub.metrics.load("mse")])
     combined.add_batch(predictions=x[:20], references=y[:20])
     combined.add_batch(predictions=x[20:], references=y[20:])
     found = combined.compute()
-    assert set(found) == {"fid", "kid", "mse", "mse_x1000"}
+    numbers = {"fid", "kid", "mse", "mse_x1000"}
+    passports = {"fid_passport", "kid_passport", "mse_passport"}
+    assert set(found) == numbers | passports | {f"{name}_interval" for name in numbers}
+    assert found["fid_passport"]["extractor"] == "tiny" and set(found["mse_passport"]) == {"mse", "mse_x1000"}
     assert found["fid"] == pytest.approx(frechet_distance(Moments(extractor(x)), Moments(extractor(y))))
     assert found["mse"] == pytest.approx((x - y).square().mean().item())
     assert found["kid"].passport.extractor == "tiny"
@@ -157,14 +164,14 @@ def test_latents_and_labels():
 
 
 def test_bad_input(extractor):
-    fid = gae_hub.metrics.load("fid", extractor=extractor)
+    fid = gae_hub.metrics.load("fid", feature_extractor=extractor)
     x = images(10)
     with pytest.raises(ValueError, match="'fid' was given no references: images"):
         fid.compute(predictions=x)
-    fid = gae_hub.metrics.load("fid", extractor=extractor)
+    fid = gae_hub.metrics.load("fid", feature_extractor=extractor)
     with pytest.raises(ValueError, match="2 or more images on each side, got 1"):
         fid.compute(predictions=x[:1], references=x)
-    fid = gae_hub.metrics.load("fid", extractor=extractor)
+    fid = gae_hub.metrics.load("fid", feature_extractor=extractor)
     same = x[:1].expand(20, -1, -1, -1)
     assert fid.compute(predictions=same, references=same)["fid"] == 0  # identical images: two equal points
     for bad, message in ((255 * x, "divide by 255"), (x * float("nan"), "nan or infinite"), (x[:0], "no images")):
@@ -187,7 +194,7 @@ def test_bad_input(extractor):
 def test_a_measure_merges_with_another(extractor):
     x, y = images(50), images(50, seed=1)
     for name in ("fid", "kid", "mse"):
-        kwargs = {"extractor": extractor} if name != "mse" else {}
+        kwargs = {"feature_extractor": extractor} if name != "mse" else {}
         whole, first, second = (MEASURES[name](**kwargs) for _ in range(3))
         whole.add(x, y)
         first.add(x[:20], y[:20])
@@ -201,7 +208,7 @@ def test_loading_from_the_hub_over_http(tmp_path):
     """On a machine that has never seen the Hub: the module comes over HTTP, the engine is the library's."""
     code = """
 import evaluate, torch
-fid = evaluate.load("alice/fid", extractor="features")
+fid = evaluate.load("alice/fid", feature_extractor="features")
 torch.manual_seed(0)
 x, y = torch.randn(80, 4), torch.randn(90, 4)
 fid.add_batch(predictions=x)

@@ -70,7 +70,7 @@ def test_inception_by_its_file(inception):
     other, found = InceptionExtractor(inception, resize="pytorch"), []
     assert other.resize != extractor.resize and not torch.allclose(other(grey), features, rtol=1e-3)
     for one in (extractor, other):
-        fid = MEASURES["fid"](extractor=one)
+        fid = MEASURES["fid"](feature_extractor=one)
         fid.add(grey, grey)
         found.append(fid.compute()["fid"])
     assert found[0].passport.extractor == "inception-2015-12-05" and found[0] < 1e-3
@@ -180,7 +180,7 @@ def test_numbers_by_a_trained_extractor(trained_extractor):
     extractor = load_extractor(str(trained_extractor))
 
     def fid(images):
-        measure = MEASURES["fid"](extractor=extractor)
+        measure = MEASURES["fid"](feature_extractor=extractor)
         measure.add(images, test.pixel_values)
         return measure.compute()["fid"]
 

@@ -20,7 +20,7 @@ def measure(rank: int, world: int) -> dict[str, torch.Tensor]:
         cut = [0, num] if world == 1 else [0, num - 11, num]
         own = slice(cut[rank], cut[rank + 1])
         for name in ("fid", "kid", "prdc"):
-            engine = MEASURES[name](extractor="features")
+            engine = MEASURES[name](feature_extractor="features")
             engine.add(x[own], y[own])
             found |= {f"{name}-{key}-{num}": float(value) for key, value in engine.compute().items()}
     pixels, engine = images(20).double(), MEASURES["psnr"]()

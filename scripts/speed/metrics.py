@@ -54,7 +54,7 @@ def of_features():
         lambda: published_frechet(x.numpy().astype(np.float64), y.numpy().astype(np.float64)),
         0.5,
     )
-    engine, shell = MEASURES["fid"](extractor="features"), load("fid", extractor="features")
+    engine, shell = MEASURES["fid"](feature_extractor="features"), load("fid", feature_extractor="features")
 
     def by(metric, add):
         for a, b in zip(x[:20_000].split(500), y[:20_000].split(500), strict=True):

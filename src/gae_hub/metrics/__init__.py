@@ -75,7 +75,8 @@ def load(name: str, **kwargs):
 
     Args:
         name: as `path` takes it.
-        **kwargs: options of the metric, such as `extractor="facebook/dinov2-small"`, and those of `evaluate.load`.
+        **kwargs: options of the metric, such as `feature_extractor="facebook/dinov2-small"`, and those of
+            `evaluate.load`.
 
     Example:
 
@@ -83,7 +84,7 @@ def load(name: str, **kwargs):
     fid = gae_hub.metrics.load("fid")
     fid.add_batch(references=images)
     fid.add_batch(predictions=model.generate(10_000))
-    fid.compute()["fid"].passport
+    fid.compute()  # {"fid": ..., "fid_interval": ..., "passport": {...}}
     ```
     """
     import evaluate

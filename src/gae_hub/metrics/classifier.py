@@ -94,7 +94,7 @@ class FeatureClassifier(HubModel):
         (Path(folder) / "README.md").write_text(
             f"---\n{metadata.to_yaml()}\n---\n\n# {name}\n\nA classifier of {config.num_classes} classes, trained on "
             f"`{config.dataset or 'a data set'}` as an extractor of features.{known}\n\n```python\n"
-            f'import gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", extractor="{name}"\n)\n```\n',
+            f'import gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", feature_extractor="{name}"\n)\n```\n',
             encoding="utf-8",
         )
 

@@ -257,7 +257,7 @@ def _reconstruction_fid(run: Evaluation):
 
 
 def _fid_of(run: Evaluation, which: str, prefix: str = "") -> dict[str, Measurement]:
-    measure = run.measure("fid", extractor=run.extractor)
+    measure = run.measure("fid", feature_extractor=run.extractor)
     measure.sides["references"].merge(run.moments_of_data())
     measure.sides["predictions"].add(run.features(which))
     return {f"{prefix}{name}": value for name, value in measure.compute().items()}
@@ -270,7 +270,7 @@ def _fid(run: Evaluation):
 
 
 def _by_features(run: Evaluation, name: str) -> dict[str, Measurement]:
-    measure = run.measure(name, extractor=run.extractor)
+    measure = run.measure(name, feature_extractor=run.extractor)
     measure.sides["predictions"].add(run.features("samples"))
     if measure.references:
         measure.sides["references"].add(run.features("data"))

@@ -189,8 +189,8 @@ class FeatureMeasure(Measure):
     """Base of the measures on features of images.
 
     Args:
-        extractor: a name that [`load_extractor`] knows, or an [`Extractor`]; "features" if the batches are (num, dim)
-            features already.
+        feature_extractor: a name that [`load_extractor`] knows, or an [`Extractor`]; "features" if the batches are
+            (num, dim) features already.
         weights: for "inception", the published file or its URL.
         resize: for "inception", "tensorflow" or "pytorch".
         **options: of the measure.
@@ -199,8 +199,10 @@ class FeatureMeasure(Measure):
     predictions = "images, uint8 or floats in [0, 1], of any size"
     references = predictions
 
-    def __init__(self, extractor: str | Extractor = "inception", weights=None, resize: str | None = None, **options):
-        self._source = (extractor, {"weights": weights} | ({"resize": resize} if resize else {}))
+    def __init__(
+        self, feature_extractor: str | Extractor = "inception", weights=None, resize: str | None = None, **options
+    ):
+        self._source = (feature_extractor, {"weights": weights} | ({"resize": resize} if resize else {}))
         self._extractor = None
         super().__init__(**options)
 

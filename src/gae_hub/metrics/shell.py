@@ -14,7 +14,8 @@ class Shell(evaluate.Metric):
     """Base of the metrics of gae_hub. A subclass names its `measure`; batches go to it as they are.
 
     Args:
-        **kwargs: of `evaluate.Metric`, and options of the measure, such as `extractor="facebook/dinov2-small"`.
+        **kwargs: of `evaluate.Metric`, and options of the measure, such as
+            `feature_extractor="facebook/dinov2-small"`.
     """
 
     measure = ""
@@ -62,10 +63,20 @@ class Shell(evaluate.Metric):
         self.engine.add(predictions, references)
 
     def compute(self, *, predictions=None, references=None, **kwargs):
-        """Named numbers, each a float with a `passport`, of these batches and all that were added; then start anew."""
+        """Named numbers of these batches and all that were added; then start anew.
+
+        Returns:
+            each number, a float that knows its passport, by its name; its interval of 95 %, where one is known, by
+            `<name>_interval`; and "passport", a dict, or a dict of them by name where there are several numbers.
+        """
         self.add_batch(predictions=predictions, references=references)
-        found = self.engine.compute(**kwargs)
+        numbers = self.engine.compute(**kwargs)
         self.engine.reset()
+        passports = {name: number.passport for name, number in numbers.items()}
+        found = dict(numbers)
+        found.update({f"{name}_interval": p.interval for name, p in passports.items() if p.interval is not None})
+        known = {name: passport.to_dict() for name, passport in passports.items()}
+        found["passport"] = known if len(known) > 1 else next(iter(known.values()))
         return found
 
     def _compute(self, *, predictions=None, references=None, **kwargs):
