@@ -15,7 +15,14 @@ from huggingface_hub import HfApi
 from localhub import LocalHub, point_clients_at
 from safetensors import SafetensorError
 
-from gae_hub import AutoGAE, GaussianMixtureSampler, GenerationPipeline, VAEModel
+from gae_hub import (
+    AutoGAE,
+    GAETrainer,
+    GAETrainingArguments,
+    GaussianMixtureSampler,
+    GenerationPipeline,
+    VAEModel,
+)
 from gae_hub.models.hub_errors import HubError
 
 X = images(4)
@@ -136,6 +143,24 @@ def test_pushing_without_the_right_to(hub, machine, published, token, message):
     with machine(token=token), pytest.raises(HubError, match=message):
         sampler.push_to_hub("alice/vae")
     assert len(hub.log("alice/vae")) == before
+
+
+def test_a_trainer_that_cannot_push_can_push_again(hub, machine, tmp_path):
+    args = GAETrainingArguments(
+        str(tmp_path / "run"), num_train_epochs=1, push_to_hub=True, hub_model_id="alice/run", disable_tqdm=True
+    )
+    with machine():
+        hub.fail_next(1, status=503, match="repos/create")
+        with pytest.raises(HubError, match=r"cannot publish to 'alice/run': the Hub is out of order for now \(503\)"):
+            GAETrainer(VAE.build(), args, train_dataset=images(20))
+        trainer = GAETrainer(VAE.build(), args, train_dataset=images(20))
+        hub.fail_next(None, status=503, match="/commit/")
+        with pytest.raises(HubError, match="cannot publish to 'alice/run'"):
+            trainer.train()
+        hub.clear_faults()
+        trainer.push_to_hub()
+    with machine(token=False):
+        assert torch.equal(AutoGAE.from_pretrained("alice/run").embed(X), trainer.model.eval().embed(X))
 
 
 def test_a_moved_repository(hub, machine):

@@ -35,6 +35,7 @@ from .environment import EnergyMeter, environment
 from .health import HealthCallback
 from .image_logging import ImageCallback
 from .image_processing import GAEImageProcessor
+from .models.hub_errors import explained
 from .models.hub_model import fetch_card
 from .models.losses import alone
 from .training_args import GAETrainingArguments
@@ -462,6 +463,15 @@ class GAETrainer(Trainer):
         set_rng_state(load_tree(self._rng_file(checkpoint)))
 
     # The Hub
+
+    def init_hf_repo(self, *args, **kwargs):
+        with explained("publish to", self.args.hub_model_id or self.args.output_dir, self.args.hub_token):
+            super().init_hf_repo(*args, **kwargs)
+
+    def push_to_hub(self, *args, **kwargs):
+        """As in transformers, with errors that say what to do; it can be run again."""
+        with explained("publish to", self.hub_model_id, self.args.hub_token):
+            return super().push_to_hub(*args, **kwargs)
 
     def create_model_card(self, *args, **kwargs):
         """Write README.md into output_dir: gae_hub's own card, with the run so far."""

@@ -1,4 +1,4 @@
-"""A person's own code in a checkpoint: its source with the files of gae_hub that it imports, to stand alone."""
+"""A person's own code in a checkpoint: its source, with those files of gae_hub that it imports."""
 
 __all__ = ["close_folder"]
 
