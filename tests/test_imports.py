@@ -13,7 +13,7 @@ import gae_hub
 
 SOURCE = Path(gae_hub.__file__).parent
 # each may import what stands before it, and its own like
-ORDER = """models samplers image_processing data auto plotting metrics callbacks checkpointing training_args trainer
+ORDER = """models image_processing data callbacks checkpointing training_args trainer samplers auto plotting metrics
     pipelines hub tables quickstart cli""".split()
 
 

@@ -101,12 +101,12 @@ class GAETrainer(Trainer):
         )
         if model is not None:
             for data in (train_dataset, eval_dataset):
-                shape = getattr(data, "input_shape", model.config.input_shape)
-                if shape != model.config.input_shape:
+                shape = getattr(data, "input_shape", None)
+                if shape is not None and shape != model.config.input_shape:
                     raise ValueError(
                         f"the data has input_shape {shape}, but the model was built for {model.config.input_shape}"
                     )
-            if processing_class is None:
+            if processing_class is None and hasattr(model.config, "input_shape"):  # a sampler has no images
                 processing_class = GAEImageProcessor.for_model(model)
             if getattr(model.config, "dataset_size", 0) is None and hasattr(train_dataset, "__len__"):
                 model.config.dataset_size = len(train_dataset)
@@ -242,7 +242,7 @@ class GAETrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs)
-        self.sums[model.training].add({**outputs.losses, **(outputs.metrics or {})}, len(inputs["pixel_values"]))
+        self.sums[model.training].add({**outputs.losses, **(outputs.metrics or {})}, len(next(iter(inputs.values()))))
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def _get_grad_norm(self, model, grad_norm=None):
