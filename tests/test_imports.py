@@ -13,8 +13,8 @@ import gae_hub
 
 SOURCE = Path(gae_hub.__file__).parent
 # each may import what stands before it, and its own like
-ORDER = """models image_processing data callbacks checkpointing training_args trainer samplers auto plotting metrics
-    pipelines hub tables quickstart cli""".split()
+ORDER = """models image_processing image_output data callbacks checkpointing training_args trainer samplers
+    auto plotting metrics pipelines hub tables quickstart cli""".split()
 
 
 def python(code):

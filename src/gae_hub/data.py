@@ -272,7 +272,8 @@ def iterate_batches(
     """
     dataset = as_image_dataset(dataset)
     if isinstance(dataset, ImageDataset):  # resident: parts of it, without a look-up by index
-        parts = dataset.pixel_values[start:stop].split(batch_size)
+        chosen = dataset.pixel_values[start:stop]
+        parts = chosen.split(batch_size) if len(chosen) else ()
         loader = ({"pixel_values": to_float(part)} for part in parts)
         count = len(parts)
     else:
