@@ -207,17 +207,21 @@ class SamplerCase:
         """A fitted one."""
         return self.build().fit(latents, **self.training)
 
-    def fit_to_source(self, num: int = 60, **fields):
+    def brief(self):
+        """Settings for `fit` with which a sampler that is trained takes a step or two."""
+        return {**self.training, "num_train_epochs": 1} if self.training else {}
+
+    def fit_to_source(self, num: int = 60, **training):
         """One that is fitted to its source at a tiny size, and that model."""
-        model = self.source.build(**fields)
+        model = self.source.build()
         if self.source is CODES:
             model.train()(images(64))  # the codebook's beginning
         if self.source is METRIC:
             model.train()(images(30))
-        return self.build().fit_to(model.eval(), images(num), **self.training), model
+        return self.build().fit_to(model.eval(), images(num), **(training or self.training)), model
 
 
-QUICK = {"num_train_epochs": 40, "learning_rate": 5e-3, "progress": False}
+QUICK = {"num_train_epochs": 25, "learning_rate": 1e-2, "progress": False}
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2}
 ROWS = {case.id: case for case in MODELS}
 CODES, METRIC = ROWS["vq_vae"], ROWS["rhvae"]
