@@ -82,7 +82,8 @@ def test_reads_and_writes_float64_and_draws_alike_there(case, done, tmp_path):
     fitted.save_pretrained(tmp_path)
     again = AutoSampler.from_pretrained(tmp_path, dtype=torch.float64)
     drawn = fitted.sample(6, generator())
-    assert drawn.dtype == torch.float64 and torch.equal(again.sample(6, generator()), drawn)
+    assert drawn.dtype == torch.float64
+    torch.testing.assert_close(again.sample(6, generator()), drawn)
 
 
 def test_fitting_is_seeded_and_leaves_the_global_noise(case):
@@ -115,7 +116,7 @@ def test_closer_to_the_data_than_a_gaussian(case, done):
     fresh = two_moons(2000, seed=1)
     gaussian = GaussianMixtureSampler(num_components=1).fit(two_moons(500))
     distances = [energy_distance(sampler.sample(2000, generator()), fresh) for sampler in (done(case), gaussian)]
-    assert distances[0] < 0.5 * distances[1]
+    assert distances[0] < case.closeness * distances[1]
 
 
 def test_generates_with_a_model(case):

@@ -106,14 +106,18 @@ class GAESampler(HubModel):
         self.config.latent_dim = latents.shape[1]
         try:
             self.prepare(latents)
-            self.allocate(self.config)
-            self.to(latents.device)
+            self.begin(latents.device)
             self.estimate(latents, **training)
         except BaseException:  # Ctrl-C too: what is half fitted must not pass for fitted
             for name, value in before.items():
                 setattr(self.config, name, value)
             raise
         return self.eval()
+
+    def begin(self, device: torch.device):
+        """Make the state, before it is estimated."""
+        self.allocate(self.config)
+        self.to(device)
 
     def prepare(self, latents: Tensor):
         """Write into the config what sizes of the state depend on, beside those of the latents (num, latent_dim)."""
@@ -301,6 +305,11 @@ class LearnedSampler(GAESampler):
         else:
             init_weights(self, module)
 
+    def begin(self, device: torch.device):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.config.seed)
+            super().begin(device)
+
     def standardize(self, latents: Tensor):
         """Take constants from latents (num, latent_dim)."""
 
@@ -314,11 +323,8 @@ class LearnedSampler(GAESampler):
         from ..checkpointing import rng_state, set_rng_state
 
         state, device = rng_state(), self.device
-        torch.manual_seed(self.config.seed)
-        self.allocate(self.config)  # anew, with seeded weights
-        self.to(device)
         self.standardize(latents)
-        if validation_latents is not None:
+        if isinstance(validation_latents, Tensor):
             validation_latents = check_latents(validation_latents).flatten(1)
         try:
             with TemporaryDirectory() as folder, torch.enable_grad():

@@ -21,8 +21,8 @@ class FlowSamplerConfig(GAESamplerConfig):
         num_blocks: autoregressive steps; each has the order of the one before reversed.
         num_hidden_layers, hidden_size: of the MADE in each step.
         batch_norm: whether each step is followed by batch norm.
-        order: of the dimensions in the first step: "natural", "random" (`fit` writes down the one it drew), or all of
-            0 to latent_dim - 1 in any order.
+        order: of the dimensions in the first step: "natural", "random", or all of 0 to latent_dim - 1 in any order.
+        drawn_order: what "random" has drawn; `fit` fills it in.
         seed: of weights, order and batches.
     """
 
@@ -31,6 +31,7 @@ class FlowSamplerConfig(GAESamplerConfig):
     hidden_size: int = 128
     batch_norm: bool = False
     order: Literal["natural", "random"] | list[int] | tuple[int, ...] = "natural"
+    drawn_order: list[int] | tuple[int, ...] | None = None
     seed: int = 0
 
     def validate_flow(self):
@@ -49,10 +50,15 @@ class FlowSampler(LearnedSampler):
     def prepare(self, latents: Tensor):
         if self.config.order == "random":
             generator = torch.Generator().manual_seed(self.config.seed)
-            self.config.order = torch.randperm(latents.shape[1], generator=generator).tolist()
+            self.config.drawn_order = torch.randperm(latents.shape[1], generator=generator).tolist()
 
     def allocate(self, config: FlowSamplerConfig):
         steps = [Standardization(config.latent_dim)]
+        order = (
+            {"natural": None, "random": config.drawn_order}[config.order]
+            if isinstance(config.order, str)
+            else config.order
+        )
         for block in range(config.num_blocks):
             steps.append(
                 self.step(
@@ -60,7 +66,7 @@ class FlowSampler(LearnedSampler):
                     hidden_size=config.hidden_size,
                     num_hidden_layers=config.num_hidden_layers,
                     reverse=block % 2 == 1,
-                    order=None if config.order == "natural" else config.order,
+                    order=order,
                 )
             )
             if config.batch_norm:

@@ -164,8 +164,7 @@ class PixelCNNSampler(LearnedSampler):
         if validation_codes is not None:
             training["validation_latents"] = self._columns(validation_codes, validation_labels)
         try:
-            self.allocate(config)
-            self.to(codes.device)
+            self.begin(codes.device)
             self.estimate(columns, codebooks=codebooks, **training)
         except BaseException:
             for name, value in before.items():

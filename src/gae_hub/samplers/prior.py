@@ -20,7 +20,6 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from ..models.base import GAEPreTrainedModel
 from ..models.geometry import unit
 from ..models.poincare_vae import FAMILIES, PoincareVAEModel
 from ..models.posteriors import randn
@@ -59,10 +58,9 @@ class PriorSampler(GAESampler):
     @classmethod
     def why_not(cls, model) -> str | None:
         reason = super().why_not(model)
-        if reason is None and not isinstance(model, (SVAEModel, PoincareVAEModel, VAMPModel)):
-            base = GAEPreTrainedModel.sample_prior
-            if type(model).sample_prior is not base:
-                return "it has no prior that this sampler knows"
+        special = (SVAEModel, PoincareVAEModel, VAMPModel)
+        if reason is None and not isinstance(model, special) and not draws_normal(model):
+            return "it has no prior that this sampler knows"
         return reason
 
     def allocate(self, config: PriorSamplerConfig):
@@ -114,6 +112,15 @@ class PriorSampler(GAESampler):
             return normal.rsample(num_samples, generator=generator)[0]
         noise = randn((num_samples, d), self.centre, generator)
         return unit(noise) if prior == "sphere" else noise
+
+
+def draws_normal(model) -> bool:
+    """Whether a model's prior is N(0, I), which its own draws tell."""
+    try:
+        drawn = model.sample_prior(2, torch.Generator().manual_seed(0))
+    except NotImplementedError:
+        return False
+    return torch.equal(drawn, randn((2, model.config.latent_dim), drawn, torch.Generator().manual_seed(0)))
 
 
 register_sampler(PriorSamplerConfig, PriorSampler)
