@@ -32,6 +32,43 @@ def plane(side=8.0, steps=401):
     return torch.cartesian_prod(axis, axis), (axis[1] - axis[0]) ** 2
 
 
+# Known densities: what is fitted is nearly as near to fresh data as other fresh data is
+
+
+def two_rings(num, seed):
+    g = generator(seed)
+    angle, radius = 2 * torch.pi * torch.rand(num, generator=g), 1.0 + (torch.rand(num, generator=g) < 0.5)
+    points = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+    return points + 0.1 * torch.randn(num, 2, generator=g)
+
+
+def three_clusters(num, seed):
+    centres = 4 * noise(3, 3, seed=50)
+    return centres[torch.randint(0, 3, (num,), generator=generator(seed))] + noise(num, 3, seed=seed + 1)
+
+
+@pytest.mark.parametrize("make", [two_rings, three_clusters])
+@pytest.mark.parametrize(
+    ("build", "training"),
+    [
+        (lambda: GaussianMixtureSampler(num_components=15), {}),
+        (KernelDensitySampler, {}),
+        (EmpiricalSampler, {}),
+        (
+            lambda: NeuralSplineSampler(hidden_size=32, num_hidden_layers=2),
+            {"num_train_epochs": 20, "learning_rate": 5e-3, "progress": False},
+        ),
+    ],
+    ids=["gaussian_mixture", "kernel_density", "empirical", "neural_spline"],
+)
+def test_known_densities_are_recovered(make, build, training):
+    data, fresh, other = (make(1500, seed) for seed in (0, 10, 20))
+    gaussian = GaussianMixtureSampler(num_components=1).fit(data).sample(1500, generator())
+    floor, plain = energy_distance(other, fresh), energy_distance(gaussian, fresh)
+    found = energy_distance(build().fit(data, **training).sample(1500, generator()), fresh)
+    assert found < abs(floor) + 0.2 * (plain - floor) and found < 0.4 * plain
+
+
 # Gaussian mixtures
 
 
