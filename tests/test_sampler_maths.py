@@ -268,7 +268,7 @@ def test_the_two_stage_vae_finds_a_bimodal_density_on_which_an_unscaled_loss_col
         distances.append(energy_distance(drawn, fresh))
         if build is TwoStageVAESampler:
             torch.testing.assert_close(drawn.std(0), fresh.std(0), atol=0.12, rtol=0)
-            assert (drawn.mean(1).abs() > 0.5).float().mean() > 0.85  # few between the modes
+            assert (drawn.mean(1).abs() > 0.5).float().mean() > 0.75  # few between the modes
     assert distances[0] < 0.03 and distances[0] < 0.5 * distances[1]
 
 

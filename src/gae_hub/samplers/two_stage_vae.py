@@ -83,14 +83,15 @@ class TwoStageVAESampler(LearnedSampler):
 
 
 class Scale(nn.Module):
-    """The logarithm of gamma, 0 at first."""
+    """The logarithm of gamma, which is small at first: from 1, with latents of unit variance, training may begin by
+    closing the encoder, and find no way back."""
 
     def __init__(self):
         super().__init__()
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_scale = nn.Parameter(torch.full((), log(0.2)))
 
     def reset_parameters(self):
-        init.zeros_(self.log_scale)
+        init.constant_(self.log_scale, log(0.2))
 
 
 register_sampler(TwoStageVAESamplerConfig, TwoStageVAESampler)
