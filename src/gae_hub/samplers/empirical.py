@@ -1,4 +1,4 @@
-r"""Empirical distribution: Bootstrap Methods: Another Look at the Jackknife (Efron, 1979), doi:10.1214/aos/1176344552.
+r"""Empirical distribution: An Introduction to the Bootstrap (Efron & Tibshirani, 1993), doi:10.1201/9780429246593.
 
 .. math::
     q(z) = \frac{1}{N} \sum_n \delta(z - z_n)

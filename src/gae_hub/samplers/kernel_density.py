@@ -1,5 +1,5 @@
-r"""Kernel density: On Estimation of a Probability Density Function and Mode (Parzen, 1962),
-doi:10.1214/aoms/1177704472.
+r"""Kernel density: Multivariate Density Estimation: Theory, Practice, and Visualization (Scott, 1992),
+doi:10.1002/9780470316849.
 
 .. math::
     q(z) = \frac{1}{N} \sum_n N(z; z_n, h^2 S)
