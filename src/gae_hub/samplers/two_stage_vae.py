@@ -88,10 +88,10 @@ class Scale(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.log_scale = nn.Parameter(torch.full((), log(0.2)))
+        self.log_scale = nn.Parameter(torch.full((), log(0.5)))
 
     def reset_parameters(self):
-        init.constant_(self.log_scale, log(0.2))
+        init.constant_(self.log_scale, log(0.5))
 
 
 register_sampler(TwoStageVAESamplerConfig, TwoStageVAESampler)
