@@ -26,7 +26,7 @@ from ..models.posteriors import randn
 from ..models.quantizers import closeness, kmeans
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
-_LARGE = 2e8  # num * latent_dim * num_components, from where on scikit-learn takes too long
+_LARGE = 1e8  # num * latent_dim * num_components, from where on scikit-learn takes too long
 _ROWS = 8192  # of latents that are seen at a time
 
 
