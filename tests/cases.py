@@ -36,7 +36,18 @@ from gae_hub.models import (
     WAEGANModel,
     WAEMMDModel,
 )
-from gae_hub.samplers import GaussianMixtureSampler
+from gae_hub.samplers import (
+    EmpiricalSampler,
+    GaussianMixtureSampler,
+    IAFSampler,
+    KernelDensitySampler,
+    MAFSampler,
+    NeuralSplineSampler,
+    PixelCNNSampler,
+    PriorSampler,
+    RHVAEManifoldSampler,
+    TwoStageVAESampler,
+)
 
 SHAPE = (1, 8, 8)
 NETWORKS = {"encoder_config": {"hidden_sizes": [16]}, "decoder_config": {"hidden_sizes": [16]}}
@@ -183,15 +194,63 @@ MODELS = [
 
 @dataclass(frozen=True)
 class SamplerCase:
-    """A sampler at a tiny size."""
+    """A sampler at a tiny size, and what is particular to it."""
 
     build: Callable[[], Any]
     id: str
+    source: ModelCase = VAE  # a method whose latents it can model
+    fits_latents: bool = True  # `fit` takes latents: not for those that need a model's metric or codes
+    adapts: bool = True  # to the latents that it is given
+    closeness: float = 0.5  # to two moons after little training, as a share of a plain Gaussian's energy distance
+    training: dict[str, Any] = field(default_factory=dict)  # for `fit`, of a sampler that is trained
 
+    def fit(self, latents):
+        """A fitted one."""
+        return self.build().fit(latents, **self.training)
+
+    def brief(self):
+        """Settings for `fit` with which a sampler that is trained takes a step or two."""
+        return {**self.training, "num_train_epochs": 1} if self.training else {}
+
+    def fit_to_source(self, num: int = 60, **training):
+        """One that is fitted to its source at a tiny size, and that model."""
+        model = self.source.build()
+        if self.source is CODES:
+            model.train()(images(64))  # the codebook's beginning
+        if self.source is METRIC:
+            model.train()(images(30))
+        return self.build().fit_to(model.eval(), images(num), **(training or self.training)), model
+
+
+QUICK = {"num_train_epochs": 50, "learning_rate": 5e-3, "progress": False}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2}
+ROWS = {case.id: case for case in MODELS}
+CODES, METRIC = ROWS["vq_vae"], ROWS["rhvae"]
+METRIC_STEPS = {"num_steps": 5, "num_leapfrog_steps": 5, "num_warmup_steps": 20, "num_warmup_chains": 20}
 
 SAMPLERS = [
     SamplerCase(partial(GaussianMixtureSampler, num_components=4), "gaussian_mixture-full"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="diag"), "gaussian_mixture-diag"),
+    SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="tied"), "gaussian_mixture-tied"),
+    SamplerCase(partial(GaussianMixtureSampler, num_components=[2, 6], solver="torch"), "gaussian_mixture-torch"),
+    SamplerCase(partial(MAFSampler, **SMALL), "maf", training=QUICK, closeness=0.9),
+    SamplerCase(
+        partial(MAFSampler, batch_norm=True, order="random", **SMALL), "maf-batch_norm", training=QUICK, closeness=0.9
+    ),
+    SamplerCase(partial(IAFSampler, **SMALL), "iaf", training=QUICK, closeness=0.9),
+    SamplerCase(partial(NeuralSplineSampler, num_bins=4, **SMALL), "neural_spline", training=QUICK),
+    SamplerCase(partial(TwoStageVAESampler, hidden_sizes=[64, 64]), "two_stage_vae", training=QUICK, closeness=0.9),
+    SamplerCase(EmpiricalSampler, "empirical"),
+    SamplerCase(KernelDensitySampler, "kernel_density"),
+    SamplerCase(PriorSampler, "prior", adapts=False),
+    SamplerCase(partial(RHVAEManifoldSampler, **METRIC_STEPS), "rhvae_manifold", source=METRIC, fits_latents=False),
+    SamplerCase(
+        partial(PixelCNNSampler, hidden_size=8, num_layers=2),
+        "pixel_cnn",
+        source=CODES,
+        fits_latents=False,
+        training={"num_train_epochs": 2, "progress": False},
+    ),
 ]
 
 METRICS = {

@@ -30,7 +30,7 @@ def test_look_ups():
     assert "beta_vae" in AutoGAE.names() and "gaussian_mixture" in AutoSampler.names()
     with pytest.raises(ValueError, match="no autoencoder is called 'betavae'; did you mean 'beta_vae'?"):
         AutoGAE.model_class("betavae")
-    with pytest.raises(ValueError, match="no sampler is called 'xyz'; known are gaussian_mixture"):
+    with pytest.raises(ValueError, match="no sampler is called 'xyz'; known are empirical, gaussian_mixture, iaf"):
         AutoSampler.model_class("xyz")
     with pytest.raises(TypeError, match="AutoGAE.from_pretrained"):
         AutoGAE()

@@ -14,8 +14,8 @@ import gae_hub
 
 SOURCE = Path(gae_hub.__file__).parent
 # each may import what stands before it, and its own like
-ORDER = """models samplers image_processing environment data auto plotting metrics callbacks checkpointing
-    training_args trainer pipelines hub tables quickstart cli""".split()
+ORDER = """models image_processing image_output environment data plotting callbacks checkpointing averaging divergence
+    health image_logging training_args trainer samplers auto metrics pipelines hub tables quickstart cli""".split()
 
 
 def python(code):

@@ -199,17 +199,29 @@ def _value(text: Any) -> Any:
 def _fit_sampler(args):
     """Fit a sampler on a model's embeddings of its training set, and save it beside the model."""
     from .auto import AutoGAE, AutoSampler
-    from .data import embed_dataset, load_images
+    from .data import load_images
     from .pipelines import GenerationPipeline
+    from .samplers import LearnedSampler
 
     config_class = AutoSampler.config_class(args.sampler)
     settings = {name: _value(text) for name, text in _pairs(args.rest).items()}
-    sampler = AutoSampler.from_config(config_class(**settings))
+    own = {name: value for name, value in settings.items() if name in config_class.own_fields()}
+    training = {name: value for name, value in settings.items() if name not in own}
+    learned = issubclass(AutoSampler.model_class(args.sampler), LearnedSampler)
+    if learned:
+        training.setdefault("progress", not training.pop("disable_tqdm", False))
+        _check_training_flags(training, config_class)
+    sampler = AutoSampler.from_config(config_class(**own, **({} if learned else training)))
     model = AutoGAE.from_pretrained(args.folder)
+    sampler.check_model(model)
     name, reading = _data_of(args)
-    dataset = load_images(name, "train", **reading)
-    sampler.fit(embed_dataset(model, dataset))
+    dataset, validation = load_images(name, ("train", "validation"), **reading)
+    if learned:
+        sampler.fit_to(model, dataset, validation, **training)
+    else:
+        sampler.fit_to(model, dataset)
     sampler.save_pretrained(Path(args.folder) / args.name)
+    (Path(args.folder) / args.name / "README.md").unlink(missing_ok=True)  # the repository has one card
     if args.name == "sampler":
         GenerationPipeline.from_pretrained(args.folder).save_pretrained(
             args.folder
@@ -217,39 +229,67 @@ def _fit_sampler(args):
     print(f"fitted on {len(dataset):,} embeddings, saved to {Path(args.folder) / args.name}")
 
 
+def _check_training_flags(flags: dict[str, Any], config_class):
+    from dataclasses import fields
+
+    from .training_args import GAETrainingArguments
+
+    known = {"progress", *(f.name for f in fields(GAETrainingArguments))}
+    for name in flags:
+        if name not in known:
+            near = get_close_matches(name, [*known, *config_class.own_fields()], n=1)
+            raise ValueError(f"there is no flag --{name}" + (f"; did you mean --{near[0]}?" if near else ""))
+
+
 def _fit_sampler_arguments(parser):
     parser.add_argument("folder", help="folder of a trained model")
     parser.add_argument("--sampler", default="gaussian_mixture", help="kind of sampler, as `gae-hub list` shows it")
     parser.add_argument("--dataset", help="training data; that of the run by default")
     parser.add_argument("--name", default="sampler", help="subfolder to save it in; 'sampler' is the default sampler")
-    parser.epilog = "The sampler's own fields are flags too, such as --num_components 10."
+    parser.epilog = (
+        "The sampler's own fields are flags too, such as --num_components 10; and so are training arguments, such as "
+        "--num_train_epochs 50, for the samplers that are trained."
+    )
 
 
 def _generate(args):
-    """Generate images: one picture with all of them, or a folder with a file for each."""
-    from tqdm.auto import tqdm
-
+    """Generate images: one picture with all of them, a folder with a file for each, an npz file, or a data set."""
     from .pipelines import GenerationPipeline
     from .plotting import image_grid
 
     pipe = GenerationPipeline.from_pretrained(args.model, sampler=None if args.sampler == "prior" else args.sampler)
-    images, output = pipe(args.num_samples, seed=args.seed), Path(args.output)
-    if output.suffix:
+    output = Path(args.output)
+    kind = args.format or {"": "folder", ".npz": "npz"}.get(output.suffix, "picture")
+    if kind == "picture":
+        if args.num_samples > _LARGEST_PICTURE:
+            raise ValueError(
+                f"num_samples is {args.num_samples}, too many for one picture: name an --output without a suffix, for "
+                "a folder of images, or one that ends in .npz"
+            )
         output.parent.mkdir(parents=True, exist_ok=True)
-        image_grid(images).save(output)
+        image_grid(pipe(args.num_samples, seed=args.seed, batch_size=args.batch_size)).save(output)
     else:
-        output.mkdir(parents=True, exist_ok=True)
-        for index, image in enumerate(tqdm(images, desc="writing", unit=" images")):
-            image.save(output / f"{index:06d}.png")
+        pipe.write(output, args.num_samples, args.seed, kind, args.batch_size)
     source = type(pipe.sampler).__name__ if pipe.sampler is not None else "the model's prior"
-    print(f"{len(images)} images by {source}: {output}")
+    print(f"{args.num_samples} images by {source}: {output}")
+
+
+_LARGEST_PICTURE = 10_000
 
 
 def _generate_arguments(parser):
     parser.add_argument("model", help="folder or Hub repository")
     parser.add_argument("--num_samples", type=int, default=64)
     parser.add_argument("--seed", type=int, help="the same seed gives the same images")
-    parser.add_argument("--output", default="samples.png", help="a picture file, or a folder for one file each")
+    parser.add_argument("--output", default="samples.png", help="a picture file, an .npz file, or a folder")
+    parser.add_argument(
+        "--format",
+        choices=("picture", "folder", "npz", "dataset"),
+        help="by the output's suffix if not given; 'dataset' is parquet files that `datasets` reads",
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=500, help="images decoded at a time; it changes nothing else"
+    )
     parser.add_argument("--sampler", default="sampler", help="subfolder of a sampler, or 'prior' for the model's own")
 
 

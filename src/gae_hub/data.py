@@ -6,18 +6,24 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from copy import copy
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from PIL import Image
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 from tqdm.auto import tqdm
 
 from .image_processing import channels_of, image_to_array
 from .models.base import check_values
+from .models.losses import gather, is_distributed, rank
+from .models.quantizers import num_processes
 
 MEMORY_SHARE = 0.5
 """A data set is decoded into memory once if it takes at most this share of the memory that is free."""
@@ -278,25 +284,120 @@ def collate(examples) -> dict[str, Tensor]:
     return {"pixel_values": to_float(torch.stack([torch.as_tensor(image) for image in images]))}
 
 
-def iterate_batches(dataset, batch_size: int = 500, desc: str | None = None) -> Iterator[Tensor]:
-    """pixel_values of a data set in order, (batch_size, *input_shape) at a time; `desc` shows a progress bar."""
-    loader = torch.utils.data.DataLoader(as_image_dataset(dataset), batch_size, collate_fn=collate)
-    for batch in tqdm(loader, desc=desc, unit="batch", disable=desc is None, leave=False):
+def iterate_batches(
+    dataset, batch_size: int = 500, desc: str | None = None, start: int = 0, stop: int | None = None
+) -> Iterator[Tensor]:
+    """pixel_values of a data set in order, (batch_size, *input_shape) at a time; `desc` shows a progress bar.
+
+    `start` and `stop` choose a part of a data set that has a length.
+    """
+    dataset = as_image_dataset(dataset)
+    if isinstance(dataset, ImageDataset):  # resident: parts of it, without a look-up by index
+        chosen = dataset.pixel_values[start:stop]
+        parts = chosen.split(batch_size) if len(chosen) else ()
+        loader = ({"pixel_values": to_float(part)} for part in parts)
+        count = len(parts)
+    else:
+        if start or stop is not None:
+            dataset = torch.utils.data.Subset(dataset, range(start, len(dataset) if stop is None else stop))
+        loader = torch.utils.data.DataLoader(dataset, batch_size, collate_fn=collate)
+        count = len(loader) if hasattr(dataset, "__len__") else None
+    for batch in tqdm(loader, desc=desc, total=count, unit="batch", disable=desc is None, leave=False):
         yield batch["pixel_values"]
 
 
 @torch.no_grad()
-def embed_dataset(model, dataset, batch_size: int = 500, progress: bool = True) -> Tensor:
-    """(num, latent_dim) posterior means of a data set, in its order, on the model's device.
+def embed_dataset(
+    model,
+    dataset,
+    batch_size: int = 500,
+    progress: bool = True,
+    what: Literal["latents", "codes"] = "latents",
+    cache: bool | str | Path = True,
+) -> Tensor:
+    """(num, *latent_shape) posterior means of a data set, in its order, on the model's device.
+
+    Several processes embed a part each, and all get the whole. What was embedded once by the same weights is read from
+    disk: the file's name is a digest of weights, config and data.
 
     Args:
         model: a model of gae_hub; it is used in eval mode and left as it was.
         dataset: what [`load_images`] gives, or anything it takes as an object.
-        batch_size: images at a time.
+        batch_size: images at a time. It does not change the result, up to rounding.
         progress: show a progress bar.
+        what: "latents", or the "codes" of a model with a quantizer.
+        cache: whether to read and write files of `$HF_HOME/gae_hub/embeddings`, or another folder to use. Data sets
+            that are neither in memory nor of `datasets` have no digest, and are embedded each time.
     """
-    batches = iterate_batches(dataset, batch_size, "embedding" if progress else None)
-    return torch.cat([model.embed(batch.to(model.device)) for batch in batches])
+    dataset = as_image_dataset(dataset)
+    path = _cache_file(model, dataset, what, cache) if cache else None
+    if path is not None and agreed(path.is_file()):
+        return load_file(path)["embeddings"].to(model.device)
+    embed = model.embed if what == "latents" else model.codes
+    num = len(dataset) if hasattr(dataset, "__len__") else None
+    share = -(-num // num_processes()) if num is not None else 0
+    start = min(rank() * share, num or 0)
+    stop = min(start + share, num) if num is not None else None
+    bar = "embedding" if progress and rank() == 0 else None
+    batches = iterate_batches(dataset, batch_size, bar, start, stop if is_distributed() and num is not None else None)
+    found = [embed(batch.to(model.device)) for batch in batches]
+    if is_distributed() and num is not None:
+        embeddings = _gather_shares(found, share, num, embed, dataset, model.device)
+    else:
+        embeddings = torch.cat(found)
+    if path is not None and rank() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(save({"embeddings": embeddings.cpu().contiguous()}))
+        os.replace(file.name, path)  # at once: nobody reads half a file
+    return embeddings
+
+
+def agreed(answer: bool) -> bool:
+    """Whether all processes say yes."""
+    if not is_distributed():
+        return answer
+    yes = torch.tensor([int(answer)], device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(yes, dist.ReduceOp.MIN)
+    return bool(yes)
+
+
+def _gather_shares(found: list[Tensor], share: int, num: int, embed, dataset, device) -> Tensor:
+    """The parts of all processes in order; the last ones may be shorter, or empty."""
+    if not found:  # more processes than shares: an example tells the shape
+        found = [embed(next(iterate_batches(dataset, 1, stop=1)).to(device))[:0]]
+    own = torch.cat(found).to(device)
+    padded = torch.cat([own, own.new_zeros(share - len(own), *own.shape[1:])])
+    return gather(padded)[:num]
+
+
+def _cache_file(model, dataset, what: str, cache: bool | str | Path) -> Path | None:
+    """Where the embeddings of these weights and data lie; None for data that have no digest."""
+    from huggingface_hub.constants import HF_HOME
+
+    from . import __version__
+
+    digest = sha256()
+    if isinstance(dataset, ImageDataset):
+        _add(digest, dataset.pixel_values)
+    elif isinstance(dataset, DecodedOnDemand):
+        reader = dataset.reader
+        described = (dataset.rows._fingerprint, reader.column, reader.channels, reader.size, reader.input_shape)
+        digest.update(repr(described).encode())
+    else:
+        return None
+    config = {name: value for name, value in model.config.to_dict().items() if not name.startswith("_")}
+    digest.update(repr((__version__, what, type(model), str(model), model.device.type, config)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        _add(digest, tensor)
+    folder = Path(HF_HOME) / "gae_hub" / "embeddings" if cache is True else Path(cache)
+    return folder / f"{digest.hexdigest()[:40]}.safetensors"
+
+
+def _add(digest, tensor: Tensor):
+    digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+    digest.update(memoryview(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()))
 
 
 # Reading

@@ -60,7 +60,7 @@ class ImageCallback(TrainerCallback):
         self.count += 1
         model = self.trainer.plain_model
         due = self.count % self.interval == 0 and state.is_world_process_zero
-        if not due or not is_image_shape(model.config.input_shape):
+        if not due or not is_image_shape(getattr(model.config, "input_shape", ())):
             return
         with self.trainer.averaged(), fixed_seed(args.seed, args.device):
             images = next(iterate_batches(self.trainer.eval_dataset, 24)).to(model.device)

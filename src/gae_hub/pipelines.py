@@ -2,21 +2,27 @@
 
 __all__ = ["GenerationPipeline"]
 
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from huggingface_hub import create_repo, upload_folder
 from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
 from transformers.utils import cached_file
 
 from .auto import AutoGAE, AutoSampler
+from .image_output import write_images
 from .image_processing import GAEImageProcessor, is_image_shape
 from .models.base import GAEPreTrainedModel
 from .models.hub_errors import explained
 from .models.hub_model import fetch_card
 from .plotting import save_samples
 from .samplers.base import GAESampler
+
+_DRAWN = 1000  # latents drawn at a time: another number would give other images
 
 
 class GenerationPipeline:
@@ -56,9 +62,46 @@ class GenerationPipeline:
 
     def __call__(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> list[Image.Image]:
         """`num_samples` new images. The same seed gives the same latents, whatever the batch size and the device."""
+        return list(self.stream(num_samples, seed, batch_size))
+
+    def stream(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> Iterator[Image.Image]:
+        """New images one by one, with at most a thousand of them in memory; those that a call would give.
+
+        Args:
+            num_samples: how many.
+            seed: the same seed gives the same latents, whatever the batch size and the device.
+            batch_size: images decoded at a time.
+        """
+        for images in self.generate_batches(num_samples, seed, batch_size):
+            yield from self.processor.postprocess(images)
+
+    def generate_batches(
+        self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500
+    ) -> Iterator[Tensor]:
+        """As `stream`, but (num, *input_shape) tensors in [0, 1] on the model's device, a thousand images at most.
+
+        Latents are drawn a thousand at a time, which is no choice: a generator gives other numbers in other parts.
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        images = self.model.generate(num_samples, sampler=self.sampler, generator=generator, batch_size=batch_size)
-        return self.processor.postprocess(images)
+        for first in range(0, num_samples, _DRAWN):
+            size = min(_DRAWN, num_samples - first)
+            yield self.model.generate(size, sampler=self.sampler, generator=generator, batch_size=batch_size)
+
+    def write(
+        self,
+        output: str | Path,
+        num_samples: int,
+        seed: int | None = None,
+        format: str = "folder",
+        batch_size: int = 500,
+        progress: bool = True,
+    ):
+        """Generate images to disk, any number of them: see [`write_images`] for the formats, `stream` for the rest."""
+        images = self.stream(num_samples, seed, batch_size)
+        with tqdm(images, desc="generating", total=num_samples, unit=" images", disable=not progress) as bar:
+            write_images(bar, num_samples, output, format)
 
     def to(self, device) -> "GenerationPipeline":
         """Move model and sampler to a device."""
@@ -92,7 +135,9 @@ class GenerationPipeline:
         if sampler is not None and has("config.json", subfolder=sampler):
             sampler = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)
         elif sampler not in (None, "sampler"):
-            raise ValueError(f"'{name}' has no sampler in its subfolder '{sampler}'")
+            raise ValueError(
+                f"'{name}' has no sampler in its subfolder '{sampler}'; gae-hub fit-sampler --name {sampler} makes one"
+            )
         else:
             sampler = None
         processor = GAEImageProcessor.from_pretrained(name, **hub) if has("preprocessor_config.json") else None

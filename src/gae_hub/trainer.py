@@ -124,7 +124,7 @@ class GAETrainer(Trainer):
         )
         self.can_return_loss = True  # also where a person's forward hides its arguments behind **kwargs
         self.settle(self.model)
-        if self.processing_class is None:
+        if self.processing_class is None and hasattr(self.model.config, "input_shape"):  # a sampler has no images
             self.processing_class = GAEImageProcessor.for_model(self.plain_model)
         for default in (ProgressCallback, PrinterCallback):
             self.remove_callback(default)
@@ -156,8 +156,8 @@ class GAETrainer(Trainer):
                 "torch.compile cannot differentiate again; leave it out"
             )
         for data in (self.train_dataset, self.eval_dataset):
-            shape = getattr(data, "input_shape", config.input_shape)
-            if shape != config.input_shape:
+            shape = getattr(data, "input_shape", None)
+            if shape is not None and shape != config.input_shape:
                 raise ValueError(f"the data has input_shape {shape}, but the model was built for {config.input_shape}")
         if getattr(config, "dataset_size", 0) is None and hasattr(self.train_dataset, "__len__"):
             config.dataset_size = len(self.train_dataset)
@@ -216,7 +216,8 @@ class GAETrainer(Trainer):
             meter = EnergyMeter()
             result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
         self.plain_model.facts = {**self._facts(), "joules": meter.joules()}
-        if hasattr(shown := self.eval_dataset or self.train_dataset, "__len__"):
+        shown = self.eval_dataset or self.train_dataset
+        if hasattr(shown, "__len__") and self.processing_class is not None:  # of images
             self.plain_model.examples = next(iterate_batches(shown))
         if self.interrupt.interrupted:
             raise KeyboardInterrupt(
@@ -323,7 +324,7 @@ class GAETrainer(Trainer):
         terms = {**outputs.losses, **(outputs.metrics or {})}
         if model.training:
             self.guard.see(outputs.loss, outputs.losses)
-            self.sums[True].add(terms, len(inputs["pixel_values"]))
+            self.sums[True].add(terms, len(next(iter(inputs.values()))))
         else:
             self.sums[False].add({"loss": outputs.loss, **terms}, self.counted)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
@@ -373,7 +374,7 @@ class GAETrainer(Trainer):
         size, index = self.args.eval_batch_size, self.batches_seen * self.args.world_size + self.args.process_index
         self.batches_seen += 1
         dataset = self.callback_handler.eval_dataloader.dataset
-        images = len(inputs["pixel_values"])
+        images = len(next(iter(inputs.values())))
         self.counted = min(images, max(0, len(dataset) - index * size)) if hasattr(dataset, "__len__") else images
         torch.manual_seed(self.args.seed + index)
         inputs = {name: value[: self.counted or None] for name, value in inputs.items()}

@@ -1,22 +1,44 @@
 r"""Normalizing flows: invertible maps of latents whose change of volume is known.
 
-A step maps z, (batch, *draws, d), to z' of that shape and log |det dz'/dz|, (batch, *draws), in nats. Planar and
-radial steps are those of Rezende & Mohamed, 2015, arXiv:1505.05770; MADE is that of Germain, Gregor, Murray &
-Larochelle, 2015, arXiv:1502.03509; the inverse autoregressive step that of Kingma et al., 2016, arXiv:1606.04934.
+A step maps z, (batch, *draws, d), to z' of that shape and log |det dz'/dz|, (batch, *draws), in nats; its `inverse`
+maps z' back, with the log determinant of that map. Planar and radial steps are those of Rezende & Mohamed, 2015,
+arXiv:1505.05770; MADE is that of Germain, Gregor, Murray & Larochelle, 2015, arXiv:1502.03509; the inverse
+autoregressive step that of Kingma et al., 2016, arXiv:1606.04934, the masked one that of Papamakarios, Pavlakou &
+Murray, 2017, arXiv:1705.07057, and the spline that of Durkan, Bekasov, Murray & Papamakarios, 2019, arXiv:1906.04032.
 """
 
-__all__ = ["ELEMENTARY_FLOWS", "MADE", "FlowPosterior", "InverseAutoregressiveStep", "bounded", "planar", "radial"]
+__all__ = [
+    "ELEMENTARY_FLOWS",
+    "MADE",
+    "BatchNormStep",
+    "Flow",
+    "FlowPosterior",
+    "InverseAutoregressiveStep",
+    "Inverted",
+    "MaskedAutoregressiveStep",
+    "SplineAutoregressiveStep",
+    "Standardization",
+    "bounded",
+    "planar",
+    "planar_inverse",
+    "radial",
+    "radial_inverse",
+    "rational_quadratic",
+]
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import e
+from itertools import accumulate
+from math import e, log
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers import initialization as init
 
 from .base import at_least_float32
+from .losses import gather
 from .posteriors import DiagonalGaussian, Posterior, expand
 
 Step = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -86,13 +108,32 @@ def planar(z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         z: (batch, *draws, d).
         parameters: (batch, 2 d + 1), or one row for all: u, w and b. u = 0 is the identity.
     """
+    u, w, b, allowed = _planar_parameters(parameters, z)
+    h = torch.tanh((w * z).sum(-1, keepdim=True) + b)
+    return z + u * h, torch.log1p(allowed * (1 - h.square())).squeeze(-1)
+
+
+def planar_inverse(moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """The z that [`planar`] moves there: w.z solves one increasing equation, by bisection to the last digit."""
+    u, w, b, allowed = _planar_parameters(parameters, moved)
+    target = (w * moved).sum(-1, keepdim=True)
+    with torch.no_grad():
+        low, high = target - allowed.abs(), target + allowed.abs()
+        for _ in range(100):
+            middle = 0.5 * (low + high)
+            above = middle + allowed * torch.tanh(middle + b) > target
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    z = moved - u * torch.tanh(0.5 * (low + high) + b)
+    return z, -planar(z, parameters)[1]
+
+
+def _planar_parameters(parameters: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """u', w, b, and w.u'."""
     d = z.shape[-1]
     u, w, b = expand(parameters, z.dim() - 2).split([d, d, 1], -1)
     along, square = (w * u).sum(-1, keepdim=True), w.square().sum(-1, keepdim=True)
     allowed = stretch(along)
-    u = u + (allowed - along) * w / square.clamp(min=1e-20)
-    h = torch.tanh((w * z).sum(-1, keepdim=True) + b)
-    return z + u * h, torch.log1p(allowed * (1 - h.square())).squeeze(-1)
+    return u + (allowed - along) * w / square.clamp(min=1e-20), w, b, allowed
 
 
 def radial(z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,6 +151,18 @@ def radial(z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     nearness = alpha / (alpha + torch.linalg.vector_norm(offset, dim=-1, keepdim=True))  # 1 at the centre, 0 far away
     pull = stretch(b) * nearness
     return z + pull * offset, ((d - 1) * torch.log1p(pull) + torch.log1p(pull * nearness)).squeeze(-1)
+
+
+def radial_inverse(moved: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """The z that [`radial`] moves there: its distance r from c solves r^2 + (alpha + beta - r') r = alpha r'."""
+    b, a, c = expand(parameters, moved.dim() - 2).split([1, 1, moved.shape[-1]], -1)
+    alpha = F.softplus(a) + 1e-6
+    distance = torch.linalg.vector_norm(moved - c, dim=-1, keepdim=True)
+    half = 0.5 * (alpha * (1 + stretch(b)) - distance)
+    root = (half.square() + alpha * distance).sqrt()
+    r = torch.where(half > 0, alpha * distance / (root + half), root - half)  # without a difference of near numbers
+    z = c + (moved - c) / (1 + alpha * stretch(b) / (alpha + r))
+    return z, -radial(z, parameters)[1]
 
 
 ELEMENTARY_FLOWS: dict[str, tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], Callable[[int], list[int]]]] = {
@@ -162,6 +215,7 @@ class MADE(nn.Module):
         context_size: size of the context; 0 for none.
         num_outputs: how many numbers for each input, 2 for a shift and a scale.
         reverse: whether the order of the inputs is from last to first.
+        order: the inputs in their order, a permutation of 0 to d - 1, where it is not that of their numbers.
         pythae: whether hidden units have ReLUs, and degrees in turn, as in checkpoints of Pythae, in place of ELUs and
             degrees spread evenly.
     """
@@ -174,14 +228,19 @@ class MADE(nn.Module):
         context_size: int = 0,
         num_outputs: int = 2,
         reverse: bool = False,
+        order: Sequence[int] | None = None,
         pythae: bool = False,
     ):
         super().__init__()
         self.shape, self.activation = (num_outputs, dim), F.relu if pythae else F.elu
-        inputs = range(dim, 0, -1) if reverse else range(1, dim + 1)
+        self.order = list(range(dim) if order is None else order)[:: -1 if reverse else 1]
+        if sorted(self.order) != [*range(dim)]:
+            raise ValueError(f"order must hold each of 0 to {dim - 1} once, got {order}")
+        inputs = [self.order.index(i) + 1 for i in range(dim)]
         hidden = [-(-(j + 1) * (dim - 1) // hidden_size) for j in range(hidden_size)]  # the quotient, rounded up
         if pythae:
             hidden = [j % max(1, dim - 1) + 1 for j in range(hidden_size)]
+        self.ends = [*accumulate(hidden.count(degree) for degree in range(dim))]  # of the hidden units up to a degree
         self.first = MaskedLinear(inputs, hidden)
         self.others = nn.ModuleList(MaskedLinear(hidden, hidden) for _ in range(num_hidden_layers - 1))
         self.last = MaskedLinear(hidden, [*inputs] * num_outputs, strict=True)
@@ -205,13 +264,184 @@ class MADE(nn.Module):
             h = self.activation(layer(h))
         return at_least_float32(self.last(h) + at_last).unflatten(-1, self.shape).unbind(-2)
 
+    def solve(self, step: Callable[..., Tensor], x: Tensor, context: Tensor | None = None) -> "Solution":
+        """The y with y_i = step(x_i, *outputs i of this network at y), for x (num, dim), one dimension after another.
+
+        What a hidden unit sees is known once the dimensions up to its degree are: each is computed once, from these.
+        All dimensions together cost the multiply-adds of half a pass through the network.
+        """
+        if self.activation is not F.elu:
+            raise NotImplementedError("the networks of Pythae's checkpoints have their hidden units in another order")
+        return _Ordered(self, at_least_float32(x), context).solve(step)
+
+
+class _Ordered:
+    """The weights of a MADE with dimensions in their order, and the work along it. Tensors are (units, num)."""
+
+    def __init__(self, made: MADE, x: Tensor, context: Tensor | None):
+        layers = (made.first, *made.others, made.last)
+        self.ends, (outputs, dim), order = made.ends, made.shape, torch.tensor(made.order, device=x.device)
+        first, *self.others, last = (at_least_float32(layer.weight * layer.mask) for layer in layers)
+        biases = [at_least_float32(layer.bias).unsqueeze(1) for layer in layers]
+        if made.context:
+            for place, layer in ((0, made.context[0]), (-1, made.context[1])):
+                biases[place] = biases[place] + at_least_float32(layer(context.to(layer.weight.dtype))).T
+        self.first = first[:, order]
+        self.last = last.unflatten(0, made.shape)[:, order].transpose(0, 1).contiguous()  # (dim, outputs, hidden)
+        *self.biases, bias = biases
+        self.bias = bias.unflatten(0, made.shape)[:, order].transpose(0, 1).contiguous()
+        self.order, self.x = order, x.to(first.dtype).T[order].contiguous()
+        self.y, self.parameters = torch.empty_like(self.x), self.x.new_empty(dim, outputs, self.x.shape[1])
+        self.hidden = [self.x.new_empty(len(first), self.x.shape[1]) for _ in self.biases]
+
+    def units(self, degree: int) -> slice:
+        """The hidden units of a degree, in every layer."""
+        return slice(self.ends[degree - 1] if degree else 0, self.ends[degree])
+
+    def solve(self, step: Callable[..., Tensor]) -> "Solution":
+        dim = len(self.y)
+        for k in range(dim):
+            self.compute(k)
+            end = self.ends[k]
+            torch.addmm(self.bias[k], self.last[k, :, :end], self.hidden[-1][:end], out=self.parameters[k])
+            self.y[k] = step(self.x[k], *self.parameters[k])
+        return Solution(self)
+
+    def compute(self, degree: int):
+        """The hidden units that see the first dimensions up to this one."""
+        own = self.units(degree)
+        if own.start == own.stop:
+            return
+        weights, below = self.first[own, :degree], self.y[:degree]
+        for layer, bias in enumerate(self.biases):
+            if layer:
+                weights, below = self.others[layer - 1][own, : own.stop], self.hidden[layer - 1][: own.stop]
+            self.hidden[layer][own] = F.elu_(torch.addmm(bias[own], weights, below))
+
+    def adjoint(self, gradient: Tensor, of_parameters: Tensor, partials: Tensor) -> Tensor:
+        """The v with v = gradient + (d parameters / d y)^T (partials v + of_parameters), from the last dimension to
+        the first: each unit's gradient is computed once."""
+        dim, outputs, num = self.parameters.shape
+        v, cotangents, deltas = (
+            torch.empty_like(gradient),
+            torch.empty_like(partials),
+            [*map(torch.empty_like, self.hidden)],
+        )
+        last = self.last.flatten(0, 1).T.contiguous()  # (hidden, dim * outputs)
+        flat = cotangents.flatten(0, 1)
+        for k in reversed(range(dim)):
+            v[k] = gradient[k]
+            if k + 1 < dim:
+                own = self.units(k + 1)
+                if own.start < own.stop:
+                    above, weights = flat[(k + 1) * outputs :], last[own, (k + 1) * outputs :]
+                    for layer in reversed(range(len(self.hidden))):
+                        slope = self.hidden[layer][own].clamp(max=0).add_(1)  # of the ELU, by its value
+                        deltas[layer][own] = (weights @ above).mul_(slope)
+                        if layer:
+                            above, weights = deltas[layer][own.start :], self.others[layer - 1][own.start :, own].T
+                v[k].addmv_(deltas[0][own.start :].T, self.first[own.start :, k])
+            cotangents[k] = torch.addcmul(of_parameters[k], partials[k], v[k])
+        return v
+
+
+class Solution:
+    """What `MADE.solve` finds, and what its gradient needs.
+
+    Args:
+        y: (num, dim).
+        parameters: `num_outputs` tensors (num, dim), the network's outputs at y.
+    """
+
+    def __init__(self, ordered: _Ordered):
+        self.ordered, self.back = ordered, ordered.order.argsort()
+        self.y = ordered.y[self.back].T
+        self.parameters = ordered.parameters[self.back].permute(1, 2, 0).unbind()
+
+    def adjoint(self, gradient: Tensor, of_parameters: Sequence[Tensor], partials: Sequence[Tensor]) -> Tensor:
+        """(num, dim): see `_Ordered.adjoint`; all are (num, dim)."""
+        order = self.ordered.order
+        stacked = (torch.stack([*t]).permute(2, 0, 1)[order].contiguous() for t in (of_parameters, partials))
+        return self.ordered.adjoint(gradient.T[order].contiguous(), *stacked)[self.back].T
+
+
+class _Implicit(torch.autograd.Function):
+    """y and the parameters as they are, with the gradient of an equation's solution: y = step(x, parameters(y))."""
+
+    @staticmethod
+    def forward(ctx, solution: Solution, partials: Sequence[Tensor], moved: Tensor, *parameters: Tensor):
+        ctx.solution, ctx.partials = solution, partials
+        return moved.clone(), *(p.clone() for p in parameters)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor, *of_parameters: Tensor):
+        return None, None, ctx.solution.adjoint(gradient, of_parameters, ctx.partials), *of_parameters
+
 
 def bounded(log_scale: Tensor, bound: float = 5.0) -> Tensor:
     """A log scale that cannot leave (-bound, bound), and is nearly itself about 0."""
     return bound * torch.tanh(log_scale / bound)
 
 
-class InverseAutoregressiveStep(nn.Module):
+class AutoregressiveStep(nn.Module):
+    """z_i to f(z_i; h_i(z before i)), with the h_i of a MADE: one pass, and its inverse dimension by dimension.
+
+    A subclass gives `transform`, f with the log of its derivative, and `invert`, both element-wise.
+
+    Args:
+        dim: d.
+        **made: arguments of [`MADE`].
+    """
+
+    num_outputs = 2
+
+    def __init__(self, dim: int, **made):
+        super().__init__()
+        self.made = MADE(dim, num_outputs=self.num_outputs, **made)
+
+    def transform(self, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """f(z) and log f'(z), of the shape of z, which is also that of each parameter."""
+        raise NotImplementedError(f"{type(self).__name__} must define transform")
+
+    def invert(self, moved: Tensor, *parameters: Tensor) -> Tensor:
+        """The z with f(z) = moved."""
+        raise NotImplementedError(f"{type(self).__name__} must define invert")
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        moved, log_derivative = self.transform(z, *self.made(z, context))
+        return moved, log_derivative.sum(-1)
+
+    def inverse(self, moved: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z, and log |det dz / dmoved|, for moved (num, dim). Gradients are those of the implicit function theorem:
+        one more pass forward, and one backward along the dimensions."""
+        wanted = [moved, *self.parameters(), *([] if context is None else [context])]
+        if torch.is_grad_enabled() and any(t.requires_grad for t in wanted):
+            z, parameters = self._differentiable_inverse(moved, context)
+            return z, -self.transform(z, *parameters)[1].sum(-1)
+        size = _CHUNK if moved.device.type == "cpu" else len(moved)
+        found = []
+        for first in range(0, len(moved), size):
+            part = slice(first, first + size)
+            solution = self.made.solve(self.invert, moved[part], None if context is None else context[part])
+            found.append((solution.y, -self.transform(solution.y, *solution.parameters)[1].sum(-1)))
+        z, log_det = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return z, log_det
+
+    def _differentiable_inverse(self, moved: Tensor, context: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:
+        with torch.no_grad():
+            solution = self.made.solve(self.invert, moved, context)
+        parameters = self.made(solution.y, context)
+        leaves = [p.detach().requires_grad_() for p in parameters]
+        partials = torch.autograd.grad(self.invert(moved.detach(), *leaves).sum(), leaves)
+        z, *parameters = _Implicit.apply(solution, partials, self.invert(moved, *parameters), *parameters)
+        return z, parameters
+
+
+_CHUNK = 1024  # points whose activations stay in a processor's cache
+
+
+class InverseAutoregressiveStep(AutoregressiveStep):
     """sigma(z) z + (1 - sigma(z)) m(z) if "gated", exp(a(z)) z + m(z) if "affine": one pass draws, with its volume.
 
     Args:
@@ -222,14 +452,195 @@ class InverseAutoregressiveStep(nn.Module):
     """
 
     def __init__(self, dim: int, update: str = "gated", forget_bias: float = 2.0, bound: float | None = 5.0, **made):
-        super().__init__()
+        super().__init__(dim, **made)
         self.update, self.forget_bias, self.bound = update, forget_bias, bound
-        self.made = MADE(dim, **made)
 
-    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        shift, scale = self.made(z, context)
+    def transform(self, z: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         if self.update == "affine":
-            log_scale = scale if self.bound is None else bounded(scale, self.bound)
-            return log_scale.exp() * z + shift, log_scale.sum(-1)
+            log_scale = self.log_scale(scale)
+            return log_scale.exp() * z + shift, log_scale
         log_gate = F.logsigmoid(scale + self.forget_bias)
-        return torch.lerp(shift, z, log_gate.exp()), log_gate.sum(-1)
+        return torch.lerp(shift, z, log_gate.exp()), log_gate
+
+    def log_scale(self, scale: Tensor) -> Tensor:
+        return scale if self.bound is None else bounded(scale, self.bound)
+
+    def invert(self, moved: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        if self.update == "affine":
+            return (moved - shift) * (-self.log_scale(scale)).exp()
+        return shift + (moved - shift) * (-F.logsigmoid(scale + self.forget_bias)).exp()
+
+
+class MaskedAutoregressiveStep(AutoregressiveStep):
+    """(z - mu(z)) exp(-alpha(z)): one pass gives the density of z, of which z_i is Gaussian given those before."""
+
+    def transform(self, z: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+        log_std = bounded(log_std)
+        return (z - mean) * (-log_std).exp(), -log_std
+
+    def invert(self, moved: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        return moved * bounded(log_std).exp() + mean
+
+
+class SplineAutoregressiveStep(AutoregressiveStep):
+    """A monotonic rational-quadratic spline of each dimension on [-bound, bound], and the identity outside.
+
+    Args:
+        num_bins: K, pieces of the spline.
+        bound: where it ends.
+    """
+
+    def __init__(self, dim: int, num_bins: int = 8, bound: float = 5.0, **made):
+        self.num_outputs, self.bound = 3 * num_bins - 1, bound
+        super().__init__(dim, **made)
+
+    def transform(self, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return rational_quadratic(z, torch.stack(parameters, -1), self.bound)
+
+    def invert(self, moved: Tensor, *parameters: Tensor) -> Tensor:
+        return rational_quadratic(moved, torch.stack(parameters, -1), self.bound, inverse=True)[0]
+
+
+def rational_quadratic(
+    x: Tensor, parameters: Tensor, bound: float = 5.0, inverse: bool = False, least: float = 1e-3
+) -> tuple[Tensor, Tensor]:
+    """A monotonic rational-quadratic spline or its inverse at x, and the log of its derivative there.
+
+    Args:
+        x: (*batch,).
+        parameters: (*batch, 3 K - 1): widths and heights of K bins before their softmax, and slopes at the K - 1 inner
+            knots before their softplus. Zeros are the identity; at both ends the slope is 1.
+        bound: the spline maps [-bound, bound] to itself, and the identity continues it.
+        inverse: whether to map back.
+        least: share of the whole that no bin is narrower than, and a slope's least value.
+    """
+    num_bins = (parameters.shape[-1] + 1) // 3
+    widths, heights, slopes = parameters.split([num_bins, num_bins, num_bins - 1], -1)
+    knots = []
+    for sizes in (widths, heights):
+        ends = (least + (1 - num_bins * least) * sizes.softmax(-1)).cumsum(-1)[..., :-1]
+        knots.append(F.pad(2 * bound * ends - bound, (1, 0), value=-bound))
+        knots[-1] = F.pad(knots[-1], (0, 1), value=bound)
+    slopes = F.pad(least + F.softplus(slopes + log(e ** (1 - least) - 1)), (1, 1), value=1.0)
+    inside = (x > -bound) & (x < bound)
+    within = torch.where(inside, x, 0.0)
+    own = torch.searchsorted(knots[1 if inverse else 0][..., 1:-1].contiguous(), within.unsqueeze(-1).contiguous())
+
+    def at(values: Tensor, offset: int = 0) -> Tensor:
+        return values.gather(-1, own + offset).squeeze(-1)
+
+    (left, right), (low, high), (d0, d1) = ((at(t), at(t, 1)) for t in (*knots, slopes))
+    width, height = right - left, high - low
+    mean = height / width
+    bend = d0 + d1 - 2 * mean
+    if inverse:
+        rise = within - low
+        a = height * (mean - d0) + rise * bend
+        b = height * d0 - rise * bend
+        c = -mean * rise
+        t = 2 * c / (-b - (b.square() - 4 * a * c).clamp(min=0).sqrt())  # the paper's equation 29
+    else:
+        t = (within - left) / width
+    between = t * (1 - t)
+    below = mean + bend * between
+    slope = mean.square() * (d1 * t.square() + 2 * mean * between + d0 * (1 - t).square()) / below.square()
+    moved = t * width + left if inverse else low + height * (mean * t.square() + d0 * between) / below
+    log_slope = -slope.log() if inverse else slope.log()
+    return torch.where(inside, moved, x), torch.where(inside, log_slope, 0.0)
+
+
+# Steps of each dimension, and their chains
+
+
+class Standardization(nn.Module):
+    """(z - mean) / std, with constants that `fit` takes from data: the steps after it see numbers about 1."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def reset_parameters(self):
+        init.zeros_(self.mean)
+        init.ones_(self.std)
+
+    def fit(self, z: Tensor):
+        """Take the constants from z (num, dim). A dimension that does not vary is moved, and left unscaled."""
+        std = z.double().std(0, correction=0)
+        self.mean.copy_(z.double().mean(0))
+        self.std.copy_(torch.where(std > 1e-6 * std.max(), std, 1.0))
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return (z - self.mean) / self.std, -self.std.log().sum().expand(z.shape[:-1])
+
+    def inverse(self, moved: Tensor) -> tuple[Tensor, Tensor]:
+        return moved * self.std + self.mean, self.std.log().sum().expand(moved.shape[:-1])
+
+
+class BatchNormStep(nn.Module):
+    """Batch norm as a step of a flow (Dinh, Sohl-Dickstein & Bengio, 2017, arXiv:1605.08803), for z (num, dim).
+
+    In training by the statistics of the batch of all processes, otherwise, and for the inverse, by running ones.
+    """
+
+    def __init__(self, dim: int, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.log_scale, self.shift = nn.Parameter(torch.zeros(dim)), nn.Parameter(torch.zeros(dim))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+
+    def reset_parameters(self):
+        for zero in (self.log_scale, self.shift, self.running_mean):
+            init.zeros_(zero)
+        init.ones_(self.running_var)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            var, mean = torch.var_mean(gather(z), 0, correction=0)
+            self.running_mean.lerp_(mean.detach(), self.momentum)
+            self.running_var.lerp_(var.detach(), self.momentum)
+        log_scale = self.log_scale - 0.5 * (var + self.eps).log()
+        return (z - mean) * log_scale.exp() + self.shift, log_scale.sum().expand(z.shape[:-1])
+
+    def inverse(self, moved: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale = self.log_scale - 0.5 * (self.running_var + self.eps).log()
+        z = (moved - self.shift) * (-log_scale).exp() + self.running_mean
+        return z, -log_scale.sum().expand(moved.shape[:-1])
+
+
+class Inverted(nn.Module):
+    """A step with `forward` and `inverse` exchanged."""
+
+    def __init__(self, step: nn.Module):
+        super().__init__()
+        self.step = step
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.step.inverse(z)
+
+    def inverse(self, moved: Tensor) -> tuple[Tensor, Tensor]:
+        return self.step(moved)
+
+
+class Flow(nn.Module):
+    """Steps one after another, (num, dim) to (num, dim), with the sum of their log determinants."""
+
+    def __init__(self, *steps: nn.Module):
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self._chain(z, self.steps)
+
+    def inverse(self, moved: Tensor) -> tuple[Tensor, Tensor]:
+        return self._chain(moved, [step.inverse for step in reversed(self.steps)])
+
+    @staticmethod
+    def _chain(z: Tensor, steps) -> tuple[Tensor, Tensor]:
+        total = torch.zeros_like(z[..., 0])
+        for step in steps:
+            z, log_det = step(z)
+            total = total + log_det
+        return z, total

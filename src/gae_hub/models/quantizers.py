@@ -335,8 +335,8 @@ class QuantizedModel(GAEPreTrainedModel):
     def generate(
         self, num_samples: int = 1, sampler=None, generator: torch.Generator | None = None, batch_size: int = 500
     ) -> Tensor:
-        """As for every model; what a sampler draws is quantized before it is decoded."""
-        if sampler is not None:
+        """As for every model; what a sampler draws is quantized before it is decoded, unless it is made of codes."""
+        if sampler is not None and not getattr(sampler, "draws_codes", False):
             draw = sampler.sample
             sampler = SimpleNamespace(sample=lambda *args: self.quantize(draw(*args).to(self.device))[0])
         return super().generate(num_samples, sampler, generator, batch_size)

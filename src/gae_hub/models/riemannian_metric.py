@@ -74,6 +74,15 @@ class Place:
         """A draw of N(0, G) from standard normal noise."""
         return torch.linalg.solve_triangular(self.factor.mT, noise.unsqueeze(-1), upper=True).squeeze(-1)
 
+    def where(self, chosen: Tensor, other: "Place") -> "Place":
+        """The other place where `chosen`, (*batch,), and this one elsewhere."""
+
+        def pick(name: str) -> Tensor:
+            own, theirs = getattr(self, name), getattr(other, name)
+            return torch.where(chosen.view(*chosen.shape, *[1] * (own.dim() - chosen.dim())), theirs, own)
+
+        return Place(self.metric, *map(pick, ("z", "weights", "inverse", "factor", "traces")))
+
     def half_log_det(self) -> Tensor:
         """(*batch,): half of log det G."""
         return -self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)

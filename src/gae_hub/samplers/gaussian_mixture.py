@@ -4,7 +4,8 @@ r"""Gaussian mixture: From Variational to Deterministic Autoencoders (Ghosh, Saj
 .. math::
     q(z) = \sum_k \pi_k N(z; \mu_k, \Sigma_k)
 
-Fitted by scikit-learn's expectation maximisation on the embeddings of the training set.
+Fitted by expectation maximisation on the embeddings of the training set: scikit-learn's, or for large sets our own on
+the device of the latents.
 
 Relations:
     One component is the Gaussian of the embeddings. Flows (MAF, IAF) fit densities that a mixture cannot.
@@ -13,35 +14,50 @@ Relations:
 
 __all__ = ["GaussianMixtureSampler", "GaussianMixtureSamplerConfig"]
 
+from math import log, pi
 from typing import Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from ..models.losses import full_precision
 from ..models.posteriors import randn
+from ..models.quantizers import closeness, kmeans
 from .base import GAESampler, GAESamplerConfig, register_sampler
+
+_LARGE = 1e8  # num * latent_dim * num_components, from where on scikit-learn takes too long
+_ROWS = 8192  # of latents that are seen at a time
 
 
 @strict
 class GaussianMixtureSamplerConfig(GAESamplerConfig):
     """
     Args:
-        num_components: number of Gaussians.
-        covariance_type: "full" or "diag".
+        num_components: number of Gaussians; or several numbers, of which `fit` chooses the one with the least Bayesian
+            information criterion, and writes it here.
+        covariance_type: "full", "diag", or "tied", one full covariance for all.
         max_iter: at most so many steps of expectation maximisation.
+        tolerance: they end where a step gains less, in nats per example.
+        regularization: added to the variances.
+        solver: "sklearn", "torch" on the device of the latents, or "auto": the second for large sets and accelerators.
         seed: of the k-means initialisation.
     """
 
     model_type = "gae_gaussian_mixture_sampler"
 
-    num_components: int = 10
-    covariance_type: Literal["full", "diag"] = "full"
+    num_components: int | list[int] | tuple[int, ...] = 10
+    covariance_type: Literal["full", "diag", "tied"] = "full"
     max_iter: int = 2000
+    tolerance: float | int = 1e-3
+    regularization: float | int = 1e-6
+    solver: Literal["auto", "sklearn", "torch"] = "auto"
     seed: int = 0
 
     def validate_counts(self):
-        self.require_positive("num_components", "max_iter")
+        self.require_positive("num_components", "max_iter", "tolerance", "regularization")
+        if isinstance(self.num_components, (list, tuple)) and not self.num_components:
+            raise ValueError("num_components must name at least one number, got none")
 
 
 class GaussianMixtureSampler(GAESampler):
@@ -53,43 +69,171 @@ class GaussianMixtureSampler(GAESampler):
 
     config_class = GaussianMixtureSamplerConfig
 
-    def __init__(self, config: GaussianMixtureSamplerConfig | None = None, **fields):
-        super().__init__(config or GaussianMixtureSamplerConfig(**fields))
+    def prepare(self, latents: Tensor):
+        counts, config = self.config.num_components, self.config
+        counts = [counts] if isinstance(counts, int) else [*counts]
+        for count in counts:
+            if len(latents) < count:
+                raise ValueError(f"num_components is {count}, but there are only {len(latents)} latents")
+        fits = {}
+        for count in counts:
+            config.num_components = count
+            self.allocate(config)
+            self.to(latents.device)
+            self._fit(latents)
+            state = {name: value.clone() for name, value in self.named_buffers()}
+            fits[count] = (self.bic(latents) if len(counts) > 1 else 0.0, state)
+        config.num_components = min(fits, key=lambda count: fits[count][0])
+        self._chosen = fits[config.num_components][1]
+        self.criteria = {count: bic for count, (bic, _) in fits.items()}  # BIC by number of components
 
     def allocate(self, config: GaussianMixtureSamplerConfig):
         k, d = config.num_components, config.latent_dim
         self.register_buffer("weights", torch.full((k,), 1 / k))
         self.register_buffer("means", torch.zeros(k, d))
-        self.register_buffer("scales", torch.eye(d).expand(k, d, d).clone())  # Cholesky factors of the covariances
+        if config.covariance_type == "diag":  # standard deviations, or Cholesky factors of the covariances
+            scales = torch.ones(k, d)
+        else:
+            scales = torch.eye(d).expand(k if config.covariance_type == "full" else 1, d, d).clone()
+        self.register_buffer("scales", scales)
 
     def estimate(self, latents: Tensor):
+        for name, value in self._chosen.items():
+            getattr(self, name).copy_(value)
+        del self._chosen
+
+    def _fit(self, latents: Tensor):
+        config, size = self.config, latents.numel() * self.config.num_components
+        large = size > _LARGE or latents.device.type != "cpu"
+        if config.solver == "torch" or (config.solver == "auto" and large):
+            return self._maximise(latents.to(self.means.dtype))
         from sklearn.mixture import GaussianMixture
 
-        config = self.config
-        if len(latents) < config.num_components:
-            raise ValueError(f"num_components is {config.num_components}, but there are only {len(latents)} latents")
         mixture = GaussianMixture(
             config.num_components,
             covariance_type=config.covariance_type,
             max_iter=config.max_iter,
+            tol=config.tolerance,
+            reg_covar=config.regularization,
             random_state=config.seed,
         ).fit(latents.cpu().double().numpy())
-        covariances = torch.from_numpy(mixture.covariances_)
-        if config.covariance_type == "diag":
-            covariances = covariances.diag_embed()
-        self.weights.copy_(torch.from_numpy(mixture.weights_))
-        self.means.copy_(torch.from_numpy(mixture.means_))
-        self.scales.copy_(torch.linalg.cholesky(covariances))
+        self._set(*(torch.from_numpy(t) for t in (mixture.weights_, mixture.means_, mixture.covariances_)))
+
+    def _set(self, weights: Tensor, means: Tensor, covariances: Tensor):
+        diagonal = self.config.covariance_type == "diag"
+        scales = covariances.sqrt() if diagonal else torch.linalg.cholesky(covariances)
+        for buffer, value in ((self.weights, weights), (self.means, means), (self.scales, scales)):
+            buffer.copy_(value.view(buffer.shape))
+
+    def _maximise(self, latents: Tensor):
+        """Expectation maximisation from the clusters of k-means, by sums over parts of the latents."""
+        config, k = self.config, self.config.num_components
+        device = latents.device
+        generator = torch.Generator().manual_seed(config.seed)
+        sample = latents[torch.randperm(len(latents), generator=generator)[: 256 * k].to(device)]
+        centres = kmeans(sample, k, 10, generator)
+        offset = latents.mean(0)  # sums of squares about it have few digits to lose
+        self._step(
+            latents, offset, lambda part: torch.nn.functional.one_hot(closeness(part, centres).argmax(-1), k).to(part)
+        )
+        last = -float("inf")
+        for _ in range(config.max_iter):
+            reached = self._step(latents, offset)
+            if reached - last < config.tolerance:
+                break
+            last = reached
+
+    def _step(self, latents: Tensor, offset: Tensor, responsibilities=None) -> float:
+        """One step, from given responsibilities or those of the mixture; gives the mean log density before it."""
+        (k, d), kind = self.means.shape, self.config.covariance_type
+        counts, sums = (latents.new_zeros(shape, dtype=torch.float64) for shape in ((k,), (k, d)))
+        squares = latents.new_zeros({"diag": (k, d), "tied": (1, d, d), "full": (k, d, d)}[kind], dtype=torch.float64)
+        total = latents.new_zeros((), dtype=torch.float64)
+        for part in latents.split(_ROWS):
+            if responsibilities is None:
+                each = self.component_log_prob(part)
+                total += each.logsumexp(-1).sum(dtype=torch.float64)
+                r = each.softmax(-1)
+            else:
+                r = responsibilities(part)
+            z = part - offset
+            counts += r.sum(0)
+            with full_precision(z):
+                sums += r.T @ z
+                if kind == "diag":
+                    squares += r.T @ z.square()
+                elif kind == "tied":
+                    squares += z.T @ z
+                else:
+                    for own, column in zip(squares, r.T, strict=True):
+                        own += (z * column.unsqueeze(1)).T @ z
+        counts = counts + 10 * torch.finfo(torch.float64).eps
+        means = sums / counts.unsqueeze(1)
+        if kind == "tied":
+            covariances = (squares - (means.T * counts) @ means) / counts.sum()
+        elif kind == "full":
+            covariances = squares / counts.view(-1, 1, 1) - means.unsqueeze(-1) * means.unsqueeze(-2)
+        else:
+            covariances = (squares / counts.unsqueeze(1) - means.square()).clamp(min=0)
+        if kind == "diag":
+            covariances = covariances + self.config.regularization
+        else:
+            covariances.diagonal(dim1=-2, dim2=-1).add_(self.config.regularization)
+        self._set(counts / counts.sum(), means + offset, covariances)
+        return (total / len(latents)).item()
+
+    def component_log_prob(self, latents: Tensor) -> Tensor:
+        """(num, num_components): log pi_k N(z; k), in nats, for latents (num, latent_dim)."""
+        d = self.means.shape[1]
+        if self.config.covariance_type == "diag":
+            precision = self.scales.square().reciprocal()
+            z, means = latents - self.means.mean(0), self.means - self.means.mean(0)
+            with full_precision(z):
+                square = (
+                    z.square() @ precision.T - 2 * z @ (means * precision).T + (means.square() * precision).sum(-1)
+                )
+            log_det = self.scales.log().sum(-1)
+        else:
+            inverses = torch.linalg.solve_triangular(
+                self.scales, torch.eye(d, dtype=self.dtype, device=self.device), upper=False
+            )
+            with full_precision(latents):
+                if len(inverses) == 1:
+                    z, means = (latents - self.means[0]) @ inverses[0].T, (self.means - self.means[0]) @ inverses[0].T
+                    square = torch.cdist(z, means).square()
+                else:
+                    pairs = zip(self.means, inverses, strict=True)
+                    square = torch.stack([((latents - mean) @ inv.T).square().sum(-1) for mean, inv in pairs], -1)
+            log_det = self.scales.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self.weights.log() - 0.5 * (square + d * log(2 * pi)) - log_det
+
+    @torch.no_grad()
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """(num,) log density of latents (num, *latent_shape), in nats."""
+        self.require_fitted()
+        parts = latents.flatten(1).to(self.dtype).split(_ROWS)
+        return torch.cat([self.component_log_prob(part).logsumexp(-1) for part in parts])
+
+    def bic(self, latents: Tensor) -> float:
+        """The Bayesian information criterion (Schwarz, 1978) on latents (num, latent_dim), in nats: less is better."""
+        k, d = self.means.shape
+        per_covariance = d if self.config.covariance_type == "diag" else d * (d + 1) // 2
+        free = k - 1 + k * d + per_covariance * (1 if self.config.covariance_type == "tied" else k)
+        return -2 * self.log_prob(latents).double().sum().item() + free * log(len(latents))
 
     def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         device = generator.device if generator is not None else self.device
         components = torch.multinomial(self.weights.to(device), num_samples, replacement=True, generator=generator)
         components = components.to(self.device)
-        latents = randn((num_samples, self.config.latent_dim), self.means, generator)
+        noise = randn((num_samples, self.config.latent_dim), self.means, generator)
+        if self.config.covariance_type == "diag":
+            return self.means[components] + self.scales[components] * noise
+        if len(self.scales) == 1:
+            return self.means[components] + noise @ self.scales[0].T
         for k, (mean, scale) in enumerate(zip(self.means, self.scales, strict=True)):
             own = components == k
-            latents[own] = mean + latents[own] @ scale.T
-        return latents
+            noise[own] = mean + noise[own] @ scale.T
+        return noise
 
 
 register_sampler(GaussianMixtureSamplerConfig, GaussianMixtureSampler)

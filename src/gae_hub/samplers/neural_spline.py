@@ -1,0 +1,47 @@
+r"""Neural spline flow: Neural Spline Flows (Durkan, Bekasov, Murray & Papamakarios, 2019), arXiv:1906.04032.
+
+.. math::
+    p(z) = N(u; 0, I) \left| \det \frac{du}{dz} \right|, \quad u_i = s(z_i; h_i(z_{<i}))
+
+with s a monotonic rational-quadratic spline on [-bound, bound] whose knots and slopes are a MADE's outputs.
+
+Relations:
+    The MAF with a spline in place of each affine map: given the dimensions before it, a dimension may have many modes.
+    Latents are standardized first, so that the bound is in standard deviations.
+"""
+
+__all__ = ["NeuralSplineSampler", "NeuralSplineSamplerConfig"]
+
+import torch
+from huggingface_hub.dataclasses import strict
+
+from ..models.flows import SplineAutoregressiveStep
+from .base import register_sampler
+from .flow import FlowSampler, FlowSamplerConfig
+
+
+@strict
+class NeuralSplineSamplerConfig(FlowSamplerConfig):
+    """
+    Args:
+        num_bins: pieces of each spline.
+        bound: where the splines end, in standard deviations; outside they are the identity.
+    """
+
+    model_type = "gae_neural_spline_sampler"
+
+    num_bins: int = 8
+    bound: float | int = 5.0
+
+    def validate_spline(self):
+        self.require_positive("num_bins", "bound")
+
+
+class NeuralSplineSampler(FlowSampler):
+    config_class = NeuralSplineSamplerConfig
+
+    def step(self, dim: int, **made) -> torch.nn.Module:
+        return SplineAutoregressiveStep(dim, self.config.num_bins, self.config.bound, **made)
+
+
+register_sampler(NeuralSplineSamplerConfig, NeuralSplineSampler)

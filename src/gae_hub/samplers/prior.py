@@ -1,0 +1,126 @@
+r"""Prior: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.6114.
+
+.. math::
+    z \sim p(z)
+
+The prior that a model was trained with, without the model: a standard normal, the uniform distribution on a
+hypersphere, a normal distribution of the Poincaré ball, or the mixture of a VampPrior.
+
+Relations:
+    `model.sample_prior`, to the bit, as a Hub object. Where the embeddings are not spread as the prior, the other
+    samplers, which are fitted to them, make better images.
+"""
+
+__all__ = ["PriorSampler", "PriorSamplerConfig"]
+
+from math import log
+from typing import Literal
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+
+from ..models.geometry import unit
+from ..models.poincare_vae import FAMILIES, PoincareVAEModel
+from ..models.posteriors import randn
+from ..models.svae import SVAEModel
+from ..models.vamp import VAMPModel
+from .base import GAESampler, GAESamplerConfig, register_sampler
+
+
+@strict
+class PriorSamplerConfig(GAESamplerConfig):
+    """
+    Args:
+        prior: "normal", "sphere", "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates,
+            or "mixture". `fit_to` takes it from the model, and the fields below.
+        curvature, scale: of the Poincaré ball's normal.
+        num_components: of the mixture.
+    """
+
+    model_type = "gae_prior_sampler"
+
+    prior: Literal["normal", "sphere", "wrapped_normal", "riemannian_normal", "mixture"] = "normal"
+    curvature: float | int = 1.0
+    scale: float | int = 1.0
+    num_components: int | None = None
+
+    def validate_prior(self):
+        self.require_positive("curvature", "scale")
+
+
+class PriorSampler(GAESampler):
+    """`fit_to(model)` needs no data; `fit(latents)` takes nothing but their shape, and has no mixture."""
+
+    config_class = PriorSamplerConfig
+    kinds = ("vectors", "sphere")
+
+    @classmethod
+    def why_not(cls, model) -> str | None:
+        reason = super().why_not(model)
+        special = (SVAEModel, PoincareVAEModel, VAMPModel)
+        if reason is None and not isinstance(model, special) and not draws_normal(model):
+            return "it has no prior that this sampler knows"
+        return reason
+
+    def allocate(self, config: PriorSamplerConfig):
+        self.register_buffer("centre", torch.zeros(1, config.latent_dim))
+        if config.prior == "mixture":
+            self.register_buffer("means", torch.zeros(config.num_components, config.latent_dim))
+            self.register_buffer("stds", torch.ones(config.num_components, config.latent_dim))
+
+    def prepare(self, latents: Tensor):
+        if self.config.prior == "mixture":
+            raise ValueError("the components of a mixture prior are those of a model: use fit_to(model)")
+
+    def estimate(self, latents: Tensor):
+        self.centre.zero_()
+
+    @torch.no_grad()
+    def fit_to(self, model, dataset=None, validation_dataset=None) -> "PriorSampler":
+        """Take the prior of a model. Data, if given, change nothing."""
+        self.check_model(model)
+        config = self.config
+        config.prior, config.num_components = "normal", None
+        config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
+        if isinstance(model, SVAEModel):
+            config.prior = "sphere"
+        elif isinstance(model, PoincareVAEModel):
+            config.prior = model.config.prior
+            config.curvature, config.scale = model.config.curvature, model.config.prior_scale
+        elif isinstance(model, VAMPModel):
+            config.prior, config.num_components = "mixture", model.config.num_components
+        self.allocate(config)
+        self.to(device=model.device, dtype=model.dtype)
+        if config.prior == "mixture":
+            model_was_training = model.training
+            components = model.eval().components()
+            model.train(model_was_training)
+            self.means.copy_(components.mean)
+            self.stds.copy_((0.5 * components.log_var).exp())
+        return self.eval()
+
+    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        prior, d = self.config.prior, self.config.latent_dim
+        if prior == "mixture":
+            device = generator.device if generator is not None else self.device
+            k = torch.randint(len(self.means), (num_samples,), generator=generator, device=device).to(self.device)
+            return self.means[k] + self.stds[k] * randn((num_samples, d), self.stds, generator)
+        if prior in FAMILIES:
+            log_var = torch.full_like(self.centre[:, :1], 2 * log(self.config.scale))
+            normal = FAMILIES[prior](self.centre, log_var, self.config.curvature)
+            return normal.rsample(num_samples, generator=generator)[0]
+        noise = randn((num_samples, d), self.centre, generator)
+        return unit(noise) if prior == "sphere" else noise
+
+
+def draws_normal(model) -> bool:
+    """Whether a model's prior is N(0, I), which its own draws tell."""
+    try:
+        drawn = model.sample_prior(2, torch.Generator().manual_seed(0))
+    except NotImplementedError:
+        return False
+    return torch.equal(drawn, randn((2, model.config.latent_dim), drawn, torch.Generator().manual_seed(0)))
+
+
+register_sampler(PriorSamplerConfig, PriorSampler)

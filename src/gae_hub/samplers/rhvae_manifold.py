@@ -1,0 +1,175 @@
+r"""Manifold of RHVAE: Data Augmentation in High Dimensional Low Sample Size Setting Using a Geometry-Based Variational
+Autoencoder (Chadebec, Thibeau-Sutre, Burgos & Allassonnière, 2021), arXiv:2105.00026.
+
+.. math::
+    p(z) \propto \sqrt{\det G^{-1}(z)} \quad \text{where } \min_i \|z - c_i\| \le r T
+
+The uniform distribution of the model's Riemannian metric, restricted to the neighbourhood of its centroids (elsewhere
+the density is a constant, which has no integral), by Hamiltonian Monte Carlo from random centroids.
+
+Relations:
+    The force is half the gradient of log det G^-1, :math:`\sum_i w_i \mathrm{tr}(G M_i) (c_i - z) / T^2`: Pythae has a
+    vector in place of the trace, so that nearly all that it proposes is refused or does not move.
+"""
+
+__all__ = ["RHVAEManifoldSampler", "RHVAEManifoldSamplerConfig"]
+
+from math import exp, log, sqrt
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor
+
+from ..models.losses import full_precision
+from ..models.posteriors import rand, randn
+from ..models.rhvae import RHVAEModel
+from ..models.riemannian_metric import Metric, Place
+from .base import GAESampler, GAESamplerConfig, register_sampler
+
+_NUMBERS = 2**24  # that a chunk of chains may hold
+
+
+@strict
+class RHVAEManifoldSamplerConfig(GAESamplerConfig):
+    """
+    Args:
+        num_steps: transitions of each chain; a draw is the end of a chain of its own.
+        num_leapfrog_steps: of each transition.
+        reach: r, how far from a centroid the density goes, in units of the metric's temperature T.
+        target_acceptance: what the step size is adapted to.
+        num_warmup_steps, num_warmup_chains: transitions and chains that adapt it; no draw is taken from these.
+        seed: of the warm-up.
+        num_centroids, temperature, regularization: of the metric; `fit_to` takes them from the model.
+    """
+
+    model_type = "gae_rhvae_manifold_sampler"
+
+    num_steps: int = 100
+    num_leapfrog_steps: int = 15
+    reach: float | int = 3.0
+    target_acceptance: float = 0.8
+    num_warmup_steps: int = 100
+    num_warmup_chains: int = 100
+    seed: int = 0
+    num_centroids: int | None = None
+    temperature: float | int = 1.0
+    regularization: float | int = 0.01
+
+    def validate_chains(self):
+        self.require_positive("num_steps", "num_leapfrog_steps", "reach", "num_warmup_steps", "num_warmup_chains")
+        if not 0 < self.target_acceptance < 1:
+            raise ValueError(f"target_acceptance must lie in (0, 1), got {self.target_acceptance}")
+
+
+class RHVAEManifoldSampler(GAESampler):
+    """`fit_to(model)` needs no data. `acceptance_rate` is that of the newest draws, or of the warm-up."""
+
+    config_class = RHVAEManifoldSamplerConfig
+
+    @classmethod
+    def why_not(cls, model) -> str | None:
+        if not (isinstance(model, RHVAEModel) and model.config.num_leapfrog_steps):
+            return "it has no metric of its latent space, which an RHVAEModel has"
+        return None
+
+    def allocate(self, config: RHVAEManifoldSamplerConfig):
+        n, d = config.num_centroids, config.latent_dim
+        self.register_buffer("centroids", torch.zeros(n, d))
+        self.register_buffer("matrices", torch.zeros(n, d, d))
+        self.register_buffer("step_size", torch.ones(()))
+        self.register_buffer("acceptance", torch.zeros(()))
+
+    def fit(self, latents: Tensor, **training):
+        raise ValueError("this sampler draws from the metric of a model, and not from latents: use fit_to(model)")
+
+    @torch.no_grad()
+    def fit_to(self, model, dataset=None, validation_dataset=None) -> "RHVAEManifoldSampler":
+        """Take the metric of a model, and adapt the step size to it. Data, if given, change nothing."""
+        self.check_model(model)
+        filled = model.matrices.flatten(1).abs().sum(1) > 0
+        config = self.config
+        config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
+        config.num_centroids = int(filled.sum())
+        config.temperature, config.regularization = model.config.temperature, model.config.regularization
+        self.allocate(config)
+        self.to(device=model.device, dtype=model.centroids.dtype)
+        self.centroids.copy_(model.centroids[filled])
+        self.matrices.copy_(model.matrices[filled])
+        self.adapt()
+        return self.eval()
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Mean probability that a transition was accepted."""
+        return float(self.acceptance)
+
+    def metric(self) -> Metric:
+        return Metric(self.centroids, self.matrices, self.config.temperature, self.config.regularization)
+
+    def log_density(self, place: Place) -> Tensor:
+        """(num,) log of sqrt(det G^-1), and -inf out of reach of all centroids."""
+        near = place.weights.amax(-1) >= exp(-(self.config.reach**2))
+        return torch.where(near, -place.half_log_det(), -torch.inf)
+
+    def force(self, place: Place) -> Tensor:
+        """(num, latent_dim): the gradient of log sqrt(det G^-1)."""
+        pull = place.weights * place.traces
+        with full_precision(pull):
+            moment = pull @ self.centroids
+        return (moment - pull.sum(-1, keepdim=True) * place.z) / self.config.temperature**2
+
+    def transition(
+        self, place: Place, step_size: Tensor, generator: torch.Generator | None, metric: Metric | None = None
+    ) -> tuple[Place, Tensor]:
+        """The next place of each chain, and the probability (num,) that its proposal was accepted with."""
+        metric = metric or self.metric()
+        start = randn(place.z.shape, place.z, generator)
+        uniform = rand(place.z.shape[:1], place.z, generator)
+        at, momentum, force = place, start, self.force(place)
+        for _ in range(self.config.num_leapfrog_steps):
+            half = momentum + 0.5 * step_size * force
+            at = metric.at(at.z + step_size * half)
+            force = self.force(at)
+            momentum = half + 0.5 * step_size * force
+        energy = self.log_density(at) - 0.5 * momentum.square().sum(-1)
+        before = self.log_density(place) - 0.5 * start.square().sum(-1)
+        probability = (energy - before).clamp(max=0).exp().nan_to_num(0)  # a step far too large gives nan: refused
+        return place.where(uniform < probability, at), probability
+
+    def adapt(self):
+        """Dual averaging of the log step size (Hoffman & Gelman, 2014, arXiv:1111.4246, algorithm 5)."""
+        config, generator = self.config, torch.Generator().manual_seed(self.config.seed)
+        place = self.start(config.num_warmup_chains, generator)
+        centre = log(10 * 0.1 * config.temperature)
+        log_step, smoothed, error = (torch.zeros_like(self.step_size) for _ in range(3))
+        log_step.fill_(centre - log(10))
+        for t in range(1, config.num_warmup_steps + 1):
+            place, probability = self.transition(place, log_step.exp(), generator)
+            error = error + (config.target_acceptance - probability.mean() - error) / (t + 10)
+            log_step = centre - sqrt(t) / 0.05 * error
+            smoothed = torch.lerp(smoothed, log_step, t**-0.75)
+        self.step_size.copy_(smoothed.exp())
+        _, probability = self.transition(place, self.step_size, generator)
+        self.acceptance.copy_(probability.mean())
+
+    def start(self, num: int, generator: torch.Generator | None) -> Place:
+        """Chains at centroids, each by chance."""
+        device = generator.device if generator is not None else self.device
+        chosen = torch.randint(len(self.centroids), (num,), generator=generator, device=device).to(self.device)
+        return self.metric().at(self.centroids[chosen])
+
+    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        n, d = self.centroids.shape
+        size, found, probabilities = max(1, _NUMBERS // (8 * (n + d * d))), [], []
+        metric = self.metric()
+        for first in range(0, num_samples, size):
+            place = self.start(min(size, num_samples - first), generator)
+            for _ in range(self.config.num_steps):
+                place, probability = self.transition(place, self.step_size, generator, metric)
+                probabilities.append(probability.mean())
+            found.append(place.z)
+        self.acceptance.copy_(torch.stack(probabilities).mean())
+        return torch.cat(found)
+
+
+register_sampler(RHVAEManifoldSamplerConfig, RHVAEManifoldSampler)
