@@ -146,7 +146,7 @@ def test_later_commands_read_the_data_as_the_run_did_and_a_stale_sampler_goes(tm
         (["generate", "no-such-folder/x/y"], "is neither a folder here nor a repository on the Hub that you can read"),
         (["evaluate", "TRAINED", "--metrics", "fidd"], "no metric is called 'fidd'; known are mse, psnr"),
         (["evaluate", "TRAINED", "--split", "dev"], "'digits' has no split 'dev'"),
-        (["fit-sampler", "TRAINED", "--sampler", "maf"], "no sampler is called 'maf'"),
+        (["fit-sampler", "TRAINED", "--sampler", "mfa"], "no sampler is called 'mfa'"),
         (["fit-sampler", "TRAINED", "--num_component", "3"], "did you mean 'num_components'?"),
     ],
 )
@@ -221,7 +221,10 @@ def test_quickstart(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "to the bit" in out and "reconstruction: mean squared error per pixel" in out
     names = {path.name for path in (tmp_path / "out" / "assets").iterdir()}
-    assert names == {"samples.png", "reconstructions.png", "interpolations.png", "loss.png"}
+    assert names == {
+        *("samples.png", "samples_prior.png", "reconstructions.png", "interpolations.png", "traversal.png"),
+        "loss.png",
+    }
     numbers = json.loads((tmp_path / "out" / "results.json").read_text())["metrics"]
     assert numbers["mse"] < 0.02 and numbers["energy_distance"] < 0.12 and numbers["clustering_accuracy"] > 0.6
     assert run("quickstart", "--output_dir", tmp_path) == 2 and "choose another" in capsys.readouterr().err

@@ -218,7 +218,7 @@ def test_the_density_at_other_points_is_refused(name):
 
 @ALL
 def test_only_what_holds_is_logged(name):
-    assert set(build(name)(X).metrics) == {"active_units"}
+    assert set(build(name)(X).metrics) == {"active_units", "latent_rms"}
 
 
 @ALL

@@ -62,10 +62,17 @@ def three_clusters(num, seed):
     ids=["gaussian_mixture", "kernel_density", "empirical", "neural_spline"],
 )
 def test_known_densities_are_recovered(make, build, training):
-    data, fresh, other = (make(1500, seed) for seed in (0, 10, 20))
-    gaussian = GaussianMixtureSampler(num_components=1).fit(data).sample(1500, generator())
-    floor, plain = energy_distance(other, fresh), energy_distance(gaussian, fresh)
-    found = energy_distance(build().fit(data, **training).sample(1500, generator()), fresh)
+    data, fresh = make(1500, 0), make(1500, 10)
+
+    def distance(draw):
+        """To fresh data, the mean over eight draws: one varies as much as what is asked."""
+        return sum(energy_distance(draw(seed), fresh) for seed in range(100, 108)) / 8
+
+    floor = distance(lambda seed: make(1500, seed))
+    gaussian = GaussianMixtureSampler(num_components=1).fit(data)
+    plain = distance(lambda seed: gaussian.sample(1500, generator(seed)))
+    sampler = build().fit(data, **training)
+    found = distance(lambda seed: sampler.sample(1500, generator(seed)))
     assert found < abs(floor) + 0.2 * (plain - floor) and found < 0.4 * plain
 
 

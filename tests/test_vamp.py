@@ -237,7 +237,7 @@ def test_components_in_use():
         model.encode = lambda pixel_values, rows=rows: DiagonalGaussian(rows, torch.zeros_like(rows))
         metrics = model(X, generator=generator()).metrics
         torch.testing.assert_close(metrics["components_in_use"].item(), float(used), atol=1e-6, rtol=0)
-    assert set(metrics) == {"active_units", "components_in_use"}  # the KL to N(0, I) is not this model's
+    assert set(metrics) == {"active_units", "latent_rms", "components_in_use"}  # the KL to N(0, I) is not this model's
     same = fixed(build(), DiagonalGaussian(torch.zeros(4, 3).double(), torch.zeros(4, 3).double()))
     torch.testing.assert_close(same(X).metrics["components_in_use"].item(), 4.0)
 

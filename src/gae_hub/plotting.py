@@ -51,9 +51,9 @@ def save_samples(images, path: str | Path):
     image_grid(images, title="New images").save(path)
 
 
-def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path):
+def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path, columns: int = 12):
     """Originals in every odd row, their reconstructions below them."""
-    reconstruction_grid(originals, reconstructions).save(path)
+    reconstruction_grid(originals, reconstructions, columns).save(path)
 
 
 def reconstruction_grid(originals: Tensor, reconstructions: Tensor, columns: int = 12) -> Image.Image:
