@@ -23,7 +23,10 @@ from gae_hub import GAETrainer, GAETrainingArguments
 from gae_hub.checkpointing import last_checkpoint
 
 KILLS, STEPS = 3, 12
-CASES = {case.id: case for case in MODELS}
+CASES = {case.id: (case, {}, {}) for case in MODELS}
+VAE = CASES["vae"][0]
+MORE = {"ema_decay": 0.9, "gradient_accumulation_steps": 2}
+CASES["vae, averages and parts"] = (VAE, {"observation_std": "optimal", "kl_warmup_fraction": 0.5}, MORE)
 
 
 class Tell(TrainerCallback):
@@ -40,7 +43,8 @@ class Tell(TrainerCallback):
 
 def run(name: str, folder: Path, pipe: int):
     """Train to the end: from the newest whole checkpoint, or from the beginning where there is none."""
-    model = CASES[name].build()
+    case, fields, arguments = CASES[name]
+    model = case.build(**fields)
     args = GAETrainingArguments(
         str(folder),
         per_device_train_batch_size=4,
@@ -52,6 +56,7 @@ def run(name: str, folder: Path, pipe: int):
         lr_scheduler_type="cosine",
         overwrite_output_dir=True,
         disable_tqdm=True,
+        **arguments,
     )
     data = {"train_dataset": images(18), "eval_dataset": images(6, seed=1)}
     trainer = GAETrainer(model, args, **data, callbacks=[Tell(pipe)])

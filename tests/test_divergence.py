@@ -157,6 +157,68 @@ def test_a_fused_optimizer_leaves_the_step_out_by_itself(tmp_path, monkeypatch):
     assert not torch.equal(watch.weights[28], watch.weights[23])
 
 
+def test_a_pause_does_not_save_what_is_bad(tmp_path, monkeypatch):
+    """Ctrl-C in the step that diverges, where the host has not looked yet; running statistics are bad by then."""
+    monkeypatch.setattr(GuardCallback, "skips_on_device", lambda self: True)
+
+    def pause(out):
+        run.interrupt.interrupted = True
+        model.observation_var.fill_(math.nan)
+        return infinite(out)
+
+    torch.manual_seed(0)
+    model = Breaking(VAE.build(observation_std="optimal").config)
+    model.faults = {5: pause}
+    args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, num_train_epochs=8, disable_tqdm=True)
+    run = GAETrainer(model, args, train_dataset=images(16))
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-6")
+    assert saved.observation_var.isfinite() and run.guard.events[0]["restored_step"] == 4
+
+
+def test_a_gradient_scaler_may_overflow(tmp_path, monkeypatch):
+    """fp16's scale begins too large and is halved until nothing overflows: no divergence. A bad loss is one."""
+    from accelerate import Accelerator
+
+    monkeypatch.setattr(Accelerator, "mixed_precision", property(lambda self: "fp16"))
+    model = build(_20=infinite)
+    args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, num_train_epochs=8, disable_tqdm=True)
+    run = GAETrainer(model, args, train_dataset=images(16))
+    run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    run.accelerator.native_amp = True
+    watch = Watch()
+    run.add_callback(watch)
+    run.train()
+    scale = run.accelerator.scaler.get_scale()
+    assert scale < 2.0**126 and torch.equal(watch.weights[0], watch.weights[1])  # steps were skipped
+    assert [event["step"] for event in run.guard.events] == [21]
+    assert all(weights.isfinite().all() for weights in watch.weights)
+    assert not torch.equal(watch.weights[-1], watch.weights[20])
+
+
+def test_nothing_of_a_run_that_broke_off_is_left(tmp_path):
+    """The next one begins with sums and an average of its own."""
+    model = build(_5=infinite)
+    fields = {"per_device_train_batch_size": 4, "num_train_epochs": 2, "disable_tqdm": True, "ema_decay": 0.5}
+    args = GAETrainingArguments(str(tmp_path), **fields, divergence_restarts=0, overwrite_output_dir=True)
+    run = GAETrainer(model, args, train_dataset=images(16))
+    with pytest.raises(FloatingPointError):
+        run.train()
+    start = [p.detach().clone() for p in model.parameters()]
+    seen = []
+
+    class First(TrainerCallback):
+        def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+            seen.append((run.sums[True].count, [a.clone() for a in run.average.average]))
+
+    run.add_callback(First())
+    run.train()
+    assert seen[0][0] == 4 and not all(torch.equal(p, a) for p, a in zip(start, seen[0][1], strict=True))
+    steps = [p.detach() for p in model.parameters()]
+    assert len(seen) == 8 and all(torch.equal(p, a) for p, a in zip(steps, seen[-1][1], strict=True))
+
+
 def test_what_is_far_above():
     """By 100 mean absolute deviations and by the mean itself, after 20 steps; a smaller loss never is."""
     noise = torch.linspace(-0.1, 0.1, 5)

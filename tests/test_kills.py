@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cases import MODELS
+from kills import CASES
 
 HERE = Path(__file__).parent
-NAMES = [case.id for case in MODELS]
+NAMES = list(CASES)
 
 
 @pytest.mark.slow

@@ -197,7 +197,7 @@ def test_there_are_cards_of_reproduced_models():
 def test_energy_is_told_only_where_there_are_meters(tmp_path, monkeypatch):
     monkeypatch.setattr("gae_hub.environment.POWERCAP", tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert EnergyMeter().joules() is None
+    assert EnergyMeter().read() is None
     for name, energy in (("intel-rapl:0", 10_000_000), ("intel-rapl:0:0", 5), ("intel-rapl:1", 99_000_000)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "energy_uj").write_text(f"{energy}\n")
@@ -205,7 +205,7 @@ def test_energy_is_told_only_where_there_are_meters(tmp_path, monkeypatch):
     meter = EnergyMeter()
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("12000000\n")
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("4000000\n")  # which has begun anew
-    assert meter.joules() == pytest.approx(2 + 5)
+    assert meter.read() == pytest.approx(2 + 5)
     model = VAE.build()
     model.facts = {"log": [{"epoch": 1, "step": 1, "loss": 1.0}], "num_processes": 1, "steps": 1, "joules": 7200.0}
     model.facts |= {"seconds": 1, "best_step": None, "num_train_images": 3}

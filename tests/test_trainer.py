@@ -427,6 +427,29 @@ values = torch.tensor([[f["eval_loss"], f["eval_reconstruction"], f["eval_kl"]] 
 both = [torch.empty_like(values) for _ in range(2)]
 dist.all_gather(both, values)
 assert torch.equal(*both)
+seen = []
+class Order(torch.utils.data.Dataset):
+    def __len__(self):
+        return 16
+    def __getitem__(self, i):
+        seen.append(i)
+        return {"pixel_values": x[i]}
+sizes_of_one = dict(sizes, num_train_epochs=1, overwrite_output_dir=True)
+args = GAETrainingArguments(sys.argv[1] + "/again", **sizes_of_one, disable_tqdm=True, use_cpu=True)
+again = GAETrainer(BetaVAEModel(model.config), args, train_dataset=Order())
+for _ in range(2):  # in the second run too, the processes share out one order
+    seen.clear()
+    again.train()
+    both = [torch.empty(8, dtype=torch.long) for _ in range(2)]
+    dist.all_gather(both, torch.tensor(seen))
+    assert torch.cat(both).unique().numel() == 16, both
+resumed = Breaking(model.config)
+resumed.calls = 3
+args = GAETrainingArguments(sys.argv[1], **sizes, disable_tqdm=True, use_cpu=True)
+GAETrainer(resumed, args, train_dataset=x, eval_dataset=x[:9]).train(
+    resume_from_checkpoint=sys.argv[1] + "/checkpoint-3"
+)
+assert all(torch.equal(p, q) for p, q in zip(resumed.state_dict().values(), model.state_dict().values()))
 if trainer.is_world_process_zero():
     model.save_pretrained(sys.argv[1] + "/trained")
     print(json.dumps({"world": dist.get_world_size(), "steps": trainer.state.global_step, "found": values.tolist()}))
@@ -491,6 +514,26 @@ def test_the_papers_recipe(tmp_path):
     assert scheduler.best == min(entry["eval_loss"] for entry in run.state.log_history if "eval_loss" in entry)
     with pytest.raises(ValueError, match="no recipe is called 'rush'; known are paper"):
         GAETrainingArguments.recipe("rush")
+
+
+def test_settings_that_cannot_be(tmp_path):
+    args = GAETrainingArguments.recipe("paper", str(tmp_path))
+    with pytest.raises(ValueError, match="'reduce_lr_on_plateau' follows the validation: give eval_dataset"):
+        GAETrainer(VAE.build(), args, train_dataset=images(8))
+    with pytest.raises(ValueError, match="eval_dataset must be one data set, got a dict of a, b"):
+        trainer(tmp_path, eval_data={"a": images(8), "b": images(8)})
+    args = GAETrainingArguments(str(tmp_path), eval_strategy="no")
+    assert not args.load_best_model_at_end and args.save_strategy == "epoch"
+
+
+def test_time_and_energy_are_those_of_all_sessions(tmp_path):
+    run = trainer(tmp_path)
+    run.train()
+    file = tmp_path / "checkpoint-3" / "spent.safetensors"
+    save_tree({**load_tree(file), "seconds": 1000.0}, file)
+    resumed = trainer(tmp_path)
+    resumed.train(resume_from_checkpoint=str(file.parent))
+    assert 1000 < resumed.model.facts["seconds"] < 1100
 
 
 def test_the_plateau_is_that_of_the_selection_metric_and_survives_a_pause(tmp_path):

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from .checkpointing import load_tree, save_tree
@@ -16,8 +15,8 @@ TRAINING_WEIGHTS = "training_weights.safetensors"
 
 
 class WeightAverage(TrainerCallback):
-    """theta_average <- decay theta_average + (1 - decay) theta after every step (Polyak & Juditsky, 1992,
-    doi:10.1137/0330046). Statistics such as those of batch norm are the model's own.
+    """theta_average <- decay theta_average + (1 - decay) theta after every step, from the first step's theta (Polyak &
+    Juditsky, 1992, doi:10.1137/0330046). Statistics such as those of batch norm are the model's own.
 
     A checkpoint's model is the average; the weights that training goes on with lie beside it.
 
@@ -27,37 +26,35 @@ class WeightAverage(TrainerCallback):
 
     def __init__(self, decay: float):
         self.decay = decay
-        self.average: AveragedModel | None = None  # while training
+        self.average: list[Tensor] | None = None  # while training, after the first step
 
-    def begin(self, model: nn.Module, checkpoint: str | Path | None = None):
-        """Start at the model's weights, or go on from a checkpoint, whose average the model holds now.
+    def resume(self, model: nn.Module, checkpoint: str | Path):
+        """Go on from a checkpoint, whose average the model holds now.
 
         Raises:
             ValueError: if the checkpoint has no average.
         """
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
-        if checkpoint is not None:
-            file = Path(checkpoint) / TRAINING_WEIGHTS
-            if not file.is_file():
-                raise ValueError(f"'{checkpoint}' was trained without ema_decay: resume without it")
-            self.average.n_averaged.fill_(1)
-            copy(load_tree(file), model)
+        file = Path(checkpoint) / TRAINING_WEIGHTS
+        if not file.is_file():
+            raise ValueError(f"'{checkpoint}' was trained without ema_decay: resume without it")
+        self.average = weights(model)
+        copy(load_tree(file), model)
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
-        if self.average is None:  # nothing was resumed
-            self.begin(model)
-
+    @torch.no_grad()
     def on_optimizer_step(self, args, state, control, model=None, **kwargs):
-        self.average.update_parameters(model)
+        if self.average is None:
+            self.average = weights(model)
+        else:
+            torch._foreach_lerp_(self.average, [p.detach() for p in model.parameters()], 1 - self.decay)
 
     @contextmanager
     def applied(self, model: nn.Module):
         """The average in the model's place, if there is one by now."""
-        if self.average is None or not self.average.n_averaged:
+        if self.average is None:
             yield
             return
-        own = [p.detach().clone() for p in model.parameters()]
-        copy(self.average.module.parameters(), model)
+        own = weights(model)
+        copy(self.average, model)
         try:
             yield
         finally:
@@ -65,16 +62,20 @@ class WeightAverage(TrainerCallback):
 
     def save(self, model: nn.Module, checkpoint: str | Path):
         """Write the weights that training goes on with."""
-        save_tree([p.detach() for p in model.parameters()], Path(checkpoint) / TRAINING_WEIGHTS)
+        save_tree(weights(model), Path(checkpoint) / TRAINING_WEIGHTS)
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
         """Leave the average in the model, which holds that of the best checkpoint already if there is one."""
-        if self.average.n_averaged and not (args.load_best_model_at_end and state.best_model_checkpoint):
-            copy(self.average.module.parameters(), model)
+        if self.average is not None and not (args.load_best_model_at_end and state.best_model_checkpoint):
+            copy(self.average, model)
         self.average = None
 
 
+def weights(model: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in model.parameters()]
+
+
 @torch.no_grad()
-def copy(values, model: nn.Module):
+def copy(values: list[Tensor], model: nn.Module):
     for parameter, value in zip(model.parameters(), values, strict=True):
         parameter.copy_(value)

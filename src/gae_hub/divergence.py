@@ -130,6 +130,7 @@ class DivergenceGuard:
     # Resuming
 
     def state_dict(self) -> dict[str, Any]:
+        """This process's: the loss that it has seen is that of its own batches."""
         return {"running": self.running, "events": self.events}
 
     def load_state_dict(self, state: dict[str, Any]):
@@ -178,7 +179,7 @@ class GuardCallback(TrainerCallback):
             self.trainer.guard.agree()
         if self.skips_on_device():
             self.optimizer.found_inf = self.trainer.guard.flag
-        elif getattr(self.trainer.accelerator, "scaler", None) is None:
+        else:
             self.look(state.global_step + 1)
 
     def on_step_end(self, args, state, control, **kwargs):

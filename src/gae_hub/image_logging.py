@@ -54,16 +54,15 @@ class ImageCallback(TrainerCallback):
     """
 
     def __init__(self, trainer, interval: int):
-        self.trainer, self.interval, self.count = trainer, interval, 0
+        self.trainer, self.interval = trainer, interval
 
-    def on_evaluate(self, args, state, control, **kwargs):
-        self.count += 1
-        model = self.trainer.plain_model
-        due = self.count % self.interval == 0 and state.is_world_process_zero
+    def on_evaluate(self, args, state, control, eval_dataloader=None, **kwargs):
+        model, count = self.trainer.plain_model, sum("eval_loss" in entry for entry in state.log_history)
+        due = count % self.interval == 0 and state.is_world_process_zero
         if not due or not is_image_shape(getattr(model.config, "input_shape", ())):
             return
         with self.trainer.averaged(), fixed_seed(args.seed, args.device):
-            images = next(iterate_batches(self.trainer.eval_dataset, 24)).to(model.device)
+            images = next(iterate_batches(eval_dataloader.dataset, 24)).to(model.device)
             grids = {"reconstructions": reconstruction_grid(images, model.reconstruct(images))}
             try:
                 drawn = model.generate(36, generator=torch.Generator().manual_seed(args.seed))

@@ -31,7 +31,7 @@ from .checkpointing import (
 )
 from .data import ImageDataset, as_image_dataset, collate, iterate_batches
 from .divergence import DivergenceGuard, GuardCallback
-from .environment import EnergyMeter, environment
+from .environment import Spent, environment
 from .health import HealthCallback
 from .image_logging import ImageCallback
 from .image_processing import GAEImageProcessor
@@ -62,7 +62,7 @@ WRITTEN = (
     *("training_args.json", "results.json", "run.yaml", "sampler", "assets"),
 )
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
-GUARD = "divergence.safetensors"
+SPENT = "spent.safetensors"
 
 
 class GAETrainer(Trainer):
@@ -103,8 +103,14 @@ class GAETrainer(Trainer):
         **kwargs,
     ):
         args = copy(args) if args is not None else GAETrainingArguments()
+        if args.data_seed is None:  # else the order of the data would follow the state of each process's noise
+            args.data_seed = args.seed
         if eval_dataset is None:  # nothing to choose the best model by
             args.eval_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
+            if args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
+                raise ValueError("lr_scheduler_type 'reduce_lr_on_plateau' follows the validation: give eval_dataset")
+        elif isinstance(eval_dataset, dict):
+            raise ValueError(f"eval_dataset must be one data set, got a dict of {', '.join(map(str, eval_dataset))}")
         train_dataset, eval_dataset = (
             data if data is None else as_image_dataset(data) for data in (train_dataset, eval_dataset)
         )
@@ -119,7 +125,7 @@ class GAETrainer(Trainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            callbacks=[ScheduleCallback(), GuardCallback(self), self.interrupt, *(callbacks or [])],
+            callbacks=[ScheduleCallback(), self.interrupt, *(callbacks or [])],
             **kwargs,
         )
         self.can_return_loss = True  # also where a person's forward hides its arguments behind **kwargs
@@ -140,6 +146,7 @@ class GAETrainer(Trainer):
             if self.engine_saves():
                 raise ValueError("ema_decay needs whole parameters, which FSDP and DeepSpeed shard: set it to 0")
             self.add_callback(self.average)
+        self.add_callback(GuardCallback(self))  # the last one: it looks before what others ask to be saved
 
     def settle(self, model):
         """Check that model and data fit, and tell each what it must know of the other."""
@@ -212,10 +219,18 @@ class GAETrainer(Trainer):
             self._claim(folder)
         self.started = True
         self.guard = DivergenceGuard(self.args.divergence_threshold, self.args.divergence_restarts)
+        self.spent = Spent()
+        for left in self.sums.values():  # of a run that was broken off
+            left.clear()
+        if self.average is not None:
+            self.average.average = None
+        if resume_from_checkpoint and not hasattr(self.train_dataset, "__len__"):
+            logger.warning(
+                "a stream is read from its beginning to where training stopped: exact within its first pass only"
+            )
         with self._memory_format(), self.interrupt.listening():
-            meter = EnergyMeter()
             result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
-        self.plain_model.facts = {**self._facts(), "joules": meter.joules()}
+        self.plain_model.facts = self._facts()
         shown = self.eval_dataset or self.train_dataset
         if hasattr(shown, "__len__") and self.processing_class is not None:  # of images
             self.plain_model.examples = next(iterate_batches(shown))
@@ -276,7 +291,8 @@ class GAETrainer(Trainer):
             "num_processes": self.args.world_size,
             "steps": self.state.global_step,
             "best_step": self.state.best_global_step if self.args.load_best_model_at_end else None,
-            "seconds": round(sum(entry.get("train_runtime", 0.0) for entry in self.state.log_history), 1),
+            "seconds": round(self.spent.seconds(), 1),
+            "joules": self.spent.joules(),
             "health": self.health.last,
             "divergences": self.guard.events,
             "log": self.state.log_history,
@@ -340,19 +356,24 @@ class GAETrainer(Trainer):
         self.accelerator.unscale_gradients()
         limits, squares = self.args.group_max_grad_norm or {}, []
         for name, parameters in self.plain_model.parameter_groups().items():
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            if not gradients:  # frozen
+                continue
+            norm = torch.nn.utils.get_total_norm(gradients)
             limit = limits.get(name, self.args.max_grad_norm)
             if limit > 0:
                 torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
             squares.append(norm.square())
         norm = torch.stack(squares).sum().sqrt()
-        self.guard.see_gradient(norm)
+        if getattr(self.accelerator, "scaler", None) is None:  # which overflows now and then, and sees to it itself
+            self.guard.see_gradient(norm)
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None):
         """As in transformers, with the loss terms; metrics that are vectors are only in what `evaluate` returns."""
         if "loss" in logs:
             logs = {**logs, **self.sums[True].pop()}
+            self.spent.joules()  # the meter must be read now and then
         super().log({name: value for name, value in logs.items() if not isinstance(value, list)}, start_time)
 
     def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
@@ -362,9 +383,12 @@ class GAETrainer(Trainer):
         progress = model.progress.clone()
         model.progress.fill_(1.0)
         self.batches_seen = 0
-        with fixed_seed(self.args.seed, self.args.device), alone(), self.averaged():
-            output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        model.progress.copy_(progress)
+        self.sums[False].clear()
+        try:
+            with fixed_seed(self.args.seed, self.args.device), alone(), self.averaged():
+                output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        finally:
+            model.progress.copy_(progress)
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self.sums[False].pop().items()})
         return output
 
@@ -413,13 +437,13 @@ class GAETrainer(Trainer):
         if self.args.should_save:
             save_tree(self.optimizer.state_dict(), Path(output_dir) / OPTIMIZER)
             save_tree(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
-            save_tree(self.guard.state_dict(), Path(output_dir) / GUARD)
+            save_tree(self.spent.state_dict(), Path(output_dir) / SPENT)
             if self.average is not None:
                 self.average.save(self.plain_model, output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None):
         if self.average is not None and checkpoint is not None:
-            self.average.begin(self.plain_model, checkpoint)
+            self.average.resume(self.plain_model, checkpoint)
         if checkpoint is None or self.engine_saves():
             return super()._load_optimizer_and_scheduler(checkpoint)
         if not (Path(checkpoint) / OPTIMIZER).is_file():
@@ -433,7 +457,8 @@ class GAETrainer(Trainer):
                 if torch.is_tensor(value) and value.shape == parameter.shape:
                     state[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
         self.lr_scheduler.load_state_dict(load_tree(Path(checkpoint) / SCHEDULER))
-        self.guard.load_state_dict(load_tree(Path(checkpoint) / GUARD))
+        self.spent.load_state_dict(load_tree(Path(checkpoint) / SPENT))
+        self.guard.load_state_dict(self._own_state(checkpoint)["guard"])
 
     def _save_scaler(self, output_dir: str):
         scaler = getattr(self.accelerator, "scaler", None)
@@ -450,18 +475,22 @@ class GAETrainer(Trainer):
 
     def _save_rng_state(self, output_dir: str):
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save_tree(rng_state(), self._rng_file(output_dir))
+        own = {"random": rng_state(), "guard": self.guard.state_dict()}
+        save_tree(own, self._rng_file(output_dir))
         self.accelerator.wait_for_everyone()  # the trainer's state, written next, marks a checkpoint as whole
 
-    def _load_rng_state(self, checkpoint: str | None):
-        if checkpoint is None:
-            return
+    def _own_state(self, checkpoint: str) -> dict:
+        """What each process has saved for itself."""
         if not self._rng_file(checkpoint).is_file():
             raise ValueError(
                 f"'{checkpoint}' has no random state for process {self.args.process_index}: "
                 "resume with as many processes as it was saved by"
             )
-        set_rng_state(load_tree(self._rng_file(checkpoint)))
+        return load_tree(self._rng_file(checkpoint))
+
+    def _load_rng_state(self, checkpoint: str | None):
+        if checkpoint is not None:
+            set_rng_state(self._own_state(checkpoint)["random"])
 
     # The Hub
 
@@ -504,7 +533,7 @@ class GAETrainer(Trainer):
                 "optimizer*",
                 "scheduler*",
                 "scaler*",
-                "divergence*",
+                "spent*",
                 "training_weights*",
                 "rng_state*",
                 "README.md",

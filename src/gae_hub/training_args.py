@@ -129,6 +129,8 @@ class GAETrainingArguments(TrainingArguments):
                 f"hub_strategy '{self.hub_strategy}' pushes optimizer states, which gae_hub keeps local: "
                 "use 'every_save' or 'end'"
             )
+        if self.eval_strategy == "no":
+            self.load_best_model_at_end = False  # there is nothing to choose it by
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
         super().__post_init__()

@@ -131,6 +131,7 @@ class VAEGANModel(VAEModel):
         return {"discriminator": discriminator & ~decoder, "decoder": decoder & ~discriminator}
 
     def before_optimizer_step(self):
+        """With a margin, the host waits for the device here: Adam would move a player by its momentum alone."""
         for player, out in (self.sits_out or {}).items():
             if out:
                 for parameter in self.parameter_groups()[player]:
