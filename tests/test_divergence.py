@@ -181,17 +181,22 @@ def test_a_gradient_scaler_may_overflow(tmp_path, monkeypatch):
     """fp16's scale begins too large and is halved until nothing overflows: no divergence. A bad loss is one."""
     from accelerate import Accelerator
 
+    def large(out):  # with the scale, too large for float32
+        out.loss = out.loss * 100
+        return out
+
     monkeypatch.setattr(Accelerator, "mixed_precision", property(lambda self: "fp16"))
-    model = build(_20=infinite)
+    model = build(_0=large, _20=infinite)
     args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, num_train_epochs=8, disable_tqdm=True)
     run = GAETrainer(model, args, train_dataset=images(16))
-    run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    run.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
     run.accelerator.native_amp = True
     watch = Watch()
     run.add_callback(watch)
+    start = torch.cat([p.detach().flatten() for p in model.parameters()])
     run.train()
-    scale = run.accelerator.scaler.get_scale()
-    assert scale < 2.0**126 and torch.equal(watch.weights[0], watch.weights[1])  # steps were skipped
+    assert torch.equal(watch.weights[0], start) and not torch.equal(watch.weights[1], start)  # one step was skipped
+    assert run.accelerator.scaler.get_scale() == 2.0**125  # halved then, and by the loss that is bad
     assert [event["step"] for event in run.guard.events] == [21]
     assert all(weights.isfinite().all() for weights in watch.weights)
     assert not torch.equal(watch.weights[-1], watch.weights[20])

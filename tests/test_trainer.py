@@ -441,7 +441,7 @@ for _ in range(2):  # in the second run too, the processes share out one order
     seen.clear()
     again.train()
     both = [torch.empty(8, dtype=torch.long) for _ in range(2)]
-    dist.all_gather(both, torch.tensor(seen))
+    dist.all_gather(both, torch.tensor(seen[:8]))
     assert torch.cat(both).unique().numel() == 16, both
 resumed = Breaking(model.config)
 resumed.calls = 3

@@ -47,6 +47,7 @@ _FILLED_IN = {
     *(
         "accelerator_config",
         "activation_checkpointing",
+        "data_seed",
         "debug",
         "disable_tqdm",
         "do_eval",
