@@ -72,23 +72,20 @@ def _named(check: Check) -> Check:
     return lambda value: isinstance(value, dict) and all(map(_is_text, value)) and all(map(check, value.values()))
 
 
-def _fields(**checks: Check) -> Check:
+def _having(checks: dict[str, Check]) -> Check:
     """A dict that has these, among others."""
-    return lambda value: (
-        isinstance(value, dict) and all(check(value.get(name.strip("_"))) for name, check in checks.items())
-    )
+    return lambda value: isinstance(value, dict) and all(check(value.get(key)) for key, check in checks.items())
 
 
-def _is_log_entry(value: Any) -> bool:
-    return _named(_is_number)(value) and _fields(epoch=_is_number, step=_is_whole)(value) and len(value) < 100
-
-
-_is_latents = _fields(
-    order=_each(_is_whole),
-    active_units=_is_whole,
-    num_images=_is_whole,
-    by=lambda value: value in ("kl", "variance"),
-    values=_each(_is_number),
+_has_a_place = _having({"epoch": _is_number, "step": _is_whole})
+_is_latents = _having(
+    {
+        "order": _each(_is_whole),
+        "active_units": _is_whole,
+        "num_images": _is_whole,
+        "by": lambda value: value in ("kl", "variance"),
+        "values": _each(_is_number),
+    }
 )
 KINDS: dict[str, Check] = {
     **dict.fromkeys(("dataset", "revision"), _is_text),
@@ -96,15 +93,17 @@ KINDS: dict[str, Check] = {
     **dict.fromkeys(("seconds", "joules"), _is_number),
     **dict.fromkeys(("arguments", "environment"), _named(_is_plain_data)),
     "health": _named(_is_text),
-    "divergences": _each(_fields(step=_is_whole, term=_is_text, restored_step=_is_whole)),
-    "log": _each(_is_log_entry),
+    "divergences": _each(_having({"step": _is_whole, "term": _is_text, "restored_step": _is_whole})),
+    "log": _each(lambda entry: _has_a_place(entry) and _named(_is_number)(entry) and len(entry) < 100),
     "latents": lambda value: value == {} or _is_latents(value),
-    "imported": _fields(from_=_is_text, notes=_each(_is_text)),
-    "results": _fields(
-        dataset=_is_text,
-        split=_optional(_is_text),
-        metrics=_named(_is_number),
-        passports=_optional(_named(_named(_is_plain_data))),
+    "imported": _having({"from": _is_text, "notes": _each(_is_text)}),
+    "results": _having(
+        {
+            "dataset": _is_text,
+            "split": _optional(_is_text),
+            "metrics": _named(_is_number),
+            "passports": _optional(_named(_named(_is_plain_data))),
+        }
     ),
 }
 """The facts that a card tells, each with what it must be; None is one that is not known."""
