@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from cases import VAE, generator, images
+from cases import MODELS, VAE, generator, images
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from localhub import LocalHub, point_clients_at
@@ -70,6 +70,21 @@ def test_a_model(hub):
     assert 'AutoGAE.from_pretrained("alice/vae")' in card(hub, "alice/vae") and "library_name: gae-hub" in card(
         hub, "alice/vae"
     )
+
+
+@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.id)
+def test_every_method(hub, case):
+    """Pushed here and loaded there, to the bit, buffers too."""
+    model, repo_id = case.build(), f"alice/{case.id.replace('_', '-')}-method"
+    model.train()(images(16))  # codebooks, centroids and running statistics have left their first values
+    with hub.on_a_fresh_machine():
+        model.eval().push_to_hub(repo_id)
+    with hub.on_a_fresh_machine(token=False):
+        again = AutoGAE.from_pretrained(repo_id)
+    state, found = model.state_dict(), again.state_dict()
+    assert type(again) is type(model) and state.keys() == found.keys()
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in state.items())
+    assert torch.equal(again.embed(X), model.embed(X))
 
 
 def test_a_sampler(hub):

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,20 @@ from safetensors import SafetensorError
 
 from gae_hub import (
     AutoGAE,
+    AutoSampler,
+    EmpiricalSampler,
+    GAEImageProcessor,
     GAETrainer,
     GAETrainingArguments,
     GaussianMixtureSampler,
     GenerationPipeline,
+    MAFSampler,
+    PixelCNNSampler,
+    TwoStageVAESampler,
     VAEModel,
 )
 from gae_hub.models.hub_errors import HubError
+from gae_hub.models.hub_model import check_checkpoint
 
 X = images(4)
 
@@ -56,6 +64,16 @@ def published(hub, tmp_path_factory):
     return VAE.build().eval()
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """huggingface_hub asks again at once, in place of after 23 seconds in all."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+
+
+def fitted_sampler():
+    return GaussianMixtureSampler(num_components=2).fit(torch.randn(20, 3, generator=generator()))
+
+
 def weights_in(home: Path) -> list[Path]:
     return [path for path in home.rglob("*") if path.is_file() and path.stat().st_size > 5000]
 
@@ -85,6 +103,39 @@ def test_a_busy_hub_is_waited_for(hub, machine, published):
         hub.fail_next(1, status=429, retry_after=0, match="GET .*safetensors")
         hub.fail_next(1, status=503, match="HEAD .*config.json")
         assert torch.equal(AutoGAE.from_pretrained("alice/vae").embed(X), published.embed(X))
+
+
+def test_a_broken_answer_is_no_missing_file(hub, machine, impatient):
+    """Nothing is left out of what is loaded because the Hub could not say whether it is there."""
+    with machine():
+        GenerationPipeline(VAE.build(), fitted_sampler()).push_to_hub("alice/parts")
+    for file in ("sampler/config.json", "preprocessor_config.json", "model.safetensors"):
+        with machine(token=False):
+            hub.fail_next(None, status=503, match=f"HEAD .*{file}")
+            with pytest.raises(HubError, match=r"cannot load 'alice/parts': the Hub is out of order for now \(503\)"):
+                GenerationPipeline.from_pretrained("alice/parts")
+            if file == "model.safetensors":
+                with pytest.raises(HubError, match=r"\(503\)"):
+                    check_checkpoint("alice/parts")
+            hub.clear_faults()
+            assert GenerationPipeline.from_pretrained("alice/parts").sampler is not None
+
+
+def test_the_cache_is_enough_where_there_is_no_hub(hub, machine, published, impatient, monkeypatch):
+    """It also knows that there was no sampler."""
+
+    def load(**options):
+        pipe = GenerationPipeline.from_pretrained("alice/vae", **options)
+        assert pipe.sampler is None and torch.equal(pipe.model.embed(X), published.embed(X))
+
+    with machine(token=False):
+        load()
+        hub.fail_next(None, status=503)
+        load()
+        hub.clear_faults()
+        load(local_files_only=True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        load()
 
 
 def test_a_wrong_token_is_named(hub, machine, published):
@@ -139,10 +190,34 @@ def test_pushing_without_the_right_to(hub, machine, published, token, message):
     for push in (GenerationPipeline(VAE.build()).push_to_hub, VAE.build().push_to_hub):
         with machine(token=token), pytest.raises(HubError, match=message):
             push("alice/vae")
-    sampler = GaussianMixtureSampler(num_components=2).fit(torch.randn(20, 3, generator=generator()))
-    with machine(token=token), pytest.raises(HubError, match=message):
-        sampler.push_to_hub("alice/vae")
+    for options in ({}, {"subfolder": "sampler"}):
+        with machine(token=token), pytest.raises(HubError, match=message):
+            fitted_sampler().push_to_hub("alice/vae", **options)
     assert len(hub.log("alice/vae")) == before
+
+
+@pytest.mark.parametrize("what", ["model", "sampler", "pipeline", "processor"])
+def test_a_card_that_cannot_be_read_is_not_written_over(hub, machine, impatient, what):
+    """Neither is one in the cache, which is older, taken for it."""
+    pushed = {
+        "model": VAE.build,
+        "sampler": fitted_sampler,
+        "pipeline": lambda: GenerationPipeline(VAE.build()),
+        "processor": lambda: GAEImageProcessor((1, 8, 8)),
+    }[what]()
+    repo_id = f"alice/words-on-{what}"
+    with machine():
+        for _ in range(2):
+            pushed.push_to_hub(repo_id)
+        hub.commit(repo_id, {"README.md": hub.read(repo_id, "README.md") + b"\n\nMy own words.\n"})
+        before = len(hub.log(repo_id))
+        hub.fail_next(None, status=503, match="README.md")
+        with pytest.raises(HubError, match=rf"cannot publish to '{repo_id}': the Hub is out of order for now \(503\)"):
+            pushed.push_to_hub(repo_id)
+        assert len(hub.log(repo_id)) == before
+        hub.clear_faults()
+        pushed.push_to_hub(repo_id)
+    assert b"My own words." in hub.read(repo_id, "README.md")
 
 
 def test_a_trainer_that_cannot_push_can_push_again(hub, machine, tmp_path):
@@ -237,31 +312,52 @@ def test_a_pickle_bomb(checkpoint, monkeypatch):
     assert not (checkpoint / "exploded").exists()
 
 
+def sampler_of(cls, **fields):
+    """One with its initial state, as if it were fitted."""
+    return cls(**{"latent_dim": 3, "latent_shape": [3], **fields})
+
+
+CODES = {"latent_dim": 12, "latent_shape": [3, 2, 2], "num_embeddings": 5, "code_shape": [2, 2], "hidden_size": 4}
+FLOW = partial(sampler_of, MAFSampler, hidden_size=4)
 HUGE = [
-    ("latent_dim", lambda c: c.update(latent_dim=10**12)),
-    ("input_shape", lambda c: c.update(input_shape=[1, 10**9, 10**9])),
-    ("hidden_sizes", lambda c: c["encoder_config"].update(hidden_sizes=[10**12])),
-    ("latent_dim", lambda c: c.update(latent_dim=10**6)),
-    ("hidden_sizes", lambda c: c["decoder_config"].update(hidden_sizes=[10**6] * 2)),
-    ("num_residual_blocks", lambda c: c.update(encoder_config={"model_type": "resnet", "num_residual_blocks": 10**6})),
+    ("latent_dim", VAE.build, lambda c: c.update(latent_dim=10**12)),
+    ("input_shape", VAE.build, lambda c: c.update(input_shape=[1, 10**9, 10**9])),
+    ("hidden_sizes", VAE.build, lambda c: c["encoder_config"].update(hidden_sizes=[10**12])),
+    ("latent_dim", VAE.build, lambda c: c.update(latent_dim=10**6)),
+    ("hidden_sizes", VAE.build, lambda c: c["decoder_config"].update(hidden_sizes=[10**6] * 2)),
+    ("hidden_sizes", VAE.build, lambda c: c["decoder_config"].update(hidden_sizes=[1] * 10_000)),
+    ("channels", VAE.build, lambda c: c.update(encoder_config={"model_type": "conv", "channels": [1] * 10_000})),
+    (
+        "num_residual_blocks",
+        VAE.build,
+        lambda c: c.update(encoder_config={"model_type": "resnet", "num_residual_blocks": 10**6}),
+    ),
+    ("num_blocks", FLOW, lambda c: c.update(num_blocks=10**6)),
+    ("num_hidden_layers", FLOW, lambda c: c.update(num_hidden_layers=10**6)),
+    ("hidden_size", FLOW, lambda c: c.update(hidden_size=10**6)),
+    ("num_layers", partial(sampler_of, PixelCNNSampler, **CODES), lambda c: c.update(num_layers=10**6)),
+    ("hidden_sizes", partial(sampler_of, TwoStageVAESampler), lambda c: c.update(hidden_sizes=[1] * 10_000)),
+    ("num_latents", partial(sampler_of, EmpiricalSampler, num_latents=2), lambda c: c.update(num_latents=10**12)),
 ]
 
 
 def test_enormous_sizes_take_no_memory(tmp_path):
     """In a process that may have 2 GB more than torch needs."""
-    for number, (_, change) in enumerate(HUGE):
-        VAE.build().save_pretrained(tmp_path / str(number))
+    for number, (_, build, change) in enumerate(HUGE):
+        build().save_pretrained(tmp_path / str(number))
         edit(tmp_path / str(number) / "config.json", change)
     code = f"""
 import resource, sys, time
 from pathlib import Path
-from gae_hub import AutoGAE, VAEModel
+from gae_hub import AutoGAE, AutoSampler
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (2 << 30),) * 2)
 for number in range({len(HUGE)}):
     start = time.perf_counter()
+    folder = Path(r"{tmp_path}") / str(number)
+    kind = AutoSampler if "_sampler" in (folder / "config.json").read_text() else AutoGAE
     try:
-        AutoGAE.from_pretrained(r"{tmp_path}/" + str(number))
+        kind.from_pretrained(folder)
     except ValueError as error:
         assert time.perf_counter() - start < 10
         print(str(error).replace(chr(10), " "))
@@ -271,8 +367,26 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     assert process.returncode == 0, process.stderr
     *messages, _ = process.stdout.splitlines()
     assert len(messages) == len(HUGE)
-    for (field, _), message in zip(HUGE, messages, strict=True):
-        assert f"asks for {field} = " in message or "are not those of the VAEModel in its config.json" in message
+    for (field, _, _), message in zip(HUGE, messages, strict=True):
+        assert f"asks for {field} = " in message or re.search("are not those of the .* in its config.json", message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda text: text + " " * (1 << 21), r"has 2,09\d,\d+ bytes, more than a config can need"),
+        (lambda text: "[" * 100_000, "is no JSON"),
+        (lambda text: "{" + text, "is no JSON"),
+        (lambda text: "[]", "must hold a JSON object, and holds a list"),
+    ],
+    ids=["long", "deep", "broken", "list"],
+)
+def test_a_config_that_is_none(checkpoint, content, message):
+    path = checkpoint / "config.json"
+    path.write_text(content(path.read_text()))
+    for load in (AutoGAE.from_pretrained, AutoSampler.from_pretrained, VAEModel.from_pretrained):
+        with pytest.raises(ValueError, match=message):
+            load(checkpoint)
 
 
 def test_an_index_that_points_elsewhere(checkpoint, tmp_path):

@@ -256,7 +256,86 @@ def test_an_unedited_card_of_transformers_is_replaced_and_an_edited_one_kept(tmp
     assert merge(edited, new) == edited
 
 
-def test_a_card_never_stops_a_save(tmp_path, trained):
+LINE = {"epoch": 1, "step": 1, "loss": 1.0}
+RESULTS = {"dataset": "user/data", "split": "test", "metrics": {"mse": 1.0}}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"latents": {"a": 1}},
+        {"latents": {"order": [0], "by": "entropy", "values": [1.0], "active_units": 1, "num_images": 1}},
+        {"results": {"metrics": {"a": 1}}},
+        {"results": {**RESULTS, "metrics": {"mse": "1.0"}}},
+        {"results": {**RESULTS, "metrics": [1.0]}},
+        {"results": {**RESULTS, "passports": {"mse": 1}}},
+        {"log": [{"loss": 1}]},
+        {"log": [{**LINE, "loss": [1.0]}]},
+        {"log": [{**LINE, "loss": 10**400}]},
+        {"log": {"loss": 1}},
+        {"dataset": 3},
+        {"steps": "many"},
+        {"joules": "many"},
+        {"arguments": [1]},
+        {"environment": 1},
+        {"imported": {"x": 1}},
+        {"imported": {"from": "VAE", "notes": 1}},
+        {"health": ["ill"]},
+        {"divergences": [{"step": 1}]},
+        {"of another version": json.loads("[" * 500 + "]" * 500)},
+    ],
+    ids=lambda facts: json.dumps(facts)[:60],
+)
+def test_a_card_never_stops_a_save(tmp_path, facts, caplog):
+    """What does not fit is left out, with a warning; what does is told."""
+    VAE.build().save_pretrained(tmp_path / "model")
+    name, more = next(iter(facts)), {"dataset": "user/data", "log": [LINE], "steps": 7}
+    (tmp_path / "model" / "training.json").write_text(json.dumps({**more, **facts}))
+    AutoGAE.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "again")
+    assert f"the card will not tell of '{name}'" in caplog.text
+    kept = {key: value for key, value in more.items() if key != name}
+    assert json.loads((tmp_path / "again" / "training.json").read_text()) == kept
+    text = (tmp_path / "again" / "README.md").read_text()
+    assert "## Limits" in text and ("dataset" not in kept or "images of `user/data` only" in text)
+
+
+def test_facts_of_many_kinds_are_told(tmp_path):
+    """A text that UTF-8 cannot write, a run of unknown length, results without a split."""
+    VAE.build().save_pretrained(tmp_path / "model")
+    facts = {"dataset": "odd \ud800", "log": [LINE], "results": {"dataset": "user/data", "metrics": {"mse": 1}}}
+    (tmp_path / "model" / "training.json").write_text(json.dumps(facts))
+    AutoGAE.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "again")
+    text = (tmp_path / "again" / "README.md").read_text()
+    assert "trained on `odd  `" in text and "| mse | 1 |" in text and "| 1 | 1 | 1 |" in text and "None" not in text
+
+
+def test_health_and_divergences_are_limits(tmp_path):
+    model = VAE.build()
+    model.facts = {
+        "health": {"posterior collapse": "1.0 of 3 latent dimensions are in use <b>", "dead codes": "9 of 10 are"},
+        "divergences": [
+            {"step": 30, "term": "kl", "restored_step": 20},
+            {"step": 31, "term": "gradient", "restored_step": 20},
+        ],
+    }
+    model.save_pretrained(tmp_path)
+    limits = (tmp_path / "README.md").read_text().partition("## Limits")[2].partition("## ")[0]
+    assert "evaluation of its training, posterior collapse: 1.0 of 3 latent dimensions are in use  b ." in limits
+    assert "training, dead codes: 9 of 10 are." in limits
+    assert "diverged at step 30 by its kl, back to step 20; at step 31 by its gradient, back to step 20;" in limits
+    model.facts = {"health": {}, "divergences": []}
+    model.save_pretrained(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "diverged" not in text and "evaluation of its training" not in text
+
+
+def test_a_card_whose_metadata_is_broken_stays(tmp_path):
+    (tmp_path / "README.md").write_text(f"---\ntags: [\n---\n{BEGIN}\n{END}\nMine.")
+    VAE.build().save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text().endswith("Mine.")
+
+
+def test_a_card_is_written_whatever_is_there(tmp_path, trained):
     """The folder it was loaded from is gone; the method has no paper; the images are no pictures."""
     copy = tmp_path / "copy"
     AutoGAE.from_pretrained(trained).save_pretrained(copy)

@@ -67,6 +67,8 @@ def test_pictures_are_written(tmp_path):
     log = [{"epoch": e, "step": e, "loss": 3.0 / e, "kl": 1.0, "learning_rate": 1} for e in (1, 2)]
     save_loss_curves([*log, {"epoch": 2, "step": 2, "eval_loss": 2.0, "eval_kl": 1.0}], tmp_path / "d.png")
     save_loss_curves([], tmp_path / "e.png")
+    for value in (0.0, float("inf")):  # a line without detail, and one that cannot be drawn
+        save_loss_curves([{"epoch": k, "step": k, "loss": value} for k in range(3)], tmp_path / "f.png")
     for name in "abcde":
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert min(picture.size) > 50

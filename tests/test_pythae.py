@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pythae_checkpoints import BATCH, CASES, LATENT, SEED, images
 from safetensors.torch import load_file
 from torch import nn
 
-from gae_hub import AutoGAE
+from gae_hub import AutoGAE, VAEIAFModel
 from gae_hub.cli import main
 
 WHOLE_LOSS = {  # the methods whose loss is right in Pythae, with our names of its terms
@@ -251,13 +252,42 @@ def test_hostile_checkpoints(checkpoints, tmp_path, monkeypatch):
         AutoGAE.from_pythae(tmp_path)
 
 
-def test_from_the_hub(checkpoints, tmp_path):
+def test_a_file_that_is_larger_than_it_is(checkpoints, tmp_path, monkeypatch):
+    """8 KB that would take hundreds of megabytes: views without storage, storage by many names, zeros in a zip."""
+    view = {"encoder.layers.0.0.weight": torch.zeros(1).expand(40_000, 512)}
+    with pytest.raises(
+        ValueError, match=r"encoder.layers.0.0.weight of .*, of shape \(40000, 512\), has more numbers"
+    ):
+        AutoGAE.from_pythae(altered(checkpoints / "VAE", tmp_path / "view", weights=view))
+    one = torch.zeros(100_000)
+    with pytest.raises(ValueError, match="the tensors of .* have .* bytes in all, and the file"):
+        AutoGAE.from_pythae(altered(checkpoints / "VAE", tmp_path / "many", weights={str(i): one for i in range(20)}))
+    packed = altered(checkpoints / "VAE", tmp_path / "packed", weights={"zeros": torch.zeros(10**6)}) / "model.pt"
+    with zipfile.ZipFile(packed) as source:
+        records = {record.filename: source.read(record) for record in source.infolist()}
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in records.items():
+            target.writestr(name, content)
+    with pytest.raises(ValueError, match="bytes unpack to"):
+        AutoGAE.from_pythae(packed.parent)
+    wide, devices = altered(checkpoints / "VAE_IAF", tmp_path / "wide", settings={"hidden_size": 5000}), set()
+    setup = VAEIAFModel.setup
+    monkeypatch.setattr(
+        VAEIAFModel, "setup", lambda self, config: (devices.add(torch.empty(0).device.type), setup(self, config))
+    )
+    with pytest.raises(ValueError, match="do not fit a VAEIAFModel: flows.0.made.first.bias has shape"):
+        AutoGAE.from_pythae(wide)
+    assert devices == {"meta"}
+
+
+def test_from_the_hub(checkpoints, tmp_path, monkeypatch):
     from localhub import LocalHub, point_clients_at
 
     with LocalHub(users={"alice": {"token": "hf_alice"}}) as hub:
         for repo_id, files in (
             ("alice/vae", ("model_config.json", "model.pt")),
             ("alice/none", ("model_config.json",)),
+            ("alice/broken", ("model_config.json", "model.pt")),
         ):
             hub.create_repo(repo_id)
             hub.commit(repo_id, {name: (checkpoints / "VAE" / name).read_bytes() for name in files})
@@ -265,5 +295,14 @@ def test_from_the_hub(checkpoints, tmp_path):
             model = AutoGAE.from_pythae("alice/vae")
             with pytest.raises(OSError, match="there is no model.pt in 'alice/none'"):
                 AutoGAE.from_pythae("alice/none")
+            monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+            for repo_id, file in (("alice/none", "model_config.json"), ("alice/broken", "model.pt")):
+                hub.fail_next(None, status=503, match=file)
+                with pytest.raises(
+                    OSError, match=rf"cannot load '{repo_id}': the Hub is out of order for now \(503\)"
+                ):
+                    with point_clients_at(hub, tmp_path / repo_id, token=False):
+                        AutoGAE.from_pythae(repo_id)
+                hub.clear_faults()
     x = images("VAE")
     assert torch.equal(model.reconstruct(x), AutoGAE.from_pythae(checkpoints / "VAE").reconstruct(x))

@@ -11,6 +11,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from .models.backbones import register_backbone
 from .models.base import MODELS, GAEPreTrainedModel
 from .models.hub_errors import HubError, explain
+from .models.hub_model import read_config
 from .samplers.base import SAMPLERS, GAESampler
 
 
@@ -68,7 +69,7 @@ class _AutoClass:
             if key in kwargs
         }
         try:
-            found, _ = PreTrainedConfig.get_config_dict(name, **hub)
+            found = read_config(name, **hub)
         except OSError as error:
             reason = explain(error, "load", kwargs.get("token"))
             if reason is not None:

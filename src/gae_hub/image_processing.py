@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import BatchFeature, ImageProcessingMixin
 
 from .models.base import check_values
+from .models.hub_model import fetch_card
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
@@ -77,6 +78,11 @@ class GAEImageProcessor(ImageProcessingMixin):
     @classmethod
     def for_model(cls, model) -> "GAEImageProcessor":
         return cls(model.config.input_shape)
+
+    def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
+        # push_to_hub of transformers takes a card that it could not read for none, and would put its own over it
+        fetch_card(repo_id, working_dir, kwargs.get("token"), kwargs.get("revision"))
+        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def __call__(self, images, return_tensors: str | None = "pt", **kwargs) -> BatchFeature:
         """`{"pixel_values": (batch, *input_shape)}`, floats in [0, 1].

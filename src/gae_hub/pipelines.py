@@ -11,14 +11,13 @@ from huggingface_hub import create_repo, upload_folder
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers.utils import cached_file
 
 from .auto import AutoGAE, AutoSampler
 from .image_output import write_images
 from .image_processing import GAEImageProcessor, is_image_shape
 from .models.base import GAEPreTrainedModel
 from .models.hub_errors import explained
-from .models.hub_model import fetch_card
+from .models.hub_model import fetch_card, fetch_file
 from .plotting import save_samples
 from .samplers.base import GAESampler
 
@@ -130,7 +129,7 @@ class GenerationPipeline:
         model = AutoGAE.from_pretrained(name, **kwargs)
 
         def has(file: str, **where) -> bool:
-            return cached_file(name, file, **where, **hub, _raise_exceptions_for_missing_entries=False) is not None
+            return fetch_file(name, file, **where, **hub) is not None
 
         if sampler is not None and has("config.json", subfolder=sampler):
             sampler = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)

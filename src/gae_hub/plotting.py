@@ -9,6 +9,7 @@ __all__ = [
     "save_samples",
 ]
 
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -46,9 +47,9 @@ def image_grid(images, columns: int | None = None, title: str | None = None, min
     return sheet
 
 
-def save_samples(images, path: str | Path):
+def save_samples(images, path: str | Path, title: str = "New images"):
     """A square grid of generated images, PIL or tensors."""
-    image_grid(images, title="New images").save(path)
+    image_grid(images, title=title).save(path)
 
 
 def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path, columns: int = 12):
@@ -84,12 +85,20 @@ def save_loss_curves(log: list[dict], path: str | Path):
         if entries
         else ["loss"]
     )
-    figure = matplotlib.figure.Figure(figsize=(3.6 * len(names), 3.2), layout="constrained", dpi=120)
-    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = matplotlib.figure.Figure(figsize=(3.6 * columns, 3.2 * rows), layout="constrained", dpi=120)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for unused in axes[len(names) :]:
+        unused.remove()
+    for axis, name in zip(axes, names, strict=False):
         for prefix, label, style in (("", "training", "-"), ("eval_", "validation", "--")):
             points = [(entry["epoch"], entry[prefix + name]) for entry in log if prefix + name in entry]
             if points:
                 axis.plot(*zip(*points, strict=True), style, label=label, color="#2b6cb0" if not prefix else "#c05621")
+        values = [value for line in axis.lines for value in line.get_ydata()]
+        if values and min(values) == max(values) and isfinite(2 * values[0]):  # no detail to enlarge
+            axis.set_ylim(min(0, 2 * values[0]), max(0, 2 * values[0]) or 1)
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("epoch")
         axis.spines[["top", "right"]].set_visible(False)

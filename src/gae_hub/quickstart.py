@@ -12,10 +12,10 @@ from transformers import set_seed
 from .auto import AutoGAE
 from .data import embed_dataset, load_images
 from .hub.cards import record_results
+from .hub.showcase import PICTURES
 from .metrics import evaluate_model, to_results
 from .models.beta_vae import BetaVAEConfig, BetaVAEModel
 from .pipelines import GenerationPipeline
-from .plotting import save_interpolations, save_loss_curves, save_reconstructions
 from .samplers import GaussianMixtureSampler
 from .tables import print_table
 from .trainer import GAETrainer
@@ -23,7 +23,7 @@ from .training_args import GAETrainingArguments
 
 
 def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
-    """Train a beta-VAE on the digits, fit a sampler, draw pictures, measure, save everything, reload it and compare.
+    """Train a beta-VAE on the digits, fit a sampler, measure, save everything with pictures, reload it and compare.
 
     Args:
         output_dir: where all of it goes; an earlier quickstart there is replaced.
@@ -34,7 +34,7 @@ def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
             f"output_dir '{folder}' holds something that is no quickstart: choose another with --output_dir"
         )
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "assets").mkdir(parents=True)
+    folder.mkdir(parents=True)
     (folder / "quickstart.txt").write_text("made by gae-hub quickstart, which may replace this folder\n")
 
     set_seed(0)
@@ -51,14 +51,7 @@ def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
     print("2. Fitting a Gaussian mixture to the embeddings")
     sampler = GaussianMixtureSampler(num_components=10).fit(embed_dataset(model, train))
 
-    print("3. Drawing pictures")
-    device, pictures = model.device, folder / "assets"
-    images = torch.stack([test[index]["pixel_values"] for index in range(36)]).to(device)
-    save_reconstructions(images, model.reconstruct(images), pictures / "reconstructions.png")
-    save_interpolations(model.interpolate(images[:6], images[6:12], num_steps=12), pictures / "interpolations.png")
-    save_loss_curves(trainer.state.log_history, pictures / "loss.png")
-
-    print("4. Measuring, on images that it has not seen\n")
+    print("3. Measuring, on images that it has not seen\n")
     numbers = evaluate_model(model, test, ("mse", "energy", "clustering"), sampler, num_samples=1000)
     prior = evaluate_model(model, test, ("energy",), None, num_samples=1000)
     print_table(
@@ -72,15 +65,15 @@ def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
         ],
     )
 
-    print(f"5. Saving model, sampler, samples, image processor and card into {folder}")
-    model.facts["results"] = {"dataset": "digits", "split": "test", **to_results(numbers)}
+    print(f"4. Saving model, sampler, image processor and a card with pictures into {folder}")
     pipe = GenerationPipeline(model, sampler)
     pipe.save_pretrained(folder)
-    record_results(model, folder, model.facts["results"])
+    record_results(model, folder, {"dataset": "digits", "split": "test", **to_results(numbers)})
 
-    print("6. Loading them again")
+    print("5. Loading them again")
     again = AutoGAE.from_pretrained(folder)
     reloaded = GenerationPipeline.from_pretrained(folder)
+    device, images = model.device, torch.stack([test[index]["pixel_values"] for index in range(36)]).to(model.device)
     same = torch.equal(again.to(device).reconstruct(images), model.reconstruct(images))
     same_samples = [a.tobytes() for a in pipe(16, seed=0)] == [b.tobytes() for b in reloaded.to(device)(16, seed=0)]
     if not (same and same_samples):
@@ -89,6 +82,6 @@ def quickstart(output_dir: str | Path = "outputs/betavae-digits"):
         f"   AutoGAE gives a {type(again).__name__}: "
         "the same reconstructions and, by the same seed, the same samples, to the bit"
     )
-    print(f"\nDone in {time.perf_counter() - begun:.0f} s. Look at:")
-    for name in ("samples", "reconstructions", "interpolations", "loss"):
-        print(f"   {pictures / name}.png")
+    seconds = time.perf_counter() - begun
+    print(f"\nDone in {seconds:.0f} s. Look at {folder / 'README.md'}, and in {folder / 'assets'} at:\n")
+    print_table(["picture", "of"], [[name, text] for name, text in PICTURES.items()])

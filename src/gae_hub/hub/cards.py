@@ -4,17 +4,20 @@ __all__ = ["FACTS", "record_results", "write_card"]
 
 import json
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, RepoCard
 from jinja2 import Environment, StrictUndefined
-from transformers.utils import cached_file, logging
+from transformers.utils import logging
+from yaml import YAMLError
 
 from .. import __version__
 from ..auto import AutoSampler
 from ..models.base import GAEPreTrainedModel
+from ..models.hub_model import fetch_file
 from ..samplers.base import GAESampler
 from . import showcase
 from .papers import paper_of
@@ -34,6 +37,77 @@ _DESCRIPTION = (
 _REPO_ID = r"[\w.-]+/[\w.-]+"
 LARGEST_FACTS = 1 << 24  # bytes
 
+Check = Callable[[Any], bool]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) < 1 << 63
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_whole(value)
+
+
+def _is_plain_data(value: Any, depth: int = 8) -> bool:
+    """Whether this is made of texts, numbers, lists and dicts, and not too deep."""
+    if isinstance(value, (dict, list, tuple)):
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain_data(content, depth - 1) for content in inner)
+    return value is None or _is_text(value) or _is_number(value)
+
+
+def _optional(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _each(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _named(check: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(_is_text, value)) and all(map(check, value.values()))
+
+
+def _having(checks: dict[str, Check]) -> Check:
+    """A dict that has these, among others."""
+    return lambda value: isinstance(value, dict) and all(check(value.get(key)) for key, check in checks.items())
+
+
+_has_a_place = _having({"epoch": _is_number, "step": _is_whole})
+_is_latents = _having(
+    {
+        "order": _each(_is_whole),
+        "active_units": _is_whole,
+        "num_images": _is_whole,
+        "by": lambda value: value in ("kl", "variance"),
+        "values": _each(_is_number),
+    }
+)
+KINDS: dict[str, Check] = {
+    **dict.fromkeys(("dataset", "revision"), _is_text),
+    **dict.fromkeys(("num_train_images", "num_processes", "steps", "best_step"), _is_whole),
+    **dict.fromkeys(("seconds", "joules"), _is_number),
+    **dict.fromkeys(("arguments", "environment"), _named(_is_plain_data)),
+    "health": _named(_is_text),
+    "divergences": _each(_having({"step": _is_whole, "term": _is_text, "restored_step": _is_whole})),
+    "log": _each(lambda entry: _has_a_place(entry) and _named(_is_number)(entry) and len(entry) < 100),
+    "latents": lambda value: value == {} or _is_latents(value),
+    "imported": _having({"from": _is_text, "notes": _each(_is_text)}),
+    "results": _having(
+        {
+            "dataset": _is_text,
+            "split": _optional(_is_text),
+            "metrics": _named(_is_number),
+            "passports": _optional(_named(_named(_is_plain_data))),
+        }
+    ),
+}
+"""The facts that a card tells, each with what it must be; None is one that is not known."""
+
 
 def write_card(
     model: GAEPreTrainedModel | GAESampler, folder: str | Path, repo_id: str | None = None, show: bool = False
@@ -48,7 +122,7 @@ def write_card(
             published, but not at each checkpoint.
     """
     folder = Path(folder)
-    facts = facts_of(model)
+    facts = _fitting(facts_of(model))
     if show and isinstance(model, GAEPreTrainedModel):
         if model.examples is not None:
             facts = {**facts, showcase.LATENT_FACTS: showcase.latent_facts(model, model.examples.to(model.device))}
@@ -76,8 +150,8 @@ def facts_of(model: GAEPreTrainedModel | GAESampler) -> dict[str, Any]:
         found = Path(source) / FACTS if source and Path(source).is_dir() else None
         if source and found is None and re.fullmatch(_REPO_ID, source):
             try:
-                found = cached_file(source, FACTS, _raise_exceptions_for_missing_entries=False, **where)
-            except OSError as error:
+                found = fetch_file(source, FACTS, **where)
+            except (OSError, ValueError) as error:
                 logger.warning(
                     f"the card will not tell of the training: {FACTS} of '{source}' cannot be read ({error})"
                 )
@@ -93,10 +167,26 @@ def _read_facts(path: Path) -> dict[str, Any]:
         return {}
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         logger.warning(f"the card will not tell of the training: '{path}' is no JSON ({error})")
         return {}
-    return facts if isinstance(facts, dict) else {}
+    if not isinstance(facts, dict):
+        logger.warning(f"the card will not tell of the training: '{path}' holds no JSON object")
+        return {}
+    return facts
+
+
+def _fitting(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that are what they must be; a warning names the others."""
+    kept = {}
+    for name, value in facts.items():
+        if value is None or (_is_plain_data(value) and KINDS.get(name, _is_plain_data)(value)):
+            kept[name] = value
+        else:
+            logger.warning(
+                f"the card will not tell of '{plain(name)}': its value is of another kind than it has to be"
+            )
+    return kept
 
 
 def plain(value: Any) -> Any:
@@ -105,7 +195,9 @@ def plain(value: Any) -> Any:
         return {plain(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [plain(inner) for inner in value]
-    return re.sub(r"[<>`|\[\]\x00-\x1f]", " ", value)[:300] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"[<>`|\[\]\x00-\x1f\ud800-\udfff]", " ", value)[:300]  # and none that UTF-8 cannot write
 
 
 def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any]):
@@ -127,21 +219,20 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
     paper, config = paper_of(type(model)), model.config
     is_sampler = isinstance(model, GAESampler)
     output = facts.get("output")
-    facts = {"environment": None, "imported": None, "joules": None, "latents": None, **plain(facts)}
+    facts = {**dict.fromkeys(KINDS), **plain(facts)}
     pictures = {name: text for name, text in showcase.PICTURES.items() if (folder / "assets" / name).is_file()}
-    results = facts.get("results")
-    results = results if isinstance(results, dict) and isinstance(results.get("metrics"), dict) else None
+    results = facts["results"] and {"split": None, **facts["results"]}
     data = ModelCardData(
         library_name="gae-hub",
         pipeline_tag=None if is_sampler else "unconditional-image-generation",
         tags=[*type(model).model_tags, config.model_type.removeprefix("gae_").replace("_", "-")],
-        datasets=[facts["dataset"]] if re.fullmatch(_REPO_ID, facts.get("dataset") or "") else None,
+        datasets=[facts["dataset"]] if re.fullmatch(_REPO_ID, facts["dataset"] or "") else None,
         model_name=repo_id.split("/")[-1] if results else None,
         eval_results=_eval_results(results) if results else None,
         widget=[{"text": text, "output": {"url": f"assets/{name}"}} for name, text in pictures.items()] or None,
         ignore_metadata_errors=False,
     )
-    columns, rows = _loss_table(facts.get("log") or [])
+    columns, rows = _loss_table(facts["log"] or [])
     sampler = folder / "sampler" / "config.json"
     sampler = _sampler_name(sampler) if sampler.is_file() else None
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
@@ -155,8 +246,8 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
         paper=paper,
         method=paper.name if paper else type(model).__name__,
         config=config,
-        facts={"dataset": None, "revision": None, "log": None, "num_train_images": None, **facts},
-        results=plain(results),
+        facts=facts,
+        results=results,
         passports={name: _passport(passport) for name, passport in ((results or {}).get("passports") or {}).items()},
         widget=bool(pictures),
         sampler=sampler,
@@ -168,7 +259,7 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
         rows=rows,
         settings={
             name: f"{value:g}" if isinstance(value, float) else value
-            for name, value in {**_settings(config), **facts.get("arguments", {})}.items()
+            for name, value in {**_settings(config), **(facts["arguments"] or {})}.items()
         }
         | {"gae_hub version": __version__},
     )
@@ -177,7 +268,11 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
 
 def merge(old: str, new: str) -> str:
     """The new card, with what a person added to the old one: text outside the marks, metadata that we do not set."""
-    old_card, new_card = RepoCard(old, ignore_metadata_errors=True), RepoCard(new)
+    try:
+        old_card, new_card = RepoCard(old, ignore_metadata_errors=True), RepoCard(new)
+    except (ValueError, YAMLError) as error:
+        logger.warning(f"README.md stays as it is, since its metadata cannot be read: {error}")
+        return old
     if BEGIN not in old or END not in old:
         return new if _is_of_transformers(old_card) else old  # a card of somebody's own
     before, _, rest = old_card.text.partition(BEGIN)
@@ -196,8 +291,10 @@ def _is_of_transformers(card: RepoCard) -> bool:
 
 
 def _sampler_name(config_file: Path) -> str:
-    model_type = json.loads(config_file.read_text(encoding="utf-8"))["model_type"]
-    sampler = AutoSampler.model_class(model_type)
+    try:
+        sampler = AutoSampler.model_class(json.loads(config_file.read_text(encoding="utf-8"))["model_type"])
+    except (AttributeError, KeyError, TypeError, ValueError):  # of no sampler that this library knows
+        return "sampler"
     paper = paper_of(sampler)
     return f"{paper.name.lower()} sampler" if paper else sampler.__name__
 
@@ -254,7 +351,7 @@ def _limits(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
             f"The likelihood is a density of continuous pixels with standard deviation {std}: nats depend on that "
             "choice and on the scale of the pixels, and cannot be compared with those of binary or 8-bit models."
         )
-    latents = facts.get("latents")
+    latents = facts["latents"]
     if latents:
         total, active = len(latents["order"]), latents["active_units"]
         unused = f"; {total - active} have collapsed, and carry nothing" if active < total else ""
@@ -265,9 +362,18 @@ def _limits(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
         names = {"kl": "KL to the prior, in nats", "variance": "variance of the embeddings"}
         values = ", ".join(f"{value:.3g}" for value in latents["values"][:12])
         limits.append(f"By dimension, the {names[latents['by']]}: {values}" + (" and less." if total > 12 else "."))
-    if facts.get("dataset"):
+    if facts["dataset"]:
         limits.append(
             f"It has seen images of `{facts['dataset']}` only: others are reconstructed as if they were some."
+        )
+    for name, finding in [*(facts["health"] or {}).items()][:12]:
+        limits.append(f"At the last evaluation of its training, {name}: {finding}.")
+    if facts["divergences"]:
+        events = [
+            f"at step {e['step']} by its {e['term']}, back to step {e['restored_step']}" for e in facts["divergences"]
+        ]
+        limits.append(
+            f"Its training diverged {'; '.join(events[:12])}; it went on from there with a smaller learning rate."
         )
     return limits
 

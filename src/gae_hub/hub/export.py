@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.base import GAEPreTrainedModel
+from ..models.hub_model import fetch_file
 from ..models.posteriors import DiagonalGaussian, PointMass
 
 
@@ -119,6 +120,11 @@ class LatentDistribution:
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
         return self.mean + (0.5 * self.logvar).exp() * noise
 
+    def deviation(self) -> Tensor:
+        """That of samples over the batch and all dimensions: of the means, and of the samples around them."""
+        variance = self.mean.var(correction=0)
+        return (variance if self.logvar is None else variance + self.logvar.exp().mean()).sqrt()
+
 
 class DiffusersAutoencoder(nn.Module):
     """A VAE or VQ-VAE of gae_hub in the place that `AutoencoderKL` has in a pipeline of diffusers.
@@ -128,7 +134,7 @@ class DiffusersAutoencoder(nn.Module):
 
     Args:
         model: a model with a Gaussian or deterministic posterior, or a quantizer.
-        scaling_factor: 1 over the deviation of the latents.
+        scaling_factor: 1 over the deviation of samples of the latents.
 
     Raises:
         ValueError: for a method with another posterior.
@@ -163,10 +169,14 @@ class DiffusersAutoencoder(nn.Module):
 
     @classmethod
     def from_model(cls, model: GAEPreTrainedModel, images: Tensor | None = None) -> "DiffusersAutoencoder":
-        """With the scaling factor that the embeddings of images, (batch, *input_shape) in [0, 1], ask for."""
+        """With the scaling factor that the latents of images, (batch, *input_shape) in [0, 1], ask for."""
         if len(model.config.input_shape) != 3:
             raise ValueError(f"diffusers has pipelines of images, but input_shape is {model.config.input_shape}")
-        return cls(model, 1.0 if images is None else 1 / model.embed(images).std().item())
+        if images is None:
+            return cls(model)
+        with torch.no_grad():
+            latents = cls(model).encode(2 * images - 1).latent_dist
+        return cls(model, 1 / latents.deviation().item())
 
     @property
     def dtype(self) -> torch.dtype:
@@ -209,15 +219,16 @@ class DiffusersAutoencoder(nn.Module):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "DiffusersAutoencoder":
         """From a folder or repository of a model, with its scaling factor where there is one."""
-        from transformers.utils import cached_file
-
         from ..auto import AutoGAE
 
         model = AutoGAE.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        found = cached_file(
-            pretrained_model_name_or_path, "diffusers.json", _raise_exceptions_for_missing_entries=False, **kwargs
-        )
-        return cls(model, **(json.loads(Path(found).read_text(encoding="utf-8")) if found else {}))
+        hub = {
+            key: kwargs[key]
+            for key in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+            if key in kwargs
+        }
+        found = fetch_file(pretrained_model_name_or_path, "diffusers.json", **hub)
+        return cls(model, **(json.loads(found.read_text(encoding="utf-8")) if found else {}))
 
 
 def as_map(latents: Tensor | None) -> Tensor | None:

@@ -8,14 +8,14 @@ what differs. The notes are on the card of the model.
 __all__ = ["from_pythae"]
 
 import json
+import zipfile
 from collections.abc import Callable
+from functools import partial
 from math import e, log, prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.utils import logging
@@ -23,6 +23,7 @@ from transformers.utils import logging
 from ..auto import AutoGAE
 from ..models.backbones import backbone_config
 from ..models.base import GAEPreTrainedModel
+from ..models.hub_model import fetch_file
 
 logger = logging.get_logger(__name__)
 
@@ -129,8 +130,11 @@ def from_pythae(
         tensors |= {f"{role}.{key}": value for key, value in renamed.items()}
 
     config = AutoGAE.config_class(method)(input_shape=shape, latent_dim=latent_dim, **fields, **networks)
-    model = AutoGAE.model_class(method)(config, encoder=encoder, decoder=decoder).eval()
-    _load(model, tensors, checkpoint)
+    build = partial(AutoGAE.model_class(method), config, encoder=encoder, decoder=decoder)
+    with torch.device("meta"):  # before memory is taken for sizes that the weights may not have
+        _compare(build(), tensors, checkpoint)
+    model = build().eval()
+    model.load_state_dict(tensors, strict=not checkpoint.fresh)
     for key in checkpoint.weights:
         checkpoint.note(f"{key} of {WEIGHTS} has no counterpart, and is left out")
     for key in checkpoint.settings.keys() - IGNORED:
@@ -151,15 +155,10 @@ IGNORED = {"uses_default_encoder", "uses_default_decoder", "uses_default_discrim
 
 
 def _file(name: str | Path, file: str, token, revision) -> Path:
-    folder = Path(name)
-    if folder.is_dir():
-        if not (folder / file).is_file():
-            raise OSError(f"there is no {file} in '{name}', so it holds no checkpoint of Pythae")
-        return folder / file
-    try:
-        return Path(hf_hub_download(str(name), file, token=token, revision=revision))
-    except EntryNotFoundError as error:
-        raise OSError(f"there is no {file} in '{name}', so it holds no checkpoint of Pythae") from error
+    path = fetch_file(name, file, token=token, revision=revision)
+    if path is None:
+        raise OSError(f"there is no {file} in '{name}', so it holds no checkpoint of Pythae")
+    return path
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -167,7 +166,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise ValueError(f"'{path}' has {path.stat().st_size:,} bytes, more than a {CONFIG} can need: it is not read")
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"'{path}' is no JSON: {error}") from error
     if not isinstance(settings, dict):
         raise ValueError(f"'{path}' must hold a JSON object with Pythae's settings")
@@ -175,9 +174,20 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    size = path.stat().st_size
     try:
+        with zipfile.ZipFile(path) as records:
+            unpacked = sum(record.file_size for record in records.infolist())
+        if unpacked > size:
+            raise ValueError(f"its {size:,} bytes unpack to {unpacked:,}")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (torch.serialization.pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (
+        torch.serialization.pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"'{path}' is damaged, or holds more than tensors, which could run code; it is not loaded "
             f"({str(error).partition(chr(10))[0]})"
@@ -186,7 +196,18 @@ def _read_weights(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f"'{path}' must hold tensors by name under 'model_state_dict', as Pythae writes them")
     extra = {key: content[key] for key in ("M", "centroids") if isinstance(content.get(key), Tensor)}  # of RHVAE
-    return {**weights, **extra}
+    weights = {**weights, **extra}
+    for name, weight in weights.items():
+        if weight.layout != torch.strided or _bytes(weight) > weight.untyped_storage().nbytes():
+            raise ValueError(f"{name} of '{path}', of shape {tuple(weight.shape)}, has more numbers than are stored")
+    total = sum(_bytes(weight) for weight in weights.values())
+    if total > 2 * size:  # once more is usual: an untrained codebook has its numbers by two names
+        raise ValueError(f"the tensors of '{path}' have {total:,} bytes in all, and the file {size:,}")
+    return weights
+
+
+def _bytes(weight: Tensor) -> int:
+    return weight.numel() * weight.element_size()
 
 
 def _sizes(checkpoint: Checkpoint) -> tuple[tuple[int, ...], int]:
@@ -271,10 +292,9 @@ def _mismatch(checkpoint, role: str, own: str, stored: dict[str, Tensor], expect
     )
 
 
-def _load(model: GAEPreTrainedModel, tensors: dict[str, Tensor], checkpoint: Checkpoint):
-    kept = {name: value for name, value in model.state_dict().items() if name.startswith(checkpoint.fresh or ("\0",))}
-    tensors = {**kept, **{name: value for name, value in tensors.items()}}
-    expected = model.state_dict()
+def _compare(model: GAEPreTrainedModel, tensors: dict[str, Tensor], checkpoint: Checkpoint):
+    """Raise ValueError unless these are the tensors of the model, but for those that are to be fresh."""
+    expected = {name: value for name, value in model.state_dict().items() if not name.startswith(checkpoint.fresh)}
     faults = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
     faults += [f"{name} is not expected" for name in tensors.keys() - expected.keys()]
     faults += [
@@ -286,7 +306,6 @@ def _load(model: GAEPreTrainedModel, tensors: dict[str, Tensor], checkpoint: Che
         raise ValueError(
             f"the weights of '{checkpoint.name}' do not fit a {type(model).__name__}: {'; '.join(sorted(faults)[:6])}"
         )
-    model.load_state_dict(tensors)
 
 
 # Methods: the fields of our config, and our tensors beside encoder, head and decoder

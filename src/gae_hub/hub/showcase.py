@@ -128,7 +128,8 @@ def draw(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]):
     sampler = (folder / "sampler" / "config.json").is_file()
     if has_prior(model):
         images = model.generate(64, generator=torch.Generator().manual_seed(0))
-        save_samples(images.cpu(), assets / ("samples_prior.png" if sampler else "samples.png"))
+        name = "samples_prior.png" if sampler else "samples.png"
+        save_samples(images.cpu(), assets / name, PICTURES[name])
     if examples is None or len(examples) < 4:
         return
     examples = examples.to(model.device)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedConfig
-from transformers.utils import cached_file
 
+from ..models.hub_model import fetch_file
 from .classifier import FeatureClassifier
 from .images import as_uint8
 from .inception import PUBLISHED_SHA256, PUBLISHED_URL, RESIZES, InceptionV3, preprocess
@@ -169,8 +169,8 @@ class TransformersExtractor(Extractor):
         if others:
             raise ValueError(f"the checkpoint '{name}' has no weights for {', '.join(others[:3])}: it is no extractor")
         hub = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "subfolder") if key in kwargs}
-        found = cached_file(name, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False, **hub)
-        settings = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
+        found = fetch_file(name, "preprocessor_config.json", **hub)
+        settings = json.loads(found.read_text(encoding="utf-8")) if found else {}
         vision = getattr(model.config, "vision_config", model.config)
         self.size = size or _edge(settings) or _edge({"size": getattr(vision, "image_size", None)}) or 224
         self.mean, self.std = (settings.get(f"image_{part}", [0.5] * 3) for part in ("mean", "std"))

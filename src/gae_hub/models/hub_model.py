@@ -1,6 +1,6 @@
 """Loading that checks, saving that writes a card: what models and samplers share on top of `PreTrainedModel`."""
 
-__all__ = ["HubModel", "fetch_card"]
+__all__ = ["HubModel", "fetch_card", "fetch_file", "read_config"]
 
 import hashlib
 import json
@@ -9,20 +9,24 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import cached_file
 
 from .hub_errors import explained
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+LARGEST_CONFIG = 1 << 20  # bytes
 NO_SIZES = {"dataset_size"}  # fields of configs that may be larger than the weights
 HARMLESS = 1 << 20  # a number of this size takes no memory to speak of before shapes are compared
-REPEATS = {"num_flows", "num_hidden_layers", "num_levels", "num_residual_blocks"}  # each adds weights of its own
+# each adds weights of its own; so does each entry of a list whose name ends like these
+REPEATS = {"num_blocks", "num_flows", "num_hidden_layers", "num_layers", "num_levels", "num_residual_blocks"}
+LISTS_OF_LAYERS = ("sizes", "channels")
 
 
 class HubModel(PreTrainedModel):
@@ -121,9 +125,9 @@ class HubModel(PreTrainedModel):
             return super().push_to_hub(repo_id, *args, **kwargs)
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
-        self.write_card(
-            working_dir, repo_id=repo_id, show=True
-        )  # push_to_hub has just put a card of its own over ours
+        # push_to_hub has just put a card over ours: its own, also where the repository's could not be read
+        fetch_card(repo_id, working_dir, kwargs.get("token"), kwargs.get("revision"))
+        self.write_card(working_dir, repo_id=repo_id, show=True)
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def write_card(self, folder, **kwargs):
@@ -152,6 +156,57 @@ def shapes(files: list[str]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def fetch_file(name: str | Path, file: str, subfolder: str | None = None, **where) -> Path | None:
+    """One file of a folder or Hub repository; None only where it is known that there is no such file.
+
+    Args:
+        name: the folder or repository.
+        file: its name.
+        subfolder: where in it.
+        **where: `cache_dir`, `force_download`, `local_files_only`, `revision` and `token`, as for a model.
+
+    Raises:
+        OSError: if the Hub does not answer, or gives no access. Without a connection what is in the cache is used,
+            also that a file was not there.
+    """
+    if Path(name).is_dir():
+        path = Path(name, subfolder or "", file)
+        return path if path.is_file() else None
+    with explained("load", name, where.get("token")):
+        try:
+            return Path(hf_hub_download(str(name), file, subfolder=subfolder or None, **where))
+        except RemoteEntryNotFoundError:
+            return None
+        except LocalEntryNotFoundError:  # no answer, which says nothing of the file
+            path = f"{subfolder}/{file}" if subfolder else file
+            known = try_to_load_from_cache(str(name), path, where.get("cache_dir"), where.get("revision"))
+            if known is _CACHED_NO_EXIST or where.get("local_files_only") or is_offline_mode():
+                return None
+            raise
+
+
+def read_config(name: str | Path, **where) -> dict[str, Any]:
+    """The content of a checkpoint's config.json, which anybody may have written; empty if there is none.
+
+    Raises:
+        ValueError: if it is too large, or no JSON object.
+        OSError: if there is no such folder or repository, or the Hub does not give the file.
+    """
+    path = cached_file(name, CONFIG, **where)
+    if path is None:
+        return {}
+    size = Path(path).stat().st_size
+    if size > LARGEST_CONFIG:
+        raise ValueError(f"{CONFIG} of '{name}' has {size:,} bytes, more than a config can need: it is not read")
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{CONFIG} of '{name}' is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{CONFIG} of '{name}' must hold a JSON object, and holds a {type(found).__name__}")
+    return found
+
+
 def check_checkpoint(name: str | Path, **where):
     """Raise before a checkpoint is loaded that is damaged, or that asks for more than it has.
 
@@ -159,19 +214,18 @@ def check_checkpoint(name: str | Path, **where):
         ValueError: if the config has sizes that the weights cannot have, or the index names files elsewhere.
         OSError: if a file is not what the Hub's checksum says.
     """
-    found, _ = PreTrainedConfig.get_config_dict(name, **where)
-    files = {**where, "_commit_hash": found.get("_commit_hash"), "_raise_exceptions_for_missing_entries": False}
-    weights = [cached_file(name, WEIGHTS, **files)]
+    found = read_config(name, **where)
+    weights = [fetch_file(name, WEIGHTS, **where)]
     if weights == [None]:
-        index = cached_file(name, INDEX, **files)
+        index = fetch_file(name, INDEX, **where)
         if index is None:
             return  # transformers says what is missing
-        shards = sorted(set(json.loads(Path(index).read_text(encoding="utf-8")).get("weight_map", {}).values()))
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()))
         for shard in shards:
             if not re.fullmatch(r"[\w-][\w.-]*\.safetensors", str(shard)):
                 raise ValueError(f"{INDEX} of '{name}' names '{shard}', which is no file of weights beside it")
-        weights = [cached_file(name, shard, **files) for shard in shards]
-    weights = [Path(file) for file in weights if file is not None]
+        weights = [fetch_file(name, shard, **where) for shard in shards]
+    weights = [file for file in weights if file is not None]
     for file in weights:
         check_checksum(name, file)
     count, size = len(shapes([str(file) for file in weights])), sum(file.stat().st_size for file in weights)
@@ -181,6 +235,21 @@ def check_checkpoint(name: str | Path, **where):
                 f"config.json of '{name}' asks for {key} = {value:,}, but its weights are {count} tensors in "
                 f"{size:,} bytes: they do not belong together"
             )
+    for key, value in _lists_of_layers(found):
+        if len(value) > count:
+            raise ValueError(
+                f"config.json of '{name}' asks for {key} = {len(value):,} layers, but its weights are {count} "
+                "tensors: they do not belong together"
+            )
+
+
+def _lists_of_layers(value, key: str = ""):
+    """Every list in a config with an entry for each layer of a network, with its field."""
+    if isinstance(value, dict):
+        for inner, content in value.items():
+            yield from _lists_of_layers(content, inner)
+    elif isinstance(value, list) and key.endswith(LISTS_OF_LAYERS):
+        yield key, value
 
 
 def _numbers(value, key: str = ""):
@@ -216,9 +285,14 @@ def check_checksum(name: str | Path, file: Path):
 
 
 def fetch_card(repo_id: str, folder: str | Path, token: str | bool | None = None, revision: str | None = None):
-    """Put the card that a repository has into a folder, so that the next one keeps what a person wrote around it."""
-    try:
-        card = hf_hub_download(repo_id, "README.md", token=token, revision=revision)
-    except (EntryNotFoundError, RevisionNotFoundError):
-        return  # a new repository, or a new branch
+    """Put the card that a repository has into a folder, so that the next one keeps what a person wrote around it.
+
+    Raises:
+        OSError: if the Hub does not say what the card is; one that is in the cache may be an old one.
+    """
+    with explained("publish to", repo_id, token):
+        try:
+            card = hf_hub_download(repo_id, "README.md", token=token, revision=revision, force_download=True)
+        except (RemoteEntryNotFoundError, RevisionNotFoundError):
+            return  # a new repository, or a new branch
     (Path(folder) / "README.md").write_bytes(Path(card).read_bytes())

@@ -18,6 +18,7 @@ from transformers import initialization as init
 from ..models.backbones import init_weights
 from ..models.base import GAEOutput, inference
 from ..models.configuration import StrictConfig, may_register
+from ..models.hub_errors import explained
 from ..models.hub_model import HubModel
 from ..models.quantizers import QuantizedModel
 from ..models.svae import SVAEModel
@@ -207,8 +208,8 @@ class GAESampler(HubModel):
         if subfolder is None:
             return super().push_to_hub(repo_id, **kwargs)
         token, revision = kwargs.get("token"), kwargs.get("revision")
-        repo_id = create_repo(repo_id, private=kwargs.get("private"), token=token, exist_ok=True).repo_id
-        with TemporaryDirectory() as folder:
+        with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
+            repo_id = create_repo(repo_id, private=kwargs.get("private"), token=token, exist_ok=True).repo_id
             self.save_pretrained(Path(folder) / subfolder)
             (Path(folder) / subfolder / "README.md").unlink(missing_ok=True)  # the repository has one card
             return upload_folder(
