@@ -1,11 +1,13 @@
-"""Write the README's table of methods and samplers from the registry: python scripts/update_readme.py."""
+"""Write the tables of README.md and docs/metrics.md from the registries: python scripts/update_readme.py."""
 
 from pathlib import Path
 
 from gae_hub import AutoGAE, AutoSampler
 from gae_hub.hub.papers import paper_of
+from gae_hub.metrics import METRICS
 
 README = Path(__file__).parents[1] / "README.md"
+METRICS_PAGE = README.parent / "docs" / "metrics.md"
 BEGIN, END = "<!-- methods: begin (written by `python scripts/update_readme.py`) -->", "<!-- methods: end -->"
 
 
@@ -19,10 +21,23 @@ def table() -> str:
     return "\n".join(rows)
 
 
-def with_table(text: str) -> str:
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+def metrics_table() -> str:
+    """Markdown rows: name for `--metrics`, and the first line of what is said of it."""
+    rows = [f"| `{name}` | {function.__doc__.partition(chr(10))[0]} |" for name, function in METRICS.items()]
+    return "\n".join(["| name | what it measures |", "|---|---|", *rows])
+
+
+def with_table(text: str, write=table, of: str = "methods") -> str:
+    """The page with a table written anew between its marks."""
+    begin, end = (mark.replace("methods", of) for mark in (BEGIN, END))
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
+
+
+def with_metrics(text: str) -> str:
+    return with_table(text, metrics_table, "metrics")
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, renew in ((README, with_table), (METRICS_PAGE, with_metrics)):
+        page.write_text(renew(page.read_text(encoding="utf-8")), encoding="utf-8")

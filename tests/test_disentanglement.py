@@ -78,6 +78,39 @@ def test_scores_are_the_same_again_and_in_another_order(factors):
     )
 
 
+def by_hand(z, v, votes, pairs, seed, anew=True):
+    """The beta-VAE score as its paper says it, pair by pair; `anew` if each pair has a value of its own."""
+    from sklearn.linear_model import LogisticRegression
+
+    random, z, v = np.random.default_rng(seed), z.double().numpy(), v.numpy()
+    sharing = {(k, x): np.flatnonzero(v[:, k] == x) for k in range(v.shape[1]) for x in np.unique(v[:, k])}
+    sets = []
+    for _ in range(2):
+        fixed, points = random.integers(v.shape[1], size=votes), []
+        for k in fixed:
+            differences, value = [], v[random.integers(len(v)), k]
+            for _ in range(pairs):
+                value = v[random.integers(len(v)), k] if anew else value
+                first, second = sharing[k, value][random.integers(len(sharing[k, value]), size=2)]
+                differences.append(np.abs(z[first] - z[second]))
+            points.append(np.mean(differences, 0))
+        sets.append((np.stack(points), fixed))
+    (fit, answers), (test, expected) = sets
+    scale = fit.std()
+    return LogisticRegression(max_iter=1000).fit(fit / scale, answers).score(test / scale, expected)
+
+
+def test_the_beta_vae_score_between_its_ends_is_that_of_its_paper(factors):
+    """A factor sets how widely its latent scatters: pairs with values of their own differ by the mean scatter, and all
+    pairs of one value by that value's, which says less of the factor and gives another score."""
+    v = factors[:, :2]
+    z = noise(v, 2) * v**2
+    ours = np.mean([beta_vae_score(z, v, 2000, 64, seed)["beta_vae_score"].value for seed in range(4)])
+    paper, shared = (by_hand(z, v, 1500, 64, 0, anew) for anew in (True, False))
+    assert ours == pytest.approx(paper, abs=0.035) and 0.65 < paper < 0.85
+    assert abs(shared - ours) > 0.08
+
+
 def test_what_the_scores_refuse(factors):
     z = noise(factors, 3)
     for score in SCORES.values():

@@ -271,9 +271,41 @@ def test_the_page_measures_files(tmp_path):
     json.dumps(found)
 
 
-def test_the_page_is_one_that_gradio_6_builds(monkeypatch):
-    """The calls of build_app, by a stand-in with the signatures of Gradio 6 that the page relies on."""
+@pytest.mark.parametrize("name", ["fid", "kid", "prdc", "inception_score"])
+def test_the_page_measures_by_an_extractor(name, extractor, tmp_path):
+    import numpy as np
+
+    extractor.network.save_pretrained(tmp_path / "tiny")
+    x, y = images(20), images(24, seed=1)
+    np.save(tmp_path / "x.npy", x.numpy())
+    np.save(tmp_path / "y.npy", y.numpy())
+    found = measure_files(name, [str(tmp_path / "x.npy")], [str(tmp_path / "y.npy")], str(tmp_path / "tiny"))
+    engine = MEASURES[name](feature_extractor=extractor)
+    engine.add(x, y)
+    expected = engine.compute()
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key]["value"] == pytest.approx(float(value))
+        assert found[key]["extractor_sha256"] == extractor.sha256
+
+
+def test_the_page_is_one_that_gradio_6_builds(monkeypatch, extractor, tmp_path):
+    """The calls of build_app, by a stand-in with the signatures of Gradio 6 that the page relies on: its button
+    measures the files that a visitor gives, with what stands in the page."""
     import types
+
+    import numpy as np
+
+    extractor.network.save_pretrained(tmp_path / "tiny")
+    x, y = images(12, (1, 16, 16)), images(12, (1, 16, 16), seed=1)
+    given = {"x": x, "y": y, "labels": torch.arange(12) % 2, "factors": torch.arange(24).view(12, 2) % 3}
+    given |= {"latents": x.flatten(1)[:, :4], "numbers": x[:, 0, 0, 0], "ends": torch.stack([x, y], 1)}
+    given |= {"paths": torch.stack([x, (x + y) / 2, y], 1)}
+    for key, value in given.items():
+        np.save(tmp_path / f"{key}.npy", value.numpy())
+    sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
+    sides |= {"latent_usage": ("latents", "latents"), "log_likelihood": ("numbers", None)}
+    sides |= dict.fromkeys(("mig", "dci", "sap", "factor_vae_score", "beta_vae_score"), ("latents", "factors"))
 
     made = []
 
@@ -282,6 +314,7 @@ def test_the_page_is_one_that_gradio_6_builds(monkeypatch):
 
         def __init__(self, value=None, **kwargs):
             assert set(kwargs) <= self.allowed, (type(self).__name__, kwargs)
+            self.value, self.visible = value, kwargs.get("visible", True)
             made.append(self)
 
         def __enter__(self):
@@ -312,5 +345,16 @@ def test_the_page_is_one_that_gradio_6_builds(monkeypatch):
         made.clear()
         demo = build_app(name)
         button = next(part for part in made if type(part).__name__ == "Button")
-        assert type(demo).__name__ == "Blocks" and len(button.inputs) == 3
-        assert "error" in button.fn(None, None, "")
+        predictions, references, textbox = button.inputs
+        kinds = [type(part).__name__ for part in (demo, *button.inputs, button.outputs)]
+        assert kinds == ["Blocks", "File", "File", "Textbox", "JSON"]
+        assert predictions.visible and references.visible == bool(MEASURES[name].references)
+        by_features = name in ("fid", "kid", "prdc", "inception_score")
+        assert textbox.visible == by_features and textbox.value == ("inception" if by_features else "")
+        assert "was given no predictions" in button.fn(None, None, str(tmp_path / "tiny") * by_features)["error"]
+        if name == "lpips":  # which has no weights here
+            continue
+        files = [None if key is None else [str(tmp_path / f"{key}.npy")] for key in sides.get(name, ("x", "y"))]
+        found = button.fn(*files, str(tmp_path / "tiny") if by_features else textbox.value)
+        assert "error" not in found, (name, found)
+        assert found and all(number["num_samples"] == 12 for number in found.values())

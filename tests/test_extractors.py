@@ -184,7 +184,7 @@ def test_numbers_by_a_trained_extractor(trained_extractor):
         measure.add(images, test.pixel_values)
         return measure.compute()["fid"]
 
-    whole, ones = fid(train.pixel_values), fid(train.pixel_values[train.labels < 5])
+    whole, ones = fid(train.pixel_values[:500]), fid(train.pixel_values[train.labels < 5][:500])
     noise = fid(torch.rand(500, 1, 8, 8, generator=generator()))
     assert whole < ones < noise and whole < 0.3 * ones
 

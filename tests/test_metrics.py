@@ -1,6 +1,8 @@
 """Each metric against a value known by other means, and what they refuse."""
 
 import json
+import operator
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from gae_hub.metrics import (
     LPIPS,
     MEASURES,
     Measurement,
+    Moments,
     Passport,
     active_units,
     clustering,
@@ -21,11 +24,13 @@ from gae_hub.metrics import (
     density_coverage,
     energy_distance,
     evaluate_model,
+    frechet_distance,
     inception_score,
     interpolation_quality,
     kernel_distance,
     kmeans,
     linear_probe,
+    load,
     log_likelihood,
     precision_recall,
     psnr,
@@ -53,8 +58,8 @@ def extractor():
 
 
 @pytest.fixture(scope="module")
-def lpips(tmp_path_factory):
-    """A distance with a published architecture and weights of our own, through files as they are published."""
+def lpips_files(tmp_path_factory):
+    """A published architecture with weights of our own, as files like the published ones: backbone and heads."""
     folder = tmp_path_factory.mktemp("lpips")
     spec = BACKBONES["vgg"]
     torch.manual_seed(0)
@@ -64,7 +69,12 @@ def lpips(tmp_path_factory):
     torch.save(heads, folder / "heads.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "vgg", replace(spec, sha256=""))
-        yield LPIPS("vgg", folder / "vgg.pth", folder / "heads.pth")
+        yield str(folder / "vgg.pth"), str(folder / "heads.pth")
+
+
+@pytest.fixture(scope="module")
+def lpips(lpips_files):
+    return LPIPS("vgg", *lpips_files)
 
 
 # The registry
@@ -100,6 +110,10 @@ def test_metrics_give_their_numbers_and_the_same_ones_again(name, extractor, lpi
 # Passports
 
 
+OPERATORS = ("lt", "le", "gt", "ge", "eq", "ne", "add", "sub", "truediv")
+COMPARISONS = [max, *(getattr(operator, name) for name in OPERATORS)]
+
+
 def measured(value=1.0, **fields):
     return Measurement(value, Passport(**{"metric": "fid", "extractor": "a", "extractor_sha256": "1", **fields}))
 
@@ -112,12 +126,73 @@ def test_numbers_of_unlike_extractors_refuse_to_be_compared():
         {"resize": "x"},
         {"metric": "kid"},
         {"settings": {"k": 3}},
+        {"references_fingerprint": "0f"},
     ):
-        for compare in (lambda a, b: a < b, lambda a, b: a >= b, lambda a, b: a - b, lambda a, b: a / b, max):
+        for compare in COMPARISONS:
             with pytest.raises(ValueError, match="cannot be compared: their"):
                 compare(measured(), measured(**unlike))
     with pytest.raises(ValueError, match="a passport has no field 'colour'|no field colour"):
         Passport.from_dict({"metric": "fid", "colour": 1})
+
+
+def test_a_measurement_is_a_float_among_floats():
+    one, two = measured(1.0), measured(2.0)
+    assert one == 1.0 and one != two and sum([one, two]) == 3 and hash(one) == hash(1.0) and {one: "a"}[1.0] == "a"
+    assert float(one) == float(measured(1.0, extractor="b"))  # at one's own risk
+    assert pickle.loads(pickle.dumps(two)).passport == two.passport
+    passport = Passport("fid", biased_by=("num_samples",), interval=(0.0, 1.0))
+    assert Passport.from_dict(json.loads(json.dumps(passport.to_dict()))) == passport
+
+
+def test_numbers_that_are_biased_by_counts_compare_at_equal_counts_only(extractor):
+    x, y, few = images(60), images(60, seed=1), images(60, seed=2)
+
+    def measure(name, x, y, **options):
+        engine = MEASURES[name](feature_extractor=extractor, **options)
+        engine.add(x, y)
+        return engine.compute()
+
+    for name, options in (("fid", {}), ("kid", {"num_subsets": 3, "subset_size": 10}), ("inception_score", {})):
+        whole, part = measure(name, x, y, **options)[name], measure(name, x[:30], y, **options)[name]
+        with pytest.raises(ValueError, match="their num_samples is 60 and 30"):
+            _ = whole == part
+        assert isinstance(whole < measure(name, few, y, **options)[name], bool)
+    for key, value in measure("prdc", x, y).items():
+        with pytest.raises(ValueError, match="their num_samples is 30 and 60"):
+            _ = measure("prdc", x[:30], y)[key] > value
+    assert isinstance(measure("kid", x, y)["kid"] < measure("kid", x[:30], y)["kid"], bool)  # from all pairs: unbiased
+    whole, part = (measure("fid", x[:num], y, extrapolate=True)["fid_infinity"] for num in (60, 50))
+    assert isinstance(whole < part, bool)
+
+
+def test_numbers_against_other_references_refuse_to_be_compared(extractor):
+    """The references are known by their content, whatever its order and batches, and by whom it was given."""
+    x, y = images(60), images(60, seed=1)
+    y = (y * 255).round() / 255
+
+    def fid(*batches):
+        engine = MEASURES["fid"](feature_extractor=extractor)
+        engine.add(x)
+        for batch in batches:
+            engine.add(references=batch)
+        return engine.compute()["fid"]
+
+    whole = fid(y)
+    for same in (y.flip(0).split(7), [list(y)], [(y * 255).round().to(torch.uint8)], [y.numpy()]):
+        assert isinstance(whole < fid(*same), bool)
+    model = VAE.build()
+    given = {"num_samples": 60, "extractor": extractor}
+    by_model = evaluate_model(model, y, ["fid", "reconstruction_fid", "mse", "log_likelihood"], **given)
+    prints = {by_model[name].passport.references_fingerprint for name in ("fid", "reconstruction_fid")}
+    assert prints == {whole.passport.references_fingerprint}
+    other = evaluate_model(model, images(60, seed=3), ["fid", "mse", "log_likelihood"], **given)
+    for name, value in other.items():
+        with pytest.raises(ValueError, match="their references_fingerprint is"):
+            _ = value < by_model[name]
+    assert fid(y[:40], y[40:]).passport == whole.passport
+    for unlike in (fid(y[:59]), fid(torch.cat([y[:59], y[:1]]))):
+        with pytest.raises(ValueError, match="their references_fingerprint is"):
+            _ = unlike == whole
 
 
 # Images
@@ -198,6 +273,22 @@ def test_lpips_is_its_formula(lpips):
     assert lpips(x, x).tolist() == [0.0, 0.0]
     with pytest.raises(ValueError, match="needs images of 16 pixels a side or more"):
         lpips(x[..., :4], y[..., :4])
+
+
+def test_lpips_by_each_way_that_its_error_names(tmp_path, lpips, lpips_files):
+    backbone, heads = lpips_files
+    with pytest.raises(OSError, match="the weights of lpips-vgg are not at .*: download them") as error:
+        LPIPS("vgg", tmp_path / "no.pth")
+    message = str(error.value).replace("BACKBONE", backbone).replace("HEADS", heads)
+    paths = f"weights={backbone}, heads={heads})"
+    assert f"LPIPS('vgg', {paths}" in message and f"load('lpips', backbone='vgg', {paths}" in message
+    options = json.loads(message.partition("--options '")[2].rpartition("'")[0])
+    x = images(5, (1, 16, 16))
+    model = VAE.build(input_shape=(1, 16, 16))
+    expected = lpips(model.reconstruct(x), x).mean().item()
+    assert evaluate_model(model, x, ["lpips"], options=options)["lpips"] == pytest.approx(expected)
+    metric = load("lpips", backbone="vgg", weights=backbone, heads=heads)
+    assert metric.compute(predictions=model.reconstruct(x), references=x)["lpips"] == pytest.approx(expected)
 
 
 def test_lpips_says_what_is_missing(tmp_path):
@@ -301,6 +392,18 @@ def test_energy_distance_of_two_gaussians():
     assert abs(energy_distance(x, torch.randn(3000, 1, generator=generator(2)))) < 0.005
     with pytest.raises(ValueError, match="at least 2 points on each side, got 1 and 3000"):
         energy_distance(x[:1], y)
+
+
+def test_energy_distance_in_chunks_is_the_whole_formula(monkeypatch):
+    x, y = gaussian(30, 5), gaussian(22, 5, 1) + 0.3
+    full = 2 * torch.cdist(x, y).mean() - torch.pdist(x).mean() - torch.pdist(y).mean()
+    sizes, inner = [], torch.cdist
+    monkeypatch.setattr(torch, "cdist", lambda a, b: sizes.append(len(a) * len(b)) or inner(a, b))
+    for chunk in (1, 7, 2048):
+        monkeypatch.setattr("gae_hub.metrics.energy.CHUNK", chunk)
+        sizes.clear()
+        assert energy_distance(x, y) == pytest.approx(full.item(), rel=1e-12)
+        assert max(sizes) <= chunk**2
 
 
 def test_energy_distance_is_unbiased():
@@ -485,6 +588,57 @@ def test_reference_statistics_are_kept_by_the_fingerprint_of_the_data(extractor,
     assert sum(seen) == 30 + 40 + (0 if len(extractor._last) else 30)  # other data, the same samples
 
 
+def test_samples_and_features_stream(extractor, monkeypatch):
+    """No more than a thousand images are made at a time, and features are kept only where a metric needs them all:
+    with the same value."""
+    from gae_hub import GenerationPipeline
+    from gae_hub.metrics.evaluation import Evaluation
+
+    model, x, sizes = VAE.build(), images(150, seed=4), []
+    pipe = GenerationPipeline(model)
+    expected = torch.cat(list(pipe.generate_batches(1100, seed=5)))
+    inner = model.generate
+    monkeypatch.setattr(model, "generate", lambda num, **kwargs: sizes.append(num) or inner(num, **kwargs))
+    run = Evaluation(model, x, num_samples=1100, seed=5)
+    torch.testing.assert_close(torch.cat(list(run.samples())), expected)
+    assert sizes == [1000, 100]
+    given = {"num_samples": 1100, "seed": 5, "extractor": extractor}
+    found, features = {}, []
+    keep = Evaluation.features
+    monkeypatch.setattr(Evaluation, "features", lambda run, which: features.append(which) or keep(run, which))
+    for names in (["fid", "reconstruction_fid"], ["fid", "kid"]):
+        features.clear()
+        found[names[1]] = evaluate_model(model, x, names, **given)["fid"]
+        assert bool(features) == ("kid" in names)
+    assert found["kid"] == found["reconstruction_fid"]
+    direct = frechet_distance(Moments(extractor(expected)), Moments(extractor(x)))
+    assert found["kid"] == pytest.approx(direct, rel=1e-4)
+    extrapolated = evaluate_model(model, x, ["fid"], options={"fid": {"extrapolate": True}}, **given)
+    assert features[-1] == "samples" and extrapolated["fid_infinity"] < float(extrapolated["fid"])
+
+
+def test_weights_of_one_name_and_two_urls_are_two_files(tmp_path):
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+
+    from gae_hub.metrics.weights import published_weights
+
+    for value in (0, 1):
+        (tmp_path / str(value)).mkdir()
+        torch.save({"a": torch.full((2,), float(value))}, tmp_path / str(value) / "heads.pth")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        urls = [f"http://127.0.0.1:{server.server_port}/{value}/heads.pth" for value in (0, 1)]
+        first = [published_weights(url, None, "net", "give its path", progress=False) for url in urls]
+    finally:
+        server.shutdown()
+        server.server_close()
+    again = [published_weights(url, None, "net", "give its path") for url in urls]  # with nobody at the other end
+    assert [state["a"].tolist() for state in (*first, *again)] == 2 * [[0.0, 0.0], [1.0, 1.0]]
+
+
 def test_weights_are_read_from_safetensors_after_the_first_time(tmp_path, monkeypatch):
     import hashlib
 
@@ -493,11 +647,11 @@ def test_weights_are_read_from_safetensors_after_the_first_time(tmp_path, monkey
     state = {"a": torch.rand(3), "b": torch.arange(4)}
     torch.save(state, tmp_path / "net.pth")
     digest = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
-    first = published_weights(tmp_path / "net.pth", digest[:8], "net")
+    first = published_weights(tmp_path / "net.pth", digest[:8], "net", "give its path")
     monkeypatch.setattr("torch.load", None)
     (tmp_path / "net.pth").unlink()
-    again = published_weights(tmp_path / "net.pth", digest[:8], "net")
+    again = published_weights(tmp_path / "net.pth", digest[:8], "net", "give its path")
     assert sha256_of(first) == sha256_of(again) == sha256_of(state) != sha256_of({**state, "a": torch.zeros(3)})
     with pytest.raises(OSError, match="the weights of net are not at"):
-        published_weights(tmp_path / "other.pth", digest[:8], "net")
+        published_weights(tmp_path / "other.pth", digest[:8], "net", "give its path")
     save_file(state, tmp_path / "x.safetensors")

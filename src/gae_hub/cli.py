@@ -296,13 +296,16 @@ def _generate_arguments(parser):
 def _evaluate(args):
     """Measure a model, write results.json, and put the numbers into its card."""
     from .data import load_images
-    from .hub.cards import record_results
+    from .hub.cards import publish_results, record_results
     from .metrics import evaluate_model, to_results
     from .pipelines import GenerationPipeline
 
     options = _value(args.options) if args.options else {}
     if not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values()):
         raise ValueError(f"--options must be a dict for each metric, as JSON, got '{args.options}'")
+    is_here = Path(args.folder).is_dir()
+    if args.push and is_here:
+        raise ValueError(f"--push is for a model on the Hub, but '{args.folder}' is a folder here: publish it first")
     pipe = GenerationPipeline.from_pretrained(args.folder)
     name, reading = _data_of(args)
     dataset = load_images(name, args.split, **reading)
@@ -327,8 +330,12 @@ def _evaluate(args):
         "seed": args.seed,
         **to_results(numbers),
     }
-    if Path(args.folder).is_dir():
+    if is_here:
         record_results(pipe.model, args.folder, results)
+    if args.output or not is_here:
+        Path(args.output or "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    if args.push:
+        print(publish_results(pipe.model, args.folder, results))
     print_table(["metric", f"{name}, {args.split}"], [[name, f"{value:.5g}"] for name, value in numbers.items()])
 
 
@@ -348,6 +355,10 @@ def _evaluate_arguments(parser):
     )
     parser.add_argument("--weights", help="for inception: the published file, if it is not to be downloaded")
     parser.add_argument("--options", help='of single metrics, as JSON: {"fid": {"extrapolate": true}}')
+    parser.add_argument(
+        "--output", help="file for the results; results.json in the model's folder, or here for a Hub repository"
+    )
+    parser.add_argument("--push", action="store_true", help="commit results.json and the card to the Hub repository")
 
 
 def _train_extractor(args):

@@ -1,15 +1,17 @@
 """Model cards, written at each save and push from what is known of the object. People's own text survives."""
 
-__all__ = ["FACTS", "record_results", "write_card"]
+__all__ = ["FACTS", "publish_results", "record_results", "write_card"]
 
 import json
 import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData, RepoCard
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, RepoCard, snapshot_download, upload_folder
 from jinja2 import Environment, StrictUndefined
 from transformers.utils import logging
 from yaml import YAMLError
@@ -17,6 +19,7 @@ from yaml import YAMLError
 from .. import __version__
 from ..auto import AutoSampler
 from ..models.base import GAEPreTrainedModel
+from ..models.hub_errors import explained
 from ..models.hub_model import fetch_file
 from ..samplers.base import GAESampler
 from . import showcase
@@ -34,6 +37,7 @@ _DESCRIPTION = (
     "This is the model card of a 🤗 transformers model that has been pushed on the Hub. "
     "This model card has been automatically generated."
 )
+_OF_A_MODEL = ["*.json", "*.safetensors", "*.py", "README.md", "assets/*"]
 _REPO_ID = r"[\w.-]+/[\w.-]+"
 LARGEST_FACTS = 1 << 24  # bytes
 
@@ -134,9 +138,20 @@ def write_card(
         model.facts = facts
     if facts and isinstance(model, GAEPreTrainedModel):
         (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    name = repo_id or folder.resolve().name
-    card = render(model, facts, folder, name if re.fullmatch(r"[\w./ -]+", name) else "path-to-this-model")
-    path = folder / "README.md"
+    merge_into(folder / "README.md", render(model, facts, folder, known_name(repo_id or folder.resolve().name)))
+
+
+def known_name(name: str) -> str:
+    """The name, if it can stand in a snippet."""
+    return name if re.fullmatch(r"[\w./ -]+", name) else "path-to-this-model"
+
+
+def is_repo_id(name: str | None) -> bool:
+    return re.fullmatch(_REPO_ID, name or "") is not None
+
+
+def merge_into(path: Path, card: str):
+    """Write a card over the one that may be there, and keep what a person added to it."""
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
     path.write_text(merge(old, card) if old else card, encoding="utf-8")
 
@@ -200,7 +215,7 @@ def plain(value: Any) -> Any:
     return re.sub(r"[<>`|\[\]\x00-\x1f\ud800-\udfff]", " ", value)[:300]  # and none that UTF-8 cannot write
 
 
-def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any]):
+def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any], repo_id: str | None = None):
     """Write results.json into a model's folder, and its card anew with them.
 
     Args:
@@ -208,10 +223,32 @@ def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[
         folder: where it was saved.
         results: `dataset`, `split` and `metrics`, a dict of named numbers; `passports`, by name of a metric, says how
             each was measured.
+        repo_id: the Hub repository that the folder is for.
     """
     (Path(folder) / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     model.facts = {**facts_of(model), "results": results}
-    write_card(model, folder, show=True)
+    write_card(model, folder, repo_id, show=True)
+
+
+def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, Any]) -> str:
+    """Commit results.json, and the card with them, to the repository of a model; its weights stay as they are.
+
+    Args:
+        model, repo_id: the model, and where it was loaded from.
+        results: as `record_results` takes them.
+
+    Returns:
+        URL of the commit.
+    """
+    with explained("publish to", repo_id), TemporaryDirectory() as folder:
+        copytree(snapshot_download(repo_id, allow_patterns=_OF_A_MODEL), folder, dirs_exist_ok=True)
+        record_results(model, folder, results, repo_id)
+        return upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            allow_patterns=["README.md", "results.json", FACTS, "assets/*"],
+            commit_message=f"Results on {results['dataset']}, {results['split']}",
+        ).commit_url
 
 
 def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
@@ -226,7 +263,7 @@ def render(model, facts: dict[str, Any], folder: Path, repo_id: str) -> str:
         library_name="gae-hub",
         pipeline_tag=None if is_sampler else "unconditional-image-generation",
         tags=[*type(model).model_tags, config.model_type.removeprefix("gae_").replace("_", "-")],
-        datasets=[facts["dataset"]] if re.fullmatch(_REPO_ID, facts["dataset"] or "") else None,
+        datasets=[facts["dataset"]] if is_repo_id(facts["dataset"]) else None,
         model_name=repo_id.split("/")[-1] if results else None,
         eval_results=_eval_results(results) if results else None,
         widget=[{"text": text, "output": {"url": f"assets/{name}"}} for name, text in pictures.items()] or None,
@@ -301,7 +338,8 @@ def _sampler_name(config_file: Path) -> str:
 
 def _passport(passport: dict[str, Any]) -> str:
     """How a number was measured, in one cell of a table."""
-    return ", ".join(f"{key} {value}" for key, value in plain(passport).items() if value not in (None, ""))
+    told = {key: value for key, value in plain(passport).items() if value not in (None, "") and key != "biased_by"}
+    return ", ".join(f"{key} {value}" for key, value in told.items())
 
 
 def _settings(config) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 __all__ = ["FeatureClassifier", "FeatureClassifierConfig", "train_extractor"]
 
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -81,22 +82,30 @@ class FeatureClassifier(HubModel):
         logits = self.head(self.features(pixel_values))
         return ({"loss": F.cross_entropy(logits, labels)} if labels is not None else {}) | {"logits": logits}
 
-    def write_card(self, folder, repo_id: str | None = None):
-        """Write README.md: what it is, and how to measure with it."""
-        config, name = self.config, repo_id or Path(folder).resolve().name
+    def write_card(self, folder, repo_id: str | None = None, show: bool = False):
+        """Write README.md: what it is, and how to measure with it. What a person wrote around it stays.
+
+        Args:
+            folder: where it was saved.
+            repo_id: the Hub repository; without it the name of the folder stands in the snippet.
+            show: as for models, whose cards have pictures; this one has none.
+        """
+        cards = import_module("gae_hub.hub.cards")  # as for every HubModel: imports point from the hub to here
+        config, name = self.config, cards.known_name(repo_id or Path(folder).resolve().name)
         metadata = ModelCardData(
             library_name="gae-hub",
             pipeline_tag="image-classification",
             tags=["gae-hub", "feature-extractor"],
-            datasets=[config.dataset] if config.dataset and config.dataset.count("/") == 1 else None,
+            datasets=[config.dataset] if cards.is_repo_id(config.dataset) else None,
         )
         known = "" if config.accuracy is None else f" It knows {config.accuracy:.2%} of images that it has not seen."
-        (Path(folder) / "README.md").write_text(
-            f"---\n{metadata.to_yaml()}\n---\n\n# {name}\n\nA classifier of {config.num_classes} classes, trained on "
-            f"`{config.dataset or 'a data set'}` as an extractor of features.{known}\n\n```python\n"
-            f'import gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", feature_extractor="{name}"\n)\n```\n',
-            encoding="utf-8",
+        card = (
+            f"---\n{metadata.to_yaml()}\n---\n\n{cards.BEGIN}\n\n# {name}\n\nA classifier of {config.num_classes} "
+            f"classes, trained on `{cards.plain(config.dataset or 'a data set')}` as an extractor of features.{known}"
+            f'\n\n```python\nimport gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", feature_extractor="{name}"\n)'
+            f"\n```\n\n{cards.END}\n"
         )
+        cards.merge_into(Path(folder) / "README.md", card)
 
 
 AutoConfig.register(FeatureClassifierConfig.model_type, FeatureClassifierConfig, exist_ok=True)

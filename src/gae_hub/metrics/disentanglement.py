@@ -156,15 +156,16 @@ class _Groups:
         sizes = [np.bincount(column) for column in factors.T]
         self.sizes, self.starts = sizes, [np.cumsum(size) - size for size in sizes]
 
-    def draw(self, votes: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """(votes,) factors, and (votes, rows) rows that share a value of it: that of a random row."""
+    def draw(self, votes: int, values: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """(votes,) factors, and (votes, values, rows) rows: those of the last axis share a value of the vote's factor,
+        which is that of a random row, drawn anew for each."""
         fixed = self.random.integers(self.factors.shape[1], size=votes)
-        chosen = np.empty((votes, rows), int)
+        chosen = np.empty((votes, values, rows), int)
         for factor in range(self.factors.shape[1]):
             own = np.flatnonzero(fixed == factor)
-            values = self.factors[self.random.integers(len(self.factors), size=len(own)), factor][:, None]
-            offsets = (self.random.random((len(own), rows)) * self.sizes[factor][values]).astype(int)
-            chosen[own] = self.orders[factor][self.starts[factor][values] + offsets]
+            shared = self.factors[self.random.integers(len(self.factors), size=(len(own), values, 1)), factor]
+            offsets = (self.random.random((len(own), values, rows)) * self.sizes[factor][shared]).astype(int)
+            chosen[own] = self.orders[factor][self.starts[factor][shared] + offsets]
         return fixed, chosen
 
 
@@ -193,10 +194,16 @@ def factor_vae_score(
     if not z.shape[1]:
         return {"factor_vae_score": Estimate(0.0, details={"active_latents": 0})}
     groups, variance, votes = _Groups(v, seed), z.var(0, ddof=1), np.zeros((z.shape[1], v.shape[1]), int)
-    fixed, rows = groups.draw(num_votes, batch_size)
-    np.add.at(votes, ((z[rows].var(1, ddof=1) / variance).argmin(1), fixed), 1)
-    fixed, rows = groups.draw(num_votes, batch_size)
-    right = votes.argmax(1)[(z[rows].var(1, ddof=1) / variance).argmin(1)] == fixed
+
+    def draw() -> tuple[np.ndarray, np.ndarray]:
+        """The factor that was fixed, and the latent that varied least."""
+        fixed, rows = groups.draw(num_votes, 1, batch_size)
+        return fixed, (z[rows[:, 0]].var(1, ddof=1) / variance).argmin(1)
+
+    fixed, still = draw()
+    np.add.at(votes, (still, fixed), 1)
+    fixed, still = draw()
+    right = votes.argmax(1)[still] == fixed
     return {"factor_vae_score": Estimate(float(right.mean()), details={"active_latents": z.shape[1]})}
 
 
@@ -206,11 +213,11 @@ def beta_vae_score(
     """The beta-VAE score: beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins,
     Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
 
-    Pairs of rows share the value of one factor: from the mean over pairs of |z - z'|, a linear classifier tells which
-    factor it was. The score is its accuracy on as many other draws.
+    The two rows of a pair share the value of one factor, drawn anew for each pair: from the mean over pairs of
+    |z - z'|, a linear classifier tells which factor it was. The score is its accuracy on as many other draws.
 
-    Pinned: scikit-learn's LogisticRegression; within one draw all pairs share one value; rows are drawn with
-    replacement from those given.
+    Pinned: scikit-learn's LogisticRegression; a pair's value is that of a random row; rows are drawn with replacement
+    from those given.
 
     Args:
         latents: (num, dim).
@@ -226,8 +233,8 @@ def beta_vae_score(
         raise ValueError("the beta-VAE score needs 2 or more factors, got 1")
     groups, sets = _Groups(v, seed), []
     for _ in range(2):
-        fixed, rows = groups.draw(num_votes, 2 * batch_size)
-        sets.append((np.abs(z[rows[:, :batch_size]] - z[rows[:, batch_size:]]).mean(1), fixed))
+        fixed, rows = groups.draw(num_votes, batch_size, 2)
+        sets.append((np.abs(z[rows[..., 0]] - z[rows[..., 1]]).mean(1), fixed))
     (fit, answers), test = sets
     scale = fit.std() or 1.0
     classifier = LogisticRegression(random_state=seed, max_iter=1000).fit(fit / scale, answers)

@@ -2,8 +2,12 @@
 
 __all__ = ["energy_distance"]
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
+
+CHUNK = 2048  # points of each side whose distances are in memory at a time
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
@@ -17,9 +21,18 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     """
     if len(x) < 2 or len(y) < 2:
         raise ValueError(f"the energy distance needs at least 2 points on each side, got {len(x)} and {len(y)}")
-    x, y = (t.detach().flatten(1).double() for t in (x, y))
+    x, y = (t.detach().flatten(1).split(CHUNK) for t in (x, y))
+    num = [sum(map(len, parts)) for parts in (x, y)]
+    between = sum(_sum(a, b) for a in x for b in y) / (num[0] * num[1])
+    within = [_sum_of_pairs(parts) / (n * (n - 1) / 2) for parts, n in zip((x, y), num, strict=True)]
+    return (2 * between - within[0] - within[1]).item()
 
-    def within(t: Tensor) -> Tensor:
-        return torch.pdist(t).mean()  # each pair once: the diagonal is left out
 
-    return (2 * torch.cdist(x, y).mean() - within(x) - within(y)).item()
+def _sum(x: Tensor, y: Tensor) -> Tensor:
+    return torch.cdist(x.double(), y.double()).sum()
+
+
+def _sum_of_pairs(parts: tuple[Tensor, ...]) -> Tensor:
+    """Each pair once: the diagonal is left out."""
+    inside = sum(torch.pdist(part.double()).sum() for part in parts)
+    return inside + sum(_sum(*pair) for pair in combinations(parts, 2))

@@ -16,9 +16,11 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..data import as_image_dataset, embed_dataset, iterate_batches
 from ..models.base import inference
+from ..pipelines import GenerationPipeline
 from . import measures
 from .extractors import Extractor, load_extractor
-from .images import as_uint8, fingerprint
+from .fingerprint import Fingerprint
+from .images import as_uint8
 from .lpips import LPIPS
 from .moments import Moments
 from .passport import Measurement
@@ -26,13 +28,18 @@ from .reconstruction import squared_error
 from .weights import cache_folder, save_whole
 
 BATCH = 100  # images that a network is given at a time
+WHOLE = {"kid": {"data", "samples"}, "prdc": {"data", "samples"}, "inception_score": {"samples"}}
+"""Metrics that take all features of these at once; the others take their moments."""
 
 METRICS: dict[str, Callable[["Evaluation"], dict[str, Measurement]]] = {}
 """Short name to a function of an [`Evaluation`] that gives named numbers."""
 
 
 class Evaluation:
-    """A model and its data, with what several metrics need of them: computed once, when the first of them asks.
+    """A model and its data, with what several metrics need of them.
+
+    Images stream: they are made anew for each metric that asks, and none are kept, nor are features where their
+    moments do. Embeddings, and features that a metric takes as a whole, are computed once.
 
     Args: as for [`evaluate_model`].
     """
@@ -41,6 +48,7 @@ class Evaluation:
         self,
         model,
         dataset,
+        metrics: Sequence[str] = (),
         sampler=None,
         num_samples: int = 1000,
         seed: int = 0,
@@ -58,6 +66,7 @@ class Evaluation:
         self.num_samples, self.seed, self.progress = num_samples, seed, progress
         self.lpips, self._extractor, self.options = lpips, (extractor, weights), dict(options or {})
         self._features: dict[str, Tensor] = {}
+        self._keeps = set().union(*(WHOLE.get(name, ()) for name in metrics))  # whose features are kept anyway
 
     @property
     def generator(self) -> torch.Generator:
@@ -78,10 +87,11 @@ class Evaluation:
         """All images, a batch at a time."""
         return iterate_batches(self.dataset, BATCH)
 
-    @cached_property
-    def samples(self) -> Tensor:
-        """Generated images, on the CPU."""
-        return self.model.generate(self.num_samples, sampler=self.sampler, generator=self.generator).cpu()
+    def samples(self) -> Iterator[Tensor]:
+        """Generated images, a batch at a time, on the CPU: those of `gae-hub generate` with this seed."""
+        pipe = GenerationPipeline(self.model, self.sampler)
+        for images in pipe.generate_batches(self.num_samples, self.seed, BATCH):
+            yield from images.cpu().split(BATCH)
 
     def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
         """(reconstructions, images), a batch at a time, on the CPU."""
@@ -100,25 +110,44 @@ class Evaluation:
         if which == "data":
             yield from map(as_uint8, self.data())
         else:
-            found = self.samples.split(BATCH) if which == "samples" else (output for output, _ in self.pairs())
+            found = self.samples() if which == "samples" else (output for output, _ in self.pairs())
             yield from (as_uint8(images.clamp(0, 1)) for images in found)
 
+    def stream(self, which: str) -> Iterator[Tensor]:
+        """(batch, dim) features of "data", "samples" or "reconstructions", on the CPU."""
+        bar = tqdm(self.batches(which), desc=f"features of {which}", disable=not self.progress, leave=False)
+        yield from (self.extractor(images).cpu() for images in bar)
+
     def features(self, which: str) -> Tensor:
-        """(num, dim) features of "data", "samples" or "reconstructions", on the CPU."""
+        """(num, dim) features, on the CPU: all of them, and kept."""
         if which not in self._features:
-            bar = tqdm(self.batches(which), desc=f"features of {which}", disable=not self.progress, leave=False)
-            self._features[which] = torch.cat([self.extractor(images).cpu() for images in bar])
+            self._features[which] = torch.cat(list(self.stream(which)))
         return self._features[which]
+
+    def feed(self, side: Moments | measures.Rows, which: str):
+        """Add features to one side of a measure: as they come, if no metric has to have them as a whole."""
+        whole = which in self._keeps or isinstance(side, measures.Rows)
+        for rows in [self.features(which)] if whole else self.stream(which):
+            side.add(rows)
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Of the data's 8-bit images."""
+        found = Fingerprint()
+        for images in self.batches("data"):
+            found.add(images)
+        return found
 
     def moments_of_data(self) -> Moments:
         """Moments of the data's features, kept on disk under the fingerprints of data and extractor."""
         e = self.extractor
-        images = fingerprint(self.batches("data"))
+        images = self.fingerprint.hex()
         network = hashlib.sha256(f"{e.sha256} {e.resize} gae_hub {__version__}".encode()).hexdigest()
         path = cache_folder("statistics") / f"{images}-{network[:16]}.safetensors"
         if path.is_file():
             return Moments.from_state_dict(load_file(path))
-        moments = Moments(self.features("data"))
+        moments = Moments()
+        self.feed(moments, "data")
         save_whole(moments.state_dict(), path)
         return moments
 
@@ -177,7 +206,7 @@ def evaluate_model(
     for name in metrics:
         if name not in METRICS:
             raise ValueError(f"no metric is called '{name}'; known are {', '.join(METRICS)}")
-    run, results = Evaluation(model, dataset, sampler, num_samples, seed, **kwargs), {}
+    run, results = Evaluation(model, dataset, metrics, sampler, num_samples, seed, **kwargs), {}
     for name in metrics:
         results.update(METRICS[name](run))
     return results
@@ -203,6 +232,17 @@ def metric(name: str):
     return register
 
 
+def metrics_of(function: Callable[[Evaluation, str], dict[str, Measurement]], **names: str):
+    """Put a function that takes the run and a name into `METRICS`, under each of these names with its description."""
+    for name, description in names.items():
+
+        def of_name(run: Evaluation, name: str = name) -> dict[str, Measurement]:
+            return function(run, name)
+
+        of_name.__doc__ = description
+        METRICS[name] = of_name
+
+
 # Reconstruction
 
 
@@ -211,40 +251,26 @@ def _mse(run: Evaluation):
     """Mean squared error of the reconstructions, per pixel, and times 1000 as in the paper."""
     measure = run.measure("mse")
     for output, images in run.pairs():  # of any shape and range: no image is made of them
+        measure.fingerprint.add(images.float())
         for side in measure.sides.values():
             side.add(squared_error(output, images))
     return measure.compute()
 
 
-def _compare(run: Evaluation, name: str, **kwargs):
-    measure = run.measure(name, **kwargs)
+def _compare(run: Evaluation, name: str):
+    measure = run.measure(name, **({"network": run.lpips} if name == "lpips" else {}))
     for output, images in run.pairs():
         measure.add(output.clamp(0, 1), images)
     return measure.compute()
 
 
-@metric("psnr")
-def _psnr(run: Evaluation):
-    """Peak signal-to-noise ratio of the reconstructions, in decibels."""
-    return _compare(run, "psnr")
-
-
-@metric("ssim")
-def _ssim(run: Evaluation):
-    """Structural similarity of the reconstructions."""
-    return _compare(run, "ssim")
-
-
-@metric("ms_ssim")
-def _ms_ssim(run: Evaluation):
-    """Multiscale structural similarity of the reconstructions."""
-    return _compare(run, "ms_ssim")
-
-
-@metric("lpips")
-def _lpips(run: Evaluation):
-    """Learned perceptual distance of the reconstructions; needs its weights."""
-    return _compare(run, "lpips", network=run.lpips)
+metrics_of(
+    _compare,
+    psnr="Peak signal-to-noise ratio of the reconstructions, in decibels.",
+    ssim="Structural similarity of the reconstructions.",
+    ms_ssim="Multiscale structural similarity of the reconstructions.",
+    lpips="Learned perceptual distance of the reconstructions; needs its weights.",
+)
 
 
 @metric("reconstruction_fid")
@@ -259,7 +285,8 @@ def _reconstruction_fid(run: Evaluation):
 def _fid_of(run: Evaluation, which: str, prefix: str = "") -> dict[str, Measurement]:
     measure = run.measure("fid", feature_extractor=run.extractor)
     measure.sides["references"].merge(run.moments_of_data())
-    measure.sides["predictions"].add(run.features(which))
+    measure.fingerprint.merge(run.fingerprint)
+    run.feed(measure.sides["predictions"], which)
     return {f"{prefix}{name}": value for name, value in measure.compute().items()}
 
 
@@ -271,42 +298,33 @@ def _fid(run: Evaluation):
 
 def _by_features(run: Evaluation, name: str) -> dict[str, Measurement]:
     measure = run.measure(name, feature_extractor=run.extractor)
-    measure.sides["predictions"].add(run.features("samples"))
+    run.feed(measure.sides["predictions"], "samples")
     if measure.references:
-        measure.sides["references"].add(run.features("data"))
+        run.feed(measure.sides["references"], "data")
+        measure.fingerprint.merge(run.fingerprint)
     return measure.compute()
 
 
-@metric("kid")
-def _kid(run: Evaluation):
-    """Kernel Inception distance of samples to the data: unbiased at any number of samples."""
-    return _by_features(run, "kid")
-
-
-@metric("inception_score")
-def _inception_score(run: Evaluation):
-    """Inception Score of samples."""
-    return _by_features(run, "inception_score")
-
-
-@metric("prdc")
-def _prdc(run: Evaluation):
-    """Precision, recall, density and coverage of samples."""
-    return _by_features(run, "prdc")
+metrics_of(
+    _by_features,
+    kid="Kernel Inception distance of samples to the data: unbiased at any number of samples.",
+    inception_score="Inception Score of samples.",
+    prdc="Precision, recall, density and coverage of samples.",
+)
 
 
 @metric("energy")
 def _energy(run: Evaluation):
-    """Energy distance from samples to the data, in pixels, and that of two halves of the data as its floor."""
+    """Energy distance from samples to half of the data, in pixels, and that of the other half as its floor."""
     chosen = torch.randperm(len(run.dataset), generator=run.generator)[: 2 * run.num_samples].tolist()
-    pixels = torch.cat(list(iterate_batches(torch.utils.data.Subset(run.dataset, chosen))))
+    references, others = torch.cat(list(iterate_batches(torch.utils.data.Subset(run.dataset, chosen)))).chunk(2)
     found = {}
-    for name, pair in {
-        "energy_distance": (run.samples, pixels[: run.num_samples]),
-        "energy_distance_of_data": pixels.chunk(2),
+    for name, points in {
+        "energy_distance": torch.cat(list(run.samples())),
+        "energy_distance_of_data": others,
     }.items():
         measure = run.measure("energy")
-        measure.add(*pair)
+        measure.add(points, references)
         found[name] = measure.compute()["energy_distance"]
     return found
 
@@ -326,6 +344,7 @@ def _log_likelihood(run: Evaluation):
     for images in tqdm(run.data(), desc="log-likelihood", disable=not run.progress, leave=False):
         images = images.to(run.model.device)
         measure.add(run.model.log_likelihood(images, num_samples=num_draws, generator=generator).cpu())
+        measure.fingerprint.add(images.float())
     return measure.compute()
 
 
@@ -379,34 +398,14 @@ def _by_factors(run: Evaluation, name: str) -> dict[str, Measurement]:
     return measure.compute()
 
 
-@metric("mig")
-def _mig(run: Evaluation):
-    """Mutual information gap of the embeddings; needs a data set with factors of variation."""
-    return _by_factors(run, "mig")
-
-
-@metric("dci")
-def _dci(run: Evaluation):
-    """Disentanglement, completeness and informativeness of the embeddings; needs factors."""
-    return _by_factors(run, "dci")
-
-
-@metric("sap")
-def _sap(run: Evaluation):
-    """Separated attribute predictability of the embeddings; needs factors."""
-    return _by_factors(run, "sap")
-
-
-@metric("factor_vae_score")
-def _factor_vae_score(run: Evaluation):
-    """The FactorVAE score of the embeddings; needs factors."""
-    return _by_factors(run, "factor_vae_score")
-
-
-@metric("beta_vae_score")
-def _beta_vae_score(run: Evaluation):
-    """The beta-VAE score of the embeddings; needs factors."""
-    return _by_factors(run, "beta_vae_score")
+metrics_of(
+    _by_factors,
+    mig="Mutual information gap of the embeddings; needs a data set with factors of variation.",
+    dci="Disentanglement, completeness and informativeness of the embeddings; needs factors.",
+    sap="Separated attribute predictability of the embeddings; needs factors.",
+    factor_vae_score="The FactorVAE score of the embeddings; needs factors.",
+    beta_vae_score="The beta-VAE score of the embeddings; needs factors.",
+)
 
 
 @metric("interpolation")

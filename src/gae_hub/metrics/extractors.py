@@ -92,6 +92,12 @@ class Extractor:
         return F.linear(features, self.head.weight, self.head.bias)
 
 
+INCEPTION_REMEDY = (
+    "give the file's path, load_extractor('inception', weights=PATH) or --weights PATH; or choose another extractor, "
+    "such as a transformers vision model or one made by gae-hub train-extractor"
+)
+
+
 def in_colour(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
@@ -112,7 +118,7 @@ class InceptionExtractor(Extractor):
             raise ValueError(f"resize must be one of {', '.join(RESIZES)}, got '{resize}'")
         with torch.device("meta"):
             network = InceptionV3()
-        state = published_weights(weights or PUBLISHED_URL, PUBLISHED_SHA256, "inception")
+        state = published_weights(weights or PUBLISHED_URL, PUBLISHED_SHA256, "inception", INCEPTION_REMEDY)
         network.load_state_dict(state, assign=True)
         super().__init__(network, "inception-2015-12-05", RESIZES[resize])
         self.kind = resize

@@ -1,10 +1,7 @@
 """Images of any kind as what metrics take: uint8 for extractors, floats in [0, 1] for comparisons of pixels."""
 
-__all__ = ["as_float", "as_uint8", "fingerprint"]
+__all__ = ["as_float", "as_uint8"]
 
-import hashlib
-
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -66,14 +63,3 @@ def as_float(images) -> Tensor:
     """The batch as floats in [0, 1], float32 or float64."""
     batch = as_batch(images)
     return batch.float() / 255 if batch.dtype == torch.uint8 else at_least_float32(batch)
-
-
-def fingerprint(batches) -> str:
-    """SHA-256 over the images of batches of uint8, whatever the batches' sizes."""
-    digest, shape = hashlib.sha256(), None
-    for batch in batches:
-        if batch.shape[1:] != shape:
-            shape = batch.shape[1:]
-            digest.update(repr(tuple(shape)).encode())
-        digest.update(np.ascontiguousarray(batch.cpu().numpy()))
-    return digest.hexdigest()

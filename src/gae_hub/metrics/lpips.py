@@ -81,10 +81,15 @@ class LPIPS(nn.Module):
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got '{backbone}'")
         self.spec, self.name = BACKBONES[backbone], f"lpips-{backbone}"
         self.features = _network(self.spec)
-        state = published_weights(weights or self.spec.url, self.spec.sha256, self.name)
+        remedy = (
+            f"give the files' paths: LPIPS('{backbone}', weights=BACKBONE, heads=HEADS), "
+            f"load('lpips', backbone='{backbone}', weights=BACKBONE, heads=HEADS), or --options "
+            f'\'{{"lpips": {{"backbone": "{backbone}", "weights": "BACKBONE", "heads": "HEADS"}}}}\''
+        )
+        state = published_weights(weights or self.spec.url, self.spec.sha256, self.name, remedy)
         kept = {name: value for name, value in state.items() if name.startswith("features.")}
         self.load_state_dict(kept)
-        linear = published_weights(heads or self.spec.heads_url, None, f"{self.name} (its linear layers)")
+        linear = published_weights(heads or self.spec.heads_url, None, f"{self.name} (its linear layers)", remedy)
         for index, tap in enumerate(self.spec.taps):
             name, channels = f"lin{index}.model.1.weight", self._channels(tap)
             if name not in linear or linear[name].numel() != channels:

@@ -14,8 +14,9 @@ from .clustering import clustering
 from .energy import energy_distance
 from .estimate import Estimate
 from .extractors import Extractor, load_extractor
+from .fingerprint import Fingerprint
 from .frechet import frechet_distance, frechet_estimate, frechet_infinity
-from .images import as_float
+from .images import as_float, as_uint8
 from .inception_score import inception_score
 from .interpolation import interpolation_quality
 from .kernel import kernel_distance, kernel_distance_of_subsets
@@ -32,6 +33,7 @@ MEASURES: dict[str, type["Measure"]] = {}
 """Name to class, of every measure that is published as a metric of `evaluate`."""
 
 SIDES = ("predictions", "references")
+COUNTS = ("num_samples", "num_references")
 _DTYPES = (torch.float32, torch.float64, torch.int64)
 
 
@@ -113,12 +115,19 @@ class Measure:
     def reset(self):
         """Forget all batches."""
         self.sides = {side: Rows() for side in SIDES}
+        self.fingerprint = Fingerprint()  # of the references
 
     def add(self, predictions=None, references=None):
         """Add a batch of one side or of both; the two may have unlike sizes, unless the measure compares pairs."""
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None and (side == "predictions" or self.references):
                 self.sides[side].add(self.rows(side, batch))
+                if side == "references":
+                    self.identify(batch)
+
+    def identify(self, references):
+        """Take a batch of references into their fingerprint."""
+        self.fingerprint.add(self.rows("references", references))
 
     def rows(self, side: str, batch) -> Tensor:
         """(num, ...) rows from a batch as people give it."""
@@ -133,6 +142,7 @@ class Measure:
         """Add what another object of the same measure has seen."""
         for side in SIDES:
             self.sides[side].merge(other.sides[side])
+        self.fingerprint.merge(other.fingerprint)
 
     def compute(self, **options) -> dict[str, Measurement]:
         """Named numbers, each with its passport.
@@ -141,7 +151,7 @@ class Measure:
             ValueError: if a side is empty, or too small for the measure.
         """
         options = {**self.defaults(), **self.options, **self._known(options)}
-        sides = [self.sides[side].reduce() for side in SIDES]
+        sides, fingerprint = [self.sides[side].reduce() for side in SIDES], self.fingerprint.reduce()
         for side, rows, what in zip(SIDES, sides, (self.predictions, self.references), strict=True):
             if what and not what.startswith("optional") and not rows.count:
                 raise ValueError(f"'{self.name}' was given no {side}: {what}")
@@ -154,6 +164,8 @@ class Measure:
                     settings=settings | self.settings(),
                     num_samples=sides[0].count,
                     num_references=sides[1].count or None,
+                    biased_by=self.biased_by(name, **options),
+                    references_fingerprint=fingerprint.hex() if fingerprint.total else None,
                     seed=options.get("seed", self.seed),
                     standard_error=estimate.error,
                     interval=estimate.interval,
@@ -168,6 +180,10 @@ class Measure:
     def estimate(self, predictions, references, **options) -> dict[str, Estimate]:
         both = [predictions.tensor()] + ([references.tensor()] if self.references else [])
         return type(self).function(*both, **options)
+
+    def biased_by(self, number: str, **options) -> tuple[str, ...]:
+        """The counts, of `COUNTS`, that the expectation of a number depends on."""
+        return ()
 
     def settings(self) -> dict[str, Any]:
         """What a passport says of the measure besides its options."""
@@ -214,6 +230,14 @@ class FeatureMeasure(Measure):
             self._extractor = load_extractor(name, **kwargs)
         return self._extractor
 
+    def identify(self, references):
+        """By their 8-bit images, which are the same on every machine, as features are not."""
+        if self.extractor is None:
+            super().identify(references)
+        else:
+            for batch in [[image] for image in references] if isinstance(references, (list, tuple)) else [references]:
+                self.fingerprint.add(as_uint8(batch))
+
     def rows(self, side: str, batch) -> Tensor:
         if self.extractor is not None:
             return self.extractor(batch)
@@ -248,11 +272,14 @@ class FID(FeatureMeasure):
         return found
 
     def reset(self):
-        kept = Rows() if self.options.get("extrapolate") else Moments()
-        self.sides = {"predictions": kept, "references": Moments()}
+        super().reset()
+        self.sides = {"predictions": Rows() if self.options.get("extrapolate") else Moments(), "references": Moments()}
 
     def estimate(self, predictions, references, **options):
         return self.function(predictions, references, **options)
+
+    def biased_by(self, number, **options):
+        return COUNTS[1:] if number == "fid_infinity" else COUNTS
 
 
 class KID(FeatureMeasure):
@@ -271,6 +298,9 @@ class KID(FeatureMeasure):
             return {"kid": kernel_distance(predictions, references, degree)}
         return {"kid": kernel_distance_of_subsets(predictions, references, subset_size, num_subsets, seed, degree)}
 
+    def biased_by(self, number, num_subsets, **options):
+        return COUNTS if num_subsets else ()  # subsets of few images share most of them: their spread is another
+
 
 class InceptionScore(FeatureMeasure):
     """Inception Score (Salimans et al., 2016, arXiv:1606.03498), from all images or as the mean over parts of them."""
@@ -286,6 +316,9 @@ class InceptionScore(FeatureMeasure):
         features = predictions.tensor()
         return self.function(features if self.extractor is None else self.extractor.logits(features), **options)
 
+    def biased_by(self, number, **options):
+        return COUNTS[:1]
+
 
 class PRDC(FeatureMeasure):
     """Precision and recall (arXiv:1904.06991), density and coverage (arXiv:2002.09797), by nearest neighbours."""
@@ -297,6 +330,9 @@ class PRDC(FeatureMeasure):
         return precision_recall(predictions, references, num_neighbors) | density_coverage(
             predictions, references, num_neighbors_density
         )
+
+    def biased_by(self, number, **options):
+        return COUNTS
 
 
 # Pairs of images
@@ -313,6 +349,9 @@ class PairMeasure(Measure):
         super().reset()
         self.waiting: dict[str, list[Tensor]] = {side: [] for side in SIDES}
 
+    def identify(self, references):
+        self.fingerprint.add(as_float(references).float())
+
     def compare(self, x: Tensor, y: Tensor) -> Tensor:
         """(batch,) from two batches of images in [0, 1]."""
         return PIXELWISE[self.name](x, y)
@@ -321,6 +360,8 @@ class PairMeasure(Measure):
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None:
                 self.waiting[side].append(as_float(batch))
+                if side == "references":
+                    self.identify(batch)
         while all(self.waiting.values()):
             pair = [self.waiting[side].pop(0) for side in SIDES]
             num = min(map(len, pair))
@@ -434,6 +475,9 @@ class LatentUsage(Measure):
     predictions = "posterior means, (num, latent_dim)"
     references = "optional: divergences from the prior, (num, latent_dim)"
 
+    def identify(self, references):
+        """They are the model's own, and say nothing of the data."""
+
     @staticmethod
     def function(means, kl, threshold: float = 0.01):
         return latent_usage(means, kl if len(kl) else None, threshold)
@@ -483,45 +527,37 @@ class Probe(Measure):
 
 
 class FactorMeasure(Measure):
-    """Base of the measures of disentanglement."""
+    """Base of the measures of disentanglement: each is a function of latents and factors, under a name."""
 
     predictions = "latents, (num, latent_dim)"
     references = "factors of variation, (num, num_factors) integers"
 
+    def __init_subclass__(cls, name: str, function: Callable[..., dict[str, Estimate]]):
+        cls.name, cls.function = name, staticmethod(function)
+        super().__init_subclass__()
 
-class MIG(FactorMeasure):
+    def biased_by(self, number, **options):
+        return COUNTS[:1]  # of few rows, counts overestimate what latents know, and classifiers learn less
+
+
+class MIG(FactorMeasure, name="mig", function=dis.mutual_information_gap):
     """Mutual information gap (Chen et al., 2018, arXiv:1802.04942), with 20 bins for each latent."""
 
-    name = "mig"
-    function = staticmethod(dis.mutual_information_gap)
 
-
-class DCI(FactorMeasure):
+class DCI(FactorMeasure, name="dci", function=dis.dci):
     """Disentanglement, completeness and informativeness (Eastwood & Williams, 2018, openreview:By-7dz-AZ)."""
 
-    name = "dci"
-    function = staticmethod(dis.dci)
 
-
-class SAP(FactorMeasure):
+class SAP(FactorMeasure, name="sap", function=dis.sap_score):
     """Separated attribute predictability (Kumar et al., 2018, arXiv:1711.00848)."""
 
-    name = "sap"
-    function = staticmethod(dis.sap_score)
 
-
-class FactorVAEScore(FactorMeasure):
+class FactorVAEScore(FactorMeasure, name="factor_vae_score", function=dis.factor_vae_score):
     """The FactorVAE score (Kim & Mnih, 2018, arXiv:1802.05983): a majority vote by the latent that varies least."""
 
-    name = "factor_vae_score"
-    function = staticmethod(dis.factor_vae_score)
 
-
-class BetaVAEScore(FactorMeasure):
+class BetaVAEScore(FactorMeasure, name="beta_vae_score", function=dis.beta_vae_score):
     """The beta-VAE score (Higgins et al., 2017, openreview:Sy2fzU9gl): which factor was fixed, told linearly."""
-
-    name = "beta_vae_score"
-    function = staticmethod(dis.beta_vae_score)
 
 
 class Interpolation(Measure):

@@ -19,6 +19,8 @@ class Passport:
         settings: what else the formula depends on, by name: neighbours, bins, splits.
         extractor: the network whose features were compared, its SHA-256, and how it resizes images.
         num_samples, num_references: how many were measured, and against how many.
+        biased_by: which of these two counts the number depends on in expectation, as FID does on both.
+        references_fingerprint: of the data on the other side, whatever its order; where two differ, so do the tasks.
         seed: of what was drawn.
         standard_error: of the number, over draws of the samples.
         interval, interval_method: where the number lies with a confidence of 95 %, and how that was found.
@@ -33,6 +35,8 @@ class Passport:
     resize: str | None = None
     num_samples: int | None = None
     num_references: int | None = None
+    biased_by: tuple[str, ...] = ()
+    references_fingerprint: str | None = None
     seed: int | None = None
     standard_error: float | None = None
     interval: tuple[float, float] | None = None
@@ -40,11 +44,11 @@ class Passport:
     details: dict[str, Any] = field(default_factory=dict)
     library: str = f"gae_hub {__version__}"
 
-    ALIKE = ("metric", "settings", "extractor", "extractor_sha256", "resize")
+    ALIKE = ("metric", "settings", "extractor", "extractor_sha256", "resize", "references_fingerprint")
 
     def to_dict(self) -> dict[str, Any]:
         """What is known, ready for JSON."""
-        known = {name: value for name, value in asdict(self).items() if value is not None and value != {}}
+        known = {name: value for name, value in asdict(self).items() if value not in (None, {}, ())}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
     @classmethod
@@ -56,17 +60,18 @@ class Passport:
             raise ValueError(
                 f"a passport has no field {', '.join(unknown)}; its fields are {', '.join(sorted(known))}"
             )
-        interval = values.get("interval")
-        return cls(**{**values, "interval": tuple(interval) if interval is not None else None})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 class Measurement(float):
-    """A float with a `passport`. Two of them compare and subtract only if they were measured alike.
+    """A float with a `passport`. Two of them compare, add, subtract and divide only if they were measured alike.
 
-    Numbers without a passport compare as usual: the refusal is for two that are known to differ.
+    Alike are metric, settings, extractor, resize and references; and for a number that is biased, how many images it
+    is of: FID of 10 images is no FID of 50,000. Numbers without a passport compare as usual: the refusal is for two
+    that are known to differ. float(x) has no passport.
 
     Raises:
-        ValueError: from a comparison or difference of two with another metric, setting, extractor or resize.
+        ValueError: from `==`, `<` and the like, `+`, `-` or `/` of two that were not measured alike.
     """
 
     passport: Passport
@@ -83,13 +88,23 @@ class Measurement(float):
         """Raise unless the other number may be compared with this one."""
         if not isinstance(other, Measurement):
             return
-        for name in Passport.ALIKE:
+        for name in (*Passport.ALIKE, *self.passport.biased_by, *other.passport.biased_by):
             mine, theirs = getattr(self.passport, name), getattr(other.passport, name)
             if mine != theirs:
                 raise ValueError(
                     f"these two numbers cannot be compared: their {name} is {mine} and {theirs}; "
                     "measure both in the same way, or compare them as float(x) and float(y) at your own risk"
                 )
+
+    __hash__ = float.__hash__  # which a class that defines __eq__ would lose
+
+    def __eq__(self, other):
+        self.check_alike(other)
+        return float(self) == other
+
+    def __ne__(self, other):
+        self.check_alike(other)
+        return float(self) != other
 
     def __lt__(self, other):
         self.check_alike(other)
@@ -106,6 +121,10 @@ class Measurement(float):
     def __ge__(self, other):
         self.check_alike(other)
         return float(self) >= other
+
+    def __add__(self, other):
+        self.check_alike(other)
+        return float(self) + other
 
     def __sub__(self, other):
         self.check_alike(other)

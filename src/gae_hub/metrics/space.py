@@ -58,7 +58,7 @@ def measure_files(name: str, predictions: list[str] | None, references: list[str
     measure = MEASURES[name]
     images = issubclass(measure, (FeatureMeasure, PairMeasure))
     try:
-        engine: Measure = measure(**({"extractor": extractor} if extractor else {}))
+        engine: Measure = measure(**({"feature_extractor": extractor} if extractor else {}))
         for side, paths in (("predictions", predictions), ("references", references)):
             if paths:
                 engine.add(**{side: read_files(paths, images)})

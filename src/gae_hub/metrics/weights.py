@@ -34,13 +34,17 @@ def sha256_of(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def published_weights(source: str | Path, sha256: str | None, what: str, progress: bool = True) -> dict[str, Tensor]:
+def published_weights(
+    source: str | Path, sha256: str | None, what: str, remedy: str, progress: bool = True
+) -> dict[str, Tensor]:
     """The state dict of a published PyTorch file, read as tensors and nothing else.
 
     Args:
-        source: a URL or a local file. The first load leaves a safetensors file in the cache, which later ones read.
+        source: a URL or a local file. The first load leaves a safetensors file in the cache, which later ones read: by
+            the SHA-256 where it is known, else by the URL. A local file of unknown hash may change, and is read anew.
         sha256: what the file's SHA-256 begins with; None for a file whose hash nobody has published.
         what: the name of it all, for messages.
+        remedy: what a person does who has the file, as the end of "download them on a machine that can, and ...".
         progress: show a bar while downloading.
 
     Raises:
@@ -49,16 +53,18 @@ def published_weights(source: str | Path, sha256: str | None, what: str, progres
     """
     local = Path(source)
     is_url = str(source).startswith(("http://", "https://"))
-    cached = cache_folder("weights") / f"{Path(str(source)).stem}.safetensors"
-    if is_url or sha256:  # a local file of unknown hash may change: it is read anew
-        if cached.is_file():
-            with safe_open(cached, "pt") as file:
-                known = (file.metadata() or {}).get("sha256", "")
-            if sha256 is None or known.startswith(sha256):
-                return load_file(cached)
+    remedy = f"download them on a machine that can, and {remedy}"
+    key = sha256 or hashlib.sha256(str(source).encode()).hexdigest()[:16]
+    cached = cache_folder("weights") / f"{local.stem}-{key}.safetensors"
+    keeps = bool(is_url or sha256)
+    if keeps and cached.is_file():
+        with safe_open(cached, "pt") as file:
+            known = (file.metadata() or {}).get("sha256", "")
+        if known.startswith(sha256 or ""):
+            return load_file(cached)
     if not is_url and not local.is_file():
-        raise OSError(f"the weights of {what} are not at '{source}': {_remedy(what)}")
-    content = _download(str(source), what, progress) if is_url else local.read_bytes()
+        raise OSError(f"the weights of {what} are not at '{source}': {remedy}")
+    content = _download(str(source), what, remedy, progress) if is_url else local.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if sha256 and not found.startswith(sha256):
         raise ValueError(
@@ -67,7 +73,8 @@ def published_weights(source: str | Path, sha256: str | None, what: str, progres
         )
     state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     state = {name: tensor.clone() for name, tensor in state.items()}
-    save_whole(state, cached, {"sha256": found})
+    if keeps:
+        save_whole(state, cached, {"sha256": found})
     return state
 
 
@@ -78,7 +85,7 @@ def save_whole(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | 
     part.replace(path)
 
 
-def _download(url: str, what: str, progress: bool) -> bytes:
+def _download(url: str, what: str, remedy: str, progress: bool) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             total = int(answer.headers.get("Content-Length", 0)) or None
@@ -89,13 +96,5 @@ def _download(url: str, what: str, progress: bool) -> bytes:
                     parts.append(part)
                     bar.update(len(part))
     except (URLError, TimeoutError, ConnectionError) as error:
-        raise OSError(f"the weights of {what} cannot be downloaded from {url} ({error}): {_remedy(what)}") from error
+        raise OSError(f"the weights of {what} cannot be downloaded from {url} ({error}): {remedy}") from error
     return b"".join(parts)
-
-
-def _remedy(what: str) -> str:
-    return (
-        f"download them on a machine that can, and give the file's path, load_extractor('{what}', weights=PATH) "
-        f"or --weights PATH; or choose another extractor, such as a transformers vision model or one made by "
-        "gae-hub train-extractor"
-    )
