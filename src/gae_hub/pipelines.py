@@ -7,18 +7,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from huggingface_hub import create_repo, upload_folder
+from huggingface_hub import hf_hub_download, upload_folder
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
-from transformers.utils import cached_file
 
 from .auto import AutoGAE, AutoSampler
 from .image_output import write_images
 from .image_processing import GAEImageProcessor, is_image_shape
 from .models.base import GAEPreTrainedModel
 from .models.hub_errors import explained
-from .models.hub_model import fetch_card
+from .models.hub_model import fetch_card, open_repository
 from .plotting import save_samples
 from .samplers.base import GAESampler
 
@@ -129,8 +129,20 @@ class GenerationPipeline:
         }
         model = AutoGAE.from_pretrained(name, **kwargs)
 
-        def has(file: str, **where) -> bool:
-            return cached_file(name, file, **where, **hub, _raise_exceptions_for_missing_entries=False) is not None
+        def has(file: str, subfolder: str = "") -> bool:
+            """An answer that does not come is an error, and not a no."""
+            if Path(name).is_dir():
+                return (Path(name) / subfolder / file).is_file()
+            with explained("load", name, kwargs.get("token")):
+                try:
+                    hf_hub_download(name, file, subfolder=subfolder, **hub)
+                except LocalEntryNotFoundError as error:
+                    if isinstance(error.__cause__, OfflineModeIsEnabled) or kwargs.get("local_files_only"):
+                        return False  # nobody is asked: what has not been fetched is not there
+                    raise
+                except EntryNotFoundError:
+                    return False
+            return True
 
         if sampler is not None and has("config.json", subfolder=sampler):
             sampler = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)
@@ -179,7 +191,7 @@ class GenerationPipeline:
     ) -> str:
         """Publish everything in one commit, and return its URL. A card that a person has edited keeps the edits."""
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
-            repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+            repo_id = open_repository(repo_id, private, token, revision)
             fetch_card(repo_id, folder, token=token, revision=revision)
             self.save_pretrained(folder, repo_id=repo_id)
             return upload_folder(
