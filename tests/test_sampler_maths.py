@@ -140,7 +140,7 @@ def test_far_clusters_lose_no_digits(kind, has_float64, monkeypatch):
 
 def test_latents_in_a_plane_are_named():
     data = 1e6 * noise(200, 1) @ noise(1, 5, seed=1)
-    with pytest.raises(ValueError, match=r"latents lie in a plane; raise regularization, which is 1e-06"):
+    with pytest.raises(ValueError, match=r"latents lie in a plane: raise regularization, which is 1e-06"):
         GaussianMixtureSampler(num_components=1, solver="torch").fit(data)
 
 
