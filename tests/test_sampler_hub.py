@@ -10,6 +10,7 @@ from localhub import LocalHub, point_clients_at
 
 from gae_hub import AutoSampler, GaussianMixtureSampler, GenerationPipeline, load_images
 from gae_hub.cli import main
+from gae_hub.models.hub_errors import HubError
 
 BRIEF = [case for case in SAMPLERS if case.id.split("-")[0] == case.id or case.id == "gaussian_mixture-diag"]
 
@@ -54,6 +55,85 @@ def test_several_samplers_in_one_repository(hub):
         assert torch.equal(pipe.model.embed(images(4)), model.embed(images(4)))
         assert torch.equal(pipe.sampler.sample(5, generator()), other.sample(5, generator()))
     assert "mixture/README.md" not in hub.files("alice/many") and "README.md" in hub.files("alice/many")
+
+
+# What goes wrong on the way into a subfolder, and back
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"status": 503, "match": "/commit/"}, r"out of order for now \(503\); nothing is published"),
+        ({"status": 503, "match": "repos/create"}, r"out of order for now \(503\)"),
+        ({"status": 503, "match": "/branch/"}, r"out of order for now \(503\)"),
+        ({"status": 401, "match": "/commit/"}, r"does not know this token \(401\): make a new one"),
+        ({"action": "lose_response", "match": "/commit/"}, "may be done or not; run it again, which is safe"),
+    ],
+    ids=["commit-503", "create-503", "branch-503", "commit-401", "lost-answer"],
+)
+def test_a_push_into_a_subfolder_that_fails_can_be_run_again(hub, fault, message, request):
+    repo_id = "alice/" + request.node.callspec.id
+    sampler = GaussianMixtureSampler(num_components=2).fit(torch.randn(50, 3, generator=generator()))
+    with hub.on_a_fresh_machine():
+        hub.fault(**{"action": "status", **fault})
+        with pytest.raises(HubError, match=f"cannot publish to '{repo_id}': .*{message}"):
+            sampler.push_to_hub(repo_id, subfolder="sampler", revision="next")
+        hub.clear_faults()
+        sampler.push_to_hub(repo_id, subfolder="sampler", revision="next")
+    with hub.on_a_fresh_machine(token=False):
+        again = AutoSampler.from_pretrained(repo_id, subfolder="sampler", revision="next")
+    assert torch.equal(again.sample(5, generator()), sampler.sample(5, generator()))
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [(False, r"needs a token, and there is none \(401\)"), ("hf_wrong", r"does not know this token \(401\)")],
+)
+def test_pushing_into_a_subfolder_without_the_right_to(hub, token, message):
+    sampler = GaussianMixtureSampler(num_components=2).fit(torch.randn(50, 3, generator=generator()))
+    with hub.on_a_fresh_machine(token=token), pytest.raises(HubError, match=message):
+        sampler.push_to_hub("alice/not-mine", subfolder="sampler")
+
+
+def test_a_push_takes_what_it_knows(hub):
+    sampler = GaussianMixtureSampler(num_components=2).fit(torch.randn(50, 3, generator=generator()))
+    for subfolder in ({}, {"subfolder": "sampler"}):
+        with hub.on_a_fresh_machine(), pytest.raises(TypeError, match="commit_mesage"):
+            sampler.push_to_hub("alice/typo", commit_mesage="A sampler", **subfolder)
+    with hub.on_a_fresh_machine(), pytest.raises(ValueError, match="was not fitted"):
+        GaussianMixtureSampler().push_to_hub("alice/typo", subfolder="sampler")
+    assert not any(name == "alice/typo" for _, name in hub.repos)
+
+
+def test_a_new_branch_is_made(hub):
+    latents = torch.randn(50, 3, generator=generator())
+    pipe = GenerationPipeline(VAE.build().eval(), GaussianMixtureSampler(num_components=1).fit(latents))
+    with hub.on_a_fresh_machine():
+        for _ in range(2):  # new, and there
+            pipe.push_to_hub("alice/branches", revision="next")
+            pipe.sampler.push_to_hub("alice/branches", subfolder="mixture", revision="other")
+    with hub.on_a_fresh_machine(token=False):
+        assert GenerationPipeline.from_pretrained("alice/branches", revision="next").sampler is not None
+        AutoSampler.from_pretrained("alice/branches", subfolder="mixture", revision="other")
+    assert "config.json" not in hub.files("alice/branches")
+
+
+def test_a_hub_that_does_not_answer_is_no_repository_without_a_sampler(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between tries
+    latents = torch.randn(50, 3, generator=generator())
+    with hub.on_a_fresh_machine():
+        GenerationPipeline(VAE.build(), GaussianMixtureSampler(num_components=1).fit(latents)).push_to_hub("alice/up")
+        GenerationPipeline(VAE.build()).push_to_hub("alice/alone")
+    for file in ("sampler/config.json", "preprocessor_config.json"):
+        with hub.on_a_fresh_machine(token=False):
+            hub.fail_next(None, status=503, match=file)
+            with pytest.raises(HubError, match=r"cannot load 'alice/up': the Hub is out of order for now \(503\)"):
+                GenerationPipeline.from_pretrained("alice/up")
+            hub.clear_faults()
+            assert GenerationPipeline.from_pretrained("alice/up").sampler is not None
+    with hub.on_a_fresh_machine(token=False):
+        assert GenerationPipeline.from_pretrained("alice/alone").sampler is None
+        assert GenerationPipeline.from_pretrained("alice/alone", local_files_only=True).sampler is None
 
 
 def run(*words):

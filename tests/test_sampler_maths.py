@@ -119,14 +119,43 @@ def test_bic_finds_how_many_components_there_are():
         assert sampler.config.num_components == 3 and min(sampler.criteria, key=sampler.criteria.get) == 3
 
 
+@pytest.mark.parametrize("kind", ["full", "diag", "tied"])
+@pytest.mark.parametrize("has_float64", [True, False])
+def test_far_clusters_lose_no_digits(kind, has_float64, monkeypatch):
+    """Variances of 0.01 about means of +-100, in float32; also on a device that has no float64 to add up in."""
+    if not has_float64:
+        monkeypatch.setattr("gae_hub.samplers.gaussian_mixture.wide", lambda tensor: tensor)
+    centres = torch.tensor([[100.0, 100.0, -100.0], [-100.0, 100.0, 100.0]])
+    data = centres[torch.arange(2000) % 2] + 0.1 * noise(2000, 3)
+    fields = {"num_components": 2, "covariance_type": kind}
+    ours, theirs = (GaussianMixtureSampler(solver=solver, **fields).fit(data) for solver in ("torch", "sklearn"))
+    order = [s.means[:, 0].argsort() for s in (ours, theirs)]
+    torch.testing.assert_close(ours.means[order[0]], theirs.means[order[1]], atol=1e-4, rtol=0)
+    scales = [s.scales if kind == "tied" else s.scales[own] for s, own in zip((ours, theirs), order, strict=True)]
+    torch.testing.assert_close(scales[0], scales[1], atol=1e-4, rtol=1e-3)
+    log_p = ours.log_prob(data)
+    assert log_p.dtype == torch.float32
+    torch.testing.assert_close(log_p.double(), ours.double().log_prob(data), atol=0.01, rtol=0)
+
+
+def test_latents_in_a_plane_are_named():
+    data = 1e6 * noise(200, 1) @ noise(1, 5, seed=1)
+    with pytest.raises(ValueError, match=r"latents lie in a plane: raise regularization, which is 1e-06"):
+        GaussianMixtureSampler(num_components=1, solver="torch").fit(data)
+
+
 @pytest.mark.slow
-def test_a_mixture_of_many_large_latents():
-    """50,000 x 256, by expectation maximisation on the device, finds the clusters."""
+@pytest.mark.parametrize("kind", ["full", "tied"])
+def test_a_mixture_of_many_large_latents(kind, monkeypatch):
+    """50,000 x 256, by expectation maximisation on the device, as "auto" chooses, finds the clusters."""
+    monkeypatch.setattr("sklearn.mixture.GaussianMixture.fit", lambda *args: pytest.fail("by scikit-learn"))
     centres = 3 * noise(2, 256, seed=1)
     data = centres[torch.arange(50_000) % 2] + noise(50_000, 256)
-    sampler = GaussianMixtureSampler(num_components=2, covariance_type="tied", max_iter=3, solver="torch").fit(data)
+    sampler = GaussianMixtureSampler(num_components=2, covariance_type=kind, max_iter=3).fit(data)
     order = sampler.means[:, 0].argsort()
     torch.testing.assert_close(sampler.means[order], centres[centres[:, 0].argsort()], atol=0.05, rtol=0)
+    covariances = sampler.scales @ sampler.scales.mT
+    torch.testing.assert_close(covariances, torch.eye(256).expand_as(covariances), atol=0.05, rtol=0)
     drawn = sampler.sample(2000, generator())
     assert energy_distance(drawn, data[:2000]) < 0.01
 
@@ -421,14 +450,28 @@ def test_chains_reach_the_density_from_the_centroids():
     assert 0.6 < sampler.acceptance_rate < 0.95 and sampler.log_density(sampler.metric().at(drawn)).isfinite().all()
 
 
-def test_a_wrong_force_is_refused_more():
-    """With the reference's vector in place of the trace, proposals gain or lose energy."""
+def test_a_vector_in_place_of_the_trace_is_no_gradient_and_is_refused_more():
+    """Our force is autograd's gradient of the density's definition. The reference's, which has the vector
+    G M_i (c_i - z) where the gradient has tr(G M_i) (c_i - z), is not, and its proposals gain or lose energy."""
     sampler = manifold(d=8, n=20)
-    place = sampler.start(200, generator())
-    right = sampler.transition(place, torch.tensor(0.25).double(), generator(1))[1].mean()
-    true = sampler.force
-    sampler.force = lambda place: true(place) / 8
-    wrong = sampler.transition(place, torch.tensor(0.25).double(), generator(1))[1].mean()
+    centroids, matrices, temperature = sampler.centroids, sampler.matrices, sampler.config.temperature
+    start = sampler.start(200, generator()).z
+    z = (start + 0.3 * noise(*start.shape, seed=2, dtype=torch.float64)).requires_grad_()
+    weights = (-(z.unsqueeze(1) - centroids).square().sum(-1) / temperature**2).exp()
+    inverse = torch.einsum("bn,nij->bij", weights, matrices) + sampler.config.regularization * torch.eye(8)
+    (gradient,) = torch.autograd.grad(0.5 * inverse.logdet().sum(), z)
+
+    def reference(place):
+        pulled = torch.einsum("bn,nij,bnj->bi", place.weights, matrices, centroids - place.z.unsqueeze(1))
+        return torch.linalg.solve(place.inverse, pulled) / temperature**2
+
+    place = sampler.metric().at(z.detach())
+    torch.testing.assert_close(sampler.force(place), gradient)
+    assert (reference(place) - gradient).norm() > 0.5 * gradient.norm()
+    step = torch.tensor(0.25, dtype=torch.float64)
+    right = sampler.transition(place, step, generator(1))[1].mean()
+    sampler.force = reference
+    wrong = sampler.transition(place, step, generator(1))[1].mean()
     assert wrong < right - 0.05
 
 

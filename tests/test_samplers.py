@@ -4,10 +4,16 @@ import copy
 
 import pytest
 import torch
-from cases import MODELS, SAMPLERS, generator, images
+from cases import METRIC, MODELS, ROWS, SAMPLERS, VAE, generator, images
 from transformers import AutoModel
 
-from gae_hub import AutoSampler, GaussianMixtureSampler, GaussianMixtureSamplerConfig
+from gae_hub import (
+    AutoSampler,
+    GaussianMixtureSampler,
+    GaussianMixtureSamplerConfig,
+    PixelCNNSampler,
+    PriorSampler,
+)
 from gae_hub.metrics import energy_distance
 from gae_hub.samplers.base import SAMPLERS as REGISTRY
 from gae_hub.samplers.base import GAESampler, GAESamplerConfig, register_sampler
@@ -117,6 +123,78 @@ def test_closer_to_the_data_than_a_gaussian(case, done):
     gaussian = GaussianMixtureSampler(num_components=1).fit(two_moons(500))
     distances = [energy_distance(sampler.sample(2000, generator()), fresh) for sampler in (done(case), gaussian)]
     assert distances[0] < case.closeness * distances[1]
+
+
+def test_drawing_changes_nothing_that_is_saved(case, done):
+    fitted = done(case)
+    before = copy.deepcopy(fitted.state_dict()), fitted.config.to_dict()
+    fitted.sample(3)
+    assert before[0].keys() == fitted.state_dict().keys() and before[1] == fitted.config.to_dict()
+    assert all(torch.equal(value, fitted.state_dict()[name]) for name, value in before[0].items())
+
+
+# A fit that fails
+
+
+def interrupt(sampler, monkeypatch):
+    """Let its next fit do all of its work, and be interrupted then."""
+    last = "adapt" if hasattr(sampler, "adapt") else "estimate"
+    work = getattr(sampler, last)
+
+    def interrupted(*args, **kwargs):
+        work(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampler, last, interrupted)
+
+
+def test_a_fit_that_is_interrupted_changes_nothing(case, monkeypatch):
+    """What was unfitted is unfitted, and what was fitted draws as before."""
+    fitted, model = case.fit_to_source(**case.brief())
+    if case.source is METRIC:
+        model.centroids.add_(1)
+    expected, config, state = fitted.sample(9, generator()), fitted.config.to_dict(), fitted.state_dict()
+    fresh = case.build()
+    for sampler in (fitted, fresh):
+        interrupt(sampler, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            if case.fits_latents:
+                sampler.fit(torch.randn(60, 5, generator=generator()), **case.brief())
+            else:
+                sampler.fit_to(model, images(40), **case.brief())
+    assert torch.equal(fitted.sample(9, generator()), expected)
+    assert fitted.config.to_dict() == config and fitted.state_dict().keys() == state.keys()
+    assert fresh.config.latent_dim is None and fresh.config.latent_shape is None
+    assert fresh.config.to_dict() == case.build().config.to_dict() and not fresh.state_dict()
+
+
+def test_a_fit_to_a_model_that_fails_changes_nothing(monkeypatch):
+    sampler = GaussianMixtureSampler(num_components=100)
+    with pytest.raises(ValueError, match="num_components is 100, but there are only 40 latents"):
+        sampler.fit_to(ROWS["svae"].build(), images(40))
+    assert not sampler.config.unit_norm and not sampler.config.is_fitted
+    model = ROWS["vamp"].build()
+    monkeypatch.setattr(model, "components", lambda: 1 / 0)
+    for sampler in (PriorSampler(), PriorSampler().fit_to(VAE.build())):
+        config, state = sampler.config.to_dict(), sampler.state_dict()
+        with pytest.raises(ZeroDivisionError):
+            sampler.fit_to(model)
+        assert sampler.config.to_dict() == config and sampler.state_dict().keys() == state.keys()
+
+
+def test_codes_that_are_refused_leave_a_pixel_cnn_unfitted():
+    codes, books = torch.zeros(4, 2, 2, dtype=torch.long), torch.randn(5, 2)
+    for bad in ({"codes": codes + 5}, {"codes": codes, "validation_codes": codes - 1}):
+        sampler = PixelCNNSampler()
+        with pytest.raises(ValueError, match=r"codes must lie in \[0, 5\)"):
+            sampler.fit(codebooks=books, **bad)
+        assert sampler.config.to_dict() == PixelCNNSampler().config.to_dict()
+
+
+def test_a_mixture_prior_leaves_nothing_to_the_next_prior(tmp_path):
+    sampler = PriorSampler().fit_to(ROWS["vamp"].build()).fit_to(VAE.build())
+    sampler.save_pretrained(tmp_path)
+    assert torch.equal(AutoSampler.from_pretrained(tmp_path).sample(5, generator()), sampler.sample(5, generator()))
 
 
 def test_generates_with_a_model(case):

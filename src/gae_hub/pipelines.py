@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from huggingface_hub import create_repo, upload_folder
+from huggingface_hub import upload_folder
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -17,7 +17,7 @@ from .image_output import write_images
 from .image_processing import GAEImageProcessor, is_image_shape
 from .models.base import GAEPreTrainedModel
 from .models.hub_errors import explained
-from .models.hub_model import fetch_card, fetch_file
+from .models.hub_model import fetch_card, fetch_file, open_repository
 from .plotting import save_samples
 from .samplers.base import GAESampler
 
@@ -178,7 +178,7 @@ class GenerationPipeline:
     ) -> str:
         """Publish everything in one commit, and return its URL. A card that a person has edited keeps the edits."""
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
-            repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+            repo_id = open_repository(repo_id, private, token, revision)
             fetch_card(repo_id, folder, token=token, revision=revision)
             self.save_pretrained(folder, repo_id=repo_id)
             return upload_folder(

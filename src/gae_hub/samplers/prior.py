@@ -7,6 +7,8 @@ The prior that a model was trained with, without the model: a standard normal, t
 hypersphere, a normal distribution of the Poincaré ball, or the mixture of a VampPrior.
 
 Relations:
+    No method here is trained with a flow as its prior. A flow that is fitted after training takes the prior's place:
+    `model.generate(n, sampler=MAFSampler().fit_to(model, images))`.
     `model.sample_prior`, to the bit, as a Hub object. Where the embeddings are not spread as the prior, the other
     samplers, which are fitted to them, make better images.
 """
@@ -20,9 +22,10 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from ..models.base import inference
 from ..models.geometry import unit
 from ..models.poincare_vae import FAMILIES, PoincareVAEModel
-from ..models.posteriors import randn
+from ..models.posteriors import DiagonalGaussian, randn
 from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
 from .base import GAESampler, GAESamplerConfig, register_sampler
@@ -65,6 +68,8 @@ class PriorSampler(GAESampler):
 
     def allocate(self, config: PriorSamplerConfig):
         self.register_buffer("centre", torch.zeros(1, config.latent_dim))
+        for name in ("means", "stds"):  # those of a mixture before
+            self._buffers.pop(name, None)
         if config.prior == "mixture":
             self.register_buffer("means", torch.zeros(config.num_components, config.latent_dim))
             self.register_buffer("stds", torch.ones(config.num_components, config.latent_dim))
@@ -81,23 +86,22 @@ class PriorSampler(GAESampler):
         """Take the prior of a model. Data, if given, change nothing."""
         self.check_model(model)
         config = self.config
-        config.prior, config.num_components = "normal", None
-        config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
-        if isinstance(model, SVAEModel):
-            config.prior = "sphere"
-        elif isinstance(model, PoincareVAEModel):
-            config.prior = model.config.prior
-            config.curvature, config.scale = model.config.curvature, model.config.prior_scale
-        elif isinstance(model, VAMPModel):
-            config.prior, config.num_components = "mixture", model.config.num_components
-        self.allocate(config)
-        self.to(device=model.device, dtype=model.dtype)
-        if config.prior == "mixture":
-            model_was_training = model.training
-            components = model.eval().components()
-            model.train(model_was_training)
-            self.means.copy_(components.mean)
-            self.stds.copy_((0.5 * components.log_var).exp())
+        with self.all_or_nothing():
+            config.prior, config.num_components = "normal", None
+            config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
+            if isinstance(model, SVAEModel):
+                config.prior = "sphere"
+            elif isinstance(model, PoincareVAEModel):
+                config.prior = model.config.prior
+                config.curvature, config.scale = model.config.curvature, model.config.prior_scale
+            elif isinstance(model, VAMPModel):
+                config.prior, config.num_components = "mixture", model.config.num_components
+            self.allocate(config)
+            self.to(device=model.device, dtype=model.dtype)
+            if config.prior == "mixture":
+                components = mixture_of(model)
+                self.means.copy_(components.mean)
+                self.stds.copy_((0.5 * components.log_var).exp())
         return self.eval()
 
     def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
@@ -112,6 +116,12 @@ class PriorSampler(GAESampler):
             return normal.rsample(num_samples, generator=generator)[0]
         noise = randn((num_samples, d), self.centre, generator)
         return unit(noise) if prior == "sphere" else noise
+
+
+@inference
+def mixture_of(model: VAMPModel) -> DiagonalGaussian:
+    """The components of its prior."""
+    return model.components()
 
 
 def draws_normal(model) -> bool:

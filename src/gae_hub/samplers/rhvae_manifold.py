@@ -4,8 +4,10 @@ Autoencoder (Chadebec, Thibeau-Sutre, Burgos & Allassonnière, 2021), arXiv:2105
 .. math::
     p(z) \propto \sqrt{\det G^{-1}(z)} \quad \text{where } \min_i \|z - c_i\| \le r T
 
-The uniform distribution of the model's Riemannian metric, restricted to the neighbourhood of its centroids (elsewhere
-the density is a constant, which has no integral), by Hamiltonian Monte Carlo from random centroids.
+The inverse of the metric's volume element :math:`\sqrt{\det G(z)}`, which is large where that is small: near the
+centroids, where the embeddings are. (The uniform distribution of the manifold would have the volume element itself as
+its density, and draw from the voids.) It is restricted to the neighbourhood of the centroids (elsewhere it is a
+constant, which has no integral), and drawn from by Hamiltonian Monte Carlo from random centroids.
 
 Relations:
     The force is half the gradient of log det G^-1, :math:`\sum_i w_i \mathrm{tr}(G M_i) (c_i - z) / T^2`: Pythae has a
@@ -62,9 +64,18 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
 
 
 class RHVAEManifoldSampler(GAESampler):
-    """`fit_to(model)` needs no data. `acceptance_rate` is that of the newest draws, or of the warm-up."""
+    """`fit_to(model)` needs no data.
+
+    Args:
+        config: the config; or leave it out and give its fields as keywords.
+
+    Attributes:
+        acceptance_rate: mean probability that a transition was accepted, of the newest draws, or of the warm-up; None
+            before both. It is not saved: drawing changes nothing that is.
+    """
 
     config_class = RHVAEManifoldSamplerConfig
+    acceptance_rate: float | None = None
 
     @classmethod
     def why_not(cls, model) -> str | None:
@@ -77,7 +88,6 @@ class RHVAEManifoldSampler(GAESampler):
         self.register_buffer("centroids", torch.zeros(n, d))
         self.register_buffer("matrices", torch.zeros(n, d, d))
         self.register_buffer("step_size", torch.ones(()))
-        self.register_buffer("acceptance", torch.zeros(()))
 
     def fit(self, latents: Tensor, **training):
         raise ValueError("this sampler draws from the metric of a model, and not from latents: use fit_to(model)")
@@ -88,20 +98,16 @@ class RHVAEManifoldSampler(GAESampler):
         self.check_model(model)
         filled = model.matrices.flatten(1).abs().sum(1) > 0
         config = self.config
-        config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
-        config.num_centroids = int(filled.sum())
-        config.temperature, config.regularization = model.config.temperature, model.config.regularization
-        self.allocate(config)
-        self.to(device=model.device, dtype=model.centroids.dtype)
-        self.centroids.copy_(model.centroids[filled])
-        self.matrices.copy_(model.matrices[filled])
-        self.adapt()
+        with self.all_or_nothing():
+            config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
+            config.num_centroids = int(filled.sum())
+            config.temperature, config.regularization = model.config.temperature, model.config.regularization
+            self.allocate(config)
+            self.to(device=model.device, dtype=model.centroids.dtype)
+            self.centroids.copy_(model.centroids[filled])
+            self.matrices.copy_(model.matrices[filled])
+            self.adapt()
         return self.eval()
-
-    @property
-    def acceptance_rate(self) -> float:
-        """Mean probability that a transition was accepted."""
-        return float(self.acceptance)
 
     def metric(self) -> Metric:
         return Metric(self.centroids, self.matrices, self.config.temperature, self.config.regularization)
@@ -150,7 +156,7 @@ class RHVAEManifoldSampler(GAESampler):
             smoothed = torch.lerp(smoothed, log_step, t**-0.75)
         self.step_size.copy_(smoothed.exp())
         _, probability = self.transition(place, self.step_size, generator)
-        self.acceptance.copy_(probability.mean())
+        self.acceptance_rate = probability.mean().item()
 
     def start(self, num: int, generator: torch.Generator | None) -> Place:
         """Chains at centroids, each by chance."""
@@ -168,7 +174,7 @@ class RHVAEManifoldSampler(GAESampler):
                 place, probability = self.transition(place, self.step_size, generator, metric)
                 probabilities.append(probability.mean())
             found.append(place.z)
-        self.acceptance.copy_(torch.stack(probabilities).mean())
+        self.acceptance_rate = torch.stack(probabilities).mean().item()
         return torch.cat(found)
 
 
