@@ -371,6 +371,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         assert f"asks for {field} = " in message or re.search("are not those of the .* in its config.json", message)
 
 
+def test_layers_are_counted(checkpoint):
+    edit(checkpoint / "config.json", lambda c: c["decoder_config"].update(hidden_sizes=[1] * 10_000))
+    with pytest.raises(ValueError, match="asks for hidden_sizes = 10,000 layers, but its weights are 8 tensors"):
+        AutoGAE.from_pretrained(checkpoint)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
