@@ -1141,7 +1141,8 @@ def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) 
         patch(evaluate.inspect, HF_LIST_ENDPOINT=evaluate.config.HF_LIST_ENDPOINT)
         environ = {"HF_TOKEN": hub.token if token is True else token or ""}
         stack.enter_context(mock.patch.dict(os.environ, environ))
-        patch(sys, path=[*sys.path])  # to which transformers and evaluate add the folders of downloaded code
+        # transformers and evaluate add folders of downloaded code to this list; those of another home are not in it
+        patch(sys, path=[path for path in sys.path if not (Path(path) / "evaluate_modules").is_dir()])
         stack.callback(_forget_downloads)
         _forget_downloads()
         yield

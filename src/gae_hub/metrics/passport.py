@@ -20,7 +20,7 @@ class Passport:
         extractor: the network whose features were compared, its SHA-256, and how it resizes images.
         num_samples, num_references: how many were measured, and against how many.
         biased_by: which of these two counts the number depends on in expectation, as FID does on both.
-        references_fingerprint: of the data on the other side, whatever its order; where two differ, so do the tasks.
+        references_fingerprint: of the data on the other side, or that a likelihood is of, whatever its order.
         seed: of what was drawn.
         standard_error: of the number, over draws of the samples.
         interval, interval_method: where the number lies with a confidence of 95 %, and how that was found.
