@@ -170,15 +170,19 @@ def kernel(at: Windows, image: Tensor, small: Tensor) -> Tensor:
     return conv2d_weight(image, (*channels[::-1], *at.kernel), small, at.stride, at.padding)
 
 
-class Down(torch.autograd.Function):
-    @staticmethod
-    def forward(at: Windows, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return down(at, image, weight, bias)
+class Convolution(torch.autograd.Function):
+    """What both directions keep for their gradients: images and weight, and not the bias."""
 
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.at, *tensors, _ = inputs
         ctx.save_for_backward(*tensors)
+
+
+class Down(Convolution):
+    @staticmethod
+    def forward(at: Windows, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return down(at, image, weight, bias)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
@@ -192,15 +196,10 @@ class Down(torch.autograd.Function):
         )
 
 
-class Up(torch.autograd.Function):
+class Up(Convolution):
     @staticmethod
     def forward(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return up(at, small, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.at, *tensors, _ = inputs
-        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
