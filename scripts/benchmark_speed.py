@@ -1,11 +1,9 @@
 """Time gae_hub beside its peers, alternating in one run: python scripts/benchmark_speed.py [sections] [--write].
 
 A section is a file of scripts/speed with a function `comparisons()`, a generator of [`Comparison`]s: what it makes for
-one row is freed before the next. Each round times the one and then the other, so that both see the same machine; the
-table holds medians over rounds, and the median of the rounds' ratios. Needs the extra `peers`.
-
-On Linux, set MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184: glibc otherwise gives large blocks
-back to the system after each use, and on some machines their return costs more than the work, for both sides.
+one row is freed before the next. Each side has a process of its own, so that neither lives with the other's memory and
+threads. Each round times the one and then the other, so that both see the same machine; the table holds medians over
+rounds, and the median of the rounds' ratios. Needs the extra `peers`.
 """
 
 import argparse
@@ -13,6 +11,7 @@ import platform
 import re
 import sys
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -22,19 +21,50 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "speed.md"
 sys.path.insert(0, str(HERE))
 
-from speed.comparison import Comparison, timed  # noqa: E402 (found beside this file)
+from speed.comparison import timed  # noqa: E402 (found beside this file)
 
 SECTIONS = sorted(path.stem for path in (HERE / "speed").glob("*.py") if path.stem not in ("__init__", "comparison"))
 
 
-def measure(row: Comparison, rounds: int, seconds: float) -> tuple[float, float, float]:
+class Side:
+    """One side of a section, in a process that goes through its rows as it is told."""
+
+    def __init__(self, section: str, name: str):
+        context = get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(section, name, other), daemon=True)
+        self.process.start()
+        other.close()  # so that a process that ends is noticed
+
+    def row(self) -> tuple[str, float | None] | None:
+        """Name and target of the row that it has come to; None after the last."""
+        return self.pipe.recv()
+
+    def time(self, repeats: int = 1) -> float:
+        """Median seconds of the row's work."""
+        self.pipe.send(repeats)
+        return self.pipe.recv()
+
+    def go_on(self):
+        """To the next row."""
+        self.pipe.send(0)
+
+
+def serve(section: str, side: str, pipe):
+    """What such a process does: it names each row, and times its work as often as it is told."""
+    for row in import_module(f"speed.{section}").comparisons():
+        pipe.send((row.name, row.target))
+        while repeats := pipe.recv():
+            pipe.send(median(timed(getattr(row, side)) for _ in range(repeats)))
+    pipe.send(None)
+
+
+def measure(sides: list[Side], rounds: int, seconds: float) -> tuple[float, float, float]:
     """Median seconds of both sides, and the median of the rounds' ratios."""
-    sides = row.ours, row.theirs
     for side in sides:  # what is made at the first call is not what is compared
-        side()
-    repeats = [max(1, int(seconds / timed(side))) for side in sides]
-    times = [[median(timed(side) for _ in range(n)) for side, n in zip(sides, repeats, strict=True)]
-             for _ in range(rounds)]  # fmt: skip
+        side.time()
+    repeats = [max(1, int(seconds / side.time())) for side in sides]
+    times = [[side.time(n) for side, n in zip(sides, repeats, strict=True)] for _ in range(rounds)]
     return (*(median(column) for column in zip(*times, strict=True)), median(ours / theirs for ours, theirs in times))
 
 
@@ -43,13 +73,16 @@ def table(section: str, rounds: int, seconds: float, only: str) -> str:
     module = import_module(f"speed.{section}")
     lines = [f"| {module.TITLE} | gae_hub, ms | {module.PEER}, ms | ratio | to reach |", "|---|---|---|---|---|"]
     print(*lines, sep="\n")
-    for row in module.comparisons():
-        if not re.search(only, row.name):
-            continue
-        ours, theirs, ratio = measure(row, rounds, seconds)
-        target = "" if row.target is None else f"{row.target:.2f}"
-        lines.append(f"| {row.name} | {1000 * ours:.1f} | {1000 * theirs:.1f} | {ratio:.2f} | {target} |")
-        print(lines[-1], flush=True)
+    sides = [Side(section, name) for name in ("ours", "theirs")]
+    while (row := [side.row() for side in sides][0]) is not None:
+        name, target = row
+        if re.search(only, name):
+            ours, theirs, ratio = measure(sides, rounds, seconds)
+            target = "" if target is None else f"{target:.2f}"
+            lines.append(f"| {name} | {1000 * ours:.1f} | {1000 * theirs:.1f} | {ratio:.2f} | {target} |")
+            print(lines[-1], flush=True)
+        for side in sides:
+            side.go_on()
     return "\n".join(lines)
 
 

@@ -2,9 +2,6 @@
 
 Forward, backward and a fused Adam step on batches of 100 images of MNIST's shape, in 16 latent dimensions. Each round
 times the VAE and then the method, so that both see the same machine; medians over rounds, and medians of the ratios.
-
-On Linux, set MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184: glibc otherwise gives large blocks
-back to the system after each use, and on some machines their return costs more than the step.
 """
 
 import argparse
@@ -16,6 +13,7 @@ from statistics import median
 import torch
 
 from gae_hub import AutoGAE
+from gae_hub.memory import keep_freed_memory
 
 NETWORKS = ("mlp", "resnet")
 SHAPE, LATENT_DIM, BATCH = (1, 28, 28), 16, 100
@@ -61,6 +59,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="for each method, network and round")
     args = parser.parse_args()
+    keep_freed_memory()
     print("| method | lines | " + " | ".join(f"{network}, ms | / VAE" for network in NETWORKS) + " |")
     print("|---|---" + "|---|---" * len(NETWORKS) + "|")
     for name in args.names or AutoGAE.names():

@@ -17,6 +17,7 @@ from pythae.models.nn.benchmarks import mnist
 from torch import nn
 
 from gae_hub import AutoGAE
+from gae_hub.memory import keep_freed_memory
 
 from .comparison import Comparison
 
@@ -152,6 +153,7 @@ def our_step(name: str, network: str, half: bool):
     optimizer = torch.optim.Adam(groups, lr=1e-4, fused=True)
 
     def step():
+        keep_freed_memory()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             loss = model(images).loss
         loss.backward()

@@ -76,7 +76,7 @@ class ImageDataset(Dataset):
         places, device = torch.as_tensor(indices), self.pixel_values.device
         if device.type == "cuda":  # from pageable memory the copy would wait for the device
             places = places.pin_memory().to(device, non_blocking=True)
-        return {"pixel_values": to_float(self.pixel_values[places])}
+        return {"pixel_values": to_float(self.pixel_values.index_select(0, places))}
 
     def on(self, device: torch.device) -> "ImageDataset":
         """The same images on an accelerator, copied there once, if they fit; else this data set itself."""

@@ -35,6 +35,7 @@ from .environment import Spent, environment
 from .health import HealthCallback
 from .image_logging import ImageCallback
 from .image_processing import GAEImageProcessor
+from .memory import keep_freed_memory
 from .models.hub_errors import explained
 from .models.hub_model import fetch_card
 from .models.losses import alone
@@ -118,6 +119,7 @@ class GAETrainer(Trainer):
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
         self.interrupt, self.started = InterruptCallback(), False
+        self.unwrapped = (None, None)  # see `plain_model`
         self.guard = DivergenceGuard(args.divergence_threshold, args.divergence_restarts)
         super().__init__(
             model=model,
@@ -196,7 +198,10 @@ class GAETrainer(Trainer):
 
     @property
     def plain_model(self):
-        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        """The model itself, without what runs or compiles it."""
+        if self.unwrapped[0] is not self.model:  # to unwrap it takes a while
+            self.unwrapped = self.model, self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        return self.unwrapped[1]
 
     # Training
 
@@ -229,6 +234,8 @@ class GAETrainer(Trainer):
             logger.warning(
                 "a stream is read from its beginning to where training stopped: exact within its first pass only"
             )
+        if self.args.device.type == "cpu":
+            keep_freed_memory()
         with self._memory_format(), self.interrupt.listening():
             result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
         self.plain_model.facts = self._facts()
@@ -356,19 +363,23 @@ class GAETrainer(Trainer):
             return super()._get_grad_norm(model, grad_norm)
         self.accelerator.unscale_gradients()
         limits, squares = self.args.group_max_grad_norm or {}, []
-        for name, parameters in self.plain_model.parameter_groups().items():
-            gradients = [p.grad for p in parameters if p.grad is not None]
+        for group in self.optimizer.param_groups:
+            gradients = [p.grad for p in group["params"] if p.grad is not None]
             if not gradients:  # frozen
                 continue
             norm = torch.nn.utils.get_total_norm(gradients)
-            limit = limits.get(name, self.args.max_grad_norm)
+            limit = limits.get(group.get("name"), self.args.max_grad_norm)
             if limit > 0:
-                torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+                torch.nn.utils.clip_grads_with_norm_(group["params"], limit, norm)
             squares.append(norm.square())
         norm = torch.stack(squares).sum().sqrt()
         if getattr(self.accelerator, "scaler", None) is None:  # which overflows now and then, and sees to it itself
             self.guard.see_gradient(norm)
         return norm
+
+    def floating_point_ops(self, inputs) -> int:
+        """None are counted: the estimate of transformers is one for tokens."""
+        return 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None):
         """As in transformers, with the loss terms; metrics that are vectors are only in what `evaluate` returns."""

@@ -77,24 +77,33 @@ def vmf_moments(dim: int, concentration: Tensor) -> tuple[Tensor, Tensor, Tensor
     Returns:
         L, A and 1 - A, each shaped as the concentration k. L is the log of the mean of exp(k (cos - 1)) over the
         sphere, so that the log density is k (cos - 1) - L - log_sphere_area(dim), and A is the mean of the cosine,
-        I_{dim/2}(k) / I_{dim/2-1}(k). Nothing cancels in 1 - A at a high, nor in A at a low concentration.
+        I_{dim/2}(k) / I_{dim/2-1}(k). Nothing cancels in 1 - A at a high, nor in A at a low concentration. Their
+        first derivatives are A - 1 and 1 - A^2 - (dim - 1) A / k, so that no gradient goes through the series.
     """
+    with torch.no_grad():
+        mean_log, mean, rest = _vmf_moments(dim, concentration)
+        variance = rest * (1 + mean) - (dim - 1) * mean / concentration
+    change = concentration - concentration.detach()  # 0, with the gradient 1
+    return mean_log - rest * change, mean + variance * change, rest - variance * change
+
+
+def _vmf_moments(dim: int, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     order = dim / 2 - 1
     steps = max(0, ceil(20 - order))
-    n, k = order + steps, concentration
-    coefficients = [0.0] * (3 * len(_DEBYE))
+    n = order + steps
+    coefficients = [0.0] * (3 * len(_DEBYE) - 2)
     for power, polynomial in enumerate(_DEBYE):
         for j, c in polynomial:
             coefficients[j] += c / n**power
+    coefficients = torch.tensor(coefficients, device=k.device, dtype=k.dtype) / sum(coefficients)
+    powers = torch.arange(len(coefficients), device=k.device, dtype=k.dtype)
     s = (n**2 + k.square()).sqrt()
-    t, series, slope = n / s, 0.0, 0.0
-    for c in reversed(coefficients):  # Horner's scheme, for the polynomial and its derivative
-        slope = slope * t + series
-        series = series * t + c
+    t = n / s
+    terms = coefficients * t.unsqueeze(-1).pow(powers)
+    series, slope = terms.sum(-1), (terms * powers).sum(-1)  # the slope by log t
     excess = k.square() / (s + n)  # s - n
-    mean_log = n**2 / (s + k) - n - n * (excess / (2 * n)).log1p() - 0.5 * (excess / n).log1p()
-    mean_log = mean_log + (series / sum(coefficients)).log()
-    correction = k / s.square() * (0.5 + t * slope / series)
+    mean_log = n**2 / (s + k) - n - n * (excess / (2 * n)).log1p() - 0.5 * (excess / n).log1p() + series.log()
+    correction = k / s.square() * (0.5 + slope / series)
     mean = k / (s + n) - correction
     rest = (n + n**2 / (s + k)) / (s + n) + correction
     for step in range(steps):
