@@ -225,11 +225,11 @@ class GAEPreTrainedModel(HubModel):
             len(pixel_values), *[1] * (len(lead) - 1), *self.config.input_shape
         )
         reconstruction = self.activation(logits)
+        target = target.expand_as(logits)
         if self.config.likelihood == "bernoulli":
-            target = target.expand_as(logits)
             log_p = -F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(-dims).sum(-1)
             return log_p, reconstruction
-        square = (reconstruction - target).square().flatten(-dims).sum(-1)
+        square = F.mse_loss(reconstruction, target, reduction="none").flatten(-dims).sum(-1)
         if self.config.observation_std != "optimal":
             return square / (-2 * self.config.observation_std**2), reconstruction
         size = prod(self.config.input_shape)
