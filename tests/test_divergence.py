@@ -232,8 +232,10 @@ def test_what_is_far_above():
         guard = DivergenceGuard(100.0, 3)
         for step in range(steps):
             guard.see(5 + noise[step % 5], {"kl": torch.tensor(1.0), "kl_per_dimension": torch.ones(3)})
+            guard.conclude()
         assert guard.flag == 0
         guard.see(torch.tensor(last), {"kl": torch.tensor(1.0), "kl_per_dimension": torch.ones(3)})
+        guard.conclude()
         return bool(guard.flag)
 
     assert not flag(9.5) and flag(30.0) and not flag(-1000.0)

@@ -37,7 +37,8 @@ class DivergenceGuard:
         self.threshold, self.restarts = threshold, restarts
         self.events: list[dict[str, Any]] = []
         self.names: list[str] = []
-        self.flag = self.first = self.running = None
+        self.flag = self.first = self.fine = self.gradient = self.running = None
+        self.seen = 0  # how many losses
         self.good: dict[str, Any] | None = None
 
     # Seeing
@@ -45,47 +46,47 @@ class DivergenceGuard:
     @torch.no_grad()
     def see(self, loss: Tensor, terms: dict[str, Tensor]):
         """Note the loss and the terms of one forward pass."""
-        scalars = {"loss": loss, **{name: value for name, value in terms.items() if not value.dim()}}
+        scalars = {**{name: value for name, value in terms.items() if not value.dim()}, "loss": loss}
         values = torch.stack([value.detach().float() for value in scalars.values()])
-        if self.flag is None:
-            self.start(values.device)
-        bad = ~values.isfinite()
+        if self.running is None:
+            self.running = values.new_zeros(2)
+        fine = finite(values)
         if self.threshold:
-            mean, deviation, steps = self.running.unbind()
-            excess = values[0] - mean
-            high = (excess > torch.maximum(self.threshold * deviation, mean.abs())) & (steps >= _LEARNING)
-            bad[0] |= high
-            memory = torch.where(steps > 0, _MEMORY, 0.0)
-            new = torch.stack([mean + (1 - memory) * excess, torch.lerp(excess.abs(), deviation, _MEMORY), steps + 1])
-            self.running = torch.where(bad.any(), self.running, new)
+            loss, (mean, deviation) = values[-1], self.running.to(values.device)
+            excess = loss - mean
+            if self.seen >= _LEARNING:
+                fine[-1] &= excess <= torch.maximum(self.threshold * deviation, mean.abs())
+            mean = torch.lerp(loss, mean, _MEMORY) if self.seen else loss
+            new = torch.stack([mean, torch.lerp(excess.abs(), deviation, _MEMORY)])
+            self.running = torch.where(fine.all(), new, self.running)
+        self.seen += 1
         # a term that is bad makes the loss bad: it is named first
-        self.names = [*list(scalars)[1:], "loss", "gradient"]
-        self._note(torch.cat([bad[1:], bad[:1], bad.new_zeros(1)]))
+        self.names = [*scalars, "gradient"]
+        self.fine = fine if self.fine is None else self.fine & fine
 
     @torch.no_grad()
     def see_gradient(self, norm: Tensor):
         """Note the gradient's norm."""
-        bad = torch.zeros(len(self.names), dtype=torch.bool, device=norm.device)
-        bad[-1] = ~norm.isfinite()
-        self._note(bad)
+        self.gradient = finite(norm)
 
-    def _note(self, bad: Tensor):
-        if self.first is None or len(self.first) != len(bad):
-            self.first = torch.zeros_like(bad)
+    @torch.no_grad()
+    def conclude(self):
+        """Raise the flag if something was bad since the last optimizer step."""
+        if self.fine is None:  # nothing was seen, by a compute_loss of one's own
+            return
+        gradient = self.fine.new_ones(1) if self.gradient is None else self.gradient.view(1)
+        bad = ~torch.cat([self.fine, gradient])
+        if self.flag is None or len(self.first) != len(bad):
+            self.flag, self.first = self.fine.new_zeros((), dtype=torch.float32), torch.zeros_like(bad)
         self.first = torch.where(self.flag > 0, self.first, bad)
         self.flag = torch.maximum(self.flag, bad.any().float())
+        self.fine = self.gradient = None
 
     def agree(self):
         """All processes know what one has seen."""
         seen = torch.cat([self.flag.view(1), self.first.float()])
         dist.all_reduce(seen, dist.ReduceOp.MAX)
         self.flag, self.first = seen[0], seen[1:] > 0
-
-    def start(self, device: torch.device):
-        self.flag = torch.zeros((), device=device)
-        if self.running is None:
-            self.running = torch.zeros(3, device=device)
-        self.running = self.running.to(device)
 
     # Going back
 
@@ -131,10 +132,15 @@ class DivergenceGuard:
 
     def state_dict(self) -> dict[str, Any]:
         """This process's: the loss that it has seen is that of its own batches."""
-        return {"running": self.running, "events": self.events}
+        return {"running": self.running, "seen": self.seen, "events": self.events}
 
     def load_state_dict(self, state: dict[str, Any]):
-        self.running, self.events = state["running"], state["events"]
+        self.running, self.seen, self.events = state["running"], state["seen"], state["events"]
+
+
+def finite(values: Tensor) -> Tensor:
+    """Where values are finite, by fewer operations than `isfinite` takes: inf - inf is nan, too."""
+    return values - values == 0
 
 
 class GuardCallback(TrainerCallback):
@@ -175,7 +181,8 @@ class GuardCallback(TrainerCallback):
         self.remember()
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if args.world_size > 1:
+        self.trainer.guard.conclude()
+        if args.world_size > 1 and self.trainer.guard.flag is not None:
             self.trainer.guard.agree()
         if self.skips_on_device():
             self.optimizer.found_inf = self.trainer.guard.flag
