@@ -117,7 +117,10 @@ def main():
             parser.error(f"there is no section '{section}'; known are {', '.join(SECTIONS)}")
         text = table(section, args.rounds, args.seconds, args.only)
         if args.write:
-            write(section, text, f"python scripts/benchmark_speed.py {section} --rounds {args.rounds}")
+            options = f"--rounds {args.rounds} --seconds {args.seconds:g}" + (
+                f" --only '{args.only}'" if args.only else ""
+            )
+            write(section, text, f"python scripts/benchmark_speed.py {section} {options}")
         print()
 
 
