@@ -19,7 +19,7 @@ class FlowSamplerConfig(GAESamplerConfig):
     """
     Args:
         num_blocks: autoregressive steps; each has the order of the one before reversed.
-        num_hidden_layers, hidden_size: of the MADE in each step.
+        num_hidden_layers, hidden_size, activation: of the MADE in each step.
         batch_norm: whether each step is followed by batch norm.
         order: of the dimensions in the first step: "natural", "random", or all of 0 to latent_dim - 1 in any order.
         drawn_order: what "random" has drawn; `fit` fills it in.
@@ -29,6 +29,7 @@ class FlowSamplerConfig(GAESamplerConfig):
     num_blocks: int = 2
     num_hidden_layers: int = 3
     hidden_size: int = 128
+    activation: Literal["relu", "elu"] = "relu"
     batch_norm: bool = False
     order: Literal["natural", "random"] | list[int] | tuple[int, ...] = "natural"
     drawn_order: list[int] | tuple[int, ...] | None = None
@@ -65,6 +66,7 @@ class FlowSampler(LearnedSampler):
                     config.latent_dim,
                     hidden_size=config.hidden_size,
                     num_hidden_layers=config.num_hidden_layers,
+                    activation=config.activation,
                     reverse=block % 2 == 1,
                     order=order,
                 )
