@@ -15,6 +15,7 @@ from gae_hub.models import (
     CIWAEModel,
     DisentangledBetaVAEModel,
     FactorVAEModel,
+    FlowPriorVAEModel,
     HRQVAEModel,
     HVAEModel,
     InfoVAEModel,
@@ -168,6 +169,13 @@ MODELS = [
         reduced_by={"num_flows": 0, "context_size": 0},
     ),
     ModelCase(VAMPModel, {"num_components": 5}, gaussian_prior=False),
+    ModelCase(
+        FlowPriorVAEModel,
+        {"hidden_size": 8},
+        gaussian_prior=False,
+        reduces_to=partial(IWAE.build, num_samples=1),
+        reduced_by={"num_flows": 0},
+    ),
     ModelCase(SVAEModel, gaussian_prior=False),
     ModelCase(
         PoincareVAEModel,

@@ -326,7 +326,7 @@ def test_the_scale_of_the_two_stage_vae_is_the_error():
 # Priors
 
 
-@pytest.mark.parametrize("name", ["vae", "svae", "vamp", "poincare_vae", "rhvae"])
+@pytest.mark.parametrize("name", ["vae", "svae", "vamp", "poincare_vae", "rhvae", "flow_prior_vae"])
 def test_the_prior_is_the_models_to_the_bit(name, tmp_path):
     model = ROWS[name].build()
     sampler = PriorSampler().fit_to(model)

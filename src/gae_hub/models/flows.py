@@ -482,14 +482,23 @@ class InverseAutoregressiveStep(AutoregressiveStep):
 
 
 class MaskedAutoregressiveStep(AutoregressiveStep):
-    """(z - mu(z)) exp(-alpha(z)): one pass gives the density of z, of which z_i is Gaussian given those before."""
+    """(z - mu(z)) exp(-alpha(z)): one pass gives the density of z, of which z_i is Gaussian given those before.
+
+    Args:
+        bound: of the log scales alpha.
+        made: arguments of [`MADE`].
+    """
+
+    def __init__(self, dim: int, bound: float = 5.0, **made):
+        super().__init__(dim, **made)
+        self.bound = bound
 
     def transform(self, z: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
-        log_std = bounded(log_std)
+        log_std = bounded(log_std, self.bound)
         return (z - mean) * (-log_std).exp(), -log_std
 
     def invert(self, moved: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        return moved * bounded(log_std).exp() + mean
+        return moved * bounded(log_std, self.bound).exp() + mean
 
 
 class SplineAutoregressiveStep(AutoregressiveStep):

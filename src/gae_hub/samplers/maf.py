@@ -22,12 +22,12 @@ from huggingface_hub.dataclasses import strict
 
 from ..models.flows import MaskedAutoregressiveStep
 from .base import register_sampler
-from .flow import FlowSampler, FlowSamplerConfig
+from .flow import AffineFlowSamplerConfig, FlowSampler
 
 
 @strict
-class MAFSamplerConfig(FlowSamplerConfig):
-    """No field beside those of every flow."""
+class MAFSamplerConfig(AffineFlowSamplerConfig):
+    """No field beside those of every affine flow."""
 
     model_type = "gae_maf_sampler"
 
@@ -36,7 +36,7 @@ class MAFSampler(FlowSampler):
     config_class = MAFSamplerConfig
 
     def step(self, dim: int, **made) -> torch.nn.Module:
-        return MaskedAutoregressiveStep(dim, **made)
+        return MaskedAutoregressiveStep(dim, bound=self.config.bound, **made)
 
 
 register_sampler(MAFSamplerConfig, MAFSampler)
