@@ -383,7 +383,7 @@ def test_draws_of_a_fit_on_the_sphere_lie_on_it():
 
 
 def test_a_prior_of_a_mixture_needs_the_model():
-    with pytest.raises(ValueError, match=r"those of a model: use fit_to\(model\)"):
+    with pytest.raises(ValueError, match=r"a mixture is that of a model: use fit_to\(model\)"):
         PriorSampler(prior="mixture", num_components=2).fit(noise(5, 2))
 
 

@@ -43,8 +43,8 @@ class FlowSamplerConfig(GAESamplerConfig):
 class AffineFlowSamplerConfig(FlowSamplerConfig):
     """
     Args:
-        bound: of the log scales in each step. Where steps may stretch more, single latents are thrown so far that their
-            likelihood outweighs all others: with 5, five blocks diverge on two moons.
+        bound: of the log scales in each step. Where steps may stretch more, a few latents are thrown so far that
+            their likelihood outweighs all others: with 5, five blocks diverge on two moons.
     """
 
     bound: float | int = 3.0
