@@ -13,7 +13,7 @@ TITLE, PEER = "samplers and embedding", "Pythae 0.1.2"
 def _quiet():
     import logging
 
-    logging.getLogger("pythae").setLevel(logging.ERROR)
+    logging.disable(logging.INFO)  # each of Pythae's modules has a level of its own
 
 
 def _flow(kind: str, d: int):

@@ -36,7 +36,7 @@ from .health import HealthCallback
 from .image_logging import ImageCallback
 from .image_processing import GAEImageProcessor
 from .models.hub_errors import explained
-from .models.hub_model import fetch_card
+from .models.hub_model import HubModel, fetch_card
 from .models.losses import alone
 from .training_args import GAETrainingArguments
 
@@ -196,6 +196,8 @@ class GAETrainer(Trainer):
 
     @property
     def plain_model(self):
+        if isinstance(self.model, HubModel):  # asked for at every step, where accelerate looks for engines on disk
+            return self.model
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     # Training

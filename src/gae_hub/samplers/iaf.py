@@ -19,7 +19,7 @@ from huggingface_hub.dataclasses import strict
 
 from ..models.flows import InverseAutoregressiveStep, Inverted
 from .base import register_sampler
-from .flow import AffineFlowSamplerConfig, FlowSampler
+from .flow import AffineFlowSampler, AffineFlowSamplerConfig
 
 
 @strict
@@ -29,7 +29,7 @@ class IAFSamplerConfig(AffineFlowSamplerConfig):
     model_type = "gae_iaf_sampler"
 
 
-class IAFSampler(FlowSampler):
+class IAFSampler(AffineFlowSampler):
     config_class = IAFSamplerConfig
 
     def step(self, dim: int, **made) -> torch.nn.Module:
