@@ -241,11 +241,11 @@ SAMPLERS = [
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="diag"), "gaussian_mixture-diag"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="tied"), "gaussian_mixture-tied"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=[2, 6], solver="torch"), "gaussian_mixture-torch"),
-    SamplerCase(partial(MAFSampler, **SMALL), "maf", training=QUICK, closeness=0.9),
+    SamplerCase(partial(MAFSampler, num_blocks=5, **SMALL), "maf", training=QUICK, closeness=0.9),
     SamplerCase(
         partial(MAFSampler, batch_norm=True, order="random", **SMALL), "maf-batch_norm", training=QUICK, closeness=0.9
     ),
-    SamplerCase(partial(IAFSampler, **SMALL), "iaf", training=QUICK, closeness=0.9),
+    SamplerCase(partial(IAFSampler, num_blocks=5, **SMALL), "iaf", training=QUICK, closeness=0.9),
     SamplerCase(partial(NeuralSplineSampler, num_bins=4, **SMALL), "neural_spline", training=QUICK),
     SamplerCase(partial(TwoStageVAESampler, hidden_sizes=[64, 64]), "two_stage_vae", training=QUICK, closeness=0.9),
     SamplerCase(EmpiricalSampler, "empirical"),
