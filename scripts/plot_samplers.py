@@ -71,8 +71,10 @@ SAMPLERS = {
     "one Gaussian": lambda data, **_: samplers.GaussianMixtureSampler(num_components=1).fit(data),
     "mixture, BIC": lambda data, **_: samplers.GaussianMixtureSampler(num_components=[1, 2, 5, 10, 15]).fit(data),
     "MAF": lambda data, **training: samplers.MAFSampler().fit(data, **training),
+    "MAF, 5 blocks": lambda data, **training: samplers.MAFSampler(num_blocks=5).fit(data, **training),
     "MAF, batch norm": lambda data, **training: samplers.MAFSampler(batch_norm=True).fit(data, **training),
     "IAF": lambda data, **training: samplers.IAFSampler().fit(data, **training),
+    "IAF, 5 blocks": lambda data, **training: samplers.IAFSampler(num_blocks=5).fit(data, **training),
     "neural spline": lambda data, **training: samplers.NeuralSplineSampler().fit(data, **training),
     "two-stage VAE": lambda data, **training: samplers.TwoStageVAESampler(hidden_sizes=(128, 128)).fit(
         data, **training

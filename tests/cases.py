@@ -15,6 +15,7 @@ from gae_hub.models import (
     CIWAEModel,
     DisentangledBetaVAEModel,
     FactorVAEModel,
+    FlowPriorVAEModel,
     HRQVAEModel,
     HVAEModel,
     InfoVAEModel,
@@ -168,6 +169,13 @@ MODELS = [
         reduced_by={"num_flows": 0, "context_size": 0},
     ),
     ModelCase(VAMPModel, {"num_components": 5}, gaussian_prior=False),
+    ModelCase(
+        FlowPriorVAEModel,
+        {"hidden_size": 8},
+        gaussian_prior=False,
+        reduces_to=partial(IWAE.build, num_samples=1),
+        reduced_by={"num_flows": 0},
+    ),
     ModelCase(SVAEModel, gaussian_prior=False),
     ModelCase(
         PoincareVAEModel,
@@ -233,11 +241,11 @@ SAMPLERS = [
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="diag"), "gaussian_mixture-diag"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="tied"), "gaussian_mixture-tied"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=[2, 6], solver="torch"), "gaussian_mixture-torch"),
-    SamplerCase(partial(MAFSampler, **SMALL), "maf", training=QUICK, closeness=0.9),
+    SamplerCase(partial(MAFSampler, num_blocks=5, **SMALL), "maf", training=QUICK, closeness=0.9),
     SamplerCase(
         partial(MAFSampler, batch_norm=True, order="random", **SMALL), "maf-batch_norm", training=QUICK, closeness=0.9
     ),
-    SamplerCase(partial(IAFSampler, **SMALL), "iaf", training=QUICK, closeness=0.9),
+    SamplerCase(partial(IAFSampler, num_blocks=5, **SMALL), "iaf", training=QUICK, closeness=0.9),
     SamplerCase(partial(NeuralSplineSampler, num_bins=4, **SMALL), "neural_spline", training=QUICK),
     SamplerCase(partial(TwoStageVAESampler, hidden_sizes=[64, 64]), "two_stage_vae", training=QUICK, closeness=0.9),
     SamplerCase(EmpiricalSampler, "empirical"),

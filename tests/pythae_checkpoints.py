@@ -32,6 +32,7 @@ CASES = {  # case: (method, settings, keyword arguments of forward)
     "VAE_LinNF-singular": ("VAE_LinNF", {"flows": ["Planar"] * 12}, {}),
     "VAE_IAF": ("VAE_IAF", {"n_made_blocks": 2}, {}),
     "VAE_IAF-odd": ("VAE_IAF", {"n_made_blocks": 3, "n_hidden_in_made": 1, "hidden_size": 20}, {}),
+    "VAE_IAF-narrow": ("VAE_IAF", {"n_made_blocks": 2, "hidden_size": 2}, {}),
     "HVAE": ("HVAE", {}, {}),
     "RHVAE": ("RHVAE", {}, {}),
     "Adversarial_AE": ("Adversarial_AE", {"adversarial_loss_scale": 0.4, "reconstruction_loss_scale": 0.7}, {}),

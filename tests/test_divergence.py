@@ -242,6 +242,19 @@ def test_what_is_far_above():
     assert not flag(30.0, steps=5)
 
 
+def test_a_loss_that_crosses_zero():
+    """A negative log likelihood of a density has any sign: about 0 its deviations alone say what is far above."""
+    guard = DivergenceGuard(100.0, 3)
+    for step in range(400):
+        guard.see(torch.tensor(1 - step / 200 + 0.1 * (-1) ** step), {})
+        assert guard.flag == 0
+    assert guard.running[0] < 0
+    guard.see(guard.running[0] + 50 * guard.running[1], {})
+    assert guard.flag == 0
+    guard.see(guard.running[0] + 200 * guard.running[1] + 1, {})
+    assert guard.flag == 1
+
+
 # Clipping
 
 

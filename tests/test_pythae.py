@@ -29,6 +29,7 @@ WHOLE_LOSS = {  # the methods whose loss is right in Pythae, with our names of i
     "VAMP": {"recon_loss": "reconstruction", "reg_loss": "kl"},
     "VAE_LinNF": {"recon_loss": "reconstruction", "reg_loss": "kl"},
     "VAE_IAF": {"recon_loss": "reconstruction", "reg_loss": "kl"},
+    "VAE_IAF-narrow": {"recon_loss": "reconstruction", "reg_loss": "kl"},
     "Adversarial_AE": {"discriminator_loss": "discriminator"},
     "Adversarial_AE-point": {"discriminator_loss": "discriminator"},
     "VQVAE": {"recon_loss": "reconstruction"},

@@ -8,7 +8,7 @@ from cases import IWAE, NETWORKS, SHAPE, generator, images
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from gae_hub import VAMPConfig, VAMPModel
-from gae_hub.models.posteriors import DiagonalGaussian
+from gae_hub.models.posteriors import DiagonalGaussian, GaussianPosterior
 
 X = images(6).double()
 
@@ -234,7 +234,7 @@ def test_components_in_use():
     model = fixed(build(), far)
     for used in (1, 3):
         rows = far.mean[torch.arange(6) % used]
-        model.encode = lambda pixel_values, rows=rows: DiagonalGaussian(rows, torch.zeros_like(rows))
+        model.encode = lambda pixel_values, rows=rows: GaussianPosterior(rows, torch.zeros_like(rows))
         metrics = model(X, generator=generator()).metrics
         torch.testing.assert_close(metrics["components_in_use"].item(), float(used), atol=1e-6, rtol=0)
     assert set(metrics) == {"active_units", "latent_rms", "components_in_use"}  # the KL to N(0, I) is not this model's

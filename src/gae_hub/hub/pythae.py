@@ -421,24 +421,46 @@ def _before_stretch(c: Checkpoint, k: int, value: Tensor) -> Tensor:
 
 
 def _vae_iaf(c: Checkpoint, latent_dim: int, shape) -> Converted:
-    num_flows, num_layers = c.pop("n_made_blocks"), c.pop("n_hidden_in_made")
+    num_flows, num_layers, width = c.pop("n_made_blocks"), c.pop("n_hidden_in_made"), c.pop("hidden_size")
     names = ["first", *(f"others.{i}" for i in range(num_layers - 1)), "last"]
     tensors: dict[str, Any] = {}
     for k in range(num_flows):
         theirs = f"iaf_flow.net.{num_flows - 1 - k}.net."  # sampling walks through them from the last
+        reverse = (k + num_flows) % 2 == 0  # a step from the last dimension to the first, in their order of them
         for i, name in enumerate(names):
             c.take(f"{theirs}{2 * i}.mask")
             for kind in ("weight", "bias"):
                 value = c.take(f"{theirs}{2 * i}.{kind}")
-                if (k + num_flows) % 2 == 0:  # a step from the last dimension to the first, in their order of them
-                    value = value.flip(1) if name == "first" and kind == "weight" else value
-                    value = value.unflatten(0, (2, -1)).flip(1).flatten(0, 1) if name == "last" else value
+                value = value if name == "last" else _units(value, latent_dim)
+                if name != "first" and kind == "weight":
+                    value = _units(value.T, latent_dim).T
+                if reverse and name == "first" and kind == "weight":
+                    value = value.flip(1)
+                if reverse and name == "last":
+                    value = value.unflatten(0, (2, -1)).flip(1).flatten(0, 1)
                 tensors[f"flows.{k}.made.{name}.{kind}"] = value
     if num_flows % 2:
         tensors["flip"] = torch.ones(())
         c.note("the latents before the flow are in the order from last to first")
-    fields = {"num_flows": num_flows, "num_hidden_layers": num_layers, "hidden_size": c.pop("hidden_size")}
-    return {**fields, "context_size": 0, "update": "affine", "convention": "pythae"}, tensors
+    sizes = {"num_flows": num_flows, "num_hidden_layers": num_layers, "hidden_size": max(width, latent_dim - 1)}
+    kind = {"update": "affine", "activation": "relu", "bound": None, "reverse": num_flows % 2 == 0}
+    return {**sizes, **kind, "context_size": 0}, tensors
+
+
+def _units(value: Tensor, latent_dim: int) -> Tensor:
+    """A tensor of the hidden units of a MADE, by rising degree as ours are. Pythae's have the degrees 1 to d - 1 in
+    turn; where a degree has no unit, ours has one of zeros.
+
+    Raises:
+        ValueError: where these would be most of the network: a small file must not take a large memory.
+    """
+    missing, count = max(0, latent_dim - 1 - len(value)), len(value)
+    if missing > 3 * count:
+        raise ValueError(
+            f"hidden_size = {count} is too narrow for latent_dim = {latent_dim}: most latents are left out"
+        )
+    value = torch.cat([value, value.new_zeros(missing, *value.shape[1:])])
+    return value[(torch.arange(len(value)) % max(1, latent_dim - 1)).argsort(stable=True)]
 
 
 def _hamiltonian(c: Checkpoint, latent_dim: int, learned: bool, beta_zero: float, steps) -> Converted:

@@ -202,6 +202,21 @@ class MaskedLinear(nn.Linear):
         return F.linear(x, self.weight * self.mask, self.bias)
 
 
+ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
+    "elu": (F.elu, lambda value: value.clamp(max=0).add_(1)),
+    "relu": (F.relu, torch.sign),
+}
+"""Name to function, and to its slope by its value."""
+
+
+def hidden_degrees(dim: int, hidden_size: int) -> list[int]:
+    """Degrees of a layer's hidden units, in rising order: 1 to d - 1, as many of each as of any other, or one more.
+    Where units are fewer than degrees they are spread, so that the last output sees all inputs before it."""
+    if hidden_size < dim - 1:
+        return [-(-(j + 1) * (dim - 1) // hidden_size) for j in range(hidden_size)]  # the quotient, rounded up
+    return sorted(j % max(1, dim - 1) + min(1, dim - 1) for j in range(hidden_size))
+
+
 class MADE(nn.Module):
     """A network whose output i depends on the inputs before i, and on all of a context.
 
@@ -209,15 +224,13 @@ class MADE(nn.Module):
 
     Args:
         dim: d, number of inputs.
-        hidden_size: width of the hidden layers. Degrees are spread evenly over 1 to d - 1, so that even in a narrow
-            network the last output sees all inputs before it.
+        hidden_size: width of the hidden layers, with the degrees of [`hidden_degrees`].
         num_hidden_layers: at least 1.
         context_size: size of the context; 0 for none.
         num_outputs: how many numbers for each input, 2 for a shift and a scale.
         reverse: whether the order of the inputs is from last to first.
         order: the inputs in their order, a permutation of 0 to d - 1, where it is not that of their numbers.
-        pythae: whether hidden units have ReLUs, and degrees in turn, as in checkpoints of Pythae, in place of ELUs and
-            degrees spread evenly.
+        activation: of the hidden units, "elu" or "relu".
     """
 
     def __init__(
@@ -229,17 +242,15 @@ class MADE(nn.Module):
         num_outputs: int = 2,
         reverse: bool = False,
         order: Sequence[int] | None = None,
-        pythae: bool = False,
+        activation: str = "elu",
     ):
         super().__init__()
-        self.shape, self.activation = (num_outputs, dim), F.relu if pythae else F.elu
+        self.shape, (self.activation, self.slope) = (num_outputs, dim), ACTIVATIONS[activation]
         self.order = list(range(dim) if order is None else order)[:: -1 if reverse else 1]
         if sorted(self.order) != [*range(dim)]:
             raise ValueError(f"order must hold each of 0 to {dim - 1} once, got {order}")
         inputs = [self.order.index(i) + 1 for i in range(dim)]
-        hidden = [-(-(j + 1) * (dim - 1) // hidden_size) for j in range(hidden_size)]  # the quotient, rounded up
-        if pythae:
-            hidden = [j % max(1, dim - 1) + 1 for j in range(hidden_size)]
+        hidden = hidden_degrees(dim, hidden_size)
         self.ends = [*accumulate(hidden.count(degree) for degree in range(dim))]  # of the hidden units up to a degree
         self.first = MaskedLinear(inputs, hidden)
         self.others = nn.ModuleList(MaskedLinear(hidden, hidden) for _ in range(num_hidden_layers - 1))
@@ -270,8 +281,6 @@ class MADE(nn.Module):
         What a hidden unit sees is known once the dimensions up to its degree are: each is computed once, from these.
         All dimensions together cost the multiply-adds of half a pass through the network.
         """
-        if self.activation is not F.elu:
-            raise NotImplementedError("the networks of Pythae's checkpoints have their hidden units in another order")
         return _Ordered(self, at_least_float32(x), context).solve(step)
 
 
@@ -280,6 +289,7 @@ class _Ordered:
 
     def __init__(self, made: MADE, x: Tensor, context: Tensor | None):
         layers = (made.first, *made.others, made.last)
+        self.activation, self.slope = made.activation, made.slope
         self.ends, (outputs, dim), order = made.ends, made.shape, torch.tensor(made.order, device=x.device)
         first, *self.others, last = (at_least_float32(layer.weight * layer.mask) for layer in layers)
         biases = [at_least_float32(layer.bias).unsqueeze(1) for layer in layers]
@@ -316,7 +326,7 @@ class _Ordered:
         for layer, bias in enumerate(self.biases):
             if layer:
                 weights, below = self.others[layer - 1][own, : own.stop], self.hidden[layer - 1][: own.stop]
-            F.elu_(torch.addmm(bias[own], weights, below, out=self.hidden[layer][own]))
+            self.activation(torch.addmm(bias[own], weights, below, out=self.hidden[layer][own]), inplace=True)
 
     def adjoint(self, gradient: Tensor, of_parameters: Tensor, partials: Tensor) -> Tensor:
         """The v with v = gradient + (d parameters / d y)^T (partials v + of_parameters), from the last dimension to
@@ -329,7 +339,7 @@ class _Ordered:
         )
         last = self.last.flatten(0, 1).T.contiguous()  # (hidden, dim * outputs)
         flat = cotangents.flatten(0, 1)
-        slopes = [hidden.clamp(max=0).add_(1) for hidden in self.hidden]  # of the ELU, by its value
+        slopes = [self.slope(hidden) for hidden in self.hidden]
         for k in reversed(range(dim)):
             v[k] = gradient[k]
             if k + 1 < dim:
@@ -472,14 +482,23 @@ class InverseAutoregressiveStep(AutoregressiveStep):
 
 
 class MaskedAutoregressiveStep(AutoregressiveStep):
-    """(z - mu(z)) exp(-alpha(z)): one pass gives the density of z, of which z_i is Gaussian given those before."""
+    """(z - mu(z)) exp(-alpha(z)): one pass gives the density of z, of which z_i is Gaussian given those before.
+
+    Args:
+        bound: of the log scales alpha.
+        made: arguments of [`MADE`].
+    """
+
+    def __init__(self, dim: int, bound: float = 5.0, **made):
+        super().__init__(dim, **made)
+        self.bound = bound
 
     def transform(self, z: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
-        log_std = bounded(log_std)
+        log_std = bounded(log_std, self.bound)
         return (z - mean) * (-log_std).exp(), -log_std
 
     def invert(self, moved: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        return moved * bounded(log_std).exp() + mean
+        return moved * bounded(log_std, self.bound).exp() + mean
 
 
 class SplineAutoregressiveStep(AutoregressiveStep):

@@ -4,7 +4,7 @@
 full-graph compile.
 """
 
-__all__ = ["DiagonalGaussian", "PointMass", "Posterior", "gaussian_log_prob", "rand", "randn"]
+__all__ = ["DiagonalGaussian", "GaussianPosterior", "PointMass", "Posterior", "gaussian_log_prob", "rand", "randn"]
 
 from dataclasses import dataclass
 from math import log, pi
@@ -79,8 +79,9 @@ class PointMass(Posterior):
 
 
 @dataclass
-class DiagonalGaussian(Posterior):
-    """q(z|x) = N(mean, diag(exp(log_var))); both are (batch, latent_dim)."""
+class GaussianPosterior(Posterior):
+    """q(z|x) = N(mean, diag(exp(log_var))); both are (batch, latent_dim). A model with a prior of its own has it as it
+    is: its divergence from N(0, I) says nothing there."""
 
     mean: Tensor
     log_var: Tensor
@@ -94,6 +95,10 @@ class DiagonalGaussian(Posterior):
         """(batch, *shape) log density at z, which is (batch, *shape, latent_dim), in nats."""
         mean, log_var = (expand(t, z.dim() - 2) for t in (self.mean, self.log_var))
         return gaussian_log_prob(z, mean, log_var).sum(-1)
+
+
+class DiagonalGaussian(GaussianPosterior):
+    """A Gaussian with its divergence from the prior N(0, I)."""
 
     def kl_per_dimension(self) -> Tensor:
         """(batch, latent_dim) KL(q(z_j|x) || N(0, 1)), in nats."""

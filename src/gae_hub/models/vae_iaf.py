@@ -10,8 +10,8 @@ and a context h(x) of the encoder. The order of the dimensions is reversed from 
 
 Relations:
     No flow is the VAE, with a Monte Carlo estimate of its KL. VAE-lin-NF has planar and radial steps.
-    Pythae has no context and no gate (context_size=0, update="affine" here), log scales without a bound, narrow
-    networks that miss dimensions, and embeds without the flow.
+    Pythae has no context and no gate (context_size=0, update="affine"), ReLUs, log scales without a bound
+    (activation="relu", bound=None), narrow networks that miss dimensions, and embeds without the flow.
 """
 
 __all__ = ["VAEIAFConfig", "VAEIAFModel"]
@@ -34,12 +34,12 @@ class VAEIAFConfig(VAEConfig):
     """
     Args:
         num_flows: K, the number of steps.
-        num_hidden_layers, hidden_size: of the MADE in each step.
+        num_hidden_layers, hidden_size, activation: of the MADE in each step.
         context_size: size of h(x); 0 for none.
-        update: "gated", as in the paper's equations 13 and 14, or "affine", exp(a) z + m with a in (-5, 5).
+        update: "gated", as in the paper's equations 13 and 14, or "affine", exp(a) z + m.
         forget_bias: added to the gates before their sigmoid; a positive one begins near the identity.
-        convention: "gae_hub", or "pythae" for its checkpoints: ReLUs, degrees in turn, the first step from the last
-            dimension if num_flows is even, and log scales without a bound.
+        bound: a lies in (-bound, bound); None for no bound.
+        reverse: whether the first step, and every other one, goes from the last dimension to the first.
     """
 
     model_type = "gae_vae_iaf"
@@ -47,13 +47,15 @@ class VAEIAFConfig(VAEConfig):
     num_flows: int = 2
     num_hidden_layers: int = 2
     hidden_size: int = 128
+    activation: Literal["elu", "relu"] = "elu"
     context_size: int = 16
     update: Literal["gated", "affine"] = "gated"
     forget_bias: float | int = 2.0
-    convention: Literal["gae_hub", "pythae"] = "gae_hub"
+    bound: float | int | None = 5.0
+    reverse: bool = False
 
     def validate_flows(self):
-        self.require_positive("num_hidden_layers", "hidden_size")
+        self.require_positive("num_hidden_layers", "hidden_size", *(["bound"] if self.bound is not None else []))
         for name in ("num_flows", "context_size"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
@@ -64,20 +66,18 @@ class VAEIAFModel(MonteCarloVAEModel):
 
     def setup(self, config: VAEIAFConfig):
         context_size = config.context_size if config.num_flows else 0
-        pythae = config.convention == "pythae"
-        first = int(pythae and config.num_flows % 2 == 0)  # whether the first step is a reversed one
         self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim + context_size)
         self.flows = nn.ModuleList(
             InverseAutoregressiveStep(
                 config.latent_dim,
                 update=config.update,
                 forget_bias=config.forget_bias,
-                bound=None if pythae else 5.0,
+                bound=config.bound,
                 hidden_size=config.hidden_size,
                 num_hidden_layers=config.num_hidden_layers,
+                activation=config.activation,
                 context_size=context_size,
-                reverse=(k + first) % 2 == 1,
-                pythae=pythae,
+                reverse=(k + config.reverse) % 2 == 1,
             )
             for k in range(config.num_flows)
         )

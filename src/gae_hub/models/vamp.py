@@ -26,7 +26,7 @@ from transformers import initialization as init
 from .backbones import running_statistics
 from .base import GAEOutput, at_least_float32, inference, register
 from .losses import full_precision
-from .posteriors import DiagonalGaussian, Posterior, randn
+from .posteriors import DiagonalGaussian, GaussianPosterior, randn
 from .vae import MonteCarloVAEModel, VAEConfig
 
 
@@ -58,6 +58,10 @@ class VAMPModel(MonteCarloVAEModel):
         super()._init_weights(module)
         if module is self:
             init.normal_(self.pseudo_logits)
+
+    def encode(self, pixel_values: Tensor) -> GaussianPosterior:
+        posterior = super().encode(pixel_values)
+        return GaussianPosterior(posterior.mean, posterior.log_var)
 
     def components(self) -> DiagonalGaussian:
         """q(z|u_k), with mean and log_var (K, latent_dim).
@@ -102,7 +106,8 @@ class VAMPModel(MonteCarloVAEModel):
         shares = each.detach().softmax(-1).mean(0)
         return self.output(
             {"reconstruction": -log_p, "kl": log_q - mixture(each)},
-            metrics={**Posterior.diagnostics(posterior), "components_in_use": torch.special.entr(shares).sum().exp()},
+            posterior,
+            metrics={"components_in_use": torch.special.entr(shares).sum().exp()},
             return_loss=return_loss,
             reconstruction=reconstruction,
             latents=latents,

@@ -70,6 +70,11 @@ class GAESampler(HubModel):
             self.allocate(self.config)
         self.post_init()
 
+    @torch.no_grad()
+    def _init_weights(self, module):
+        if module is not self:
+            init_weights(self, module)
+
     # a model of buffers only has no parameter to read these from
     @property
     def device(self) -> torch.device:
@@ -332,7 +337,7 @@ class LearnedSampler(GAESampler):
             if "progress" in self._buffers:
                 init.ones_(self.progress)
         else:
-            init_weights(self, module)
+            super()._init_weights(module)
 
     def begin(self, device: torch.device):
         with torch.random.fork_rng([]):

@@ -19,21 +19,21 @@ from huggingface_hub.dataclasses import strict
 
 from ..models.flows import InverseAutoregressiveStep, Inverted
 from .base import register_sampler
-from .flow import FlowSampler, FlowSamplerConfig
+from .flow import AffineFlowSampler, AffineFlowSamplerConfig
 
 
 @strict
-class IAFSamplerConfig(FlowSamplerConfig):
-    """No field beside those of every flow."""
+class IAFSamplerConfig(AffineFlowSamplerConfig):
+    """No field beside those of every affine flow."""
 
     model_type = "gae_iaf_sampler"
 
 
-class IAFSampler(FlowSampler):
+class IAFSampler(AffineFlowSampler):
     config_class = IAFSamplerConfig
 
     def step(self, dim: int, **made) -> torch.nn.Module:
-        return Inverted(InverseAutoregressiveStep(dim, update="affine", **made))
+        return Inverted(InverseAutoregressiveStep(dim, update="affine", bound=self.config.bound, **made))
 
 
 register_sampler(IAFSamplerConfig, IAFSampler)

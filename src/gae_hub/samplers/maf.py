@@ -9,8 +9,8 @@ in each block, with the order of the dimensions reversed from block to block.
 Relations:
     The density takes one pass through the networks, a draw goes from dimension to dimension: the IAF is the other way
     round. One block without hidden layers would be a Gaussian of any covariance.
-    Given those before, a dimension is Gaussian in each block, so that few blocks draw a bridge between two moons. The
-    neural spline has no such bridge: for a density with several modes, take it or a mixture.
+    Given those before, a dimension is Gaussian in each block, so that two blocks draw a bridge between two moons; five
+    draw none that is to be seen, and neither do two of the neural spline.
     Pythae's batch norm undoes the reversal and is not in eval mode after a reload; its draws take a pass for each
     dimension, and its narrow networks miss dimensions.
 """
@@ -22,21 +22,21 @@ from huggingface_hub.dataclasses import strict
 
 from ..models.flows import MaskedAutoregressiveStep
 from .base import register_sampler
-from .flow import FlowSampler, FlowSamplerConfig
+from .flow import AffineFlowSampler, AffineFlowSamplerConfig
 
 
 @strict
-class MAFSamplerConfig(FlowSamplerConfig):
-    """No field beside those of every flow."""
+class MAFSamplerConfig(AffineFlowSamplerConfig):
+    """No field beside those of every affine flow."""
 
     model_type = "gae_maf_sampler"
 
 
-class MAFSampler(FlowSampler):
+class MAFSampler(AffineFlowSampler):
     config_class = MAFSamplerConfig
 
     def step(self, dim: int, **made) -> torch.nn.Module:
-        return MaskedAutoregressiveStep(dim, **made)
+        return MaskedAutoregressiveStep(dim, bound=self.config.bound, **made)
 
 
 register_sampler(MAFSamplerConfig, MAFSampler)

@@ -4,10 +4,10 @@ r"""Prior: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.
     z \sim p(z)
 
 The prior that a model was trained with, without the model: a standard normal, the uniform distribution on a
-hypersphere, a normal distribution of the Poincaré ball, or the mixture of a VampPrior.
+hypersphere, a normal distribution of the Poincaré ball, the mixture of a VampPrior, or a learned flow.
 
 Relations:
-    No method here is trained with a flow as its prior. A flow that is fitted after training takes the prior's place:
+    A flow that is fitted after training takes the prior's place, of any method:
     `model.generate(n, sampler=MAFSampler().fit_to(model, images))`.
     `model.sample_prior`, to the bit, as a Hub object. Where the embeddings are not spread as the prior, the other
     samplers, which are fitted to them, make better images.
@@ -23,6 +23,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from ..models.base import inference
+from ..models.flow_prior_vae import FlowPriorVAEModel, prior_flow
 from ..models.geometry import unit
 from ..models.poincare_vae import FAMILIES, PoincareVAEModel
 from ..models.posteriors import DiagonalGaussian, randn
@@ -30,30 +31,37 @@ from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
+_FLOW = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
+
 
 @strict
 class PriorSamplerConfig(GAESamplerConfig):
     """
     Args:
         prior: "normal", "sphere", "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates,
-            or "mixture". `fit_to` takes it from the model, and the fields below.
+            "mixture", or "flow". `fit_to` takes it from the model, and the fields below.
         curvature, scale: of the Poincaré ball's normal.
         num_components: of the mixture.
+        num_flows, num_hidden_layers, hidden_size, activation: of the flow.
     """
 
     model_type = "gae_prior_sampler"
 
-    prior: Literal["normal", "sphere", "wrapped_normal", "riemannian_normal", "mixture"] = "normal"
+    prior: Literal["normal", "sphere", "wrapped_normal", "riemannian_normal", "mixture", "flow"] = "normal"
     curvature: float | int = 1.0
     scale: float | int = 1.0
     num_components: int | None = None
+    num_flows: int | None = None
+    num_hidden_layers: int | None = None
+    hidden_size: int | None = None
+    activation: Literal["elu", "relu"] | None = None
 
     def validate_prior(self):
         self.require_positive("curvature", "scale")
 
 
 class PriorSampler(GAESampler):
-    """`fit_to(model)` needs no data; `fit(latents)` takes nothing but their shape, and has no mixture."""
+    """`fit_to(model)` needs no data; `fit(latents)` takes nothing but their shape, and has no mixture, nor flow."""
 
     config_class = PriorSamplerConfig
     kinds = ("vectors", "sphere")
@@ -61,7 +69,7 @@ class PriorSampler(GAESampler):
     @classmethod
     def why_not(cls, model) -> str | None:
         reason = super().why_not(model)
-        special = (SVAEModel, PoincareVAEModel, VAMPModel)
+        special = (SVAEModel, PoincareVAEModel, VAMPModel, FlowPriorVAEModel)
         if reason is None and not isinstance(model, special) and not draws_normal(model):
             return "it has no prior that this sampler knows"
         return reason
@@ -70,13 +78,16 @@ class PriorSampler(GAESampler):
         self.register_buffer("centre", torch.zeros(1, config.latent_dim))
         for name in ("means", "stds"):  # those of a mixture before
             self._buffers.pop(name, None)
+        self._modules.pop("flow", None)
+        if config.prior == "flow":
+            self.flow = prior_flow(config.latent_dim, **{name: getattr(config, name) for name in _FLOW})
         if config.prior == "mixture":
             self.register_buffer("means", torch.zeros(config.num_components, config.latent_dim))
             self.register_buffer("stds", torch.ones(config.num_components, config.latent_dim))
 
     def prepare(self, latents: Tensor):
-        if self.config.prior == "mixture":
-            raise ValueError("the components of a mixture prior are those of a model: use fit_to(model)")
+        if self.config.prior in ("mixture", "flow"):
+            raise ValueError(f"a prior that is a {self.config.prior} is that of a model: use fit_to(model)")
 
     def estimate(self, latents: Tensor):
         self.centre.zero_()
@@ -88,6 +99,8 @@ class PriorSampler(GAESampler):
         config = self.config
         with self.all_or_nothing():
             config.prior, config.num_components = "normal", None
+            for name in _FLOW:
+                setattr(config, name, None)
             config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
             if isinstance(model, SVAEModel):
                 config.prior = "sphere"
@@ -96,12 +109,18 @@ class PriorSampler(GAESampler):
                 config.curvature, config.scale = model.config.curvature, model.config.prior_scale
             elif isinstance(model, VAMPModel):
                 config.prior, config.num_components = "mixture", model.config.num_components
+            elif isinstance(model, FlowPriorVAEModel) and model.config.num_flows:
+                config.prior = "flow"
+                for name in _FLOW:
+                    setattr(config, name, getattr(model.config, name))
             self.allocate(config)
             self.to(device=model.device, dtype=model.dtype)
             if config.prior == "mixture":
                 components = mixture_of(model)
                 self.means.copy_(components.mean)
                 self.stds.copy_((0.5 * components.log_var).exp())
+            if config.prior == "flow":
+                self.flow.load_state_dict(model.prior.state_dict())
         return self.eval()
 
     def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
@@ -115,6 +134,8 @@ class PriorSampler(GAESampler):
             normal = FAMILIES[prior](self.centre, log_var, self.config.curvature)
             return normal.rsample(num_samples, generator=generator)[0]
         noise = randn((num_samples, d), self.centre, generator)
+        if prior == "flow":
+            return self.flow.inverse(noise)[0]
         return unit(noise) if prior == "sphere" else noise
 
 
