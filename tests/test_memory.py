@@ -13,8 +13,8 @@ if sys.argv[1] == "keep":
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        tensors = [torch.empty(400_000).fill_(1.0) for _ in range(8)]
+    for size in range(200_000, 4_000_000, 200_000):
+        tensors = [torch.empty(size).fill_(1.0) for _ in range(8)]
         del tensors
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
@@ -30,7 +30,6 @@ def page_faults(how: str) -> int:
 
 
 def test_what_a_step_frees_is_not_faulted_in_again():
-    """20 steps of eight tensors of 391 pages each."""
+    """Eight tensors at a time, of many sizes: how much of them glibc itself keeps depends on what lies behind them."""
     kept, given_back = page_faults("keep"), page_faults("default")
-    assert kept < 100
-    assert platform.libc_ver()[0] != "glibc" or given_back > 20 * 391
+    assert platform.libc_ver()[0] != "glibc" or kept < given_back / 4
