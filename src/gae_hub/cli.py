@@ -321,6 +321,7 @@ def _evaluate(args):
         weights=args.weights,
         train_dataset=train,
         options=options,
+        factors=args.factors,
         progress=True,
     )
     results = {
@@ -354,6 +355,9 @@ def _evaluate_arguments(parser):
         help="for FID and its kin: inception, a transformers vision model, or what train-extractor has made",
     )
     parser.add_argument("--weights", help="for inception: the published file, if it is not to be downloaded")
+    parser.add_argument(
+        "--factors", nargs="+", help="for mig, dci and their kin: columns of the data; those of integers by default"
+    )
     parser.add_argument("--options", help='of single metrics, as JSON: {"fid": {"extrapolate": true}}')
     parser.add_argument(
         "--output", help="file for the results; results.json in the model's folder, or here for a Hub repository"

@@ -392,7 +392,8 @@ def _limits(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
     latents = facts["latents"]
     if latents:
         total, active = len(latents["order"]), latents["active_units"]
-        unused = f"; {total - active} have collapsed, and carry nothing" if active < total else ""
+        words = "has collapsed, and carries" if total - active == 1 else "have collapsed, and carry"
+        unused = f"; {total - active} {words} nothing" if active < total else ""
         limits.append(
             f"{active} of {total} latent dimensions are active on {latents['num_images']} images (their means vary by "
             f"more than 0.01){unused}."
