@@ -298,6 +298,7 @@ def _evaluate(args):
     from .data import load_images
     from .hub.cards import publish_results, record_results
     from .metrics import evaluate_model, to_results
+    from .metrics.weights import sha256_of
     from .pipelines import GenerationPipeline
 
     options = _value(args.options) if args.options else {}
@@ -329,6 +330,7 @@ def _evaluate(args):
         "split": args.split,
         "num_samples": args.num_samples,
         "seed": args.seed,
+        "sampler": None if pipe.sampler is None else sha256_of(pipe.sampler.state_dict()),
         **to_results(numbers),
     }
     if is_here:
