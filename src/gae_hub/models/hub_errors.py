@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from huggingface_hub import get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError
 
 TOKENS = "https://huggingface.co/settings/tokens"
@@ -62,6 +62,10 @@ def explain(error: BaseException, doing: str = "load", token: str | bool | None 
         return f"the Hub does not know this token (401): make a new one at {TOKENS}, and run `hf auth login`"
     if status == 401:
         return f"it needs a token, and there is none (401): run `hf auth login`, or pass token=, from {TOKENS}"
+    if status == 404 and doing == "load" and any(isinstance(link, RepositoryNotFoundError) for link in chain):
+        return (
+            "it is no folder here, and no repository on the Hub that you can read (404): check the name, or the token"
+        )
     if status == 403:
         said = response.headers.get("X-Error-Message", "").strip(" .") or "forbidden"
         return f"this token may not do that (403: {said}): it needs the role 'write' there, see {TOKENS}"
