@@ -60,12 +60,15 @@ def explain(error: BaseException, doing: str = "load", token: str | bool | None 
     status = response.status_code
     if status == 401 and ("Invalid credentials" in text or (token or get_token())):
         return f"the Hub does not know this token (401): make a new one at {TOKENS}, and run `hf auth login`"
+    if doing == "load" and any(isinstance(link, RepositoryNotFoundError) for link in chain):
+        private = (
+            "" if token or get_token() else f"; if it is private, run `hf auth login`, or pass token=, from {TOKENS}"
+        )
+        return (
+            f"it is no folder here, and no repository on the Hub that you can read ({status}): check its name{private}"
+        )
     if status == 401:
         return f"it needs a token, and there is none (401): run `hf auth login`, or pass token=, from {TOKENS}"
-    if status == 404 and doing == "load" and any(isinstance(link, RepositoryNotFoundError) for link in chain):
-        return (
-            "it is no folder here, and no repository on the Hub that you can read (404): check the name, or the token"
-        )
     if status == 403:
         said = response.headers.get("X-Error-Message", "").strip(" .") or "forbidden"
         return f"this token may not do that (403: {said}): it needs the role 'write' there, see {TOKENS}"
