@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,27 @@ def test_generate(trained, tmp_path, capsys):
     with Image.open(tmp_path / "each" / "000002.png") as image:
         assert image.size == (8, 8) and len(list((tmp_path / "each").iterdir())) == 3
     assert "by the model's prior" in capsys.readouterr().out
+
+
+def test_numbers_measured_one_after_the_other_stand_side_by_side(trained, tmp_path):
+    """In results.json and the card, while data, seed, number of samples and sampler are the same."""
+    shutil.copytree(trained, tmp_path / "m")
+
+    def measured(metric, *flags):
+        assert run("evaluate", tmp_path / "m", "--num_samples", 20, "--metrics", metric, *flags) == 0
+        results = json.loads((tmp_path / "m" / "results.json").read_text())
+        assert results["passports"].keys() == results["metrics"].keys()
+        assert all(f"- type: {name}\n" in (tmp_path / "m" / "README.md").read_text() for name in results["metrics"])
+        return results["metrics"].keys()
+
+    energy = {"energy_distance", "energy_distance_of_data"}
+    assert measured("energy") == energy
+    assert measured("psnr") == energy | {"psnr"}
+    assert run("fit-sampler", tmp_path / "m", "--num_components", 2) == 0
+    assert measured("psnr") == {"psnr"}  # the energy was that of another sampler's images
+    assert measured("ssim") == {"psnr", "ssim"}
+    assert measured("mse", "--split", "validation") == {"mse", "mse_x1000"}
+    assert measured("psnr", "--split", "validation", "--seed", 1) == {"psnr"}
 
 
 def test_evaluate(trained, capsys):

@@ -1,14 +1,15 @@
 """Encoder and decoder outside of gae_hub: by torch.export, ONNX Runtime, and in a pipeline of diffusers."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from cases import MODELS, VAE, ModelCase, images
+from cases import MODELS, VAE, ModelCase, generator, images
 
-from gae_hub import AutoGAE, SVAEModel, VQVAEModel
+from gae_hub import AutoGAE, SVAEModel, VQVAEModel, load_images
 from gae_hub.cli import main
 from gae_hub.hub.export import DiffusersAutoencoder, export_model
 
@@ -105,6 +106,40 @@ def test_the_autoencoder_of_diffusers(case, tmp_path):
     assert torch.equal(AutoGAE.from_pretrained(tmp_path).embed(x), model.embed(x))
     with pytest.raises(ValueError, match="scaling_factor must be above 0"):
         DiffusersAutoencoder(model, 0.0)
+
+
+@pytest.mark.parametrize("case", [VAE, VQVAE], ids=str)
+def test_the_scale_of_the_latents_in_a_shell(case, tmp_path, capsys):
+    """1 over the deviation of samples, over images and dimensions, as Rombach et al. (2022) scale them."""
+    model = case.build(**CONV).eval()
+    model.save_pretrained(tmp_path / "model")
+    command = ["export", str(tmp_path / "model"), str(tmp_path / "vae"), "--format", "diffusers"]
+    assert main([*command, "--dataset", "digits"]) == 0
+    assert "by 1,397 images of digits, train" in capsys.readouterr().out
+    factor = json.loads((tmp_path / "vae" / "diffusers.json").read_text())["scaling_factor"]
+    x = load_images("digits", "train").pixel_values.float() / 255
+    draws = model.encode(x).rsample(generator=generator()) if case is VAE else model.encode(x).mean
+    assert factor * draws.double().std().item() == pytest.approx(1, abs=0.02 if case is VAE else 1e-4)
+    vae = DiffusersAutoencoder.from_pretrained(tmp_path / "vae")
+    assert vae.config.scaling_factor == factor != 1
+    assert DiffusersAutoencoder.from_model(model, x).config.scaling_factor == pytest.approx(factor, rel=1e-5)
+    assert main(command) == 0  # the folder does not say what it was trained on
+    assert "scaling_factor 1, since no --dataset was given" in capsys.readouterr().out
+
+
+def test_the_scale_is_that_of_the_runs_data_and_of_no_other_format(trained, tmp_path, capsys):
+    assert main(["export", str(trained), str(tmp_path / "vae"), "--format", "diffusers", "--split", "test"]) == 0
+    assert "by 200 images of digits, test" in capsys.readouterr().out
+    assert main(["export", str(trained), str(tmp_path / "onnx"), "--format", "onnx", "--dataset", "digits"]) == 2
+    assert "--dataset scales the latents of --format diffusers" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="images scale the latents of the format 'diffusers'"):
+        export_model(VAE.build(), tmp_path, "torch", images(2))
+    constant = VQVAE.build()
+    for name, parameter in constant.named_parameters():
+        if not name.startswith("decoder"):
+            parameter.data.zero_()
+    with pytest.raises(ValueError, match="all latents of these images are alike"):
+        DiffusersAutoencoder.from_model(constant, images(4))
 
 
 def test_other_posteriors_are_refused():

@@ -61,6 +61,16 @@ def test_parts_give_what_the_whole_gives():
     assert torch.equal(again.totals()[2], whole.totals()[2])
 
 
+def test_rows_follow_moments_that_somebody_else_has_computed():
+    x = rows(5000, 5)
+    whole = Moments(x)
+    _, mean, covariance = Moments(x[:2000]).totals()
+    for given in (covariance, covariance.T, covariance.numpy()):
+        found = Moments.from_statistics(mean, given, 2000).add(x[2000:])
+        torch.testing.assert_close(found.totals()[2], whole.totals()[2], rtol=1e-12, atol=1e-12)
+    assert torch.equal(found.totals()[2], found.totals()[2].T)
+
+
 def test_reading_does_not_disturb_what_comes_after():
     x = rows(2500, 3)
     moments = Moments(x[:1500])

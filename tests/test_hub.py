@@ -176,8 +176,9 @@ def test_no_such_repository_and_no_gae_hub_checkpoint(hub):
     with hub.on_a_fresh_machine(token=False):
         with pytest.raises(ValueError, match="'alice/bert' is a 'bert' checkpoint, not a gae_hub one"):
             AutoGAE.from_pretrained("alice/bert")
-        with pytest.raises(OSError, match="alice/nothing"):
-            AutoGAE.from_pretrained("alice/nothing")
+        for load in (AutoGAE.from_pretrained, AutoGAE.from_pythae):
+            with pytest.raises(HubError, match="cannot load 'alice/nothing': it is no folder here, and no repository"):
+                load("alice/nothing")
         with pytest.raises(OSError, match="there is no config.json in 'alice/empty'"):
             AutoGAE.from_pretrained("alice/empty")
 

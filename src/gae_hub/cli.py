@@ -298,6 +298,7 @@ def _evaluate(args):
     from .data import load_images
     from .hub.cards import publish_results, record_results
     from .metrics import evaluate_model, to_results
+    from .metrics.weights import sha256_of
     from .pipelines import GenerationPipeline
 
     options = _value(args.options) if args.options else {}
@@ -321,6 +322,7 @@ def _evaluate(args):
         weights=args.weights,
         train_dataset=train,
         options=options,
+        factors=args.factors,
         progress=True,
     )
     results = {
@@ -328,6 +330,7 @@ def _evaluate(args):
         "split": args.split,
         "num_samples": args.num_samples,
         "seed": args.seed,
+        "sampler": None if pipe.sampler is None else sha256_of(pipe.sampler.state_dict()),
         **to_results(numbers),
     }
     if is_here:
@@ -354,6 +357,9 @@ def _evaluate_arguments(parser):
         help="for FID and its kin: inception, a transformers vision model, or what train-extractor has made",
     )
     parser.add_argument("--weights", help="for inception: the published file, if it is not to be downloaded")
+    parser.add_argument(
+        "--factors", nargs="+", help="for mig, dci and their kin: columns of the data; those of integers by default"
+    )
     parser.add_argument("--options", help='of single metrics, as JSON: {"fid": {"extrapolate": true}}')
     parser.add_argument(
         "--output", help="file for the results; results.json in the model's folder, or here for a Hub repository"
@@ -448,18 +454,38 @@ def _own_network(role: str, name: str):
 
 
 def _export(args):
-    """Write encoder and decoder for use without gae_hub: as programs of torch.export, or as ONNX."""
+    """Write encoder and decoder for use without gae_hub: as programs of torch.export, as ONNX, or for diffusers."""
+    from torch.utils.data import Subset
+
     from .auto import AutoGAE
+    from .data import iterate_batches, load_images
     from .hub.export import export_model
 
-    written = export_model(AutoGAE.from_pretrained(args.model), args.output, args.format)
+    images = None
+    if args.dataset and args.format != "diffusers":
+        raise ValueError(f"--dataset scales the latents of --format diffusers, and has no meaning for {args.format}")
+    if args.format == "diffusers" and (args.dataset or (Path(args.folder) / RUN_FILE).is_file()):
+        name, reading = _data_of(args)
+        dataset = load_images(name, args.split, **reading)
+        chosen = range(0, len(dataset), -(-len(dataset) // _MOST_TO_SCALE_BY))
+        print(f"scaling the latents by {len(chosen):,} images of {name}, {args.split}")
+        images = iterate_batches(Subset(dataset, chosen))
+    written = export_model(AutoGAE.from_pretrained(args.folder), args.output, args.format, images)
     print("\n".join(str(path) for path in written))
+    if args.format == "diffusers":
+        factor = json.loads((Path(args.output) / "diffusers.json").read_text(encoding="utf-8"))["scaling_factor"]
+        print(f"scaling_factor {factor:.5g}" + ("" if images else ", since no --dataset was given to measure it on"))
+
+
+_MOST_TO_SCALE_BY = 10_000
 
 
 def _export_arguments(parser):
-    parser.add_argument("model", help="folder or Hub repository")
+    parser.add_argument("folder", metavar="model", help="folder or Hub repository")
     parser.add_argument("output", help="folder to write encoder and decoder to")
     parser.add_argument("--format", choices=("torch", "onnx", "diffusers"), default="torch")
+    parser.add_argument("--dataset", help="for diffusers: data to scale the latents by; that of the run by default")
+    parser.add_argument("--split", default="train")
 
 
 # list, quickstart

@@ -41,6 +41,10 @@ class ImageDataset(Dataset):
         name: what the data is called, for cards and messages.
         split: which part of it this is.
 
+    Attributes:
+        factors: (num, num_factors) integers to set where the images were made from such, for disentanglement.
+        columns: a `datasets.Dataset` of what else the source has of each image; None if it is not such.
+
     Raises:
         ValueError: if there are no images, or their values are not in range.
     """
@@ -59,6 +63,7 @@ class ImageDataset(Dataset):
         if labels is not None and len(labels) != len(pixel_values):
             raise ValueError(f"'{name}' has {len(pixel_values)} images but {len(labels)} labels")
         self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
+        self.factors, self.columns = None, None
         self.copies: dict[torch.device, ImageDataset] = {}
 
     @property
@@ -89,8 +94,10 @@ class ImageDataset(Dataset):
         return self.copies[device]
 
     def slice(self, start: int, stop: int, split: str) -> "ImageDataset":
-        labels = None if self.labels is None else self.labels[start:stop]
-        return ImageDataset(self.pixel_values[start:stop], labels, self.name, split)
+        labels, factors = (None if t is None else t[start:stop] for t in (self.labels, self.factors))
+        part = ImageDataset(self.pixel_values[start:stop], labels, self.name, split)
+        part.factors = factors
+        return part
 
     def __repr__(self) -> str:
         part = f", split='{self.split}'" if self.split else ""
@@ -105,6 +112,7 @@ class DecodedOnDemand(Dataset):
     def __init__(self, rows, reader: "ImageReader", name: str, split: str | None):
         self.rows, self.reader, self.name, self.split = rows, reader, name, split
         self.labels = torch.as_tensor(rows[reader.label_column][:]) if reader.label_column else None
+        self.columns = rows.remove_columns(reader.column)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -491,7 +499,7 @@ def _read(rows, name: str, split: str, channels: int | None, image_size):
     if isinstance(rows, ImageDataset):
         if image_size is not None or channels is not None:
             raise ValueError("image_size and channels are for image files; resize the array before you pass it")
-        return ImageDataset(rows.pixel_values, rows.labels, name, split)
+        return rows.slice(0, len(rows), split)
     if getattr(rows, "format", {}).get("type") == "custom":
         raise ValueError(f"'{name}' has a transform of its own, which would be lost: pass it without, or as an array")
     rows = rows.with_format(None)
@@ -507,7 +515,9 @@ def _read(rows, name: str, split: str, channels: int | None, image_size):
     for index, row in enumerate(tqdm(cells, desc=f"decoding {split}", unit=" images", leave=False)):
         images[index] = reader(row[reader.column])
     labels = torch.as_tensor(rows[reader.label_column][:]) if reader.label_column else None
-    return ImageDataset(torch.from_numpy(images), labels, name, split)
+    data = ImageDataset(torch.from_numpy(images), labels, name, split)
+    data.columns = rows.remove_columns(reader.column)
+    return data
 
 
 def _free_memory() -> int:

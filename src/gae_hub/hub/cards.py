@@ -216,15 +216,19 @@ def plain(value: Any) -> Any:
 
 
 def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any], repo_id: str | None = None):
-    """Write results.json into a model's folder, and its card anew with them.
+    """Write results.json into a model's folder, and its card anew with them. Numbers that these weights have already
+    stay beside the new ones, if they are of the same data and were measured under the same conditions.
 
     Args:
         model: the model of that folder.
         folder: where it was saved.
         results: `dataset`, `split` and `metrics`, a dict of named numbers; `passports`, by name of a metric, says how
-            each was measured.
+            each was measured. What else it holds are conditions that all numbers share.
         repo_id: the Hub repository that the folder is for.
     """
+    numbers, earlier = ("metrics", "passports"), facts_of(model).get("results") or {}
+    if all(earlier.get(key) == results.get(key) for key in (earlier.keys() | results.keys()) - set(numbers)):
+        results = results | {key: {**(earlier.get(key) or {}), **(results.get(key) or {})} for key in numbers}
     (Path(folder) / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     model.facts = {**facts_of(model), "results": results}
     write_card(model, folder, repo_id, show=True)
@@ -392,7 +396,8 @@ def _limits(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
     latents = facts["latents"]
     if latents:
         total, active = len(latents["order"]), latents["active_units"]
-        unused = f"; {total - active} have collapsed, and carry nothing" if active < total else ""
+        words = "has collapsed, and carries" if total - active == 1 else "have collapsed, and carry"
+        unused = f"; {total - active} {words} nothing" if active < total else ""
         limits.append(
             f"{active} of {total} latent dimensions are active on {latents['num_images']} images (their means vary by "
             f"more than 0.01){unused}."

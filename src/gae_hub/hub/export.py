@@ -7,12 +7,14 @@ quantizer. The decoder is latents to images in [0, 1]. Batches may have any size
 __all__ = ["DiffusersAutoencoder", "Program", "export_model"]
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ..metrics.moments import Moments
 from ..models.base import GAEPreTrainedModel
 from ..models.hub_model import fetch_file
 from ..models.posteriors import DiagonalGaussian, PointMass
@@ -36,7 +38,12 @@ class Program(nn.Module):
         return self.model.decode(inputs)
 
 
-def export_model(model: GAEPreTrainedModel, folder: str | Path, format: str = "torch") -> list[Path]:
+def export_model(
+    model: GAEPreTrainedModel,
+    folder: str | Path,
+    format: str = "torch",
+    images: Tensor | Iterable[Tensor] | None = None,
+) -> list[Path]:
     """Write encoder and decoder into a folder.
 
     Args:
@@ -44,6 +51,7 @@ def export_model(model: GAEPreTrainedModel, folder: str | Path, format: str = "t
         folder: where.
         format: "torch" for encoder.pt2 and decoder.pt2, which `torch.export.load` reads; "onnx" for encoder.onnx and
             decoder.onnx (extra `onnx`); "diffusers" for an autoencoder with latent maps (extra `diffusers`).
+        images: for "diffusers", what [`DiffusersAutoencoder.from_model`] measures the scaling factor on.
 
     Returns:
         The files.
@@ -54,10 +62,12 @@ def export_model(model: GAEPreTrainedModel, folder: str | Path, format: str = "t
     """
     folder = Path(folder)
     if format == "diffusers":
-        DiffusersAutoencoder.from_model(model).save_pretrained(folder)
+        DiffusersAutoencoder.from_model(model, images).save_pretrained(folder)
         return sorted(path for path in folder.iterdir() if path.is_file())
     if format not in ("torch", "onnx"):
         raise ValueError(f"format must be 'torch', 'onnx' or 'diffusers', got '{format}'")
+    if images is not None:
+        raise ValueError(f"images scale the latents of the format 'diffusers', and have no meaning for '{format}'")
     model = model.eval()
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {"encoder": (2, *model.config.input_shape), "decoder": (2, *model.latent_shape)}
@@ -120,17 +130,13 @@ class LatentDistribution:
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
         return self.mean + (0.5 * self.logvar).exp() * noise
 
-    def deviation(self) -> Tensor:
-        """That of samples over the batch and all dimensions: of the means, and of the samples around them."""
-        variance = self.mean.var(correction=0)
-        return (variance if self.logvar is None else variance + self.logvar.exp().mean()).sqrt()
-
 
 class DiffusersAutoencoder(nn.Module):
     """A VAE or VQ-VAE of gae_hub in the place that `AutoencoderKL` has in a pipeline of diffusers.
 
     Images are in [-1, 1] on this side, as diffusers has them. A latent vector is a map of one pixel. A diffusion
-    model is trained on `scaling_factor` times the latents, whose deviation is then 1.
+    model is trained on `scaling_factor` times the latents, whose deviation is then 1, as in High-Resolution Image
+    Synthesis with Latent Diffusion Models (Rombach, Blattmann, Lorenz, Esser & Ommer, 2022), arXiv:2112.10752.
 
     Args:
         model: a model with a Gaussian or deterministic posterior, or a quantizer.
@@ -168,15 +174,31 @@ class DiffusersAutoencoder(nn.Module):
         )
 
     @classmethod
-    def from_model(cls, model: GAEPreTrainedModel, images: Tensor | None = None) -> "DiffusersAutoencoder":
-        """With the scaling factor that the latents of images, (batch, *input_shape) in [0, 1], ask for."""
+    def from_model(
+        cls, model: GAEPreTrainedModel, images: Tensor | Iterable[Tensor] | None = None
+    ) -> "DiffusersAutoencoder":
+        """With the scaling factor that the latents of images ask for: (batch, *input_shape) in [0, 1], or several such
+        batches. Without images it is 1."""
         if len(model.config.input_shape) != 3:
             raise ValueError(f"diffusers has pipelines of images, but input_shape is {model.config.input_shape}")
         if images is None:
             return cls(model)
-        with torch.no_grad():
-            latents = cls(model).encode(2 * images - 1).latent_dist
-        return cls(model, 1 / latents.deviation().item())
+        deviation = cls(model)._deviation([images] if isinstance(images, Tensor) else images)
+        if not deviation > 0:
+            raise ValueError("all latents of these images are alike, so that no factor scales their deviation to 1")
+        return cls(model, 1 / deviation)
+
+    @torch.no_grad()
+    def _deviation(self, batches: Iterable[Tensor]) -> float:
+        """That of samples of the latents over images and dimensions: of the means, and of the samples around them."""
+        means, around = Moments(), 0.0
+        for images in batches:
+            latents = self.encode(2 * images.to(self.device, self.dtype) - 1).latent_dist
+            means.add(latents.mean.reshape(-1, 1))
+            if latents.logvar is not None:
+                around += latents.logvar.double().exp().sum().item()
+        count, _, variance = means.totals()
+        return (variance.item() * (count - 1) / count + around / count) ** 0.5
 
     @property
     def dtype(self) -> torch.dtype:

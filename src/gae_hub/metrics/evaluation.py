@@ -19,6 +19,7 @@ from ..models.base import inference
 from ..pipelines import GenerationPipeline
 from . import measures
 from .extractors import Extractor, load_extractor
+from .factors import factors_of
 from .fingerprint import Fingerprint
 from .images import as_uint8
 from .lpips import LPIPS
@@ -57,6 +58,7 @@ class Evaluation:
         train_dataset=None,
         lpips: LPIPS | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        factors: Sequence[str] | None = None,
         progress: bool = False,
     ):
         if num_samples < 1:
@@ -65,6 +67,7 @@ class Evaluation:
         self.train_dataset = None if train_dataset is None else as_image_dataset(train_dataset)
         self.num_samples, self.seed, self.progress = num_samples, seed, progress
         self.lpips, self._extractor, self.options = lpips, (extractor, weights), dict(options or {})
+        self._factors = factors
         self._features: dict[str, Tensor] = {}
         self._keeps = set().union(*(WHOLE.get(name, ()) for name in metrics))  # whose features are kept anyway
 
@@ -165,13 +168,11 @@ class Evaluation:
             raise ValueError(f"'{name}' has no labels, which the metric '{metric}' needs")
         return dataset.labels
 
-    def factors(self, metric: str) -> Tensor:
-        if getattr(self.dataset, "factors", None) is None:
-            raise ValueError(
-                f"'{getattr(self.dataset, 'name', 'the data set')}' has no factors of variation, which the metric "
-                f"'{metric}' needs: set dataset.factors to integers of shape (num, num_factors)"
-            )
-        return torch.as_tensor(self.dataset.factors)
+    def factors(self, metric: str) -> tuple[Tensor, list[str]]:
+        try:
+            return factors_of(self.dataset, self._factors)
+        except ValueError as error:
+            raise ValueError(f"the metric '{metric}' cannot be measured: {error}") from error
 
 
 def evaluate_model(
@@ -197,6 +198,8 @@ def evaluate_model(
         train_dataset: labelled images to train the probe on; without them it is one half of the data set.
         lpips: an [`LPIPS`] of weights at hand; the published ones are downloaded without it.
         options: of single metrics by name, such as {"fid": {"extrapolate": True}}.
+        factors: for disentanglement, the data set's columns that its images were made from, such as ["shape",
+            "scale"]; by default its columns of integers and classes, if these are two or more.
         progress: show progress bars.
 
     Raises:
@@ -392,8 +395,9 @@ def _clustering(run: Evaluation):
 
 
 def _by_factors(run: Evaluation, name: str) -> dict[str, Measurement]:
-    factors = run.factors(name)
+    factors, columns = run.factors(name)
     measure = run.measure(name)
+    measure.settings = lambda: {"factors": ", ".join(columns)}
     measure.add(run.embeddings, factors)
     return measure.compute()
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .estimate import Estimate
-from .moments import Moments
+from .moments import Moments, plus_gram
 
 
 def frechet_distance(samples: Moments, references: Moments) -> float:
@@ -28,9 +28,12 @@ def frechet_distance(samples: Moments, references: Moments) -> float:
         ValueError: with fewer than two rows on a side, or features of unlike dimension.
     """
     offset, first, second = _factors(samples, references)
-    product = first @ second.T
-    roots = torch.linalg.eigvalsh(product @ product.T) if _full(first, second) else None
-    sigma = torch.linalg.svdvals(product) if roots is None else roots.clamp(min=0).sqrt()
+    product = second @ first.T
+    if _full(first, second):
+        triangle = plus_gram(torch.zeros_like(product), product)
+        sigma = torch.linalg.eigvalsh(triangle, UPLO="U").clamp(min=0).sqrt()
+    else:
+        sigma = torch.linalg.svdvals(product)
     return _distance(offset, first, second, sigma)
 
 

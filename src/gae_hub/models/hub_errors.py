@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from huggingface_hub import get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from safetensors import SafetensorError
 
 TOKENS = "https://huggingface.co/settings/tokens"
@@ -60,6 +60,12 @@ def explain(error: BaseException, doing: str = "load", token: str | bool | None 
     status = response.status_code
     if status == 401 and ("Invalid credentials" in text or (token or get_token())):
         return f"the Hub does not know this token (401): make a new one at {TOKENS}, and run `hf auth login`"
+    if doing == "load" and any(isinstance(link, RepositoryNotFoundError) for link in chain):
+        who = "the token must be of somebody who may read it" if token or get_token() else "run `hf auth login`"
+        return (
+            f"it is no folder here, and no repository on the Hub that you can read ({status}): check its name; if it "
+            f"is private, {who}, or pass token=, from {TOKENS}"
+        )
     if status == 401:
         return f"it needs a token, and there is none (401): run `hf auth login`, or pass token=, from {TOKENS}"
     if status == 403:

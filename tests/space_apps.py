@@ -1,0 +1,57 @@
+"""What test_space_apps.py does with Gradio, in a process of its own: Gradio leaves sockets and event loops open.
+
+python space_apps.py build FOLDER   # build the page of every metric, and press its button
+python space_apps.py ask            # ask served pages; requests as JSON on stdin, answers as JSON on stdout
+"""
+
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+
+
+def build(folder: Path) -> dict[str, dict]:
+    """By metric: its components, what of them is visible, and what the button gives without and with files."""
+    from gae_hub.metrics import MEASURES
+    from gae_hub.metrics.space import build_app
+
+    sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
+    sides |= {"latent_usage": ("latents", "latents"), "log_likelihood": ("numbers", None)}
+    sides |= dict.fromkeys(("mig", "dci", "sap", "factor_vae_score", "beta_vae_score"), ("latents", "factors"))
+    pages = {}
+    for name in MEASURES:
+        (button,) = build_app(name).fns.values()
+        predictions, references, textbox = button.inputs
+        extractor = textbox.value and str(folder / "extractor")
+        files = [None if key is None else [str(folder / f"{key}.npy")] for key in sides.get(name, ("x", "y"))]
+        pages[name] = {
+            "components": [type(part).__name__ for part in (*button.inputs, *button.outputs)],
+            "visible": [part.visible for part in button.inputs],
+            "extractor": textbox.value,
+            "nothing": button.fn(None, None, extractor),
+            "found": None if name == "lpips" else button.fn(*files, extractor),  # which has no weights here
+        }
+    return pages
+
+
+def ask(address: str, predictions: list[str] | None, references: list[str] | None, extractor: str) -> dict:
+    """The answer of a page, once it is served."""
+    from gradio_client import Client, handle_file
+
+    deadline = time.monotonic() + 60
+    while True:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", int(address.rpartition(":")[2]))):
+                break
+        assert time.monotonic() < deadline, f"nobody answers at {address}"
+        time.sleep(0.1)
+    sides = [paths and [handle_file(path) for path in paths] for paths in (predictions, references)]
+    return Client(address, verbose=False).predict(*sides, extractor, api_name="/run")
+
+
+if __name__ == "__main__":
+    answer = (
+        build(Path(sys.argv[2])) if sys.argv[1] == "build" else [ask(*request) for request in json.load(sys.stdin)]
+    )
+    print(json.dumps(answer))
