@@ -189,9 +189,9 @@ class MaskedLinear(nn.Linear):
         self.register_buffer("mask", self.connections(), persistent=False)
 
     def connections(self) -> Tensor:
-        """(outputs, inputs): which output sees which input."""
+        """(outputs, inputs): 1 where an output sees an input, else 0: numbers, which are faster than truth values."""
         before, after, strict = self.degrees
-        return torch.tensor(after).unsqueeze(1) >= torch.tensor(before) + int(strict)
+        return (torch.tensor(after).unsqueeze(1) >= torch.tensor(before) + int(strict)).to(self.weight.dtype)
 
     def reset_parameters(self):
         super().reset_parameters()
@@ -266,14 +266,18 @@ class MADE(nn.Module):
             x: (batch, *draws, dim).
             context: (batch, context_size), or None for a network without.
         """
-        x, at_first, at_last = x.to(self.first.weight.dtype), 0.0, 0.0
+        x = x.to(self.first.weight.dtype)
+        h = self.first(x)
         if self.context:
             context = expand(context, x.dim() - 2).to(x.dtype)
-            at_first, at_last = (layer(context) for layer in self.context)
-        h = self.activation(self.first(x) + at_first)
+            h = h + self.context[0](context)
+        h = self.activation(h)
         for layer in self.others:
             h = self.activation(layer(h))
-        return at_least_float32(self.last(h) + at_last).unflatten(-1, self.shape).unbind(-2)
+        outputs = self.last(h)
+        if self.context:
+            outputs = outputs + self.context[1](context)
+        return at_least_float32(outputs).unflatten(-1, self.shape).unbind(-2)
 
     def solve(self, step: Callable[..., Tensor], x: Tensor, context: Tensor | None = None) -> "Solution":
         """The y with y_i = step(x_i, *outputs i of this network at y), for x (num, dim), one dimension after another.
@@ -308,25 +312,27 @@ class _Ordered:
         """The hidden units of a degree, in every layer."""
         return slice(self.ends[degree - 1] if degree else 0, self.ends[degree])
 
-    def solve(self, step: Callable[..., Tensor]) -> "Solution":
-        dim = len(self.y)
-        for k in range(dim):
-            self.compute(k)
-            end = self.ends[k]
-            torch.addmm(self.bias[k], self.last[k, :, :end], self.hidden[-1][:end], out=self.parameters[k])
-            self.y[k] = step(self.x[k], *self.parameters[k])
-        return Solution(self)
+    def by_degree(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """Views of the rows of each degree's units, for each of the layers."""
+        starts = [0, *self.ends[:-1]]
+        sizes = [end - start for start, end in zip(starts, self.ends, strict=True)]
+        return [tensor.split(sizes) for tensor in tensors]
 
-    def compute(self, degree: int):
-        """The hidden units that see the first dimensions up to this one."""
-        own = self.units(degree)
-        if own.start == own.stop:
-            return
-        weights, below = self.first[own, :degree], self.y[:degree]
-        for layer, bias in enumerate(self.biases):
-            if layer:
-                weights, below = self.others[layer - 1][own, : own.stop], self.hidden[layer - 1][: own.stop]
-            self.activation(torch.addmm(bias[own], weights, below, out=self.hidden[layer][own]), inplace=True)
+    def solve(self, step: Callable[..., Tensor]) -> "Solution":
+        hidden, biases = self.by_degree(self.hidden), self.by_degree(self.biases)
+        rows = zip(self.x.unbind(), self.y.unbind(), self.bias.unbind(), self.parameters.unbind(), strict=True)
+        for k, (x, y, bias, parameters) in enumerate(rows):
+            own = self.units(k)
+            if own.start < own.stop:
+                weights, below = self.first[own, :k], self.y[:k]
+                for layer in range(len(hidden)):
+                    if layer:
+                        weights, below = self.others[layer - 1][own, : own.stop], self.hidden[layer - 1][: own.stop]
+                    units = torch.addmm(biases[layer][k], weights, below, out=hidden[layer][k])
+                    self.activation(units, inplace=True)
+            torch.addmm(bias, self.last[k, :, : own.stop], self.hidden[-1][: own.stop], out=parameters)
+            y.copy_(step(x, *parameters.unbind()))
+        return Solution(self)
 
     def adjoint(self, gradient: Tensor, of_parameters: Tensor, partials: Tensor) -> Tensor:
         """The v with v = gradient + (d parameters / d y)^T (partials v + of_parameters), from the last dimension to
@@ -339,19 +345,20 @@ class _Ordered:
         )
         last = self.last.flatten(0, 1).T.contiguous()  # (hidden, dim * outputs)
         flat = cotangents.flatten(0, 1)
-        slopes = [self.slope(hidden) for hidden in self.hidden]
-        for k in reversed(range(dim)):
-            v[k] = gradient[k]
+        slopes, own_deltas = (self.by_degree(t) for t in ([self.slope(hidden) for hidden in self.hidden], deltas))
+        rows = [t.unbind() for t in (v, gradient, cotangents, of_parameters, partials)]
+        for k, (v_k, gradient_k, cotangent, of_parameter, partial) in reversed([*enumerate(zip(*rows, strict=True))]):
+            v_k.copy_(gradient_k)
             if k + 1 < dim:
                 own = self.units(k + 1)
                 if own.start < own.stop:
                     above, weights = flat[(k + 1) * outputs :], last[own, (k + 1) * outputs :]
-                    for layer in reversed(range(len(self.hidden))):
-                        torch.mm(weights, above, out=deltas[layer][own]).mul_(slopes[layer][own])
+                    for layer in reversed(range(len(deltas))):
+                        torch.mm(weights, above, out=own_deltas[layer][k + 1]).mul_(slopes[layer][k + 1])
                         if layer:
                             above, weights = deltas[layer][own.start :], self.others[layer - 1][own.start :, own].T
-                v[k].addmv_(deltas[0][own.start :].T, self.first[own.start :, k])
-            cotangents[k] = torch.addcmul(of_parameters[k], partials[k], v[k])
+                v_k.addmv_(deltas[0][own.start :].T, self.first[own.start :, k])
+            torch.addcmul(of_parameter, partial, v_k, out=cotangent)
         return v
 
 
@@ -477,7 +484,7 @@ class InverseAutoregressiveStep(AutoregressiveStep):
 
     def invert(self, moved: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
         if self.update == "affine":
-            return (moved - shift) * (-self.log_scale(scale)).exp()
+            return (moved - shift) / self.log_scale(scale).exp()
         return shift + (moved - shift) * (-F.logsigmoid(scale + self.forget_bias)).exp()
 
 
