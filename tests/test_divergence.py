@@ -245,14 +245,16 @@ def test_what_is_far_above():
 def test_a_loss_that_crosses_zero():
     """A negative log likelihood of a density has any sign: about 0 its deviations alone say what is far above."""
     guard = DivergenceGuard(100.0, 3)
-    for step in range(400):
-        guard.see(torch.tensor(1 - step / 200 + 0.1 * (-1) ** step), {})
-        assert guard.flag == 0
+
+    def flag(loss):
+        guard.see(torch.as_tensor(loss), {})
+        guard.conclude()
+        return bool(guard.flag)
+
+    assert not any(flag(1 - step / 200 + 0.1 * (-1) ** step) for step in range(400))
     assert guard.running[0] < 0
-    guard.see(guard.running[0] + 50 * guard.running[1], {})
-    assert guard.flag == 0
-    guard.see(guard.running[0] + 200 * guard.running[1] + 1, {})
-    assert guard.flag == 1
+    assert not flag(guard.running[0] + 50 * guard.running[1])
+    assert flag(guard.running[0] + 200 * guard.running[1] + 1)
 
 
 # Clipping
