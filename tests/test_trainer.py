@@ -257,6 +257,17 @@ def test_half_written_checkpoints_are_passed_over(tmp_path):
     assert last_checkpoint(tmp_path / "nowhere") is None
 
 
+def test_a_second_run_of_one_trainer_leaves_its_own_checkpoints(tmp_path):
+    """Of higher numbers, those of the first would be taken for newer ones, by resuming and by save_total_limit."""
+    run = trainer(tmp_path, num_train_epochs=3, save_total_limit=2)
+    run.train()
+    first = run.state.global_step
+    run.args.num_train_epochs = 1
+    run.train()
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{first // 3}"]
+    assert last_checkpoint(tmp_path).name == f"checkpoint-{first // 3}"
+
+
 def test_a_checkpoint_without_its_state_is_no_start(tmp_path):
     trainer(tmp_path, save_only_model=True).train()
     with pytest.raises(ValueError, match="holds no optimizer state"):

@@ -150,7 +150,7 @@ def comparisons():
     _quiet()
     yield _maf_draws(64, 10_000, "MAF, 10,000 draws, d = 64")
     yield _maf_draws(256, 2_000, "MAF, 10,000 draws in batches of 500, d = 256, timed on 2,000")
-    yield _fit("iaf", 2000, 64, "IAF fit, an epoch of 2,000 x 64", 0.20)
+    yield _fit("iaf", 10_000, 64, "IAF fit, an epoch of 10,000 x 64", 0.20)
     yield _pixel_cnn()
     yield _manifold()
     yield _fit("maf", 50_000, 16, "MAF fit, an epoch of 50,000 x 16", 0.60)

@@ -118,7 +118,7 @@ class GAETrainer(Trainer):
         )
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
-        self.interrupt, self.started = InterruptCallback(), False
+        self.interrupt, self.started, self.finished = InterruptCallback(), False, False
         self.unwrapped = (None, None)  # see `plain_model`
         self.guard = DivergenceGuard(args.divergence_threshold, args.divergence_restarts)
         super().__init__(
@@ -206,7 +206,8 @@ class GAETrainer(Trainer):
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
-        """Train, and end with the best model on validation.
+        """Train, and end with the best model on validation. A second call goes on with that model, as a run of its own
+        whose checkpoints take the place of those of the first.
 
         Args:
             resume_from_checkpoint: True for the newest whole checkpoint in output_dir, or a checkpoint's folder.
@@ -221,9 +222,11 @@ class GAETrainer(Trainer):
             if chosen is None or not is_whole(chosen) or not list(chosen.glob("*.safetensors")):
                 raise ValueError(f"there is no whole checkpoint to resume from in '{chosen or folder}'")
             resume_from_checkpoint = str(chosen)
+        elif self.finished:  # by their higher numbers, the checkpoints of the run before would be taken for newer ones
+            self._delete(folder, ("checkpoint-*",))
         elif not self.started:
             self._claim(folder)
-        self.started = True
+        self.started, self.finished = True, False
         self.guard = DivergenceGuard(self.args.divergence_threshold, self.args.divergence_restarts)
         self.spent = Spent()
         for left in self.sums.values():  # of a run that was broken off
@@ -247,6 +250,7 @@ class GAETrainer(Trainer):
                 f"training was stopped at step {self.state.global_step}; its checkpoint is in '{folder}': "
                 "go on with train(resume_from_checkpoint=True), or --resume from a shell"
             )
+        self.finished = True
         if self.args.push_to_hub:
             self.push_to_hub()
         return result
@@ -273,11 +277,14 @@ class GAETrainer(Trainer):
                 "resume it with resume_from_checkpoint=True (--resume), choose another folder, "
                 "or set overwrite_output_dir=True to delete it"
             )
-        self.accelerator.wait_for_everyone()  # all have looked
-        if runs and self.args.should_save:
-            for pattern in WRITTEN:
-                for path in folder.glob(pattern):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._delete(folder, WRITTEN if runs else ())
+
+    def _delete(self, folder: Path, patterns: tuple[str, ...]):
+        """Delete what an earlier run wrote, once all processes have looked at it."""
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.accelerator.wait_for_everyone()
 
     def _facts(self) -> dict:
