@@ -257,6 +257,27 @@ def test_a_loss_that_crosses_zero():
     assert flag(guard.running[0] + 200 * guard.running[1] + 1)
 
 
+def test_the_running_loss_follows_to_the_device():
+    """That of a checkpoint is read onto the host; the device here is one of shapes only."""
+    guard = DivergenceGuard(100.0, 3)
+    guard.load_state_dict({"running": torch.ones(2), "seen": 5, "events": []})
+    guard.see(torch.tensor(1.0).to("meta"), {})
+    assert guard.running.device.type == "meta"
+
+
+def test_a_first_loss_that_is_bad_is_no_beginning():
+    """The running mean begins at the first loss after it, and not at 0."""
+    guard, model = DivergenceGuard(100.0, 3), torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    guard.remember(model, optimizer, 0)
+    guard.see(torch.tensor(float("nan")), {})
+    guard.conclude()
+    guard.recover(model, optimizer, None, 1)
+    for _ in range(3):
+        guard.see(torch.tensor(5.0), {})
+    assert torch.allclose(guard.running[0], torch.tensor(5.0))
+
+
 # Clipping
 
 

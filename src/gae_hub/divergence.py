@@ -48,11 +48,11 @@ class DivergenceGuard:
         """Note the loss and the terms of one forward pass."""
         scalars = {**{name: value for name, value in terms.items() if not value.dim()}, "loss": loss}
         values = torch.stack([value.detach().float() for value in scalars.values()])
-        if self.running is None:
-            self.running = values.new_zeros(2)
+        # a checkpoint's is on the host
+        self.running = values.new_zeros(2) if self.running is None else self.running.to(values.device)
         fine = finite(values)
         if self.threshold:
-            loss, (mean, deviation) = values[-1], self.running.to(values.device)
+            loss, (mean, deviation) = values[-1], self.running
             excess = loss - mean
             if self.seen >= _LEARNING:
                 fine[-1] &= excess <= torch.maximum(self.threshold * deviation, mean.abs())
@@ -105,6 +105,8 @@ class DivergenceGuard:
         what = f"'{first[0]}'"
         self.flag.zero_()
         self.first.zero_()
+        if self.seen <= _LEARNING:  # the first loss may have been the bad one, and the mean have begun at 0
+            self.seen = 0
         rate = max(group["lr"] for group in optimizer.param_groups)
         if self.good is not None:
             model.load_state_dict(self.good["model"])
