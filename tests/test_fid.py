@@ -75,6 +75,10 @@ def test_reading_does_not_disturb_what_comes_after():
     x = rows(2500, 3)
     moments = Moments(x[:1500])
     moments.totals()
+    state = moments.state_dict()
+    for _ in range(2):  # the state is not used up
+        again = Moments.from_state_dict(state).add(x[1500:])
+        assert torch.equal(again.totals()[2], Moments(x).totals()[2])
     assert torch.equal(moments.add(x[1500:]).totals()[2], Moments(x).totals()[2])
 
 

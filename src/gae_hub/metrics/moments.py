@@ -177,7 +177,8 @@ class Moments:
     def from_state_dict(cls, state: dict[str, Tensor]) -> "Moments":
         moments = cls()
         if "count" in state:
-            moments.folded, moments.mean, moments.scatter = int(state["count"]), state["mean"], state["scatter"]
+            moments.folded, moments.mean = int(state["count"]), state["mean"]
+            moments.scatter = state["scatter"].clone()  # it is added to in its place
         return moments.add(state["rows"]) if "rows" in state else moments
 
 
