@@ -9,7 +9,7 @@ import pytest
 import torch
 from cases import MODELS, VAE, ModelCase, generator, images
 
-from gae_hub import AutoGAE, SVAEModel, VQVAEModel, load_images
+from gae_hub import AutoGAE, FlowPriorVAEModel, SVAEModel, VAMPModel, VQVAEModel, load_images
 from gae_hub.cli import main
 from gae_hub.hub.export import DiffusersAutoencoder, export_model
 
@@ -18,6 +18,7 @@ CONV = {
     "decoder_config": {"model_type": "conv", "channels": [4, 8]},
 }
 VQVAE = ModelCase(VQVAEModel, {"num_embeddings": 16})
+VAMP, FLOW_PRIOR = ModelCase(VAMPModel, {"num_components": 5}), ModelCase(FlowPriorVAEModel, {"hidden_size": 8})
 GRADIENTS_INSIDE = {"HVAEModel"}  # whose embedding follows a gradient, which no exported program can
 
 
@@ -88,7 +89,7 @@ def test_other_formats_are_named(tmp_path):
 # diffusers
 
 
-@pytest.mark.parametrize("case", [VAE, VQVAE], ids=str)
+@pytest.mark.parametrize("case", [VAE, VQVAE, VAMP, FLOW_PRIOR], ids=str)
 def test_the_autoencoder_of_diffusers(case, tmp_path):
     model, x = case.build(**CONV).eval(), images(6)
     vae = DiffusersAutoencoder.from_model(model, x)

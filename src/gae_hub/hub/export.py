@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..metrics.moments import Moments
 from ..models.base import GAEPreTrainedModel
 from ..models.hub_model import fetch_file
-from ..models.posteriors import DiagonalGaussian, PointMass
+from ..models.posteriors import DiagonalGaussian, GaussianPosterior, PointMass
 
 
 class Program(nn.Module):
@@ -211,7 +211,7 @@ class DiffusersAutoencoder(nn.Module):
     def encode(self, x: Tensor, return_dict: bool = True) -> Encoded | tuple[LatentDistribution]:
         """x: (batch, channels, height, width) in [-1, 1]."""
         posterior = self.model.encode((x + 1) / 2)
-        if type(posterior) not in (DiagonalGaussian, PointMass):
+        if type(posterior) not in (DiagonalGaussian, GaussianPosterior, PointMass):
             raise ValueError(
                 f"{type(self.model).__name__} has a {type(posterior).__name__} for its posterior, which diffusers "
                 "does not: it takes Gaussian and deterministic ones"
