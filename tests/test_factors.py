@@ -69,6 +69,9 @@ def test_they_follow_the_rows_into_splits_and_out_of_memory(monkeypatch):
     train, held_out = load_images(rows(order), ("train", "validation"), validation_size=20)
     found = [factors_of(part, ["shape", "hue"])[0] for part in (train, held_out)]
     assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]]) and len(found[1]) == 20
+    parts = load_images(load_images(rows(order)), ("train", "validation"), validation_size=20)  # of what is loaded
+    found = [factors_of(part, ["shape", "hue"])[0] for part in parts]
+    assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]])
     monkeypatch.setattr("gae_hub.data._free_memory", lambda: 0)
     large = load_images(rows(order))
     assert isinstance(large, DecodedOnDemand)

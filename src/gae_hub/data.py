@@ -97,6 +97,7 @@ class ImageDataset(Dataset):
         labels, factors = (None if t is None else t[start:stop] for t in (self.labels, self.factors))
         part = ImageDataset(self.pixel_values[start:stop], labels, self.name, split)
         part.factors = factors
+        part.columns = None if self.columns is None else self.columns.select(range(start, stop))
         return part
 
     def __repr__(self) -> str:
