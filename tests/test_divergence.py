@@ -302,3 +302,23 @@ def test_each_player_is_clipped_by_itself(tmp_path):
         ValueError, match="no parameter group 'critic'; this model has encoder, decoder, discriminator"
     ):
         train(tmp_path / "other", case.build(), group_max_grad_norm={"critic": 1.0})
+
+
+def test_groups_of_an_optimizer_of_ones_own(tmp_path):
+    """It is clipped by the names of its groups; where it has none, that is said."""
+    model = VAE.build()
+    (name, parameters), *_ = model.parameter_groups().items()
+    before = [p.detach().clone() for p in parameters]
+
+    def fit(folder, **named):
+        optimizer = torch.optim.SGD([{"params": parameters, **named}], lr=1.0)
+        args = GAETrainingArguments(
+            str(tmp_path / folder), max_steps=1, group_max_grad_norm={name: 1e-3}, disable_tqdm=True, use_cpu=True
+        )
+        GAETrainer(model, args, train_dataset=images(8), optimizers=(optimizer, None)).train()
+
+    with pytest.raises(ValueError, match=f"limits '{name}', but the given optimizer has no such group"):
+        fit("unnamed")
+    fit("named", name=name)
+    moved = torch.stack([(p - b).square().sum() for p, b in zip(parameters, before, strict=True)]).sum().sqrt()
+    assert moved.item() == pytest.approx(1e-3, rel=1e-2)

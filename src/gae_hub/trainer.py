@@ -334,6 +334,12 @@ class GAETrainer(Trainer):
                 ],
                 **options,
             )
+        names = {group.get("name") for group in self.optimizer.param_groups}
+        for name in {*(self.args.group_max_grad_norm or {})} - names:  # of an optimizer of the person's own
+            raise ValueError(
+                f"group_max_grad_norm limits '{name}', but the given optimizer has no such group: "
+                'make its groups with "name" beside "params"'
+            )
         return self.optimizer
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
