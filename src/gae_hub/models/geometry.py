@@ -78,7 +78,8 @@ def vmf_moments(dim: int, concentration: Tensor) -> tuple[Tensor, Tensor, Tensor
         L, A and 1 - A, each shaped as the concentration k. L is the log of the mean of exp(k (cos - 1)) over the
         sphere, so that the log density is k (cos - 1) - L - log_sphere_area(dim), and A is the mean of the cosine,
         I_{dim/2}(k) / I_{dim/2-1}(k). Nothing cancels in 1 - A at a high, nor in A at a low concentration. Their
-        first derivatives are A - 1 and 1 - A^2 - (dim - 1) A / k, so that no gradient goes through the series.
+        first derivatives are A - 1 and 1 - A^2 - (dim - 1) A / k, so that no gradient goes through the series. In
+        float32, where there is no float64, that of A loses a digit with each power of ten of the concentration.
     """
     with torch.no_grad():
         mean_log, mean, rest = _vmf_moments(dim, concentration)
