@@ -13,6 +13,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,13 @@ class Row:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-IWAE_ARGUMENTS = {"per_device_train_batch_size": 20, "learning_rate": 1e-3, "adam_epsilon": 1e-4}
-IWAE_BUDGET = "3,280 epochs, Adam 1e-3 falling in 8 steps, batches of 20, 5,000 samples for log p(x)"
+of_iwae = partial(  # the experiments of IWAE and of those that followed it
+    Row,
+    original="3,280 epochs, Adam 1e-3 falling in 8 steps, batches of 20, 5,000 samples for log p(x)",
+    epochs=3,
+    arguments={"per_device_train_batch_size": 20, "learning_rate": 1e-3, "adam_epsilon": 1e-4},
+)
+EIGHT_BY_EIGHT = {"latent_dim": 50, "num_samples": 8, "num_estimates": 8}
 ROWS = {
     "vae": Row(
         method="vae",
@@ -63,44 +69,32 @@ ROWS = {
         num_samples=200,
         arguments={"learning_rate": 1e-3, "lr_scheduler_type": "cosine"},
     ),
-    "iwae": Row(
+    "iwae": of_iwae(
         method="iwae",
         paper="87.1 (Burda et al., 2016)",
         pythae="86.82",
-        original=IWAE_BUDGET,
-        epochs=3,
         fields={"latent_dim": 50, "num_samples": 50},
-        arguments=IWAE_ARGUMENTS,
     ),
-    "ciwae": Row(
+    "ciwae": of_iwae(
         method="ciwae",
         paper="84.57 +- 0.09 (Rainforth et al., 2018)",
         pythae="84.74",
-        original=IWAE_BUDGET,
-        epochs=3,
         fields={"latent_dim": 50, "num_samples": 64, "beta": 0.05},
         dynamic=True,
-        arguments=IWAE_ARGUMENTS,
     ),
-    "miwae": Row(
+    "miwae": of_iwae(
         method="miwae",
         paper="84.97 +- 0.10 (Rainforth et al., 2018)",
         pythae="85.09",
-        original=IWAE_BUDGET,
-        epochs=3,
-        fields={"latent_dim": 50, "num_samples": 8, "num_estimates": 8},
+        fields=EIGHT_BY_EIGHT,
         dynamic=True,
-        arguments=IWAE_ARGUMENTS,
     ),
-    "piwae": Row(
+    "piwae": of_iwae(
         method="piwae",
         paper="84.46 +- 0.06 (Rainforth et al., 2018)",
         pythae="84.58",
-        original=IWAE_BUDGET,
-        epochs=3,
-        fields={"latent_dim": 50, "num_samples": 8, "num_estimates": 8},
+        fields=EIGHT_BY_EIGHT,
         dynamic=True,
-        arguments=IWAE_ARGUMENTS,
     ),
     "svae": Row(
         method="svae",
