@@ -405,6 +405,8 @@ def test_draws_of_a_fit_on_the_sphere_lie_on_it():
 def test_a_prior_of_a_mixture_needs_the_model():
     with pytest.raises(ValueError, match=r"a mixture is that of a model: use fit_to\(model\)"):
         PriorSampler(prior="mixture", num_components=2).fit(noise(5, 2))
+    with pytest.raises(ValueError, match="prior 'flow' needs num_flows, got None"):
+        PriorSampler(prior="flow", latent_dim=2)
 
 
 # The manifold of RHVAE

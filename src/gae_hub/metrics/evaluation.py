@@ -342,7 +342,7 @@ def _log_likelihood(run: Evaluation):
     num_draws = options.pop("num_draws", 100)
     discrete = run.model.config.likelihood == "bernoulli"
     measure = measures.LogLikelihood(num_dims=prod(run.model.config.input_shape), discrete=discrete, **options)
-    measure.settings, measure.seed = lambda: {"num_draws": num_draws}, run.seed
+    measure.settings, measure.seed = {"num_draws": num_draws}, run.seed
     generator = run.generator
     for images in tqdm(run.data(), desc="log-likelihood", disable=not run.progress, leave=False):
         images = images.to(run.model.device)
@@ -374,7 +374,7 @@ def _probe(run: Evaluation):
     if run.train_dataset is not None:
         embeddings = embed_dataset(run.model, run.train_dataset, progress=run.progress).flatten(1).float().cpu()
         train = {"train_latents": embeddings, "train_labels": run.labels("probe", run.train_dataset)}
-    measure.settings = lambda: {"trained_on": "the training data" if train else "one half of the data"}
+    measure.settings = {"trained_on": "the training data" if train else "one half of the data"}
     measure.add(run.embeddings, run.labels("probe"))
     return measure.compute(**train)
 
@@ -397,7 +397,7 @@ def _clustering(run: Evaluation):
 def _by_factors(run: Evaluation, name: str) -> dict[str, Measurement]:
     factors, columns = run.factors(name)
     measure = run.measure(name)
-    measure.settings = lambda: {"factors": ", ".join(columns)}
+    measure.settings = {"factors": ", ".join(columns)}
     measure.add(run.embeddings, factors)
     return measure.compute()
 
@@ -423,7 +423,7 @@ def _interpolation(run: Evaluation):
             f"got {len(run.dataset)} images and {', '.join(options) or 'no other option'}"
         )
     measure = measures.Interpolation()
-    measure.settings, measure.seed = lambda: {"num_steps": num_steps}, run.seed
+    measure.settings, measure.seed = {"num_steps": num_steps}, run.seed
     chosen = torch.randperm(len(run.dataset), generator=run.generator)[: 2 * num_paths].tolist()
     images = torch.cat(list(iterate_batches(torch.utils.data.Subset(run.dataset, chosen), BATCH)))
     for start, end in zip(*(side.split(BATCH // 10) for side in images.chunk(2)), strict=True):

@@ -75,6 +75,9 @@ class PriorSampler(GAESampler):
         return reason
 
     def allocate(self, config: PriorSamplerConfig):
+        for name in {"mixture": ("num_components",), "flow": _FLOW}.get(config.prior, ()):
+            if getattr(config, name) is None:
+                raise ValueError(f"prior '{config.prior}' needs {name}, got None: `fit_to` takes it from a model")
         self.register_buffer("centre", torch.zeros(1, config.latent_dim))
         for name in ("means", "stds"):  # those of a mixture before
             self._buffers.pop(name, None)

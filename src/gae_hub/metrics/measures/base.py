@@ -73,6 +73,7 @@ class Measure:
     name = ""
     predictions = ""  # what they are, for people
     references: str | None = None  # the same; None if the measure needs no other side
+    settings: dict[str, Any] = {}  # what a passport says of the measure besides its options
     function: Callable[..., dict[str, Estimate]]
     seed: int | None = None  # of what its inputs were drawn by, where the caller knows
 
@@ -146,7 +147,7 @@ class Measure:
                 estimate.value,
                 Passport(
                     metric=name,
-                    settings=settings | self.settings(),
+                    settings=settings | self.settings,
                     num_samples=sides[0].count,
                     num_references=sides[1].count or None,
                     biased_by=self.biased_by(name, **options),
@@ -169,10 +170,6 @@ class Measure:
     def biased_by(self, number: str, **options) -> tuple[str, ...]:
         """The counts, of `COUNTS`, that the expectation of a number depends on."""
         return ()
-
-    def settings(self) -> dict[str, Any]:
-        """What a passport says of the measure besides its options."""
-        return {}
 
     def origin(self) -> dict[str, Any]:
         """Extractor fields of the passport."""
