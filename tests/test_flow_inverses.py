@@ -18,6 +18,7 @@ from gae_hub.models.flows import (
     MaskedAutoregressiveStep,
     SplineAutoregressiveStep,
     Standardization,
+    fixed_point,
     planar_inverse,
     radial_inverse,
     rational_quadratic,
@@ -122,6 +123,26 @@ def test_the_inverse_computes_each_hidden_unit_once():
         made.solve(lambda x, m, s: x + m, torch.randn(10, d))
     one_pass = 10 * (d * hidden + 2 * hidden**2 + 2 * d * hidden)
     assert 0.4 * one_pass < count < 0.6 * one_pass
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [3, 0, 5, 1, 4, 2]])
+@pytest.mark.parametrize(("size", "rounds"), [(10.0, 6), (1e-6, 4)])
+def test_a_fixed_point_takes_a_round_for_each_dimension_at_most(order, size, rounds):
+    """For y = x + A y with A strictly triangular in some order; a row of large numbers loosens no other row's."""
+    a, place = torch.zeros(6, 6).double(), torch.tensor(order)
+    a[place[:, None], place] = size * noise(6, 6).tril(-1)
+    x, count = noise(3, 6, seed=1) * torch.tensor([[1.0], [1e12], [1e-12]]).double(), 0
+
+    def update(y):
+        nonlocal count
+        count += 1
+        return x + y @ a.T
+
+    found = fixed_point(update, torch.zeros_like(x))
+    assert count == rounds
+    expected = torch.linalg.solve(torch.eye(6).double() - a, x.T).T
+    scale = expected.abs().amax(-1, keepdim=True)
+    torch.testing.assert_close(found / scale, expected / scale, atol=1e-12, rtol=0)
 
 
 def test_an_order_that_is_none_is_named():

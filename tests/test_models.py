@@ -190,6 +190,14 @@ def test_half_precision(model, tmp_path):
     assert half.progress.dtype == torch.float32
 
 
+def test_train_and_eval_reach_every_module(model):
+    """Also those that are in another mode than the model."""
+    for mode in (True, False, False, True):
+        model.encoder.train(not mode)
+        assert model.train(mode) is model
+        assert all(module.training is mode for module in model.modules())
+
+
 def test_double_precision(model):
     assert model.double()(X.double()).loss.dtype == torch.float64
 

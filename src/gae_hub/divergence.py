@@ -3,7 +3,9 @@
 __all__ = ["DivergenceGuard", "GuardCallback"]
 
 from copy import deepcopy
+from math import isfinite
 from typing import Any
+from weakref import proxy
 
 import torch
 import torch.distributed as dist
@@ -25,19 +27,21 @@ class DivergenceGuard:
     arXiv:2206.08309, appendix D).
 
     A loss is out of line if it is above its running mean by `threshold` running mean absolute deviations, and by at
-    least the mean itself. All of this stays on the device: with a fused optimizer on a GPU the step is skipped there,
-    and the host looks only when it reads the log, saves or evaluates.
+    least the mean itself. On a GPU all of this stays there: with a fused optimizer the step is skipped on the device,
+    and the host looks only when it reads the log, saves or evaluates. On processors plain numbers are faster.
 
     Args:
         threshold: see above; 0 for nan and infinite values only.
         restarts: how often to go back before giving up.
+        on_host: whether to look at numbers at once, or at tensors where they are.
     """
 
-    def __init__(self, threshold: float, restarts: int):
-        self.threshold, self.restarts = threshold, restarts
+    def __init__(self, threshold: float, restarts: int, on_host: bool = True):
+        self.threshold, self.restarts, self.on_host = threshold, restarts, on_host
         self.events: list[dict[str, Any]] = []
         self.names: list[str] = []
-        self.flag = self.first = self.fine = self.gradient = self.running = None
+        self.flag = self.first = self.fine = self.gradient = None
+        self.running = [0.0, 0.0]  # the loss's mean, and its mean absolute deviation from it
         self.seen = 0  # how many losses
         self.good: dict[str, Any] | None = None
 
@@ -48,8 +52,25 @@ class DivergenceGuard:
         """Note the loss and the terms of one forward pass."""
         scalars = {**{name: value for name, value in terms.items() if not value.dim()}, "loss": loss}
         values = torch.stack([value.detach().float() for value in scalars.values()])
-        # a checkpoint's is on the host
-        self.running = values.new_zeros(2) if self.running is None else self.running.to(values.device)
+        (self._see_numbers if self.on_host else self._see_tensors)(values)
+        self.seen += 1
+        # a term that is bad makes the loss bad: it is named first
+        self.names = [*scalars, "gradient"]
+
+    def _see_numbers(self, values: Tensor):
+        numbers, (mean, deviation) = values.tolist(), map(float, self.running)  # of a checkpoint: tensors, maybe
+        fine, loss = [isfinite(number) for number in numbers], numbers[-1]
+        if self.threshold:
+            excess = loss - mean
+            if self.seen >= _LEARNING:
+                fine[-1] &= excess <= max(self.threshold * deviation, abs(mean))
+            if all(fine):
+                mean = loss + _MEMORY * (mean - loss) if self.seen else loss
+                self.running = [mean, abs(excess) + _MEMORY * (deviation - abs(excess))]
+        self.fine = fine if self.fine is None else [a and b for a, b in zip(self.fine, fine, strict=True)]
+
+    def _see_tensors(self, values: Tensor):
+        self.running = torch.as_tensor(self.running, dtype=values.dtype, device=values.device)
         fine = finite(values)
         if self.threshold:
             loss, (mean, deviation) = values[-1], self.running
@@ -59,34 +80,38 @@ class DivergenceGuard:
             mean = torch.lerp(loss, mean, _MEMORY) if self.seen else loss
             new = torch.stack([mean, torch.lerp(excess.abs(), deviation, _MEMORY)])
             self.running = torch.where(fine.all(), new, self.running)
-        self.seen += 1
-        # a term that is bad makes the loss bad: it is named first
-        self.names = [*scalars, "gradient"]
         self.fine = fine if self.fine is None else self.fine & fine
 
     @torch.no_grad()
     def see_gradient(self, norm: Tensor):
         """Note the gradient's norm."""
-        self.gradient = finite(norm)
+        self.gradient = isfinite(norm) if self.on_host else finite(norm)
 
     @torch.no_grad()
     def conclude(self):
         """Raise the flag if something was bad since the last optimizer step."""
         if self.fine is None:  # nothing was seen, by a compute_loss of one's own
             return
-        gradient = self.fine.new_ones(1) if self.gradient is None else self.gradient.view(1)
-        bad = ~torch.cat([self.fine, gradient])
-        if self.flag is None or len(self.first) != len(bad):
-            self.flag, self.first = self.fine.new_zeros((), dtype=torch.float32), torch.zeros_like(bad)
-        self.first = torch.where(self.flag > 0, self.first, bad)
-        self.flag = torch.maximum(self.flag, bad.any().float())
+        if self.on_host:
+            bad = [not fine for fine in (*self.fine, self.gradient is None or self.gradient)]
+            if not self.flag:
+                self.flag, self.first = any(bad), bad
+        else:
+            gradient = self.fine.new_ones(1) if self.gradient is None else self.gradient.view(1)
+            bad = ~torch.cat([self.fine, gradient])
+            if self.flag is None or len(self.first) != len(bad):
+                self.flag, self.first = self.fine.new_zeros((), dtype=torch.float32), torch.zeros_like(bad)
+            self.first = torch.where(self.flag > 0, self.first, bad)
+            self.flag = torch.maximum(self.flag, bad.any().float())
         self.fine = self.gradient = None
 
-    def agree(self):
+    def agree(self, device: torch.device):
         """All processes know what one has seen."""
-        seen = torch.cat([self.flag.view(1), self.first.float()])
+        seen = torch.cat([torch.as_tensor(value, device=device).float().view(-1) for value in (self.flag, self.first)])
         dist.all_reduce(seen, dist.ReduceOp.MAX)
         self.flag, self.first = seen[0], seen[1:] > 0
+        if self.on_host:
+            self.flag, self.first = bool(self.flag), self.first.tolist()
 
     # Going back
 
@@ -101,10 +126,9 @@ class DivergenceGuard:
         Raises:
             FloatingPointError: if that was done `restarts` times before, or no good state is known.
         """
-        first = [name for name, bad in zip(self.names, self.first.tolist(), strict=True) if bad]
+        first = [name for name, bad in zip(self.names, torch.as_tensor(self.first).tolist(), strict=True) if bad]
         what = f"'{first[0]}'"
-        self.flag.zero_()
-        self.first.zero_()
+        self.flag = self.first = None
         if self.seen <= _LEARNING:  # the first loss may have been the bad one, and the mean have begun at 0
             self.seen = 0
         rate = max(group["lr"] for group in optimizer.param_groups)
@@ -149,7 +173,7 @@ class GuardCallback(TrainerCallback):
     """Asks the trainer's [`DivergenceGuard`] at the right moments."""
 
     def __init__(self, trainer):
-        self.trainer = trainer
+        self.trainer = proxy(trainer)  # so that a trainer is freed, with its data, as soon as nobody holds it
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -185,9 +209,9 @@ class GuardCallback(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
         self.trainer.guard.conclude()
         if args.world_size > 1 and self.trainer.guard.flag is not None:
-            self.trainer.guard.agree()
+            self.trainer.guard.agree(args.device)
         if self.skips_on_device():
-            self.optimizer.found_inf = self.trainer.guard.flag
+            self.optimizer.found_inf = torch.as_tensor(self.trainer.guard.flag, dtype=torch.float32)
         else:
             self.look(state.global_step + 1)
 

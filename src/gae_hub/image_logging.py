@@ -3,6 +3,7 @@
 __all__ = ["ImageCallback", "send"]
 
 from pathlib import Path
+from weakref import proxy
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class ImageCallback(TrainerCallback):
     """
 
     def __init__(self, trainer, interval: int):
-        self.trainer, self.interval = trainer, interval
+        self.trainer, self.interval = proxy(trainer), interval
 
     def on_evaluate(self, args, state, control, eval_dataloader=None, **kwargs):
         model, count = self.trainer.plain_model, sum("eval_loss" in entry for entry in state.log_history)

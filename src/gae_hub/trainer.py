@@ -4,11 +4,11 @@ __all__ = ["GAETrainer"]
 
 import logging
 import shutil
-from collections import defaultdict
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import MISSING, fields
 from pathlib import Path
+from weakref import WeakSet
 
 import torch
 import torch.distributed as dist
@@ -35,10 +35,10 @@ from .environment import Spent, environment
 from .health import HealthCallback
 from .image_logging import ImageCallback
 from .image_processing import GAEImageProcessor
-from .memory import keep_freed_memory
 from .models.hub_errors import explained
 from .models.hub_model import fetch_card
 from .models.losses import alone
+from .process import keep_freed_memory, known_absent, no_full_collection
 from .training_args import GAETrainingArguments
 
 logger = hf_logging.get_logger(__name__)
@@ -65,6 +65,8 @@ WRITTEN = (
 )
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
 SPENT = "spent.safetensors"
+
+_TRAINED = WeakSet()  # trainers that hold memory still
 
 
 class GAETrainer(Trainer):
@@ -120,7 +122,7 @@ class GAETrainer(Trainer):
         self.sums = {True: _Sums(), False: _Sums()}  # by whether the model is training
         self.interrupt, self.started, self.finished = InterruptCallback(), False, False
         self.unwrapped = (None, None)  # see `plain_model`
-        self.guard = DivergenceGuard(args.divergence_threshold, args.divergence_restarts)
+        self.guard = self._new_guard(args)
         super().__init__(
             model=model,
             args=args,
@@ -150,6 +152,10 @@ class GAETrainer(Trainer):
                 raise ValueError("ema_decay needs whole parameters, which FSDP and DeepSpeed shard: set it to 0")
             self.add_callback(self.average)
         self.add_callback(GuardCallback(self))  # the last one: it looks before what others ask to be saved
+
+    @staticmethod
+    def _new_guard(args: GAETrainingArguments) -> DivergenceGuard:
+        return DivergenceGuard(args.divergence_threshold, args.divergence_restarts, args.device.type == "cpu")
 
     def settle(self, model):
         """Check that model and data fit, and tell each what it must know of the other."""
@@ -227,7 +233,7 @@ class GAETrainer(Trainer):
         elif not self.started:
             self._claim(folder)
         self.started, self.finished = True, False
-        self.guard = DivergenceGuard(self.args.divergence_threshold, self.args.divergence_restarts)
+        self.guard = self._new_guard(self.args)
         self.spent = Spent()
         for left in self.sums.values():  # of a run that was broken off
             left.clear()
@@ -237,9 +243,13 @@ class GAETrainer(Trainer):
             logger.warning(
                 "a stream is read from its beginning to where training stopped: exact within its first pass only"
             )
-        if self.args.device.type == "cpu":
+        on_cpu, earlier = self.args.device.type == "cpu", [t for t in _TRAINED if t is not self]
+        if on_cpu:
             keep_freed_memory()
-        with self._memory_format(), self.interrupt.listening():
+        _TRAINED.add(self)
+        # accelerate begins with a collection of garbage, in which an earlier trainer's model and data may lie
+        spared = no_full_collection(on_cpu and not earlier)
+        with self._memory_format(), self.interrupt.listening(), known_absent("lomo_optim"), spared:
             result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
         self.plain_model.facts = self._facts()
         shown = self.eval_dataset or self.train_dataset
@@ -375,7 +385,7 @@ class GAETrainer(Trainer):
         if self.engine_saves():
             return super()._get_grad_norm(model, grad_norm)
         self.accelerator.unscale_gradients()
-        limits, squares = self.args.group_max_grad_norm or {}, []
+        limits, norms = self.args.group_max_grad_norm or {}, []
         for group in self.optimizer.param_groups:
             gradients = [p.grad for p in group["params"] if p.grad is not None]
             if not gradients:  # frozen
@@ -384,8 +394,8 @@ class GAETrainer(Trainer):
             limit = limits.get(group.get("name"), self.args.max_grad_norm)
             if limit > 0:
                 torch.nn.utils.clip_grads_with_norm_(group["params"], limit, norm)
-            squares.append(norm.square())
-        norm = torch.stack(squares).sum().sqrt()
+            norms.append(norm)
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         if getattr(self.accelerator, "scaler", None) is None:  # which overflows now and then, and sees to it itself
             self.guard.see_gradient(norm)
         return norm
@@ -593,7 +603,7 @@ class _Sums:
     """Weighted sums of named scalars or vectors, kept on the device until they are asked for."""
 
     def __init__(self):
-        self.values: dict[str, Tensor | float] = defaultdict(float)
+        self.values: dict[str, Tensor] = {}
         self.count = 0
 
     def clear(self):
@@ -602,8 +612,12 @@ class _Sums:
 
     def add(self, scalars: dict[str, Tensor], count: int):
         for name, value in scalars.items():
-            value = value.detach() if value.device.type == "mps" else value.detach().double()
-            self.values[name] += value * count if count else torch.zeros_like(value)
+            if name not in self.values:
+                kind = torch.float32 if value.device.type == "mps" else torch.float64
+                self.values[name] = torch.zeros_like(value, dtype=kind, requires_grad=False)
+        if count:
+            sums, values = [self.values[name] for name in scalars], [value.detach() for value in scalars.values()]
+            torch._foreach_add_(sums, values, alpha=count)
         self.count += count
 
     def pop(self) -> dict[str, float | list[float]]:

@@ -351,8 +351,9 @@ class GAEPreTrainedModel(HubModel):
             return GAEOutput(**fields)
         metrics = {**(posterior.diagnostics() if posterior is not None else {}), **(metrics or {})}
         weights, means = self.scheduled_weights(), {name: term.mean() for name, term in terms.items()}
+        first, *others = [weights[name] * mean if name in weights else mean for name, mean in means.items()]
         return GAEOutput(
-            loss=sum(weights.get(name, 1.0) * mean for name, mean in means.items()),
+            loss=sum(others, start=first),
             losses={name: mean.detach() for name, mean in means.items()},
             metrics={name: value.detach() for name, value in metrics.items()} or None,
             **fields,

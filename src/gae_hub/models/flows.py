@@ -198,8 +198,13 @@ class MaskedLinear(nn.Linear):
         if "mask" in self._buffers:  # not stored in checkpoints, so loading makes it anew, by this method
             init.copy_(self.mask, self.connections())
 
+    @property
+    def connected(self) -> Tensor:
+        """The weight, with 0 where an output does not see an input."""
+        return self.weight * self.mask
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.mask, self.bias)
+        return F.linear(x, self.connected, self.bias)
 
 
 ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
@@ -279,32 +284,124 @@ class MADE(nn.Module):
             outputs = outputs + self.context[1](context)
         return at_least_float32(outputs).unflatten(-1, self.shape).unbind(-2)
 
-    def solve(self, step: Callable[..., Tensor], x: Tensor, context: Tensor | None = None) -> "Solution":
-        """The y with y_i = step(x_i, *outputs i of this network at y), for x (num, dim), one dimension after another.
+    @property
+    def layers(self) -> list[MaskedLinear]:
+        return [self.first, *self.others, self.last]
+
+    def arguments(self, context: Tensor | None) -> list[Tensor]:
+        """The weights of all layers, and their biases: (units,), or with what a context adds, (num, units)."""
+        biases = [layer.bias for layer in self.layers]
+        for place, layer in zip((0, -1), self.context, strict=False):
+            biases[place] = biases[place] + layer(context.to(layer.weight.dtype))
+        return [*(layer.weight for layer in self.layers), *biases]
+
+    def solve(
+        self, step: Callable[..., Tensor], x: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """The y with y_i = step(x_i, *outputs i of this network at y), for x (num, dim), one dimension after another,
+        and the outputs there.
 
         What a hidden unit sees is known once the dimensions up to its degree are: each is computed once, from these.
-        All dimensions together cost the multiply-adds of half a pass through the network.
+        All dimensions together cost the multiply-adds of half a pass through the network. No gradient is kept.
         """
-        return _Ordered(self, at_least_float32(x), context).solve(step)
+        with torch.no_grad():
+            return _Ordered(self, at_least_float32(x), context).solve(step)
+
+
+class _Layers:
+    """The products in a MADE, forward and back, for the many passes of [`fixed_point`].
+
+    Args:
+        made: the network.
+        parameters: its `arguments`, without autograd.
+    """
+
+    def __init__(self, made: MADE, parameters: Sequence[Tensor]):
+        self.made, self.masks = made, [layer.mask for layer in made.layers]
+        self.weights = [w * mask for w, mask in zip(parameters[: len(self.masks)], self.masks, strict=True)]
+        self.biases = parameters[len(self.masks) :]
+        self.inputs: list[Tensor] = []  # of each layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(num, num_outputs, dim) at x (num, dim)."""
+        self.inputs = []
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            self.inputs.append(self.made.activation(x, inplace=True) if self.inputs else x)
+            x = torch.addmm(bias, self.inputs[-1], weight.T)
+        return x.unflatten(-1, self.made.shape)
+
+    def back(self, gradient: Tensor) -> list[Tensor]:
+        """Gradients of what goes into the layers, from the last layer's outputs to the network's input."""
+        gradients = [gradient.flatten(-2)]
+        for weight, value in zip(reversed(self.weights), reversed(self.inputs), strict=True):
+            gradients.append(gradients[-1] @ weight)
+            if value is not self.inputs[0]:
+                gradients[-1].mul_(self.made.slope(value))
+        return gradients
+
+    def gradients(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Those of the parameters, by what `back` gives."""
+        upper = gradients[-2::-1]
+        weights = [(g.T @ x).mul_(mask) for g, x, mask in zip(upper, self.inputs, self.masks, strict=True)]
+        return weights + [g.sum_to_size(bias.shape) for g, bias in zip(upper, self.biases, strict=True)]
+
+
+class _Solved(torch.autograd.Function):
+    """The y with y = invert(x, *outputs of the step's MADE at y), (num, dim), and these outputs (num, num_outputs,
+    dim): both as fixed points, with the gradient of the implicit function theorem, which is one, too."""
+
+    @staticmethod
+    def forward(ctx, step: "AutoregressiveStep", x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, enabled=False):
+            layers = _Layers(step.made, [at_least_float32(p) for p in parameters])
+            y = fixed_point(lambda y: step.invert(x, *layers.forward(y).unbind(-2)), x)
+            outputs = layers.forward(y)
+            leaves = [t.detach().requires_grad_() for t in (x, *outputs.unbind(-2))]
+            with torch.enable_grad():
+                y = step.invert(*leaves)
+                ctx.by_x, *partials = torch.autograd.grad(y.sum(), leaves)
+            ctx.layers, ctx.partials, ctx.dtypes = layers, torch.stack(partials, -2), [p.dtype for p in parameters]
+        return y.detach(), outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor, of_outputs: Tensor):
+        layers, partials = ctx.layers, ctx.partials
+        with torch.autocast(gradient.device.type, enabled=False):
+            # v = gradient + (d outputs / d y)^T (partials v + of_outputs)
+            v = fixed_point(
+                lambda v: gradient + layers.back(torch.addcmul(of_outputs, partials, v.unsqueeze(-2)))[-1], gradient
+            )
+            found = layers.gradients(layers.back(torch.addcmul(of_outputs, partials, v.unsqueeze(-2))))
+        return None, ctx.by_x * v, *(g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True))
+
+
+def fixed_point(update: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
+    """The (num, dim) value that `update` leaves as it is, up to rounding, where each number of a row depends on those
+    before it in some order: `dim` rounds find it exactly, and most often a few do (Song, Meng, Liao & Ermon, 2021,
+    arXiv:2002.03629)."""
+    tolerance = 4 * torch.finfo(value.dtype).eps
+    for count in range(1, value.shape[-1] + 1):
+        value, before = update(value), value
+        if count % 2 == 0 and ((value - before).abs() <= tolerance * value.abs().amax(-1, keepdim=True)).all():
+            break
+    return value
 
 
 class _Ordered:
     """The weights of a MADE with dimensions in their order, and the work along it. Tensors are (units, num)."""
 
     def __init__(self, made: MADE, x: Tensor, context: Tensor | None):
-        layers = (made.first, *made.others, made.last)
-        self.activation, self.slope = made.activation, made.slope
-        self.ends, (outputs, dim), order = made.ends, made.shape, torch.tensor(made.order, device=x.device)
-        first, *self.others, last = (at_least_float32(layer.weight * layer.mask) for layer in layers)
-        biases = [at_least_float32(layer.bias).unsqueeze(1) for layer in layers]
-        if made.context:
-            for place, layer in ((0, made.context[0]), (-1, made.context[1])):
-                biases[place] = biases[place] + at_least_float32(layer(context.to(layer.weight.dtype))).T
-        self.first = first[:, order]
-        self.last = last.unflatten(0, made.shape)[:, order].transpose(0, 1).contiguous()  # (dim, outputs, hidden)
-        *self.biases, bias = biases
-        self.bias = bias.unflatten(0, made.shape)[:, order].transpose(0, 1).contiguous()
-        self.order, self.x = order, x.to(first.dtype).T[order].contiguous()
+        self.activation, self.ends, (outputs, dim) = made.activation, made.ends, made.shape
+        self.order = torch.tensor(made.order, device=x.device)
+        first, *self.others, last = (at_least_float32(layer.connected) for layer in made.layers)
+        biases = [at_least_float32(bias) for bias in made.arguments(context)[len(made.layers) :]]
+        *self.biases, bias = [bias.unsqueeze(1) if bias.dim() == 1 else bias.T for bias in biases]
+        self.first = first[:, self.order]
+        self.last, self.bias = (  # (dim, outputs, hidden) and (dim, outputs, num)
+            t.unflatten(0, made.shape)[:, self.order].transpose(0, 1).contiguous() for t in (last, bias)
+        )
+        self.x = x.to(first.dtype).T[self.order].contiguous()
         self.y, self.parameters = torch.empty_like(self.x), self.x.new_empty(dim, outputs, self.x.shape[1])
         self.hidden = [self.x.new_empty(len(first), self.x.shape[1]) for _ in self.biases]
 
@@ -318,7 +415,8 @@ class _Ordered:
         sizes = [end - start for start, end in zip(starts, self.ends, strict=True)]
         return [tensor.split(sizes) for tensor in tensors]
 
-    def solve(self, step: Callable[..., Tensor]) -> "Solution":
+    def solve(self, step: Callable[..., Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """y (num, dim), and the outputs, (num, dim) each."""
         hidden, biases = self.by_degree(self.hidden), self.by_degree(self.biases)
         rows = zip(self.x.unbind(), self.y.unbind(), self.bias.unbind(), self.parameters.unbind(), strict=True)
         for k, (x, y, bias, parameters) in enumerate(rows):
@@ -332,68 +430,8 @@ class _Ordered:
                     self.activation(units, inplace=True)
             torch.addmm(bias, self.last[k, :, : own.stop], self.hidden[-1][: own.stop], out=parameters)
             y.copy_(step(x, *parameters.unbind()))
-        return Solution(self)
-
-    def adjoint(self, gradient: Tensor, of_parameters: Tensor, partials: Tensor) -> Tensor:
-        """The v with v = gradient + (d parameters / d y)^T (partials v + of_parameters), from the last dimension to
-        the first: each unit's gradient is computed once."""
-        dim, outputs, num = self.parameters.shape
-        v, cotangents, deltas = (
-            torch.empty_like(gradient),
-            torch.empty_like(partials),
-            [*map(torch.empty_like, self.hidden)],
-        )
-        last = self.last.flatten(0, 1).T.contiguous()  # (hidden, dim * outputs)
-        flat = cotangents.flatten(0, 1)
-        slopes, own_deltas = (self.by_degree(t) for t in ([self.slope(hidden) for hidden in self.hidden], deltas))
-        rows = [t.unbind() for t in (v, gradient, cotangents, of_parameters, partials)]
-        for k, (v_k, gradient_k, cotangent, of_parameter, partial) in reversed([*enumerate(zip(*rows, strict=True))]):
-            v_k.copy_(gradient_k)
-            if k + 1 < dim:
-                own = self.units(k + 1)
-                if own.start < own.stop:
-                    above, weights = flat[(k + 1) * outputs :], last[own, (k + 1) * outputs :]
-                    for layer in reversed(range(len(deltas))):
-                        torch.mm(weights, above, out=own_deltas[layer][k + 1]).mul_(slopes[layer][k + 1])
-                        if layer:
-                            above, weights = deltas[layer][own.start :], self.others[layer - 1][own.start :, own].T
-                v_k.addmv_(deltas[0][own.start :].T, self.first[own.start :, k])
-            torch.addcmul(of_parameter, partial, v_k, out=cotangent)
-        return v
-
-
-class Solution:
-    """What `MADE.solve` finds, and what its gradient needs.
-
-    Args:
-        y: (num, dim).
-        parameters: `num_outputs` tensors (num, dim), the network's outputs at y.
-    """
-
-    def __init__(self, ordered: _Ordered):
-        self.ordered, self.back = ordered, ordered.order.argsort()
-        self.y = ordered.y[self.back].T
-        self.parameters = ordered.parameters[self.back].permute(1, 2, 0).unbind()
-
-    def adjoint(self, gradient: Tensor, of_parameters: Sequence[Tensor], partials: Sequence[Tensor]) -> Tensor:
-        """(num, dim): see `_Ordered.adjoint`; all are (num, dim)."""
-        order = self.ordered.order
-        stacked = (torch.stack([*t]).permute(2, 0, 1)[order].contiguous() for t in (of_parameters, partials))
-        return self.ordered.adjoint(gradient.T[order].contiguous(), *stacked)[self.back].T
-
-
-class _Implicit(torch.autograd.Function):
-    """y and the parameters as they are, with the gradient of an equation's solution: y = step(x, parameters(y))."""
-
-    @staticmethod
-    def forward(ctx, solution: Solution, partials: Sequence[Tensor], moved: Tensor, *parameters: Tensor):
-        ctx.solution, ctx.partials = solution, partials
-        return moved.clone(), *(p.clone() for p in parameters)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor, *of_parameters: Tensor):
-        return None, None, ctx.solution.adjoint(gradient, of_parameters, ctx.partials), *of_parameters
+        back = self.order.argsort()
+        return self.y[back].T, self.parameters[back].permute(1, 2, 0).unbind()
 
 
 def bounded(log_scale: Tensor, bound: float = 5.0) -> Tensor:
@@ -430,29 +468,20 @@ class AutoregressiveStep(nn.Module):
         return moved, log_derivative.sum(-1)
 
     def inverse(self, moved: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z, and log |det dz / dmoved|, for moved (num, dim). Gradients are those of the implicit function theorem:
-        one more pass forward, and one backward along the dimensions."""
+        """z, and log |det dz / dmoved|, for moved (num, dim): dimension by dimension, or where gradients are wanted,
+        in passes for all dimensions until none moves any more."""
         wanted = [moved, *self.parameters(), *([] if context is None else [context])]
         if torch.is_grad_enabled() and any(t.requires_grad for t in wanted):
-            z, parameters = self._differentiable_inverse(moved, context)
-            return z, -self.transform(z, *parameters)[1].sum(-1)
+            z, outputs = _Solved.apply(self, at_least_float32(moved), *self.made.arguments(context))
+            return z, -self.transform(z, *outputs.unbind(-2))[1].sum(-1)
         size = _CHUNK if moved.device.type == "cpu" else len(moved)
         found = []
         for first in range(0, len(moved), size):
             part = slice(first, first + size)
-            solution = self.made.solve(self.invert, moved[part], None if context is None else context[part])
-            found.append((solution.y, -self.transform(solution.y, *solution.parameters)[1].sum(-1)))
+            z, parameters = self.made.solve(self.invert, moved[part], None if context is None else context[part])
+            found.append((z, -self.transform(z, *parameters)[1].sum(-1)))
         z, log_det = (torch.cat(parts) for parts in zip(*found, strict=True))
         return z, log_det
-
-    def _differentiable_inverse(self, moved: Tensor, context: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:
-        with torch.no_grad():
-            solution = self.made.solve(self.invert, moved, context)
-        parameters = self.made(solution.y, context)
-        leaves = [p.detach().requires_grad_() for p in parameters]
-        partials = torch.autograd.grad(self.invert(moved.detach(), *leaves).sum(), leaves)
-        z, *parameters = _Implicit.apply(solution, partials, self.invert(moved, *parameters), *parameters)
-        return z, parameters
 
 
 _CHUNK = 1024  # points whose activations stay in a processor's cache

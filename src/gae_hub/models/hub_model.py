@@ -41,6 +41,10 @@ class HubModel(PreTrainedModel):
 
     source = ("", {})  # where it was loaded from: a folder or repository, and the arguments that lead there
 
+    def train(self, mode: bool = True):
+        """As in PyTorch, and at once where all is so: trainers ask for it in each step."""
+        return self if all(module.training is mode for module in self.modules()) else super().train(mode)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
         """Load a checkpoint from a folder or a Hub repository, as `PreTrainedModel` does, but all of it or not at all.

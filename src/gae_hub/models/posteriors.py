@@ -110,4 +110,5 @@ class DiagonalGaussian(GaussianPosterior):
 
     def diagnostics(self) -> dict[str, Tensor]:
         """`active_units`, and `kl_per_dimension`, (latent_dim,), the batch's mean."""
-        return {**super().diagnostics(), "kl_per_dimension": self.kl_per_dimension().detach().mean(0)}
+        with torch.no_grad():
+            return {**super().diagnostics(), "kl_per_dimension": self.kl_per_dimension().mean(0)}
