@@ -39,13 +39,14 @@ def windows(image, kernel, stride, padding) -> Windows:
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("last", [False, True], ids=["channels_first", "channels_last"])
-def test_the_three_maps_are_those_of_torch(geometry, last, products):
-    at, (image, kernel, stride, padding) = windows(*geometry), geometry
+@pytest.mark.parametrize("channels", [(4, 5), (1, 5), (4, 1)], ids=str)
+def test_the_three_maps_are_those_of_torch(geometry, last, channels, products):
+    at, (image, kernel, stride, padding), (a, b) = windows(*geometry), geometry, channels
     layout = torch.channels_last if last else torch.contiguous_format
-    u = torch.randn(3, 4, *image, dtype=torch.float64).to(memory_format=layout)
-    w = torch.randn(5, 4, *kernel, dtype=torch.float64).to(memory_format=layout)
-    v = torch.randn(3, 5, *at.count, dtype=torch.float64).to(memory_format=layout)
-    for_small, for_large = torch.randn(5, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    u = torch.randn(3, a, *image, dtype=torch.float64).to(memory_format=layout)
+    w = torch.randn(b, a, *kernel, dtype=torch.float64).to(memory_format=layout)
+    v = torch.randn(3, b, *at.count, dtype=torch.float64).to(memory_format=layout)
+    for_small, for_large = torch.randn(b, dtype=torch.float64), torch.randn(a, dtype=torch.float64)
     torch.testing.assert_close(Down.apply(at, u, w, for_small), F.conv2d(u, w, for_small, stride, padding))
     expected = F.conv_transpose2d(v, w, for_large, stride, padding, at.left_over())
     torch.testing.assert_close(Up.apply(at, v, w, for_large), expected)
@@ -158,6 +159,19 @@ def test_outputs_may_be_changed_in_place(products):
         layer(x).relu_().sum().backward()
         expected = torch.autograd.grad(layer(x).relu().sum(), x)[0]
         torch.testing.assert_close(x.grad, expected)
+
+
+def test_one_channel_has_the_strides_of_its_partner():
+    """As a view: torch would copy the partner, which has many channels."""
+    last = torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last)
+    one, three = torch.randn(2, 1, 6, 6), torch.randn(2, 3, 6, 6)
+    view = convolutions.alike(one, last)
+    assert view.data_ptr() == one.data_ptr() and torch.equal(view, one) and view.stride() == (36, 1, 6, 1)
+    assert convolutions.alike(three, last).is_contiguous(memory_format=torch.channels_last)
+    assert convolutions.alike(one[:, :, ::2], last).stride() == (18, 1, 6, 1)
+    for image in (one, three):
+        assert convolutions.alike(image, last.contiguous()) is image
+        assert convolutions.alike(image, last[:, :, :1, :1].contiguous()) is image  # one pixel: it could be either
 
 
 def test_compiles_to_one_graph():

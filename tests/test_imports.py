@@ -14,7 +14,7 @@ import gae_hub
 
 SOURCE = Path(gae_hub.__file__).parent
 # each may import what stands before it, and its own like
-ORDER = """memory models image_processing image_output environment data plotting callbacks checkpointing averaging
+ORDER = """process models image_processing image_output environment data plotting callbacks checkpointing averaging
     divergence health image_logging training_args trainer samplers auto pipelines metrics hub tables
     quickstart cli""".split()
 

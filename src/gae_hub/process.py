@@ -1,6 +1,6 @@
 """What training asks of its process, so that little time is spent between the steps on processors."""
 
-__all__ = ["known_absent", "keep_freed_memory", "no_full_collection"]
+__all__ = ["keep_freed_memory", "known_absent", "no_full_collection"]
 
 import ctypes
 import gc

@@ -136,6 +136,15 @@ def kernel_product(at: Windows, windows: Tensor, small: Tensor) -> Tensor:
     return weight
 
 
+def alike(image: Tensor, other: Tensor) -> Tensor:
+    """The image with its channels last where those of the other tensor are: else torch, which goes by the strides of
+    one, copies the other. One channel leaves the strides open, and takes no copy."""
+    if other.stride(1) != 1 or other.shape[2:].numel() == 1:
+        return image
+    image = image.contiguous(memory_format=LAST)
+    return image.view(len(image), *image.shape[2:], 1).permute(0, 3, 1, 2) if image.shape[1] == 1 else image
+
+
 # Which of the two is faster, as measured for MNIST's networks on two cores: docs/speed.md
 
 
@@ -153,7 +162,7 @@ def product_is_faster(at: Windows, channels: Pair, dtype: torch.dtype, of: Liter
 def down(at: Windows, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if product_is_faster(at, weight.shape[1::-1], image.dtype, "down"):
         return down_product(at, at.cut(image), weight, bias)
-    return F.conv2d(image, weight, bias, at.stride, at.padding)
+    return F.conv2d(alike(image, weight), weight, bias, at.stride, at.padding)
 
 
 def up(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -167,6 +176,7 @@ def kernel(at: Windows, image: Tensor, small: Tensor) -> Tensor:
     channels = (image.shape[1], small.shape[1])
     if product_is_faster(at, channels, image.dtype, "kernel"):
         return kernel_product(at, at.cut(image), in_rows(small))
+    image, small = alike(image, small), alike(small, image)
     return conv2d_weight(image, (*channels[::-1], *at.kernel), small, at.stride, at.padding)
 
 
@@ -270,7 +280,7 @@ class Conv2d(nn.Conv2d):
         axes = zip(size, self.kernel_size, self.stride, self.padding, strict=True)
         count = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
         output = apply(Down, self, Windows(size, count, self.kernel_size, self.stride, self.padding), x)
-        return super().forward(x) if output is None else output
+        return super().forward(alike(x, self.weight)) if output is None else output
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
