@@ -25,11 +25,13 @@ GEOMETRIES = [
 ]
 
 
-@pytest.fixture(params=[True, False], ids=["products", "torch"])
+@pytest.fixture(params=["products", "in parts", "torch"])
 def products(request, monkeypatch):
-    """Whether the maps are made by products; the choice between both must not show."""
-    monkeypatch.setattr(convolutions, "product_is_faster", lambda *args: request.param)
-    return request.param
+    """Whether the maps are made by products, of all examples or of one at a time; the choice must not show."""
+    monkeypatch.setattr(convolutions, "product_is_faster", lambda *args: request.param != "torch")
+    if request.param == "in parts":
+        monkeypatch.setattr(convolutions, "PART", 1)
+    return request.param != "torch"
 
 
 def windows(image, kernel, stride, padding) -> Windows:

@@ -126,10 +126,11 @@ def up_product(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None =
     return at.lay(windows, bias)
 
 
-def kernel_product(at: Windows, windows: Tensor, small: Tensor) -> Tensor:
-    """K from the windows of u and v in rows: (b, a, kh, kw)."""
-    shape = (small.shape[-1], windows.shape[4] // at.kernel[1], *at.kernel)
-    weight = torch.empty(shape, dtype=small.dtype, memory_format=LAST).zero_()
+def kernel_product(at: Windows, windows: Tensor, small: Tensor, weight: Tensor | None = None) -> Tensor:
+    """K from the windows of u and v in rows, (b, a, kh, kw), added to what is given."""
+    if weight is None:
+        shape = (small.shape[-1], windows.shape[4] // at.kernel[1], *at.kernel)
+        weight = torch.empty(shape, dtype=small.dtype, memory_format=LAST).zero_()
     for rows, seen in at.bands():
         part = windows[rows].flatten(0, 2)[:, seen].flatten(1)
         matrix(weight)[:, seen].flatten(1).addmm_(small[rows].flatten(0, 2).T, part)
@@ -159,15 +160,30 @@ def product_is_faster(at: Windows, channels: Pair, dtype: torch.dtype, of: Liter
     return prod(channels) >= 2**16 and prod(at.count) <= 16
 
 
+PART = 24 * 2**20  # bytes of windows at a time: so much stays near the processor, and is kept by the allocator
+
+
+def in_parts(at: Windows, channels: int, *tensors: Tensor):
+    """Tensors (batch, ...), some examples of all of them at a time, whose windows of so many channels are no larger."""
+    each = prod(at.count) * prod(at.kernel) * channels * tensors[0].element_size()
+    return zip(*(tensor.split(max(1, PART // each)) for tensor in tensors), strict=True)
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
 def down(at: Windows, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if product_is_faster(at, weight.shape[1::-1], image.dtype, "down"):
-        return down_product(at, at.cut(image), weight, bias)
+        parts = in_parts(at, image.shape[1], image)
+        return joined([down_product(at, at.cut(part), weight, bias) for (part,) in parts])
     return F.conv2d(alike(image, weight), weight, bias, at.stride, at.padding)
 
 
 def up(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if product_is_faster(at, weight.shape[1::-1], small.dtype, "up"):
-        return up_product(at, in_rows(small), weight, bias)
+        parts = in_parts(at, weight.shape[1], small)
+        return joined([up_product(at, in_rows(part), weight, bias) for (part,) in parts])
     image = F.conv_transpose2d(small, weight, None, at.stride, at.padding, at.left_over())
     return image if bias is None else image.add_(bias.view(-1, 1, 1))  # with a bias, oneDNN takes a far slower way
 
@@ -175,7 +191,10 @@ def up(at: Windows, small: Tensor, weight: Tensor, bias: Tensor | None) -> Tenso
 def kernel(at: Windows, image: Tensor, small: Tensor) -> Tensor:
     channels = (image.shape[1], small.shape[1])
     if product_is_faster(at, channels, image.dtype, "kernel"):
-        return kernel_product(at, at.cut(image), in_rows(small))
+        weight = None
+        for image_part, small_part in in_parts(at, channels[0], image, small):
+            weight = kernel_product(at, at.cut(image_part), in_rows(small_part), weight)
+        return weight
     image, small = alike(image, small), alike(small, image)
     return conv2d_weight(image, (*channels[::-1], *at.kernel), small, at.stride, at.padding)
 
@@ -219,8 +238,12 @@ class Up(Convolution):
         channels, dtype = weight.shape[1::-1], weight.dtype
         products = all(product_is_faster(ctx.at, channels, dtype, of) for of in ("down", "kernel"))
         if products and for_small and for_weight and not torch.is_grad_enabled():  # both from the same windows
-            windows, rows = ctx.at.cut(gradient), in_rows(small)
-            return None, down_product(ctx.at, windows, weight), kernel_product(ctx.at, windows, rows), for_bias
+            found, for_weight = [], None
+            for part, small_part in in_parts(ctx.at, channels[0], gradient, small):
+                windows = ctx.at.cut(part)
+                found.append(down_product(ctx.at, windows, weight))
+                for_weight = kernel_product(ctx.at, windows, in_rows(small_part), for_weight)
+            return None, joined(found), for_weight, for_bias
         return (
             None,
             Down.apply(ctx.at, gradient, weight, None) if for_small else None,
