@@ -164,7 +164,7 @@ PART = 24 * 2**20  # bytes of windows at a time: so much stays near the processo
 
 
 def in_parts(at: Windows, channels: int, *tensors: Tensor):
-    """Tensors (batch, ...), some examples of all of them at a time, whose windows of so many channels are no larger."""
+    """Tensors (batch, ...), so many examples at a time that their windows, of so many channels, are no larger."""
     each = prod(at.count) * prod(at.kernel) * channels * tensors[0].element_size()
     return zip(*(tensor.split(max(1, PART // each)) for tensor in tensors), strict=True)
 
