@@ -1,7 +1,9 @@
 """What bounds a step of the MLP's VAE on this processor: python scripts/benchmark_limits.py. Needs the extra `peers`.
 
-The matrix products of 100 images alone, Adam alone, the whole step, the same step in the Trainer (the difference of
-two epochs and one), and the pages that a step of each library faults in anew. Medians; docs/speed.md quotes them.
+The matrix products of 100 images alone, by torch's default and by oneDNN, Adam alone and within a step, the whole step
+(fastest and slowest of blocks of 100), the same step in the Trainer (the difference of two epochs and one), a model of
+next to no size in both, by one thread; a step of the MAF sampler; and the pages that a step of each library faults in
+anew. Medians; docs/speed.md quotes them.
 """
 
 import platform
@@ -20,7 +22,14 @@ sys.path.insert(0, str(HERE))
 from speed.comparison import timed  # noqa: E402 (found beside this file)
 from speed.steps import BATCH, SHAPE, our_model, our_step  # noqa: E402
 
-from gae_hub import GAETrainer, GAETrainingArguments  # noqa: E402
+from gae_hub import (  # noqa: E402
+    GAETrainer,
+    GAETrainingArguments,
+    MAFSampler,
+    MAFSamplerConfig,
+    VAEConfig,
+    VAEModel,
+)
 from gae_hub.data import ImageDataset  # noqa: E402
 
 FAULTS = """
@@ -62,7 +71,22 @@ def adam():
     return torch.optim.Adam(model.parameters(), lr=1e-4, fused=True).step
 
 
-def epochs(count: int, data: ImageDataset) -> float:
+def parts_of_a_step(model, batch) -> tuple[float, float, float]:
+    """Medians of forward, backward and optimizer step, in ms."""
+    optimizer, times = torch.optim.Adam(model.train().parameters(), lr=1e-4, fused=True), []
+    for _ in range(200):
+        outputs = []
+        row = [
+            timed(lambda: outputs.append(model(batch).loss)),  # noqa: B023 (called at once)
+            timed(lambda: outputs[0].backward()),  # noqa: B023
+            timed(optimizer.step),
+        ]
+        optimizer.zero_grad()
+        times.append(row)
+    return tuple(1000 * median(column) for column in zip(*times[20:], strict=True))
+
+
+def epochs(model, count: int, data: ImageDataset) -> float:
     """Seconds of training for so many epochs."""
     with TemporaryDirectory() as folder:
         arguments = GAETrainingArguments(
@@ -75,7 +99,15 @@ def epochs(count: int, data: ImageDataset) -> float:
             disable_tqdm=True,
             use_cpu=True,
         )
-        return timed(GAETrainer(our_model("vae", "mlp"), arguments, train_dataset=data).train)
+        return timed(GAETrainer(model, arguments, train_dataset=data).train)
+
+
+def in_the_trainer(model, shape) -> float:
+    """ms of a step."""
+    data = ImageDataset(torch.randint(0, 256, (20_000, *shape), dtype=torch.uint8))
+    epochs(model, 1, data)
+    more = median(epochs(model, 2, data) - epochs(model, 1, data) for _ in range(3))
+    return 1000 * more / (len(data) // BATCH)
 
 
 def main():
@@ -83,14 +115,33 @@ def main():
     h, last = torch.rand(500, 512), torch.rand(784, 512)
     rate = 2 * 500 * 512 * 784 / milliseconds(lambda: F.linear(h, last)) / 1e6
     print(f"a product of 500 x 512 x 784: {rate:.0f} GFLOP/s")
+    by_onednn = milliseconds(lambda: torch.ops.mkldnn._linear_pointwise(h, last, None, "none", [], ""))
+    print(f"the same by oneDNN: {2 * 500 * 512 * 784 / by_onednn / 1e6:.0f} GFLOP/s")
     print(f"the five products of a step: {sum(map(milliseconds, products())):.2f} ms")
     print(f"Adam: {milliseconds(adam()):.2f} ms")
-    print(f"the step: {milliseconds(our_step('vae', 'mlp', half=False)):.2f} ms")
-    data = ImageDataset(torch.randint(0, 256, (20_000, *SHAPE), dtype=torch.uint8))
-    epochs(1, data)
-    steps = len(data) // BATCH
-    more = median(epochs(2, data) - epochs(1, data) for _ in range(3))
-    print(f"the step in the Trainer: {1000 * more / steps:.2f} ms")
+    step = our_step("vae", "mlp", half=False)
+    blocks = sorted(milliseconds(step) for _ in range(20))
+    print(f"the step: {median(blocks):.2f} ms, in blocks {blocks[0]:.2f} to {blocks[-1]:.2f}")
+    print(f"the step in the Trainer: {in_the_trainer(our_model('vae', 'mlp'), SHAPE):.2f} ms")
+    small = VAEModel(VAEConfig(input_shape=(1, 8, 8), latent_dim=16))
+    maf = MAFSampler(MAFSamplerConfig(latent_dim=16, latent_shape=[16]))
+    threads = torch.get_num_threads()
+    for count in {threads, 1}:
+        torch.set_num_threads(count)
+        for name, model, batch in (
+            ("the VAE", our_model("vae", "mlp"), torch.rand(BATCH, *SHAPE)),
+            ("a VAE of 8 x 8 pixels, one image,", small, torch.rand(1, 1, 8, 8)),
+            ("a VAE of 8 x 8 pixels", small, torch.rand(BATCH, 1, 8, 8)),
+            ("MAF in 16 dimensions", maf, torch.randn(BATCH, 16)),
+        ):
+            forward, backward, adam_step = parts_of_a_step(model, batch)
+            print(
+                f"{name} by {count} thread{'s' * (count > 1)}: forward {forward:.2f}, backward {backward:.2f}, "
+                f"Adam {adam_step:.2f} ms"
+            )
+    torch.set_num_threads(1)
+    print(f"a VAE of 8 x 8 pixels in the Trainer by 1 thread: {in_the_trainer(small, (1, 8, 8)):.2f} ms")
+    torch.set_num_threads(threads)
     for side in ("ours", "Pythae"):
         command = [sys.executable, "-c", FAULTS, str(HERE), side]
         faults = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]

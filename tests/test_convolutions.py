@@ -163,6 +163,11 @@ def test_outputs_may_be_changed_in_place(products):
         torch.testing.assert_close(x.grad, expected)
 
 
+def test_an_image_smaller_than_the_kernel_is_named(products):
+    with pytest.raises(RuntimeError, match="size"):
+        Conv2d(256, 256, 4)(torch.randn(2, 256, 3, 3))
+
+
 def test_one_channel_has_the_strides_of_its_partner():
     """As a view: torch would copy the partner, which has many channels."""
     last = torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last)

@@ -157,6 +157,13 @@ def test_a_fused_optimizer_leaves_the_step_out_by_itself(tmp_path, monkeypatch):
     assert not torch.equal(watch.weights[28], watch.weights[23])
 
 
+def test_a_loss_of_ones_own_is_not_seen(tmp_path, monkeypatch):
+    """On a GPU, the optimizer has no flag then."""
+    monkeypatch.setattr(GuardCallback, "skips_on_device", lambda self: True)
+    monkeypatch.setattr(GAETrainer, "compute_loss", lambda self, model, inputs, **kwargs: model(**inputs).loss)
+    assert train(tmp_path, build(), max_steps=2, eval_strategy="no").state.global_step == 2
+
+
 def test_a_pause_does_not_save_what_is_bad(tmp_path, monkeypatch):
     """Ctrl-C in the step that diverges, where the host has not looked yet; running statistics are bad by then."""
     monkeypatch.setattr(GuardCallback, "skips_on_device", lambda self: True)
@@ -293,6 +300,11 @@ def test_the_running_loss_follows_to_the_device():
     guard.load_state_dict({"running": torch.ones(2), "seen": 5, "events": []})
     guard.see(torch.tensor(1.0).to("meta"), {})
     assert guard.running.device.type == "meta"
+    for on_host in (True, False):  # and one that had seen nothing
+        guard = DivergenceGuard(100.0, 3, on_host)
+        guard.load_state_dict({"running": None, "seen": 0, "events": []})
+        guard.see(torch.tensor(3.0), {})
+        assert float(guard.running[0]) == 3.0
 
 
 @HOSTS

@@ -145,6 +145,43 @@ def test_a_fixed_point_takes_a_round_for_each_dimension_at_most(order, size, rou
     torch.testing.assert_close(found / scale, expected / scale, atol=1e-12, rtol=0)
 
 
+def test_a_fixed_point_has_all_digits_of_small_numbers_beside_large_ones():
+    a = 0.5 * torch.diag(torch.ones(15), -1)
+    a[15] = 0
+    x = torch.ones(1, 16)
+    x[0, 15] = 1e6
+    expected = torch.linalg.solve(torch.eye(16).double() - a.double(), x.double().T).T.float()
+    assert torch.equal(fixed_point(lambda y: x + y @ a.T, torch.zeros_like(x)), expected)
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("gated", 3.0), ("affine", 3.0)])
+def test_the_differentiable_inverse_is_finite_where_the_other_is(kind, scale):
+    """With large weights and no bound, rounds overflow on the way to numbers that do not."""
+    step = build(kind, 64, scale, hidden_size=128, **({"bound": None} if kind == "affine" else {})).float()
+    z = 3 * noise(200, 64).float()
+    with torch.no_grad():
+        moved = step(z)[0]
+        plain = step.inverse(moved)
+        through = fixed_point(lambda y: step.invert(moved, *step.made(y)), moved)
+    assert plain[0].isfinite().all() and not through.isfinite().all()  # else there is nothing to see
+    found = step.inverse(moved)
+    near = (found[0] - plain[0]).abs() <= 1e-2 * (1 + plain[0].abs())  # which few digits lose on the way, in both
+    assert near.double().mean() > 0.999 and found[0].isfinite().all() and found[1].isfinite().all()
+
+
+def test_the_inverse_has_the_precision_of_its_weights():
+    """With gradients and without; half precision's is float32."""
+    for weights, given, expected in (
+        (torch.float32, torch.float64, torch.float32),
+        (torch.float64, torch.float32, torch.float64),
+        (torch.bfloat16, torch.float32, torch.float32),
+    ):
+        step, moved = build("gated", 3).to(weights), noise(4, 3).to(given)
+        for grad in (True, False):
+            with torch.set_grad_enabled(grad):
+                assert {t.dtype for t in step.inverse(moved)} == {expected}
+
+
 def test_an_order_that_is_none_is_named():
     with pytest.raises(ValueError, match=r"order must hold each of 0 to 2 once, got \[0, 0, 1\]"):
         MADE(3, order=[0, 0, 1])

@@ -6,13 +6,15 @@ import platform
 import subprocess
 import sys
 import weakref
+from copy import deepcopy
 from importlib.util import find_spec
 
 import pytest
 from cases import VAE, images
 
 from gae_hub import GAETrainer, GAETrainingArguments
-from gae_hub.process import known_absent, no_full_collection
+from gae_hub.process import known_absent, only_new_garbage
+from gae_hub.trainer import _TRAINED
 
 CODE = """
 import resource, sys, torch
@@ -77,7 +79,7 @@ class Loop:
 def test_old_garbage_waits():
     """What was there before is passed over, and what is made within is collected as always."""
     old = weakref.ref(Loop())
-    with no_full_collection():
+    with only_new_garbage():
         gc.collect()
         assert old() is not None
         new = weakref.ref(Loop())
@@ -88,17 +90,17 @@ def test_old_garbage_waits():
     gc.freeze()
     try:
         count = gc.get_freeze_count()
-        with no_full_collection():  # somebody else's is left as it is
+        with only_new_garbage():  # somebody else's is left as it is
             pass
         assert gc.get_freeze_count() == count
     finally:
         gc.unfreeze()
-    with no_full_collection(False):
+    with only_new_garbage(False):
         assert gc.get_freeze_count() == 0
 
 
 def test_a_trainer_is_freed_as_soon_as_nobody_holds_it(tmp_path, monkeypatch):
-    """Without the garbage collector; while one is there, the next one's collection looks at everything."""
+    """Without the garbage collector; while its model is there, the next one's collection looks at everything."""
     spared, collect = [], gc.collect
 
     def counted(*args):
@@ -119,16 +121,30 @@ def test_a_trainer_is_freed_as_soon_as_nobody_holds_it(tmp_path, monkeypatch):
             trainer.train()
         return trainer
 
+    for model in [*_TRAINED]:  # of other tests
+        _TRAINED.discard(model)
+
     collect()
     gc.disable()
     try:
         first = run("first")
-        seen = weakref.ref(first)
-        assert spared[0]
-        del spared[:]
-        second = run("second")
-        assert not spared[0]
-        del first, second
+        seen, model = weakref.ref(first), first.model
+        del first
         assert seen() is None
+        run("second")
+        del model
+        run("third")
+        assert spared == [True, False, True]
     finally:
         gc.enable()
+
+
+def test_a_copy_of_a_trainer_has_callbacks_of_its_own(tmp_path):
+    """Searches over settings copy trainers to other processes."""
+    args = GAETrainingArguments(str(tmp_path), max_steps=2, image_interval=1, disable_tqdm=True, use_cpu=True)
+    trainer = GAETrainer(VAE.build(), args, train_dataset=images(8), eval_dataset=images(8))
+    copy = deepcopy(trainer)
+    served = [c.trainer for c in copy.callback_handler.callbacks if hasattr(c, "served")]
+    assert len(served) == 2 and all(other is copy for other in served)
+    copy.train()
+    assert copy.state.global_step == 2 and trainer.state.global_step == 0

@@ -1,10 +1,11 @@
 """Callbacks of the trainer: progress for the model's schedules, a bar that shows every loss term, Ctrl-C."""
 
-__all__ = ["InterruptCallback", "LossBarCallback", "ScheduleCallback"]
+__all__ = ["InterruptCallback", "LossBarCallback", "ScheduleCallback", "ServingCallback"]
 
 import signal
 import threading
 from contextlib import contextmanager
+from weakref import ref
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,24 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 _NOT_TERMS = {"epoch", "learning_rate", "grad_norm", "total_flos", "step"}
+
+
+class ServingCallback(TrainerCallback):
+    """A callback that knows its trainer and does not hold it, so that a trainer is freed, with its data, as soon as
+    nobody else does. Copies of a trainer have callbacks of their own."""
+
+    def __init__(self, trainer):
+        self.served = ref(trainer)
+
+    @property
+    def trainer(self):
+        return self.served()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "served": self.trainer}
+
+    def __setstate__(self, state: dict):
+        self.__dict__.update(state, served=ref(state["served"]))
 
 
 class ScheduleCallback(TrainerCallback):

@@ -5,14 +5,14 @@ __all__ = ["DivergenceGuard", "GuardCallback"]
 from copy import deepcopy
 from math import isfinite
 from typing import Any
-from weakref import proxy
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 from transformers.utils import logging
+
+from .callbacks import ServingCallback
 
 logger = logging.get_logger(__name__)
 
@@ -161,7 +161,8 @@ class DivergenceGuard:
         return {"running": self.running, "seen": self.seen, "events": self.events}
 
     def load_state_dict(self, state: dict[str, Any]):
-        self.running, self.seen, self.events = state["running"], state["seen"], state["events"]
+        self.running = [0.0, 0.0] if state["running"] is None else state["running"]
+        self.seen, self.events = state["seen"], state["events"]
 
 
 def finite(values: Tensor) -> Tensor:
@@ -169,11 +170,8 @@ def finite(values: Tensor) -> Tensor:
     return values - values == 0
 
 
-class GuardCallback(TrainerCallback):
+class GuardCallback(ServingCallback):
     """Asks the trainer's [`DivergenceGuard`] at the right moments."""
-
-    def __init__(self, trainer):
-        self.trainer = proxy(trainer)  # so that a trainer is freed, with its data, as soon as nobody holds it
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -211,7 +209,8 @@ class GuardCallback(TrainerCallback):
         if args.world_size > 1 and self.trainer.guard.flag is not None:
             self.trainer.guard.agree(args.device)
         if self.skips_on_device():
-            self.optimizer.found_inf = torch.as_tensor(self.trainer.guard.flag, dtype=torch.float32)
+            flag = self.trainer.guard.flag  # None where nothing was seen
+            self.optimizer.found_inf = None if flag is None else torch.as_tensor(flag, dtype=torch.float32)
         else:
             self.look(state.global_step + 1)
 

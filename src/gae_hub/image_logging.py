@@ -3,13 +3,13 @@
 __all__ = ["ImageCallback", "send"]
 
 from pathlib import Path
-from weakref import proxy
 
 import numpy as np
 import torch
 from PIL import Image
 from transformers import TrainerCallback
 
+from .callbacks import ServingCallback
 from .checkpointing import fixed_seed
 from .data import iterate_batches
 from .image_processing import is_image_shape
@@ -43,7 +43,7 @@ def send(callbacks: list[TrainerCallback], name: str, image: Image.Image, step: 
             sender(callback, name, image, step)
 
 
-class ImageCallback(TrainerCallback):
+class ImageCallback(ServingCallback):
     """At every `interval`-th evaluation, a grid of reconstructions and one of new images.
 
     They lie in assets/progress/ of output_dir, by step, and go to the trackers. Nothing of the training's randomness
@@ -55,7 +55,8 @@ class ImageCallback(TrainerCallback):
     """
 
     def __init__(self, trainer, interval: int):
-        self.trainer, self.interval = proxy(trainer), interval
+        super().__init__(trainer)
+        self.interval = interval
 
     def on_evaluate(self, args, state, control, eval_dataloader=None, **kwargs):
         model, count = self.trainer.plain_model, sum("eval_loss" in entry for entry in state.log_history)

@@ -1,6 +1,6 @@
 """What training asks of its process, so that little time is spent between the steps on processors."""
 
-__all__ = ["keep_freed_memory", "known_absent", "no_full_collection"]
+__all__ = ["keep_freed_memory", "known_absent", "only_new_garbage"]
 
 import ctypes
 import gc
@@ -45,7 +45,7 @@ def known_absent(package: str) -> Iterator[None]:
 
 
 @contextmanager
-def no_full_collection(wanted: bool = True) -> Iterator[None]:
+def only_new_garbage(wanted: bool = True) -> Iterator[None]:
     """Within it, collections of garbage pass over what was there before: to walk through all that PyTorch and
     transformers have made takes a fifth of a second."""
     if not wanted or gc.get_freeze_count():  # somebody else's

@@ -38,7 +38,7 @@ from .image_processing import GAEImageProcessor
 from .models.hub_errors import explained
 from .models.hub_model import fetch_card
 from .models.losses import alone
-from .process import keep_freed_memory, known_absent, no_full_collection
+from .process import keep_freed_memory, known_absent, only_new_garbage
 from .training_args import GAETrainingArguments
 
 logger = hf_logging.get_logger(__name__)
@@ -66,7 +66,7 @@ WRITTEN = (
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
 SPENT = "spent.safetensors"
 
-_TRAINED = WeakSet()  # trainers that hold memory still
+_TRAINED = WeakSet()  # models that are there still
 
 
 class GAETrainer(Trainer):
@@ -243,14 +243,17 @@ class GAETrainer(Trainer):
             logger.warning(
                 "a stream is read from its beginning to where training stopped: exact within its first pass only"
             )
-        on_cpu, earlier = self.args.device.type == "cpu", [t for t in _TRAINED if t is not self]
+        on_cpu = self.args.device.type == "cpu"
         if on_cpu:
             keep_freed_memory()
-        _TRAINED.add(self)
-        # accelerate begins with a collection of garbage, in which an earlier trainer's model and data may lie
-        spared = no_full_collection(on_cpu and not earlier)
+        # accelerate begins with a collection of garbage: a model that was trained before may lie there
+        spared = only_new_garbage(on_cpu and not _TRAINED)
         with self._memory_format(), self.interrupt.listening(), known_absent("lomo_optim"), spared:
-            result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+            try:
+                result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+            finally:
+                if self.model is not None:
+                    _TRAINED.add(self.plain_model)
         self.plain_model.facts = self._facts()
         shown = self.eval_dataset or self.train_dataset
         if hasattr(shown, "__len__") and self.processing_class is not None:  # of images

@@ -302,6 +302,8 @@ class Conv2d(nn.Conv2d):
         size = tuple(x.shape[2:])
         axes = zip(size, self.kernel_size, self.stride, self.padding, strict=True)
         count = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in axes)
+        if min(count) < 1:  # torch says so
+            return super().forward(x)
         output = apply(Down, self, Windows(size, count, self.kernel_size, self.stride, self.padding), x)
         return super().forward(alike(x, self.weight)) if output is None else output
 

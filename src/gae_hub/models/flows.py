@@ -351,10 +351,12 @@ class _Solved(torch.autograd.Function):
     dim): both as fixed points, with the gradient of the implicit function theorem, which is one, too."""
 
     @staticmethod
-    def forward(ctx, step: "AutoregressiveStep", x: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx, step: "AutoregressiveStep", context: Tensor | None, x: Tensor, *parameters: Tensor):
         with torch.autocast(x.device.type, enabled=False):
             layers = _Layers(step.made, [at_least_float32(p) for p in parameters])
             y = fixed_point(lambda y: step.invert(x, *layers.forward(y).unbind(-2)), x)
+            if not y.isfinite().all():  # on the way numbers may have grown beyond all bounds
+                y = step.made.solve(step.invert, x, context)[0]
             outputs = layers.forward(y)
             leaves = [t.detach().requires_grad_() for t in (x, *outputs.unbind(-2))]
             with torch.enable_grad():
@@ -373,17 +375,16 @@ class _Solved(torch.autograd.Function):
                 lambda v: gradient + layers.back(torch.addcmul(of_outputs, partials, v.unsqueeze(-2)))[-1], gradient
             )
             found = layers.gradients(layers.back(torch.addcmul(of_outputs, partials, v.unsqueeze(-2))))
-        return None, ctx.by_x * v, *(g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True))
+        return None, None, ctx.by_x * v, *(g.to(dtype) for g, dtype in zip(found, ctx.dtypes, strict=True))
 
 
 def fixed_point(update: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
-    """The (num, dim) value that `update` leaves as it is, up to rounding, where each number of a row depends on those
-    before it in some order: `dim` rounds find it exactly, and most often a few do (Song, Meng, Liao & Ermon, 2021,
-    arXiv:2002.03629)."""
-    tolerance = 4 * torch.finfo(value.dtype).eps
+    """The (num, dim) value that `update` leaves as it is, where each number of a row depends on those before it in
+    some order: after `dim` rounds that is so, and most often after a few (Song, Meng, Liao & Ermon, 2021,
+    arXiv:2002.03629). It ends when no bit changes, for which the host looks in every second round."""
     for count in range(1, value.shape[-1] + 1):
         value, before = update(value), value
-        if count % 2 == 0 and ((value - before).abs() <= tolerance * value.abs().amax(-1, keepdim=True)).all():
+        if count % 2 == 0 and torch.equal(value, before):
             break
     return value
 
@@ -472,7 +473,8 @@ class AutoregressiveStep(nn.Module):
         in passes for all dimensions until none moves any more."""
         wanted = [moved, *self.parameters(), *([] if context is None else [context])]
         if torch.is_grad_enabled() and any(t.requires_grad for t in wanted):
-            z, outputs = _Solved.apply(self, at_least_float32(moved), *self.made.arguments(context))
+            dtype = torch.promote_types(self.made.first.weight.dtype, torch.float32)
+            z, outputs = _Solved.apply(self, context, moved.to(dtype), *self.made.arguments(context))
             return z, -self.transform(z, *outputs.unbind(-2))[1].sum(-1)
         size = _CHUNK if moved.device.type == "cpu" else len(moved)
         found = []
