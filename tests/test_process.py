@@ -107,7 +107,7 @@ def test_a_trainer_is_freed_as_soon_as_nobody_holds_it(tmp_path, monkeypatch):
         spared.append(gc.get_freeze_count() > 0)
         return collect(*args)
 
-    def run(folder):
+    def run(folder, model=None):
         args = GAETrainingArguments(
             str(tmp_path / folder),
             max_steps=2,
@@ -115,7 +115,7 @@ def test_a_trainer_is_freed_as_soon_as_nobody_holds_it(tmp_path, monkeypatch):
             disable_tqdm=True,
             use_cpu=True,
         )
-        trainer = GAETrainer(VAE.build(), args, train_dataset=images(8), eval_dataset=images(8))
+        trainer = GAETrainer(model or VAE.build(), args, train_dataset=images(8), eval_dataset=images(8))
         with monkeypatch.context() as patch:
             patch.setattr(gc, "collect", counted)
             trainer.train()
@@ -131,10 +131,11 @@ def test_a_trainer_is_freed_as_soon_as_nobody_holds_it(tmp_path, monkeypatch):
         seen, model = weakref.ref(first), first.model
         del first
         assert seen() is None
-        run("second")
+        run("again", model)
+        run("other")
         del model
-        run("third")
-        assert spared == [True, False, True]
+        run("last")
+        assert spared == [True, True, False, True]
     finally:
         gc.enable()
 

@@ -246,8 +246,9 @@ class GAETrainer(Trainer):
         on_cpu = self.args.device.type == "cpu"
         if on_cpu:
             keep_freed_memory()
-        # accelerate begins with a collection of garbage: a model that was trained before may lie there
-        spared = only_new_garbage(on_cpu and not _TRAINED)
+        # accelerate begins with a collection of garbage: another model that was trained before may lie there
+        own = None if self.model is None else self.plain_model
+        spared = only_new_garbage(on_cpu and all(model is own for model in _TRAINED))
         with self._memory_format(), self.interrupt.listening(), known_absent("lomo_optim"), spared:
             try:
                 result = super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
