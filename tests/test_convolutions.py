@@ -181,6 +181,21 @@ def test_one_channel_has_the_strides_of_its_partner():
         assert convolutions.alike(image, last[:, :, :1, :1].contiguous()) is image  # one pixel: it could be either
 
 
+def test_torch_gets_both_in_one_layout(monkeypatch):
+    """For the gradient of a first layer's kernel, which torch makes."""
+    asked = []
+
+    def weight(image, size, small, *rest):
+        asked.append((image.stride(1), small.stride(1)))
+        return small.new_zeros(size)
+
+    monkeypatch.setattr(convolutions, "conv2d_weight", weight)
+    layer = Conv2d(1, 64, 4, 2, 1).to(memory_format=torch.channels_last)
+    monkeypatch.setattr(convolutions, "product_is_faster", lambda at, channels, dtype, of: of == "down")
+    layer(torch.rand(2, 1, 8, 8)).square().sum().backward()
+    assert asked == [(1, 1)]
+
+
 def test_compiles_to_one_graph():
     for own in (Conv2d(256, 256, 4, 2, 1), ConvTranspose2d(256, 256, 4, 2, 1)):
         x = torch.randn(2, 256, 4, 4)
