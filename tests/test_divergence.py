@@ -239,8 +239,8 @@ def test_what_is_far_above(on_host):
     """By 100 mean absolute deviations and by the mean itself, after 20 steps; a smaller loss never is."""
     noise = torch.linspace(-0.1, 0.1, 5)
 
-    def flag(last, steps=30):
-        guard = DivergenceGuard(100.0, 3, on_host)
+    def flag(last, steps=30, threshold=100.0):
+        guard = DivergenceGuard(threshold, 3, on_host)
         for step in range(steps):
             guard.see(5 + noise[step % 5], {"kl": torch.tensor(1.0), "kl_per_dimension": torch.ones(3)})
             guard.conclude()
@@ -251,6 +251,7 @@ def test_what_is_far_above(on_host):
 
     assert not flag(9.5) and flag(30.0) and not flag(-1000.0)
     assert not flag(30.0, steps=5)
+    assert not flag(9.5, threshold=10.0) and flag(10.5, threshold=10.0)  # above 10 deviations, and the mean
 
 
 @HOSTS
