@@ -30,7 +30,7 @@ from gae_hub import (  # noqa: E402
     VAEConfig,
     VAEModel,
 )
-from gae_hub.data import ImageDataset  # noqa: E402
+from gae_hub.data.datasets import ImageDataset  # noqa: E402
 
 FAULTS = """
 import resource, sys

@@ -13,7 +13,7 @@ from statistics import median
 import torch
 
 from gae_hub import AutoGAE
-from gae_hub.process import keep_freed_memory
+from gae_hub.training.cpu_tuning import keep_freed_memory
 
 NETWORKS = ("mlp", "resnet")
 SHAPE, LATENT_DIM, BATCH = (1, 28, 28), 16, 100

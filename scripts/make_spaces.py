@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import gae_hub.metrics
+from gae_hub.metrics.gradio_app import render_space
 from gae_hub.metrics.measures import MEASURES
-from gae_hub.metrics.space import render_space
 
 FOLDER = Path(gae_hub.metrics.__file__).parent / "spaces"
 

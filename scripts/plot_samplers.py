@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from gae_hub import samplers
+from gae_hub.cli.tables import print_table
 from gae_hub.metrics import energy_distance
-from gae_hub.tables import print_table
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "samplers.png"
 BINS = 40  # codes of each coordinate, for the PixelCNN
@@ -49,7 +49,7 @@ DENSITIES = {"two moons": two_moons, "ring": ring, "five Gaussians": five_gaussi
 def manifold(data, **_):
     """The metric of a model whose centroids are embeddings: isotropic, and large near them."""
     config = samplers.RHVAEManifoldSamplerConfig(
-        latent_dim=2, latent_shape=[2], num_centroids=200, temperature=0.2, regularization=0.01, reach=1.5,
+        latent_dim=2, latent_shape=[2], num_centroids=200, temperature=0.2, metric_regularization=0.01, reach=1.5,
         num_leapfrog_steps=5,
     )  # fmt: skip
     sampler = samplers.RHVAEManifoldSampler(config).eval()
@@ -63,7 +63,7 @@ def pixel_cnn(data, **training):
     """A point as two codes, its coordinates' bins."""
     centres = torch.linspace(-2.4, 2.4, BINS)
     codes = (data.unsqueeze(-1) - centres).abs().argmin(-1).unsqueeze(1)
-    sampler = samplers.PixelCNNSampler(hidden_size=32, num_layers=2, kernel_size=3)
+    sampler = samplers.PixelCNNSampler(hidden_size=32, num_hidden_layers=2, kernel_size=3)
     return sampler.fit(codes, centres.unsqueeze(1), **training)
 
 
@@ -71,10 +71,10 @@ SAMPLERS = {
     "one Gaussian": lambda data, **_: samplers.GaussianMixtureSampler(num_components=1).fit(data),
     "mixture, BIC": lambda data, **_: samplers.GaussianMixtureSampler(num_components=[1, 2, 5, 10, 15]).fit(data),
     "MAF": lambda data, **training: samplers.MAFSampler().fit(data, **training),
-    "MAF, 5 blocks": lambda data, **training: samplers.MAFSampler(num_blocks=5).fit(data, **training),
+    "MAF, 5 blocks": lambda data, **training: samplers.MAFSampler(num_flows=5).fit(data, **training),
     "MAF, batch norm": lambda data, **training: samplers.MAFSampler(batch_norm=True).fit(data, **training),
     "IAF": lambda data, **training: samplers.IAFSampler().fit(data, **training),
-    "IAF, 5 blocks": lambda data, **training: samplers.IAFSampler(num_blocks=5).fit(data, **training),
+    "IAF, 5 blocks": lambda data, **training: samplers.IAFSampler(num_flows=5).fit(data, **training),
     "neural spline": lambda data, **training: samplers.NeuralSplineSampler().fit(data, **training),
     "two-stage VAE": lambda data, **training: samplers.TwoStageVAESampler(hidden_sizes=(128, 128)).fit(
         data, **training

@@ -23,9 +23,10 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, load_images
-from gae_hub.data import ImageDataset, iterate_batches
-from gae_hub.environment import environment
-from gae_hub.hub.cards import BEGIN, facts_of, record_results
+from gae_hub.data.datasets import ImageDataset
+from gae_hub.data.loading import iterate_batches
+from gae_hub.hub.cards.render import BEGIN, facts_of, record_results
+from gae_hub.training.run_info import environment
 
 NAME = "ylecun/mnist"
 OUTPUTS, CARDS = Path("outputs/reproduce"), Path(__file__).parents[1] / "model_cards"

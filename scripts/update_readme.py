@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gae_hub import AutoGAE, AutoSampler
-from gae_hub.hub.papers import paper_of
+from gae_hub.hub.cards.papers import paper_of
 from gae_hub.metrics import METRICS
 
 README = Path(__file__).parents[1] / "README.md"

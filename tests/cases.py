@@ -7,27 +7,37 @@ from typing import Any
 
 import torch
 
-from gae_hub.models import (
+from gae_hub import (
     AAEModel,
     AEModel,
     BetaTCVAEModel,
     BetaVAEModel,
     CIWAEModel,
     DisentangledBetaVAEModel,
+    EmpiricalSampler,
     FactorVAEModel,
     FlowPriorVAEModel,
+    GaussianMixtureSampler,
     HRQVAEModel,
     HVAEModel,
+    IAFSampler,
     InfoVAEModel,
     IWAEModel,
+    KernelDensitySampler,
+    MAFSampler,
     MIWAEModel,
     MSSSIMVAEModel,
+    NeuralSplineSampler,
     PIWAEModel,
+    PixelCNNSampler,
     PoincareVAEModel,
+    PriorSampler,
     RAEGPModel,
     RAEL2Model,
+    RHVAEManifoldSampler,
     RHVAEModel,
     SVAEModel,
+    TwoStageVAESampler,
     VAEGANModel,
     VAEIAFModel,
     VAELinNFModel,
@@ -36,18 +46,6 @@ from gae_hub.models import (
     VQVAEModel,
     WAEGANModel,
     WAEMMDModel,
-)
-from gae_hub.samplers import (
-    EmpiricalSampler,
-    GaussianMixtureSampler,
-    IAFSampler,
-    KernelDensitySampler,
-    MAFSampler,
-    NeuralSplineSampler,
-    PixelCNNSampler,
-    PriorSampler,
-    RHVAEManifoldSampler,
-    TwoStageVAESampler,
 )
 
 SHAPE = (1, 8, 8)
@@ -84,12 +82,12 @@ AE = ModelCase(AEModel, has_prior=False, has_likelihood=False, terms=("reconstru
 VAE = ModelCase(VAEModel)
 IWAE = ModelCase(IWAEModel, {"num_samples": 4}, terms=("bound",))
 DRAWS = {"num_samples": 4, "num_estimates": 2}
-PENALTIES = {"embedding_weight": 0.5, "regularization_weight": 0.5}
+PENALTIES = {"embedding_weight": 0.5, "decoder_penalty_weight": 0.5}
 RAE = {
     "has_prior": False,
     "has_likelihood": False,
     "reduces_to": AE.build,
-    "reduced_by": {"embedding_weight": 0.0, "regularization_weight": 0.0},
+    "reduced_by": {"embedding_weight": 0.0, "decoder_penalty_weight": 0.0},
 }
 
 DYNAMICS = {"reduces_to": partial(IWAE.build, num_samples=1), "reduced_by": {"num_leapfrog_steps": 0}}
@@ -111,10 +109,10 @@ MODELS = [
     ModelCase(MIWAEModel, DRAWS, terms=("bound",), reduces_to=IWAE.build, reduced_by={"num_estimates": 1}),
     ModelCase(
         CIWAEModel,
-        {"num_samples": 4, "beta": 0.5},
+        {"num_samples": 4, "elbo_weight": 0.5},
         terms=("bound",),
         reduces_to=IWAE.build,
-        reduced_by={"beta": 0.0},
+        reduced_by={"elbo_weight": 0.0},
     ),
     ModelCase(PIWAEModel, DRAWS, terms=("encoder_bound", "decoder_bound")),
     ModelCase(
@@ -152,7 +150,7 @@ MODELS = [
     ModelCase(HVAEModel, fullgraph=False, **DYNAMICS),  # it differentiates in forward
     ModelCase(
         RHVAEModel,
-        {"num_centroids": 20, "metric_hidden_sizes": [8], "regularization": 0.1},
+        {"num_centroids": 20, "metric_hidden_sizes": [8], "metric_regularization": 0.1},
         fullgraph=False,
         **DYNAMICS,
     ),
@@ -241,11 +239,11 @@ SAMPLERS = [
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="diag"), "gaussian_mixture-diag"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="tied"), "gaussian_mixture-tied"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=[2, 6], solver="torch"), "gaussian_mixture-torch"),
-    SamplerCase(partial(MAFSampler, num_blocks=5, **SMALL), "maf", training=QUICK, closeness=0.9),
+    SamplerCase(partial(MAFSampler, num_flows=5, **SMALL), "maf", training=QUICK, closeness=0.9),
     SamplerCase(
         partial(MAFSampler, batch_norm=True, order="random", **SMALL), "maf-batch_norm", training=QUICK, closeness=0.9
     ),
-    SamplerCase(partial(IAFSampler, num_blocks=5, **SMALL), "iaf", training=QUICK, closeness=0.9),
+    SamplerCase(partial(IAFSampler, num_flows=5, **SMALL), "iaf", training=QUICK, closeness=0.9),
     SamplerCase(partial(NeuralSplineSampler, num_bins=4, **SMALL), "neural_spline", training=QUICK),
     SamplerCase(partial(TwoStageVAESampler, hidden_sizes=[64, 64]), "two_stage_vae", training=QUICK, closeness=0.9),
     SamplerCase(EmpiricalSampler, "empirical"),
@@ -253,7 +251,7 @@ SAMPLERS = [
     SamplerCase(PriorSampler, "prior", adapts=False),
     SamplerCase(partial(RHVAEManifoldSampler, **METRIC_STEPS), "rhvae_manifold", source=METRIC, fits_latents=False),
     SamplerCase(
-        partial(PixelCNNSampler, hidden_size=8, num_layers=2),
+        partial(PixelCNNSampler, hidden_size=8, num_hidden_layers=2),
         "pixel_cnn",
         source=CODES,
         fits_latents=False,

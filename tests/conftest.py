@@ -27,11 +27,6 @@ def seed():
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def doctest_of_an_importer(doctest_namespace):
-    doctest_namespace.update(load_images=load_images, torch=torch)
-
-
 @pytest.fixture(scope="session")
 def digits():
     """Training and validation split of scikit-learn's digits."""
@@ -41,7 +36,7 @@ def digits():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, digits):
     """A folder with a beta-VAE trained for a few steps, as `gae-hub train` leaves it, and a sampler in it."""
-    from gae_hub.cli import main
+    from gae_hub.cli.main import main
 
     folder = tmp_path_factory.mktemp("trained") / "betavae-digits"
     flags = "--model beta_vae --beta 0.1 --latent_dim 4 --num_train_epochs 2 --disable_tqdm true --output_dir"

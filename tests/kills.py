@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 from transformers.utils import logging
 
 from gae_hub import GAETrainer, GAETrainingArguments
-from gae_hub.checkpointing import last_checkpoint
+from gae_hub.training.checkpointing import last_checkpoint
 
 KILLS, STEPS = 3, 12
 CASES = {case.id: (case, {}, {}) for case in MODELS}

@@ -14,7 +14,7 @@ from pathlib import Path
 def build(folder: Path) -> dict[str, dict]:
     """By metric: its components, what of them is visible, and what the button gives without and with files."""
     from gae_hub.metrics import MEASURES
-    from gae_hub.metrics.space import build_app
+    from gae_hub.metrics.gradio_app import build_app
 
     sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
     sides |= {"latent_usage": ("latents", "latents"), "log_likelihood": ("numbers", None)}

@@ -9,7 +9,7 @@ import torch
 from cases import VAE, images
 
 from gae_hub import AutoGAE, AutoSampler, BetaVAEConfig, BetaVAEModel, GaussianMixtureSampler, VAEModel
-from gae_hub.models.base import GAEConfig, GAEPreTrainedModel, register
+from gae_hub.models.base import GAEConfig, GAEPreTrainedModel, register_model
 
 
 @pytest.fixture
@@ -88,9 +88,7 @@ def test_swapped_weights(checkpoint, tmp_path):
         AutoGAE.from_pretrained(checkpoint)
     VAE.build(encoder_config="conv").save_pretrained(other)
     (other / "model.safetensors").replace(checkpoint / "model.safetensors")
-    with pytest.raises(
-        ValueError, match="are not those of the VAEModel in its config.json: encoder.* is not expected"
-    ):
+    with pytest.raises(ValueError, match="do not fit the VAEModel in its config.json: encoder.* is not expected"):
         AutoGAE.from_pretrained(checkpoint)
 
 
@@ -134,16 +132,16 @@ def test_register_checks_what_it_is_given():
         config_class = ForgetfulConfig
 
     with pytest.raises(ValueError, match="must begin with 'gae_', got 'thing'"):
-        register(UnprefixedConfig, Thing)
+        register_model(UnprefixedConfig, Thing)
     with pytest.raises(ValueError, match="ForgetfulConfig.weight has no annotation"):
-        register(ForgetfulConfig, Thing)
+        register_model(ForgetfulConfig, Thing)
 
 
 def test_a_known_method_is_not_replaced():
     """A checkpoint's own copy of a method's code must not take the library's place."""
     config = type("VAEConfig", (GAEConfig,), {"model_type": "gae_vae", "__annotations__": {}})
     model = type("VAEModel", (VAEModel,), {"config_class": config})
-    register(config, model)
+    register_model(config, model)
     assert AutoGAE.model_class("vae") is VAEModel
     assert isinstance(AutoGAE.from_config(VAE.build().config), VAEModel)
 
@@ -186,7 +184,7 @@ print(type(AutoConfig.for_model("gae_vae")).__module__)
     assert module == "transformers_modules" and float(total) == pytest.approx(
         model.embed(images()).double().sum().item()
     )
-    assert lines[2:] == ["gae_hub.models.vae gae_hub.models.backbones"] * 2 + ["gae_hub.models.vae"]
+    assert lines[2:] == ["gae_hub.models.vae gae_hub.modules.networks"] * 2 + ["gae_hub.models.vae"]
 
 
 def test_a_method_without_encode_says_so():

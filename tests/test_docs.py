@@ -10,7 +10,7 @@ from cases import images
 from localhub import LocalHub, point_clients_at
 
 import gae_hub
-from gae_hub.cli import main
+from gae_hub.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def snippets(language="", page=README):
 def mnist_stand_in(hub, folder):
     """60 images of 28 x 28 under MNIST's name and in its layout."""
     import numpy as np
-    from test_data import hub_folder
+    from builders import hub_folder
 
     arrays = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
     hub_folder(folder, arrays=arrays)
@@ -93,7 +93,7 @@ def test_the_table_is_that_of_the_registry():
 
 
 def test_every_command_of_the_readme_exists():
-    from gae_hub.cli import COMMANDS
+    from gae_hub.cli.main import COMMANDS
 
     commands = re.findall(r"^gae-hub ([\w-]+)", "\n".join(snippets()), re.M)
     assert commands and set(commands) <= set(COMMANDS)

@@ -13,10 +13,19 @@ import pytest
 import gae_hub
 
 SOURCE = Path(gae_hub.__file__).parent
-# each may import what stands before it, and its own like
-ORDER = """process models image_processing image_output environment data plotting callbacks checkpointing averaging
-    divergence health image_logging training_args trainer samplers auto pipelines metrics hub tables
-    quickstart cli""".split()
+LAYERS = re.search(r"^    (core -> .+)$", (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(), re.M)[1].split(
+    " -> "
+)
+# the files that put the package together: they may import anything, on first use
+ASSEMBLY = {"__init__", "_autoload", "_hooks", "_lazy"}
+DYNAMIC = {  # calls of import_module with a name that is not a constant, and why
+    "_lazy.py": "the names in the stub",
+    "models/__init__.py": "every file of its folder",
+    "samplers/__init__.py": "every file of its folder",
+    "core/hub_errors.py": "the HTTP client of huggingface_hub",
+    "hub/code_export.py": "the modules that custom code imports",
+    "cli/main.py": "a custom network",
+}
 
 
 def python(code):
@@ -74,40 +83,109 @@ def test_public_names():
     assert [name for name in gae_hub.__all__ if not inspect.getdoc(getattr(gae_hub, name))] == []
 
 
-def imports(path):
-    """(level, module) of every from-import of a file, and the names of plain imports."""
+def imported(path):
+    """Modules of gae_hub that a file imports, anywhere in it, as paths below the package: ("models", "vae")."""
+    folder = path.relative_to(SOURCE).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            yield node.level, node.module or ""
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from targets((*folder[: len(folder) - node.level + 1], *(node.module or "").split(".")), node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gae_hub":
+            yield from targets(tuple(node.module.split(".")[1:]), node.names)
         elif isinstance(node, ast.Import):
-            yield from ((0, alias.name) for alias in node.names)
+            yield from (tuple(name.split(".")[1:]) for name in (a.name for a in node.names) if is_ours(name))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "import_module":
+            argument = node.args[0]
+            if not isinstance(argument, ast.Constant):
+                assert str(path.relative_to(SOURCE)) in DYNAMIC, f"{path.name} imports {ast.unparse(argument)}"
+            elif is_ours(argument.value):
+                yield tuple(argument.value.split(".")[1:])
 
 
-def test_the_folder_of_models_is_closed():
-    """Only `from .x import y`: a checkpoint can then carry its own code."""
-    for path in SOURCE.glob("models/*.py"):
-        for level, module in imports(path):
-            assert level <= 1 and not module.startswith("gae_hub") and (level == 0 or module), f"{path.name}: {module}"
+def is_ours(name):
+    return name.split(".")[0] == "gae_hub"
+
+
+def targets(module, names):
+    """`from module import names`: the modules among the names, else the module itself."""
+    module = tuple(part for part in module if part)
+    found = [(*module, alias.name) for alias in names if is_module((*module, alias.name))]
+    return found or [module]
+
+
+def is_module(parts):
+    return SOURCE.joinpath(*parts).with_suffix(".py").is_file() or SOURCE.joinpath(*parts, "__init__.py").is_file()
+
+
+def source_files():
+    return [path for path in SOURCE.rglob("*.py") if "spaces" not in path.parts]
 
 
 def test_imports_point_one_way():
-    for path in SOURCE.rglob("*.py"):
+    """Also those inside functions, and by `import_module`."""
+    for path in source_files():
         here = path.relative_to(SOURCE).with_suffix("").parts
-        if here[0].startswith("_"):
+        if here[0] in ASSEMBLY or here[0].startswith("_"):
             continue
-        for level, module in imports(path):
-            if level == 0 or not module or level < len(here):  # inside of its own folder
-                continue
-            there = module.split(".")[0]
-            assert ORDER.index(there) <= ORDER.index(here[0]), f"{'/'.join(here)} imports {there}"
+        for there in imported(path):
+            if there and not there[0].startswith("_"):
+                message = f"{'/'.join(here)} imports {'/'.join(there)}: layers are ordered {' -> '.join(LAYERS)}"
+                assert LAYERS.index(there[0]) <= LAYERS.index(here[0]), message
+
+
+def test_no_import_circles():
+    """Between files; a package's `__init__` that only lists names does not count."""
+    edges = {}
+    for path in source_files():
+        here = path.relative_to(SOURCE).with_suffix("").parts
+        if here[0] not in ASSEMBLY:
+            edges[here] = {there if is_file(there) else (*there, "__init__") for there in imported(path)} - {here}
+    done, path = set(), []
+
+    def visit(module):
+        assert module not in path, " -> ".join("/".join(part) for part in [*path[path.index(module) :], module])
+        if module not in done:
+            path.append(module)
+            for following in sorted(edges.get(module, ())):
+                visit(following)
+            done.add(path.pop())
+
+    for module in sorted(edges):
+        visit(module)
+
+
+def is_file(parts):
+    return bool(parts) and SOURCE.joinpath(*parts).with_suffix(".py").is_file()
+
+
+def test_what_travels_is_a_closed_set():
+    """Files of core, modules and models import each other only, and have unique names: copies lie in one folder.
+
+    Between folders they import by absolute names: transformers copies relative imports of one folder only.
+    """
+    closed = {"core", "modules", "models"}
+    files = [path for folder in sorted(closed) for path in (SOURCE / folder).glob("[!_]*.py")]
+    assert len({path.name for path in files}) == len(files)
+    for path in files:
+        assert {there[0] for there in imported(path)} <= closed, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.level == 1 and node.module, f"{path}: {ast.unparse(node)}"
+
+
+def plain_imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
 
 
 def test_no_pickle_and_no_bare_except():
-    for path in SOURCE.rglob("*.py"):
+    for path in source_files():
         text = path.read_text()
-        assert "pickle" not in [module.split(".")[0] for _, module in imports(path)]
+        assert "pickle" not in [module.split(".")[0] for module in plain_imports(path)]
         loads = re.findall(r"torch\.load\(.*", text)  # published weights of others, as tensors and nothing else
         assert all("weights_only=True" in load for load in loads) and "torch.save(" not in text
-        assert not loads or path.name in ("weights.py", "pythae.py")
+        assert not loads or path.parent.name in ("networks", "pythae")
         handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
         assert all(node.type is not None and getattr(node.type, "id", "") != "Exception" for node in handlers), path

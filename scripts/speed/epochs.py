@@ -13,7 +13,7 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from transformers.utils import logging as hf_logging
 
 from gae_hub import GAETrainer, GAETrainingArguments
-from gae_hub.data import ImageDataset
+from gae_hub.data.datasets import ImageDataset
 
 from .comparison import Comparison
 from .steps import BATCH, SHAPE, our_model, peer_model

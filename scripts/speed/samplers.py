@@ -79,7 +79,7 @@ def _pixel_cnn() -> Comparison:
     k, dim = 512, 16
     theirs = PixelCNN(PixelCNNConfig(input_dim=(1, 7, 7), n_embeddings=k, n_layers=10, kernel_size=5)).eval()
     fields = {"latent_dim": dim * 49, "latent_shape": [dim, 7, 7], "num_embeddings": k, "code_shape": [7, 7]}
-    ours = PixelCNNSampler(PixelCNNSamplerConfig(num_layers=10, **fields)).eval()
+    ours = PixelCNNSampler(PixelCNNSamplerConfig(num_hidden_layers=10, **fields)).eval()
 
     def their_draws():
         codes = torch.zeros(500, 1, 7, 7)
@@ -106,7 +106,7 @@ def _manifold() -> Comparison:
     model._update_metric()
     theirs = RHVAESampler(model, RHVAESamplerConfig(mcmc_steps_nbr=100, n_lf=15, eps_lf=0.03))
     config = RHVAEManifoldSamplerConfig(
-        latent_dim=d, latent_shape=[d], num_centroids=n, temperature=1.5, regularization=0.01
+        latent_dim=d, latent_shape=[d], num_centroids=n, temperature=1.5, metric_regularization=0.01
     )
     ours = RHVAEManifoldSampler(config).eval()
     ours.centroids.copy_(centroids)

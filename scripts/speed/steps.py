@@ -18,7 +18,7 @@ from pythae.models.nn.benchmarks import mnist
 from torch import nn
 
 from gae_hub import AutoGAE
-from gae_hub.process import keep_freed_memory
+from gae_hub.training.cpu_tuning import keep_freed_memory
 
 from .comparison import Comparison
 

@@ -7,7 +7,6 @@ transformers' registry of configs as soon as somebody imports it.
 """
 
 import sys
-from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 
@@ -19,8 +18,7 @@ class _Types(dict):
 
     def __contains__(self, key) -> bool:
         if isinstance(key, str) and key.startswith("gae_") and not super().__contains__(key):
-            import_module("gae_hub.models")
-            import_module("gae_hub.samplers")
+            from . import models, samplers  # noqa: F401 (importing registers)
         return super().__contains__(key)
 
 

@@ -3,15 +3,15 @@
 __all__ = ["AutoGAE", "AutoSampler"]
 
 from difflib import get_close_matches
-from importlib import import_module
 
 from transformers import AutoModel, PreTrainedConfig
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-from .models.backbones import register_backbone
+from .core.checkpoint_checks import read_config
+from .core.hooks import HOOKS
+from .core.hub_errors import HubError, explain
 from .models.base import MODELS, GAEPreTrainedModel
-from .models.hub_errors import HubError, explain
-from .models.hub_model import read_config
+from .modules.backbones import register_backbone
 from .samplers.base import SAMPLERS, GAESampler
 
 
@@ -121,7 +121,7 @@ class AutoGAE(_AutoClass):
         Takes what [`from_pythae`] of hub/pythae.py takes: `encoder` and `decoder` for networks of one's own, `token`
         and `revision`. `model.facts["imported"]["notes"]` says what differs from Pythae.
         """
-        return import_module("gae_hub.hub.pythae").from_pythae(name, **kwargs)  # which imports this file
+        return HOOKS.from_pythae(name, **kwargs)
 
 
 class AutoSampler(_AutoClass):

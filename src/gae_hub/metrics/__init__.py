@@ -2,23 +2,23 @@
 
 from pathlib import Path
 
-from .clustering import clustering, clustering_accuracy, kmeans
-from .disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
-from .energy import energy_distance
 from .evaluation import METRICS, evaluate_model, to_results
-from .extractors import Extractor, load_extractor
-from .frechet import frechet_distance, frechet_estimate, frechet_infinity
-from .inception_score import inception_score
-from .interpolation import interpolation_quality
-from .kernel import kernel_distance
-from .likelihood import active_units, log_likelihood
-from .lpips import LPIPS
+from .functional.clustering import clustering, clustering_accuracy, kmeans
+from .functional.disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
+from .functional.energy import energy_distance
+from .functional.frechet import frechet_distance, frechet_estimate, frechet_infinity
+from .functional.inception_score import inception_score
+from .functional.interpolation import interpolation_quality
+from .functional.kernel import kernel_distance
+from .functional.likelihood import active_units, log_likelihood
+from .functional.moments import Moments
+from .functional.neighbours import density_coverage, precision_recall
+from .functional.probe import linear_probe
+from .functional.reconstruction import psnr, reconstruction_mse, structural_similarity
 from .measures import MEASURES
-from .moments import Moments
-from .neighbours import density_coverage, precision_recall
+from .networks.extractors import Extractor, load_extractor
+from .networks.lpips import LPIPS
 from .passport import Measurement, Passport
-from .probe import linear_probe
-from .reconstruction import psnr, reconstruction_mse, structural_similarity
 
 __all__ = [
     "LPIPS",

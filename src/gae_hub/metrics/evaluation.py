@@ -13,20 +13,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .. import __version__
-from ..data import as_image_dataset, embed_dataset, iterate_batches
+from .._version import __version__
+from ..data.embeddings import embed_dataset
+from ..data.loading import as_image_dataset, iterate_batches
 from ..models.base import inference
-from ..pipelines import GenerationPipeline
+from ..pipelines.generation import GenerationPipeline
 from . import measures
-from .extractors import Extractor, load_extractor
 from .factors import factors_of
 from .fingerprint import Fingerprint
+from .functional.moments import Moments
+from .functional.reconstruction import squared_error
 from .images import as_uint8
-from .lpips import LPIPS
-from .moments import Moments
+from .networks.extractors import Extractor, load_extractor
+from .networks.lpips import LPIPS
+from .networks.weights import cache_folder, save_whole
 from .passport import Measurement
-from .reconstruction import squared_error
-from .weights import cache_folder, save_whole
 
 BATCH = 100  # images that a network is given at a time
 WHOLE = {"kid": {"data", "samples"}, "prdc": {"data", "samples"}, "inception_score": {"samples"}}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .processes import gather_rows
+from ..core.distributed import gather_rows
 
 BYTES = 16  # of a row's hash, and of the sum
 

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..image_processing import channels_of, image_to_array
-from ..models.base import at_least_float32, check_values
+from ..images.processing import channels_of, image_to_array
+from ..modules.inputs import check_values
+from ..modules.precision import at_least_float32
 
 
 def as_batch(images) -> Tensor:

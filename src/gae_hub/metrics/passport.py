@@ -5,7 +5,7 @@ __all__ = ["Measurement", "Passport"]
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 
 Z95 = 1.959963984540054  # half the width of a 95 % interval of N(0, 1)
 

@@ -1,13 +1,10 @@
-"""One file per method. Every file here is imported, and what its `__all__` lists is exported.
+"""One file per method, and the bases of families. Importing this package registers every method.
 
-The folder is closed: its files import only `from .x import y`, so that a checkpoint can carry its own code.
+Files here import from `core`, `modules` and each other only, so that a checkpoint can carry a copy of them.
 """
 
 from importlib import import_module
 from pkgutil import iter_modules
 
-__all__ = []
 for _module in iter_modules(__path__):
-    _exports = import_module(f".{_module.name}", __name__)
-    globals().update({_name: getattr(_exports, _name) for _name in _exports.__all__})
-    __all__ += _exports.__all__
+    import_module(f".{_module.name}", __name__)

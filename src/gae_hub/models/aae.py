@@ -19,9 +19,10 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import DeterministicModel, GAEPreTrainedModel, register
-from .discriminators import LatentGANConfig, LatentGANModel
-from .posteriors import Posterior
+from gae_hub.modules.posteriors import Posterior
+
+from .base import DeterministicModel, GAEPreTrainedModel, register_model
+from .latent_gan import LatentGANConfig, LatentGANModel
 from .vae import VAEModel
 
 
@@ -58,4 +59,4 @@ class AAEModel(LatentGANModel, VAEModel):
         return base.log_likelihood(self, *args, **kwargs)
 
 
-register(AAEConfig, AAEModel)
+register_model(AAEConfig, AAEModel)

@@ -16,7 +16,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import DeterministicModel, GAEConfig, GAEOutput, register
+from .base import DeterministicModel, GAEConfig, GAEOutput, register_model
 
 
 @strict
@@ -34,10 +34,12 @@ class AEModel(DeterministicModel):
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch. `generator` is not used: nothing is drawn."""
         posterior = self.encode(pixel_values)
-        latents = self.latents(posterior)
+        latents = self.compute_latents(posterior)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         terms = {"reconstruction": -log_p}
-        return self.output(terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents)
+        return self.build_output(
+            terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
 
-register(AEConfig, AEModel)
+register_model(AEConfig, AEModel)

@@ -3,7 +3,7 @@
 One convention holds for every loss: nats per example, summed over the data's dimensions, averaged over the batch.
 """
 
-__all__ = ["MODELS", "GAEConfig", "GAEOutput", "GAEPreTrainedModel", "register"]
+__all__ = ["MODELS", "GAEConfig", "GAEOutput", "GAEPreTrainedModel", "register_model"]
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,15 +19,19 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from .backbones import backbone_config, build_decoder, build_encoder, init_weights
-from .configuration import StrictConfig, may_register
-from .hub_model import HubModel
-from .losses import mean_over_processes
-from .paper_networks import PaperConvEncoder  # noqa: F401 (registers the paper's networks)
-from .posteriors import PointMass, Posterior, randn
+from gae_hub.core.configuration import StrictConfig, may_register
+from gae_hub.core.distributed import mean_over_processes
+from gae_hub.core.hub_model import HubModel
+from gae_hub.modules.backbones import backbone_config, build_decoder, build_encoder, init_weights, register_backbone
+from gae_hub.modules.inputs import check_values
+from gae_hub.modules.networks import NETWORKS
+from gae_hub.modules.noise import randn
+from gae_hub.modules.paper_networks import PAPER_NETWORKS
+from gae_hub.modules.posteriors import PointMass, Posterior
+from gae_hub.modules.precision import at_least_float32
 
 MODELS: dict[str, type["GAEPreTrainedModel"]] = {}
-"""Short name ("beta_vae") to model class, filled by `register`."""
+"""Short name ("beta_vae") to model class, filled by `register_model`."""
 
 
 @strict
@@ -131,7 +135,9 @@ class GAEPreTrainedModel(HubModel):
     _keep_in_fp32_modules_strict = ["progress", "observation_var"]
     facts: dict[str, Any] | None = None  # what is known of the training run, for the card
     examples: Tensor | None = None  # images of its validation split, for the pictures on the card
-    best_by = "loss"  # what the trainer chooses the best checkpoint by: the name of a term or of a metric
+    metric_for_best_model = (
+        "loss"  # what the trainer chooses the best checkpoint by: the name of a term or of a metric
+    )
     can_be_compiled = True  # False where the loss holds a gradient, which torch.compile cannot differentiate again
     min_batch_size = 1  # smallest batch that the loss is defined for
     shardable = True  # whether FSDP may split its parameters: not where a loss uses them apart from their modules
@@ -169,11 +175,11 @@ class GAEPreTrainedModel(HubModel):
 
     # Encoding and decoding
 
-    def features(self, pixel_values: Tensor) -> Tensor:
+    def encode_features(self, pixel_values: Tensor) -> Tensor:
         """(batch, features): the trunk's output, flattened, after a check of the input."""
-        return self.feature_map(pixel_values).flatten(1)
+        return self.encode_feature_map(pixel_values).flatten(1)
 
-    def feature_map(self, pixel_values: Tensor) -> Tensor:
+    def encode_feature_map(self, pixel_values: Tensor) -> Tensor:
         """(batch, *feature_shape): the trunk's output, after a check of the input.
 
         Values are checked where no training step waits for the answer: on the CPU, and in eval mode.
@@ -251,9 +257,11 @@ class GAEPreTrainedModel(HubModel):
     @inference
     def embed(self, pixel_values: Tensor, sample: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """(batch, *latent_shape): posterior means, or draws with `sample=True`."""
-        return self.latents(self.encode(pixel_values), sample, generator)
+        return self.compute_latents(self.encode(pixel_values), sample, generator)
 
-    def latents(self, posterior: Posterior, sample: bool = False, generator: torch.Generator | None = None) -> Tensor:
+    def compute_latents(
+        self, posterior: Posterior, sample: bool = False, generator: torch.Generator | None = None
+    ) -> Tensor:
         """What the decoder takes: a posterior's mean or a draw, passed through flow, normalisation or quantizer."""
         return posterior.rsample(generator=generator) if sample else posterior.mean
 
@@ -277,10 +285,10 @@ class GAEPreTrainedModel(HubModel):
         a, b = self.embed(start), self.embed(end)
         if len(a) != len(b):
             raise ValueError(f"start and end must hold as many images, got {len(a)} and {len(b)}")
-        path = self.path(a, b, torch.linspace(0, 1, num_steps, device=a.device, dtype=a.dtype))
+        path = self.interpolate_latents(a, b, torch.linspace(0, 1, num_steps, device=a.device, dtype=a.dtype))
         return self.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2])
 
-    def path(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, *latent_shape): points at t, (steps,), on the geodesic from start to end: a straight line."""
         return torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t.view(1, -1, *[1] * (start.dim() - 1)))
 
@@ -315,7 +323,7 @@ class GAEPreTrainedModel(HubModel):
 
     # Training
 
-    def warmup(self, fraction: float) -> Tensor | float:
+    def compute_warmup(self, fraction: float) -> Tensor | float:
         """How much of a warm-up over the first `fraction` of all training steps is done, 0 to 1; 1 in evaluation."""
         return (self.progress / fraction).clamp(max=1) if fraction else 1.0
 
@@ -326,15 +334,15 @@ class GAEPreTrainedModel(HubModel):
         """Name to the parameters that share optimizer settings: a partition of all trainable parameters."""
         return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         """Weights of the loss's terms; 1 for those that are not named."""
         return {}
 
-    def scheduled_weights(self) -> dict[str, float | Tensor]:
-        """`weights` as they are at this point of the training; as they are in evaluation."""
-        return self.weights()
+    def current_loss_weights(self) -> dict[str, float | Tensor]:
+        """`loss_weights` as they are at this point of the training; as they are in evaluation."""
+        return self.loss_weights()
 
-    def output(
+    def build_output(
         self,
         terms: dict[str, Tensor],
         posterior: Posterior | None = None,
@@ -342,7 +350,7 @@ class GAEPreTrainedModel(HubModel):
         return_loss: bool = True,
         **fields,
     ) -> GAEOutput:
-        """`loss`: the sum of per-example or scalar terms by `scheduled_weights`; the unweighted terms are for the log.
+        """`loss`: the sum of per-example or scalar terms, weighted by `current_loss_weights`; terms stay unweighted.
 
         What is only to be logged goes into `metrics`: a term of weight 0 that is infinite would turn the loss into
         nan. The diagnostics of a posterior are added to them.
@@ -350,7 +358,7 @@ class GAEPreTrainedModel(HubModel):
         if not return_loss:
             return GAEOutput(**fields)
         metrics = {**(posterior.diagnostics() if posterior is not None else {}), **(metrics or {})}
-        weights, means = self.scheduled_weights(), {name: term.mean() for name, term in terms.items()}
+        weights, means = self.current_loss_weights(), {name: term.mean() for name, term in terms.items()}
         first, *others = [weights[name] * mean if name in weights else mean for name, mean in means.items()]
         return GAEOutput(
             loss=sum(others, start=first),
@@ -364,23 +372,6 @@ class GAEPreTrainedModel(HubModel):
         return 0
 
 
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Densities and sums over pixels need more digits than half precision has."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def check_values(pixel_values: Tensor):
-    """Raise ValueError unless all values are finite and in [0, 1]."""
-    low, high = (float(bound) for bound in pixel_values.detach().aminmax())
-    if 0 <= low and high <= 1:  # False for nan
-        return
-    bad = int((~pixel_values.isfinite()).sum())
-    if bad:
-        raise ValueError(f"pixel_values holds {bad} values that are nan or infinite; remove or replace them first")
-    hint = "divide by 255" if low >= 0 and 1 < high <= 255 else "rescale them, for instance with GAEImageProcessor"
-    raise ValueError(f"pixel_values must lie in [0, 1], but lie in [{low:g}, {high:g}]: {hint}")
-
-
 class DeterministicModel(GAEPreTrainedModel):
     """Base of the methods whose encoder gives one point: the head is one linear layer on the trunk's features."""
 
@@ -388,7 +379,7 @@ class DeterministicModel(GAEPreTrainedModel):
         self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> PointMass:
-        return PointMass(at_least_float32(self.head(self.features(pixel_values))))
+        return PointMass(at_least_float32(self.head(self.encode_features(pixel_values))))
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         raise NotImplementedError(
@@ -398,7 +389,7 @@ class DeterministicModel(GAEPreTrainedModel):
         )
 
 
-def register(config_class: type[GAEConfig], model_class: type[GAEPreTrainedModel]):
+def register_model(config_class: type[GAEConfig], model_class: type[GAEPreTrainedModel]):
     """Make a method known to gae_hub, `AutoConfig` and `AutoModel`. A method that is already known is left as it is.
 
     Raises:
@@ -418,3 +409,7 @@ def register(config_class: type[GAEConfig], model_class: type[GAEPreTrainedModel
     if MODELS.setdefault(model_type.removeprefix("gae_"), model_class) is model_class and may_register(model_type):
         AutoConfig.register(model_type, config_class, exist_ok=True)
         AutoModel.register(config_class, model_class, exist_ok=True)
+
+
+for _network in (*NETWORKS, *PAPER_NETWORKS):
+    register_backbone(*_network)

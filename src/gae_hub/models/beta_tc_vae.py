@@ -23,9 +23,11 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import register
-from .losses import gather, rank, require_examples
-from .posteriors import DiagonalGaussian, gaussian_log_prob
+from gae_hub.core.distributed import gather_batch, process_index
+from gae_hub.modules.losses import require_examples
+from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
+
+from .base import register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -66,14 +68,14 @@ class BetaTCVAEModel(VAEModel):
         self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Per-example terms, each (batch,), in nats."""
-        means, log_vars = gather(posterior.mean), gather(posterior.log_var)
+        means, log_vars = gather_batch(posterior.mean), gather_batch(posterior.log_var)
         require_examples(len(means), "beta-TC-VAE, which estimates q(z) from the minibatch,")
         log_q_z_given_x = gaussian_log_prob(latents, posterior.mean, posterior.log_var).sum(-1)
         log_p_z = gaussian_log_prob(latents)
 
         # (batch, batch of all processes, latent_dim): density of sample i under posterior j, dimension by dimension
         pairwise = gaussian_log_prob(latents.unsqueeze(1), means, log_vars)
-        own = slice(rank() * len(latents), (rank() + 1) * len(latents))
+        own = slice(process_index() * len(latents), (process_index() + 1) * len(latents))
         log_weights = self.log_mixture_weights(len(means))[own].to(pairwise)
         log_q_z = torch.logsumexp(log_weights + pairwise.sum(-1), dim=1)
         log_q_z_each = torch.logsumexp(log_weights.unsqueeze(-1) + pairwise, dim=1)
@@ -84,7 +86,7 @@ class BetaTCVAEModel(VAEModel):
             "dimension_wise_kl": (log_q_z_each - log_p_z).sum(-1),
         }
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {
             "mutual_information": self.config.alpha,
             "total_correlation": self.config.beta,
@@ -106,4 +108,4 @@ class BetaTCVAEModel(VAEModel):
         return weights.log()
 
 
-register(BetaTCVAEConfig, BetaTCVAEModel)
+register_model(BetaTCVAEConfig, BetaTCVAEModel)

@@ -13,7 +13,7 @@ __all__ = ["BetaVAEConfig", "BetaVAEModel"]
 
 from huggingface_hub.dataclasses import strict
 
-from .base import register
+from .base import register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -36,8 +36,8 @@ class BetaVAEConfig(VAEConfig):
 class BetaVAEModel(VAEModel):
     config_class = BetaVAEConfig
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"kl": self.config.beta}
 
 
-register(BetaVAEConfig, BetaVAEModel)
+register_model(BetaVAEConfig, BetaVAEModel)

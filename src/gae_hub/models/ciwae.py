@@ -13,7 +13,7 @@ __all__ = ["CIWAEConfig", "CIWAEModel"]
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import register
+from .base import register_model
 from .iwae import IWAEConfig, IWAEModel
 
 
@@ -21,23 +21,25 @@ from .iwae import IWAEConfig, IWAEModel
 class CIWAEConfig(IWAEConfig):
     """
     Args:
-        beta: share of the ELBO in the objective, from 0 to 1.
+        elbo_weight: beta, share of the ELBO in the objective, from 0 to 1.
     """
 
     model_type = "gae_ciwae"
 
-    beta: float | int = 0.05
+    elbo_weight: float | int = 0.05
 
-    def validate_beta(self):
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta must lie in [0, 1], got {self.beta}")
+    def validate_weight(self):
+        if not 0 <= self.elbo_weight <= 1:
+            raise ValueError(f"elbo_weight must lie in [0, 1], got {self.elbo_weight}")
 
 
 class CIWAEModel(IWAEModel):
     config_class = CIWAEConfig
 
     def bound(self, log_weights: Tensor) -> Tensor:
-        return self.config.beta * log_weights.mean(-1) + (1 - self.config.beta) * super().bound(log_weights)
+        return self.config.elbo_weight * log_weights.mean(-1) + (1 - self.config.elbo_weight) * super().bound(
+            log_weights
+        )
 
 
-register(CIWAEConfig, CIWAEModel)
+register_model(CIWAEConfig, CIWAEModel)

@@ -17,8 +17,9 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import register
-from .posteriors import DiagonalGaussian
+from gae_hub.modules.posteriors import DiagonalGaussian
+
+from .base import register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -50,15 +51,15 @@ class DisentangledBetaVAEModel(VAEModel):
 
     def capacity(self) -> Tensor:
         """C now, in nats."""
-        return self.config.capacity * self.warmup(self.config.capacity_warmup_fraction)
+        return self.config.capacity * self.compute_warmup(self.config.capacity_warmup_fraction)
 
     def regularizers(
         self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         return {"kl": (posterior.kl() - self.capacity()).abs()}
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"kl": self.config.beta}
 
 
-register(DisentangledBetaVAEConfig, DisentangledBetaVAEModel)
+register_model(DisentangledBetaVAEConfig, DisentangledBetaVAEModel)

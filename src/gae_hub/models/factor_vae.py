@@ -20,10 +20,11 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import GAEOutput, register
-from .discriminators import Discriminator, accuracy, players, real_or_fake
-from .losses import frozen, require_examples
-from .posteriors import rand
+from gae_hub.modules.discriminators import Discriminator, accuracy, players, real_or_fake
+from gae_hub.modules.losses import frozen, require_examples
+from gae_hub.modules.noise import rand
+
+from .base import GAEOutput, register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -50,7 +51,7 @@ class FactorVAEConfig(VAEConfig):
 
 class FactorVAEModel(VAEModel):
     config_class = FactorVAEConfig
-    best_by = "negative_elbo"  # the other terms measure one player by the other
+    metric_for_best_model = "negative_elbo"  # the other terms measure one player by the other
     min_batch_size = 2
 
     def setup(self, config: FactorVAEConfig):
@@ -63,7 +64,7 @@ class FactorVAEModel(VAEModel):
         """Loss, reconstruction and latents of a batch of at least 2."""
         posterior = self.encode(pixel_values)
         require_examples(len(pixel_values), "FactorVAE, which permutes latents over the batch,")
-        latents = self.latents(posterior, sample=True, generator=generator)
+        latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
 
         drawn = latents.detach()
@@ -79,9 +80,9 @@ class FactorVAEModel(VAEModel):
             "discriminator_accuracy": accuracy(joint, product),
         }
         fields = {"reconstruction": reconstruction, "latents": latents}
-        return self.output(terms, posterior, metrics, return_loss=return_loss, **fields)
+        return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"total_correlation": self.config.gamma}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -93,4 +94,4 @@ def permute_dimensions(latents: Tensor, generator: torch.Generator | None = None
     return latents.gather(0, rand(latents.shape, latents, generator).argsort(0))
 
 
-register(FactorVAEConfig, FactorVAEModel)
+register_model(FactorVAEConfig, FactorVAEModel)

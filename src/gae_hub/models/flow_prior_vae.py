@@ -24,9 +24,10 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from torch import Generator, Tensor
 
-from .base import inference, register
-from .flows import Flow, MaskedAutoregressiveStep
-from .posteriors import GaussianPosterior, gaussian_log_prob
+from gae_hub.modules.flows import Flow, MaskedAutoregressiveStep
+from gae_hub.modules.posteriors import GaussianPosterior, gaussian_log_prob
+
+from .base import inference, register_model
 from .vae import MonteCarloVAEModel, VAEConfig
 
 
@@ -79,4 +80,4 @@ def prior_flow(latent_dim: int, num_flows: int, **made) -> Flow:
     return Flow(*(MaskedAutoregressiveStep(latent_dim, reverse=k % 2 == 1, **made) for k in range(num_flows)))
 
 
-register(FlowPriorVAEConfig, FlowPriorVAEModel)
+register_model(FlowPriorVAEConfig, FlowPriorVAEModel)

@@ -26,10 +26,11 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import register
-from .losses import full_precision
-from .posteriors import rand
-from .quantizers import Codebook, QuantizedConfig, QuantizedModel
+from gae_hub.modules.noise import rand
+from gae_hub.modules.precision import full_precision
+
+from .base import register_model
+from .quantized import QuantizedConfig, QuantizedModel
 from .vq_vae import VQVAEOutput
 
 
@@ -91,7 +92,7 @@ class HRQVAEModel(QuantizedModel):
     def setup(self, config: HRQVAEConfig):
         super().setup(config)
         self.codebooks = nn.ModuleList(
-            Codebook(
+            self.build_codebook(
                 config,
                 learned=True,
                 radius=config.init_scale * config.init_decay**level,
@@ -171,7 +172,7 @@ class HRQVAEModel(QuantizedModel):
             "dead_codes": sum(metrics["dead_codes"] for metrics in observed),
         }
         fields = {"return_loss": return_loss, "reconstruction": reconstruction, "latents": latents}
-        return VQVAEOutput(codes=levels.codes, **self.output(terms, metrics=metrics, **fields))
+        return VQVAEOutput(codes=levels.codes, **self.build_output(terms, metrics=metrics, **fields))
 
     @torch.no_grad()
     def prepare(self, tokens: Tensor, generator: torch.Generator | None = None):
@@ -193,8 +194,8 @@ class HRQVAEModel(QuantizedModel):
         excess = (self.config.norm_loss_scale * ratios).clamp(min=1) - 1
         return excess.square() / max(1, self.config.num_levels - 1)
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"kl": self.config.kl_weight, "norm": self.config.norm_loss_weight}
 
 
-register(HRQVAEConfig, HRQVAEModel)
+register_model(HRQVAEConfig, HRQVAEModel)

@@ -25,9 +25,11 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .backbones import running_statistics
-from .base import register
-from .posteriors import DiagonalGaussian, Posterior, randn
+from gae_hub.modules.backbones import running_statistics
+from gae_hub.modules.noise import randn
+from gae_hub.modules.posteriors import DiagonalGaussian, Posterior
+
+from .base import register_model
 from .vae import MonteCarloVAEModel, VAEConfig
 
 
@@ -159,4 +161,4 @@ def logit(p: float) -> float:
     return log(p) - log(1 - p)
 
 
-register(HVAEConfig, HVAEModel)
+register_model(HVAEConfig, HVAEModel)

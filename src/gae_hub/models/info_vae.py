@@ -19,9 +19,11 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import register
-from .losses import mmd
-from .posteriors import DiagonalGaussian, randn
+from gae_hub.modules.losses import mmd
+from gae_hub.modules.noise import randn
+from gae_hub.modules.posteriors import DiagonalGaussian
+
+from .base import register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -60,8 +62,8 @@ class InfoVAEModel(VAEModel):
         prior = randn(latents.shape, latents, generator)
         return {"kl": posterior.kl(), "mmd": mmd(latents, prior, self.config.kernel, self.config.bandwidth)}
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"kl": 1 - self.config.alpha, "mmd": self.config.mmd_weight}
 
 
-register(InfoVAEConfig, InfoVAEModel)
+register_model(InfoVAEConfig, InfoVAEModel)

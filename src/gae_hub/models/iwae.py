@@ -19,7 +19,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import GAEOutput, register
+from .base import GAEOutput, register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -52,8 +52,8 @@ class IWAEModel(VAEModel):
         latents, log_q = posterior.rsample_and_log_prob(*self.draws(), generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         divergence = log_q - self.prior_log_prob(latents)
-        return self.output(
-            {"bound": -self.bound(log_p - self.kl_warmup() * divergence)},
+        return self.build_output(
+            {"bound": -self.bound(log_p - self.compute_kl_warmup() * divergence)},
             posterior,
             metrics={"reconstruction": -log_p.mean(), "kl": divergence.mean()},
             return_loss=return_loss,
@@ -71,4 +71,4 @@ class IWAEModel(VAEModel):
         return per_estimate.view(len(log_weights), -1).mean(1)
 
 
-register(IWAEConfig, IWAEModel)
+register_model(IWAEConfig, IWAEModel)

@@ -16,7 +16,7 @@ __all__ = ["MIWAEConfig", "MIWAEModel"]
 
 from huggingface_hub.dataclasses import strict
 
-from .base import register
+from .base import register_model
 from .iwae import IWAEConfig, IWAEModel
 
 
@@ -43,4 +43,4 @@ class MIWAEModel(IWAEModel):
         return (self.config.num_estimates, self.config.num_samples)
 
 
-register(MIWAEConfig, MIWAEModel)
+register_model(MIWAEConfig, MIWAEModel)

@@ -20,9 +20,10 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import GAEOutput, GAEPreTrainedModel, at_least_float32, register
-from .losses import full_precision
-from .ms_ssim import max_levels, ms_ssim
+from gae_hub.modules.ms_ssim import max_levels, ms_ssim
+from gae_hub.modules.precision import at_least_float32, full_precision
+
+from .base import GAEOutput, GAEPreTrainedModel, register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -32,14 +33,14 @@ class MSSSIMVAEConfig(VAEConfig):
     Args:
         beta: weight of the KL.
         window_size: side of the Gaussian window, odd.
-        num_levels: scales, at most five; as many as the images allow without it.
+        num_scales: scales, at most five; as many as the images allow without it.
     """
 
     model_type = "gae_msssim_vae"
 
     beta: float | int = 1.0
     window_size: int = 11
-    num_levels: int | None = None
+    num_scales: int | None = None
 
     def validate_similarity(self):
         if not self.beta >= 0:
@@ -51,8 +52,8 @@ class MSSSIMVAEConfig(VAEConfig):
         most = max_levels(*self.input_shape[1:])
         if not most:
             raise ValueError(f"input_shape must have 4 pixels a side or more for MS-SSIM, got {self.input_shape}")
-        if self.num_levels is not None and not 1 <= self.num_levels <= most:
-            raise ValueError(f"num_levels must lie in [1, {most}] for {self.input_shape}, got {self.num_levels}")
+        if self.num_scales is not None and not 1 <= self.num_scales <= most:
+            raise ValueError(f"num_scales must lie in [1, {most}] for {self.input_shape}, got {self.num_scales}")
 
 
 class MSSSIMVAEModel(VAEModel):
@@ -64,20 +65,22 @@ class MSSSIMVAEModel(VAEModel):
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch, with one draw per example."""
         posterior = self.encode(pixel_values)
-        latents = self.latents(posterior, sample=True, generator=generator)
+        latents = self.compute_latents(posterior, sample=True, generator=generator)
         reconstruction = at_least_float32(self.decode(latents))
         similarity = self.similarity(pixel_values, reconstruction)
         terms = {"reconstruction": prod(self.config.input_shape) * (1 - similarity), "kl": posterior.kl()}
-        return self.output(terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents)
+        return self.build_output(
+            terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
     def similarity(self, pixel_values: Tensor, reconstruction: Tensor) -> Tensor:
         """(batch,) MS-SSIM, in full precision under autocast too: its variances are small differences."""
         with full_precision(reconstruction):
             images = pixel_values.to(reconstruction.dtype)
-            return ms_ssim(images, reconstruction, self.config.num_levels, self.config.window_size)
+            return ms_ssim(images, reconstruction, self.config.num_scales, self.config.window_size)
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"kl": self.config.beta}
 
 
-register(MSSSIMVAEConfig, MSSSIMVAEModel)
+register_model(MSSSIMVAEConfig, MSSSIMVAEModel)

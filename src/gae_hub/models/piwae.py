@@ -20,8 +20,9 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import GAEOutput, register
-from .losses import frozen
+from gae_hub.modules.losses import frozen
+
+from .base import GAEOutput, register_model
 from .miwae import MIWAEConfig, MIWAEModel
 
 
@@ -35,7 +36,7 @@ class PIWAEConfig(MIWAEConfig):
 class PIWAEModel(MIWAEModel):
     config_class = PIWAEConfig
     shardable = False
-    best_by = "decoder_bound"  # the tighter one; the loss is the sum of both
+    metric_for_best_model = "decoder_bound"  # the tighter one; the loss is the sum of both
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
@@ -44,7 +45,7 @@ class PIWAEModel(MIWAEModel):
         posterior = self.encode(pixel_values)
         latents, log_q = posterior.rsample_and_log_prob(*self.draws(), generator=generator)
         divergence = log_q - self.prior_log_prob(latents)
-        kl = self.kl_warmup() * divergence
+        kl = self.compute_kl_warmup() * divergence
 
         # the encoder's bound sees the decoder's weights as constants, the decoder's bound the draws
         log_p, reconstruction = self.log_prob(pixel_values, latents, decoder=lambda z: frozen(self.decoder, z))
@@ -53,7 +54,7 @@ class PIWAEModel(MIWAEModel):
         joint = (log_p - kl.detach()).flatten(1)
         decoder_bound = joint.logsumexp(1) - log(joint.shape[1])
 
-        return self.output(
+        return self.build_output(
             {"encoder_bound": -encoder_bound, "decoder_bound": -decoder_bound},
             posterior,
             metrics={"reconstruction": -log_p.mean(), "kl": divergence.mean()},
@@ -69,4 +70,4 @@ class PIWAEModel(MIWAEModel):
         }
 
 
-register(PIWAEConfig, PIWAEModel)
+register_model(PIWAEConfig, PIWAEModel)

@@ -29,8 +29,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import at_least_float32, register
-from .geometry import (
+from gae_hub.modules.geometry import (
     from_ball,
     hyperbolic_geodesic,
     log_integral,
@@ -41,9 +40,12 @@ from .geometry import (
     to_ball,
     translate,
     unit,
-    wide,
 )
-from .posteriors import Posterior, expand, gaussian_log_prob, rand, randn
+from gae_hub.modules.noise import rand, randn
+from gae_hub.modules.posteriors import Posterior, expand, gaussian_log_prob
+from gae_hub.modules.precision import at_least_float32, wide
+
+from .base import register_model
 from .vae import MonteCarloVAEModel, VAEConfig
 
 Normal = Literal["wrapped_normal", "riemannian_normal"]
@@ -174,7 +176,7 @@ class PoincareVAEModel(MonteCarloVAEModel):
         self.head = nn.Linear(prod(self.encoder.feature_shape), sum(sizes))
 
     def encode(self, pixel_values: Tensor) -> HyperbolicPosterior:
-        mean, log_var = at_least_float32(self.head(self.features(pixel_values))).tensor_split(
+        mean, log_var = at_least_float32(self.head(self.encode_features(pixel_values))).tensor_split(
             [self.config.latent_dim], dim=-1
         )
         if self.config.coordinates == "ball":
@@ -204,7 +206,7 @@ class PoincareVAEModel(MonteCarloVAEModel):
         like = at_least_float32(torch.empty(0, device=self.device, dtype=self.dtype))
         return self.prior(like).rsample(num_samples, generator=generator)[0]
 
-    def path(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, latent_dim): points at t, (steps,), on the geodesic from start to end."""
         start, end = (wide(point).unsqueeze(1) for point in (start, end))
         return hyperbolic_geodesic(start, end, wide(t).view(1, -1, 1), self.config.curvature).to(t.dtype)
@@ -214,4 +216,4 @@ class PoincareVAEModel(MonteCarloVAEModel):
         return to_ball(latents, self.config.curvature)
 
 
-register(PoincareVAEConfig, PoincareVAEModel)
+register_model(PoincareVAEConfig, PoincareVAEModel)

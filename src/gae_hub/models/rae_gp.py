@@ -18,8 +18,9 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import register
-from .posteriors import randn
+from gae_hub.modules.noise import randn
+
+from .base import register_model
 from .rae_l2 import RegularizedAEConfig, RegularizedAEModel
 
 
@@ -44,4 +45,4 @@ class RAEGPModel(RegularizedAEModel):
         return gradient.square().sum(-1)
 
 
-register(RAEGPConfig, RAEGPModel)
+register_model(RAEGPConfig, RAEGPModel)

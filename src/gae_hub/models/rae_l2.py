@@ -15,7 +15,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import DeterministicModel, GAEConfig, GAEOutput, register
+from .base import DeterministicModel, GAEConfig, GAEOutput, register_model
 
 
 @strict
@@ -23,14 +23,14 @@ class RegularizedAEConfig(GAEConfig):
     """
     Args:
         embedding_weight: beta, weight of half the square norm of the latents.
-        regularization_weight: lambda, weight of the decoder's penalty.
+        decoder_penalty_weight: lambda, weight of the decoder's penalty.
     """
 
     embedding_weight: float | int = 1e-4
-    regularization_weight: float | int = 1e-3
+    decoder_penalty_weight: float | int = 1e-3
 
     def validate_weights(self):
-        for name in ("embedding_weight", "regularization_weight"):
+        for name in ("embedding_weight", "decoder_penalty_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
@@ -47,15 +47,17 @@ class RegularizedAEModel(DeterministicModel):
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch; `generator` is for penalties that are estimated."""
         posterior = self.encode(pixel_values)
-        latents = self.latents(posterior)
+        latents = self.compute_latents(posterior)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         terms = {"reconstruction": -log_p, "embedding": 0.5 * latents.square().sum(-1)}
         if return_loss:
             terms[self.penalty] = self.decoder_penalty(latents, generator)
-        return self.output(terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents)
+        return self.build_output(
+            terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
-    def weights(self) -> dict[str, float]:
-        return {"embedding": self.config.embedding_weight, self.penalty: self.config.regularization_weight}
+    def loss_weights(self) -> dict[str, float]:
+        return {"embedding": self.config.embedding_weight, self.penalty: self.config.decoder_penalty_weight}
 
     def decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The decoder's penalty, per example, (batch,), or a scalar."""
@@ -77,4 +79,4 @@ class RAEL2Model(RegularizedAEModel):
         return sum(p.square().sum() for p in self.decoder.parameters())
 
 
-register(RAEL2Config, RAEL2Model)
+register_model(RAEL2Config, RAEL2Model)

@@ -26,12 +26,14 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .backbones import mlp
-from .base import at_least_float32, register
+from gae_hub.core.distributed import gather_batch
+from gae_hub.modules.networks import mlp
+from gae_hub.modules.posteriors import Posterior
+from gae_hub.modules.precision import at_least_float32, full_precision
+from gae_hub.modules.riemannian_metric import Metric, Place, product
+
+from .base import register_model
 from .hvae import HamiltonianPosterior, HVAEConfig, HVAEModel
-from .losses import full_precision, gather
-from .posteriors import Posterior
-from .riemannian_metric import Metric, Place, product
 from .vae import VAEModel
 
 
@@ -41,7 +43,7 @@ class RHVAEConfig(HVAEConfig):
     Args:
         num_centroids: how many images the metric remembers.
         temperature: T, the reach of a centroid.
-        regularization: lambda, what is left of the inverse metric far from all centroids.
+        metric_regularization: lambda, what is left of the inverse metric far from all centroids.
         metric_hidden_sizes: widths of the network that gives L.
         num_fixed_point_iterations: for each implicit half of a leapfrog step.
     """
@@ -50,13 +52,17 @@ class RHVAEConfig(HVAEConfig):
 
     num_centroids: int = 200
     temperature: float | int = 1.5
-    regularization: float | int = 0.01
+    metric_regularization: float | int = 0.01
     metric_hidden_sizes: list[int] | tuple[int, ...] = (400,)
     num_fixed_point_iterations: int = 3
 
     def validate_metric(self):
         self.require_positive(
-            "num_centroids", "temperature", "regularization", "metric_hidden_sizes", "num_fixed_point_iterations"
+            "num_centroids",
+            "temperature",
+            "metric_regularization",
+            "metric_hidden_sizes",
+            "num_fixed_point_iterations",
         )
 
 
@@ -95,7 +101,7 @@ class RHVAEModel(HVAEModel):
     def metric(self, centroids: Tensor | None = None, matrices: Tensor | None = None) -> Metric:
         """The metric of these centroids, or of the stored ones."""
         stored = (self.centroids, self.matrices) if centroids is None else (centroids, matrices)
-        return Metric(*stored, self.config.temperature, self.config.regularization)
+        return Metric(*stored, self.config.temperature, self.config.metric_regularization)
 
     def factors(self, pixel_values: Tensor) -> Tensor:
         """(batch, d, d): L, lower triangular with a positive diagonal."""
@@ -112,7 +118,7 @@ class RHVAEModel(HVAEModel):
         with full_precision(factors):
             matrices = factors @ factors.mT
         n = self.config.num_centroids
-        means, matrices = gather(means)[-n:], gather(matrices)[-n:]
+        means, matrices = gather_batch(means)[-n:], gather_batch(matrices)[-n:]
         places = (self.next_place + torch.arange(len(means), device=means.device)) % n
         queue = (self.centroids.index_copy(0, places, means), self.matrices.index_copy(0, places, matrices))
         with torch.no_grad():
@@ -146,4 +152,4 @@ class RHVAEModel(HVAEModel):
         return place, momentum
 
 
-register(RHVAEConfig, RHVAEModel)
+register_model(RHVAEConfig, RHVAEModel)

@@ -24,9 +24,12 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import at_least_float32, register
-from .geometry import great_circle, log_sphere_area, sample_by_cdf, unit, vmf_moments, wide
-from .posteriors import PointMass, Posterior, expand, rand, randn
+from gae_hub.modules.geometry import great_circle, log_sphere_area, sample_by_cdf, unit, vmf_moments
+from gae_hub.modules.noise import rand, randn
+from gae_hub.modules.posteriors import PointMass, Posterior, expand
+from gae_hub.modules.precision import at_least_float32, wide
+
+from .base import register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -110,7 +113,7 @@ class SVAEModel(VAEModel):
         self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim + 1)
 
     def encode(self, pixel_values: Tensor) -> VonMisesFisher:
-        direction, concentration = at_least_float32(self.head(self.features(pixel_values))).tensor_split(
+        direction, concentration = at_least_float32(self.head(self.encode_features(pixel_values))).tensor_split(
             [self.config.latent_dim], dim=-1
         )
         return VonMisesFisher(unit(wide(direction)).to(direction.dtype), F.softplus(concentration) + 1)
@@ -122,10 +125,10 @@ class SVAEModel(VAEModel):
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         return unit(at_least_float32(super().sample_prior(num_samples, generator)))
 
-    def path(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, latent_dim): points at t, (steps,), on the great circle from start to end."""
         start, end = (unit(wide(point)).unsqueeze(1) for point in (start, end))
         return great_circle(start, end, wide(t).view(1, -1, 1)).to(t.dtype)
 
 
-register(SVAEConfig, SVAEModel)
+register_model(SVAEConfig, SVAEModel)

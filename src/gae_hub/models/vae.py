@@ -18,8 +18,10 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, at_least_float32, inference, register
-from .posteriors import DiagonalGaussian, gaussian_log_prob
+from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
+from gae_hub.modules.precision import at_least_float32
+
+from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, inference, register_model
 
 
 @strict
@@ -40,7 +42,7 @@ class VAEConfig(GAEConfig):
 
 
 class VAEModel(GAEPreTrainedModel):
-    """The template of the family: a paper overrides `regularizers` and `weights`, or the posterior, or the prior."""
+    """The base of the family: a paper overrides `regularizers` and `loss_weights`, the posterior, or the prior."""
 
     config_class = VAEConfig
     kl_terms: tuple[str, ...] = ("kl",)  # whose weights the warm-up scales
@@ -49,17 +51,19 @@ class VAEModel(GAEPreTrainedModel):
         self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> DiagonalGaussian:
-        return DiagonalGaussian(*at_least_float32(self.head(self.features(pixel_values))).chunk(2, dim=-1))
+        return DiagonalGaussian(*at_least_float32(self.head(self.encode_features(pixel_values))).chunk(2, dim=-1))
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss with its terms, reconstruction and latents of a batch, with one draw per example."""
         posterior = self.encode(pixel_values)
-        latents = self.latents(posterior, sample=True, generator=generator)
+        latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         terms = {"reconstruction": -log_p, **self.regularizers(latents, posterior, generator)}
-        return self.output(terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents)
+        return self.build_output(
+            terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
     def regularizers(
         self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
@@ -67,13 +71,13 @@ class VAEModel(GAEPreTrainedModel):
         """The loss's terms beside the reconstruction: per example, (batch,), or scalars, in nats."""
         return {"kl": posterior.kl()}
 
-    def kl_warmup(self) -> Tensor | float:
+    def compute_kl_warmup(self) -> Tensor | float:
         """The KL's share of its own weight, from 0 to 1 over the warm-up."""
-        return self.warmup(self.config.kl_warmup_fraction)
+        return self.compute_warmup(self.config.kl_warmup_fraction)
 
-    def scheduled_weights(self) -> dict[str, float | Tensor]:
-        weights = self.weights()
-        return weights | {name: weights.get(name, 1.0) * self.kl_warmup() for name in self.kl_terms}
+    def current_loss_weights(self) -> dict[str, float | Tensor]:
+        weights = self.loss_weights()
+        return weights | {name: weights.get(name, 1.0) * self.compute_kl_warmup() for name in self.kl_terms}
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
         """(batch, *draws) log density of the prior at latents (batch, *draws, latent_dim), in nats."""
@@ -126,7 +130,9 @@ class MonteCarloVAEModel(VAEModel):
         latents, log_q = posterior.rsample_and_log_prob(generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         terms = {"reconstruction": -log_p, "kl": log_q - self.prior_log_prob(latents)}
-        return self.output(terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents)
+        return self.build_output(
+            terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
 
-register(VAEConfig, VAEModel)
+register_model(VAEConfig, VAEModel)

@@ -28,10 +28,12 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import GAEOutput, GAEPreTrainedModel, register
-from .discriminators import Discriminator, accuracy, players
-from .losses import frozen, mean_over_processes
-from .posteriors import randn
+from gae_hub.core.distributed import mean_over_processes
+from gae_hub.modules.discriminators import Discriminator, accuracy, players
+from gae_hub.modules.losses import frozen
+from gae_hub.modules.noise import randn
+
+from .base import GAEOutput, GAEPreTrainedModel, register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -75,7 +77,9 @@ class VAEGANConfig(VAEConfig):
 class VAEGANModel(VAEModel):
     config_class = VAEGANConfig
     shardable = False
-    best_by = "reconstruction"  # in pixels: the other terms change their meaning while the discriminator learns
+    metric_for_best_model = (
+        "reconstruction"  # in pixels: the other terms change their meaning while the discriminator learns
+    )
     log_likelihood = GAEPreTrainedModel.log_likelihood
     sits_out: dict[str, Tensor] | None = None  # by player, of the step under way
 
@@ -89,7 +93,7 @@ class VAEGANModel(VAEModel):
     ) -> GAEOutput:
         """All players' losses, each with gradients for its own player only."""
         posterior = self.encode(pixel_values)
-        latents = self.latents(posterior, sample=True, generator=generator)
+        latents = self.compute_latents(posterior, sample=True, generator=generator)
         noise = randn(latents.shape, latents, generator)
         layer = self.config.feature_layer
 
@@ -113,13 +117,13 @@ class VAEGANModel(VAEModel):
             self.sits_out = self.too_strong(F.softplus(-real).detach().mean(), F.softplus(fake).detach().mean())
         metrics = {"reconstruction": -log_p.mean(), "discriminator_accuracy": accuracy(real, fake)}
         fields = {"reconstruction": reconstruction, "latents": latents}
-        return self.output(terms, posterior, metrics, return_loss=return_loss, **fields)
+        return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
 
     def adversarial(self, logits: Tensor) -> Tensor:
         """The decoder's loss from the discriminator's logits on decoded images."""
         return -F.softplus(logits) if self.config.adversarial_loss == "minimax" else F.softplus(-logits)
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         share = self.config.reconstruction_weight
         return {"decoder_feature": share, "adversarial": 1 - share}
 
@@ -142,4 +146,4 @@ class VAEGANModel(VAEModel):
         return players(self, "encoder", decoder=self.decoder, discriminator=self.discriminator)
 
 
-register(VAEGANConfig, VAEGANModel)
+register_model(VAEGANConfig, VAEGANModel)

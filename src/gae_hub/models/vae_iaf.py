@@ -11,7 +11,7 @@ and a context h(x) of the encoder. The order of the dimensions is reversed from 
 Relations:
     No flow is the VAE, with a Monte Carlo estimate of its KL. VAE-lin-NF has planar and radial steps.
     Pythae has no context and no gate (context_size=0, update="affine"), ReLUs, log scales without a bound
-    (activation="relu", bound=None), narrow networks that miss dimensions, and embeds without the flow.
+    (activation="relu", log_scale_bound=None), narrow networks that miss dimensions, and embeds without the flow.
 """
 
 __all__ = ["VAEIAFConfig", "VAEIAFModel"]
@@ -23,9 +23,11 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .base import at_least_float32, register
-from .flows import FlowPosterior, InverseAutoregressiveStep
-from .posteriors import DiagonalGaussian, Posterior
+from gae_hub.modules.flows import FlowPosterior, InverseAutoregressiveStep
+from gae_hub.modules.posteriors import DiagonalGaussian, Posterior
+from gae_hub.modules.precision import at_least_float32
+
+from .base import register_model
 from .vae import MonteCarloVAEModel, VAEConfig
 
 
@@ -38,7 +40,7 @@ class VAEIAFConfig(VAEConfig):
         context_size: size of h(x); 0 for none.
         update: "gated", as in the paper's equations 13 and 14, or "affine", exp(a) z + m.
         forget_bias: added to the gates before their sigmoid; a positive one begins near the identity.
-        bound: a lies in (-bound, bound); None for no bound.
+        log_scale_bound: a lies in (-bound, bound); None for no bound.
         reverse: whether the first step, and every other one, goes from the last dimension to the first.
     """
 
@@ -51,11 +53,13 @@ class VAEIAFConfig(VAEConfig):
     context_size: int = 16
     update: Literal["gated", "affine"] = "gated"
     forget_bias: float | int = 2.0
-    bound: float | int | None = 5.0
+    log_scale_bound: float | int | None = 5.0
     reverse: bool = False
 
     def validate_flows(self):
-        self.require_positive("num_hidden_layers", "hidden_size", *(["bound"] if self.bound is not None else []))
+        self.require_positive(
+            "num_hidden_layers", "hidden_size", *(["log_scale_bound"] if self.log_scale_bound is not None else [])
+        )
         for name in ("num_flows", "context_size"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
@@ -72,7 +76,7 @@ class VAEIAFModel(MonteCarloVAEModel):
                 config.latent_dim,
                 update=config.update,
                 forget_bias=config.forget_bias,
-                bound=config.bound,
+                log_scale_bound=config.log_scale_bound,
                 hidden_size=config.hidden_size,
                 num_hidden_layers=config.num_hidden_layers,
                 activation=config.activation,
@@ -84,11 +88,11 @@ class VAEIAFModel(MonteCarloVAEModel):
 
     def encode(self, pixel_values: Tensor) -> Posterior:
         d = self.config.latent_dim
-        outputs = at_least_float32(self.head(self.features(pixel_values)))
+        outputs = at_least_float32(self.head(self.encode_features(pixel_values)))
         base = DiagonalGaussian(outputs[:, :d], outputs[:, d : 2 * d])
         if not self.config.num_flows:
             return base
         return FlowPosterior(base, [partial(step, context=outputs[:, 2 * d :]) for step in self.flows])
 
 
-register(VAEIAFConfig, VAEIAFModel)
+register_model(VAEIAFConfig, VAEIAFModel)

@@ -23,9 +23,12 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .base import at_least_float32, register
-from .flows import ELEMENTARY_FLOWS, FlowPosterior
-from .posteriors import DiagonalGaussian, Posterior
+from gae_hub.modules.flows import FlowPosterior
+from gae_hub.modules.planar_radial import ELEMENTARY_FLOWS
+from gae_hub.modules.posteriors import DiagonalGaussian, Posterior
+from gae_hub.modules.precision import at_least_float32
+
+from .base import register_model
 from .vae import MonteCarloVAEModel, VAEConfig
 
 
@@ -77,7 +80,7 @@ class VAELinNFModel(MonteCarloVAEModel):
 
     def encode(self, pixel_values: Tensor) -> Posterior:
         d = self.config.latent_dim
-        outputs = at_least_float32(self.head(self.features(pixel_values)))
+        outputs = at_least_float32(self.head(self.encode_features(pixel_values)))
         base = DiagonalGaussian(outputs[:, :d], outputs[:, d : 2 * d])
         if not self.sizes:
             return base
@@ -87,4 +90,4 @@ class VAELinNFModel(MonteCarloVAEModel):
         return FlowPosterior(base, [partial(s, parameters=p) for s, p in zip(steps, parts, strict=True)])
 
 
-register(VAELinNFConfig, VAELinNFModel)
+register_model(VAELinNFConfig, VAELinNFModel)

@@ -23,10 +23,12 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .backbones import running_statistics
-from .base import GAEOutput, at_least_float32, inference, register
-from .losses import full_precision
-from .posteriors import DiagonalGaussian, GaussianPosterior, randn
+from gae_hub.modules.backbones import running_statistics
+from gae_hub.modules.noise import randn
+from gae_hub.modules.posteriors import DiagonalGaussian, GaussianPosterior
+from gae_hub.modules.precision import at_least_float32, full_precision
+
+from .base import GAEOutput, inference, register_model
 from .vae import MonteCarloVAEModel, VAEConfig
 
 
@@ -104,7 +106,7 @@ class VAMPModel(MonteCarloVAEModel):
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         each = self.component_log_prob(latents)
         shares = each.detach().softmax(-1).mean(0)
-        return self.output(
+        return self.build_output(
             {"reconstruction": -log_p, "kl": log_q - mixture(each)},
             posterior,
             metrics={"components_in_use": torch.special.entr(shares).sum().exp()},
@@ -143,4 +145,4 @@ def mixture(each: Tensor) -> Tensor:
     return each.logsumexp(-1) - log(each.shape[-1])
 
 
-register(VAMPConfig, VAMPModel)
+register_model(VAMPConfig, VAMPModel)

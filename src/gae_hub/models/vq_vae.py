@@ -24,8 +24,8 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import GAEOutput, register
-from .quantizers import Codebook, QuantizedConfig, QuantizedModel
+from .base import GAEOutput, register_model
+from .quantized import QuantizedConfig, QuantizedModel
 
 
 @dataclass
@@ -65,7 +65,7 @@ class VQVAEModel(QuantizedModel):
 
     def setup(self, config: VQVAEConfig):
         super().setup(config)
-        self.codebook = Codebook(config, learned=config.codebook_update == "gradient")
+        self.codebook = self.build_codebook(config, learned=config.codebook_update == "gradient")
 
     def quantize(
         self, latents: Tensor, sample: bool = False, generator: torch.Generator | None = None
@@ -92,10 +92,10 @@ class VQVAEModel(QuantizedModel):
             terms["codebook"] = (z.detach() - quantized).square().flatten(1).sum(1)
         metrics = self.codebook.observe(tokens, codes)
         fields = {"return_loss": return_loss, "reconstruction": reconstruction, "latents": latents}
-        return VQVAEOutput(codes=codes, **self.output(terms, metrics=metrics, **fields))
+        return VQVAEOutput(codes=codes, **self.build_output(terms, metrics=metrics, **fields))
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"commitment": self.config.commitment_weight, "codebook": self.config.codebook_weight}
 
 
-register(VQVAEConfig, VQVAEModel)
+register_model(VQVAEConfig, VQVAEModel)

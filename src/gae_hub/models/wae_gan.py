@@ -15,8 +15,8 @@ __all__ = ["WAEGANConfig", "WAEGANModel"]
 
 from huggingface_hub.dataclasses import strict
 
-from .base import DeterministicModel, register
-from .discriminators import LatentGANConfig, LatentGANModel
+from .base import DeterministicModel, register_model
+from .latent_gan import LatentGANConfig, LatentGANModel
 
 
 @strict
@@ -37,4 +37,4 @@ class WAEGANModel(LatentGANModel, DeterministicModel):
     config_class = WAEGANConfig
 
 
-register(WAEGANConfig, WAEGANModel)
+register_model(WAEGANConfig, WAEGANModel)

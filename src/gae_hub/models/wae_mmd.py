@@ -16,9 +16,10 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import DeterministicModel, GAEConfig, GAEOutput, GAEPreTrainedModel, register
-from .losses import mmd
-from .posteriors import randn
+from gae_hub.modules.losses import mmd
+from gae_hub.modules.noise import randn
+
+from .base import DeterministicModel, GAEConfig, GAEOutput, GAEPreTrainedModel, register_model
 
 
 @strict
@@ -51,13 +52,15 @@ class WAEMMDModel(DeterministicModel):
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch of at least 2; `generator` draws the latents to compare with."""
         posterior = self.encode(pixel_values)
-        latents = self.latents(posterior)
+        latents = self.compute_latents(posterior)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         prior = randn(latents.shape, latents, generator)
         terms = {"reconstruction": -log_p, "mmd": mmd(latents, prior, self.config.kernel, self.config.bandwidth)}
-        return self.output(terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents)
+        return self.build_output(
+            terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
-    def weights(self) -> dict[str, float]:
+    def loss_weights(self) -> dict[str, float]:
         return {"mmd": self.config.mmd_weight}
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -65,4 +68,4 @@ class WAEMMDModel(DeterministicModel):
         return GAEPreTrainedModel.sample_prior(self, num_samples, generator)
 
 
-register(WAEMMDConfig, WAEMMDModel)
+register_model(WAEMMDConfig, WAEMMDModel)

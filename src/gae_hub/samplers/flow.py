@@ -9,16 +9,18 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from ..models.base import GAEOutput, inference
-from ..models.flows import BatchNormStep, Flow, Standardization
-from ..models.posteriors import gaussian_log_prob, randn
-from .base import GAESamplerConfig, LearnedSampler
+from ..modules.flows import BatchNormStep, Flow, Standardization
+from ..modules.noise import randn
+from ..modules.posteriors import gaussian_log_prob
+from .base import GAESamplerConfig
+from .learned import LearnedSampler
 
 
 @strict
 class FlowSamplerConfig(GAESamplerConfig):
     """
     Args:
-        num_blocks: autoregressive steps; each has the order of the one before reversed. Papamakarios et al. have 5 and
+        num_flows: autoregressive steps; each has the order of the one before reversed. Papamakarios et al. have 5 and
             10 in their tables: for a density with several modes, take 5.
         num_hidden_layers, hidden_size, activation: of the MADE in each step.
         batch_norm: whether each step is followed by batch norm.
@@ -27,7 +29,7 @@ class FlowSamplerConfig(GAESamplerConfig):
         seed: of weights, order and batches.
     """
 
-    num_blocks: int = 2
+    num_flows: int = 2
     num_hidden_layers: int = 3
     hidden_size: int = 128
     activation: Literal["elu", "relu"] = "elu"
@@ -37,22 +39,22 @@ class FlowSamplerConfig(GAESamplerConfig):
     seed: int = 0
 
     def validate_flow(self):
-        self.require_positive("num_blocks", "num_hidden_layers", "hidden_size")
+        self.require_positive("num_flows", "num_hidden_layers", "hidden_size")
 
 
 @strict
 class AffineFlowSamplerConfig(FlowSamplerConfig):
     """
     Args:
-        bound: of the log scales in each step. Where steps may stretch more, a few latents are thrown so far that
-            their likelihood outweighs all others: with 5, five blocks diverge on two moons, with 3 on a sphere.
+        log_scale_bound: bound of the log scales in each step. With larger bounds a few latents move so far out that
+            their likelihood outweighs all others: five steps diverge with 5 on two moons, and with 3 on a sphere.
     """
 
     activation: Literal["elu", "relu"] = "relu"
-    bound: float | int = 2.0
+    log_scale_bound: float | int = 2.0
 
     def validate_bound(self):
-        self.require_positive("bound")
+        self.require_positive("log_scale_bound")
 
 
 class FlowSampler(LearnedSampler):
@@ -76,7 +78,7 @@ class FlowSampler(LearnedSampler):
             if isinstance(config.order, str)
             else config.order
         )
-        for block in range(config.num_blocks):
+        for block in range(config.num_flows):
             steps.append(
                 self.step(
                     config.latent_dim,
@@ -97,7 +99,7 @@ class FlowSampler(LearnedSampler):
 
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
         """The mean of -log p(z), in nats, as loss."""
-        return self.output({"negative_log_likelihood": -self.density(latents.flatten(1))}, return_loss)
+        return self.build_output({"negative_log_likelihood": -self.density(latents.flatten(1))}, return_loss)
 
     def density(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, latent_dim)."""

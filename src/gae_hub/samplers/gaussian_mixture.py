@@ -21,10 +21,9 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from ..models.geometry import wide
-from ..models.losses import full_precision
-from ..models.posteriors import randn
-from ..models.quantizers import closeness, kmeans
+from ..modules.codebooks import closeness, kmeans
+from ..modules.noise import randn
+from ..modules.precision import full_precision, wide
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
 _LARGE = 1e9  # multiply-adds of a step, from where on scikit-learn takes too long
@@ -38,9 +37,9 @@ class GaussianMixtureSamplerConfig(GAESamplerConfig):
         num_components: number of Gaussians; or several numbers, of which `fit` chooses the one with the least Bayesian
             information criterion, and writes it here.
         covariance_type: "full", "diag", or "tied", one full covariance for all.
-        max_iter: at most so many steps of expectation maximisation.
+        num_iterations: at most so many steps of expectation maximisation.
         tolerance: they end where a step gains less, in nats per example.
-        regularization: added to the variances.
+        covariance_regularization: added to the variances.
         solver: "sklearn", "torch" on the device of the latents, or "auto": the second for large sets and accelerators.
         seed: of the k-means initialisation.
     """
@@ -49,14 +48,14 @@ class GaussianMixtureSamplerConfig(GAESamplerConfig):
 
     num_components: int | list[int] | tuple[int, ...] = 10
     covariance_type: Literal["full", "diag", "tied"] = "full"
-    max_iter: int = 2000
+    num_iterations: int = 2000
     tolerance: float | int = 1e-3
-    regularization: float | int = 1e-6
+    covariance_regularization: float | int = 1e-6
     solver: Literal["auto", "sklearn", "torch"] = "auto"
     seed: int = 0
 
     def validate_counts(self):
-        self.require_positive("num_components", "max_iter", "tolerance", "regularization")
+        self.require_positive("num_components", "num_iterations", "tolerance", "covariance_regularization")
         if isinstance(self.num_components, (list, tuple)) and not self.num_components:
             raise ValueError("num_components must name at least one number, got none")
 
@@ -115,9 +114,9 @@ class GaussianMixtureSampler(GAESampler):
         mixture = GaussianMixture(
             config.num_components,
             covariance_type=config.covariance_type,
-            max_iter=config.max_iter,
+            max_iter=config.num_iterations,
             tol=config.tolerance,
-            reg_covar=config.regularization,
+            reg_covar=config.covariance_regularization,
             random_state=config.seed,
         ).fit(latents.cpu().double().numpy())
         self._set(*(torch.from_numpy(t) for t in (mixture.weights_, mixture.means_, mixture.covariances_)))
@@ -127,8 +126,9 @@ class GaussianMixtureSampler(GAESampler):
         scales, faults = (covariances.sqrt(), None) if diagonal else torch.linalg.cholesky_ex(covariances)
         if faults is not None and faults.any():
             raise ValueError(
-                "the covariance of a component is singular, its latents lie in a plane: raise regularization, which "
-                f"is {self.config.regularization}, or use covariance_type='diag'"
+                "the covariance of a component is singular (its latents lie in a plane): raise "
+                f"covariance_regularization, which is {self.config.covariance_regularization}, or use "
+                "covariance_type='diag'"
             )
         for buffer, value in ((self.weights, weights), (self.means, means), (self.scales, scales)):
             buffer.copy_(value.view(buffer.shape))
@@ -141,7 +141,7 @@ class GaussianMixtureSampler(GAESampler):
         sample = latents[torch.randperm(len(latents), generator=generator)[: 256 * k].to(device)]
         self._step(latents, kmeans(sample, k, 10, generator))
         last = -float("inf")
-        for _ in range(config.max_iter):
+        for _ in range(config.num_iterations):
             reached = self._step(latents)
             if reached - last < config.tolerance:
                 break
@@ -191,9 +191,9 @@ class GaussianMixtureSampler(GAESampler):
         else:
             covariances = (squares / counts.unsqueeze(1) - moves.square()).clamp(min=0)
         if kind == "diag":
-            covariances = covariances + self.config.regularization
+            covariances = covariances + self.config.covariance_regularization
         else:
-            covariances.diagonal(dim1=-2, dim2=-1).add_(self.config.regularization)
+            covariances.diagonal(dim1=-2, dim2=-1).add_(self.config.covariance_regularization)
         self._set(counts / counts.sum(), about + moves, covariances)
         return (total / len(latents)).item()
 

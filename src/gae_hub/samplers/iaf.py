@@ -17,7 +17,7 @@ __all__ = ["IAFSampler", "IAFSamplerConfig"]
 import torch
 from huggingface_hub.dataclasses import strict
 
-from ..models.flows import InverseAutoregressiveStep, Inverted
+from ..modules.flows import InverseAutoregressiveStep, Inverted
 from .base import register_sampler
 from .flow import AffineFlowSampler, AffineFlowSamplerConfig
 
@@ -33,7 +33,9 @@ class IAFSampler(AffineFlowSampler):
     config_class = IAFSamplerConfig
 
     def step(self, dim: int, **made) -> torch.nn.Module:
-        return Inverted(InverseAutoregressiveStep(dim, update="affine", bound=self.config.bound, **made))
+        return Inverted(
+            InverseAutoregressiveStep(dim, update="affine", log_scale_bound=self.config.log_scale_bound, **made)
+        )
 
 
 register_sampler(IAFSamplerConfig, IAFSampler)

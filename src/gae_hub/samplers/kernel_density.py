@@ -21,7 +21,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from ..models.posteriors import randn
+from ..modules.noise import randn
 from .base import register_sampler
 from .empirical import EmpiricalSampler, EmpiricalSamplerConfig
 
@@ -34,16 +34,16 @@ class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
     Args:
         bandwidth: h; "likelihood" chooses it by leave-one-out likelihood, and "scott" is N^(-1 / (d + 4)), right for a
             Gaussian and too wide for others.
-        num_choosing: embeddings, spread over all, whose likelihood the choice is made by.
+        num_bandwidth_latents: embeddings, spread over all, whose likelihood the choice is made by.
     """
 
     model_type = "gae_kernel_density_sampler"
 
     bandwidth: float | int | Literal["likelihood", "scott"] = "likelihood"
-    num_choosing: int = 1000
+    num_bandwidth_latents: int = 1000
 
     def validate_bandwidth(self):
-        self.require_positive("num_choosing", *(["bandwidth"] if not isinstance(self.bandwidth, str) else []))
+        self.require_positive("num_bandwidth_latents", *(["bandwidth"] if not isinstance(self.bandwidth, str) else []))
 
 
 class KernelDensitySampler(EmpiricalSampler):
@@ -69,7 +69,9 @@ class KernelDensitySampler(EmpiricalSampler):
         num, d = self.latents.shape
         if num < 2:
             return torch.ones(())
-        chosen = torch.linspace(0, num - 1, min(num, self.config.num_choosing), device=self.device).long().unique()
+        chosen = (
+            torch.linspace(0, num - 1, min(num, self.config.num_bandwidth_latents), device=self.device).long().unique()
+        )
         widths = torch.logspace(-3, 0.5, 60, device=self.device)
         total = torch.zeros_like(widths)
         for rows in chosen.split(max(1, _PAIRS // num)):

@@ -20,7 +20,7 @@ __all__ = ["MAFSampler", "MAFSamplerConfig"]
 import torch
 from huggingface_hub.dataclasses import strict
 
-from ..models.flows import MaskedAutoregressiveStep
+from ..modules.flows import MaskedAutoregressiveStep
 from .base import register_sampler
 from .flow import AffineFlowSampler, AffineFlowSamplerConfig
 
@@ -36,7 +36,7 @@ class MAFSampler(AffineFlowSampler):
     config_class = MAFSamplerConfig
 
     def step(self, dim: int, **made) -> torch.nn.Module:
-        return MaskedAutoregressiveStep(dim, bound=self.config.bound, **made)
+        return MaskedAutoregressiveStep(dim, log_scale_bound=self.config.log_scale_bound, **made)
 
 
 register_sampler(MAFSamplerConfig, MAFSampler)

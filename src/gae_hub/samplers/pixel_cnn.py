@@ -23,9 +23,11 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
+from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, inference
-from ..models.posteriors import rand
-from .base import GAESamplerConfig, LatentDataset, LearnedSampler, register_sampler
+from ..modules.noise import rand
+from .base import GAESamplerConfig, register_sampler
+from .learned import LatentDataset, LearnedSampler
 
 _CHUNK = 512  # maps that are drawn at a time
 
@@ -35,7 +37,7 @@ class PixelCNNSamplerConfig(GAESamplerConfig):
     """
     Args:
         hidden_size: channels of both stacks.
-        num_layers: gated layers.
+        num_hidden_layers: gated layers.
         kernel_size: odd.
         num_classes: for a density given the class; None for one without.
         num_embeddings, num_levels, code_shape: of the codes; `fit` fills them in.
@@ -45,7 +47,7 @@ class PixelCNNSamplerConfig(GAESamplerConfig):
     model_type = "gae_pixel_cnn_sampler"
 
     hidden_size: int = 64
-    num_layers: int = 6
+    num_hidden_layers: int = 6
     kernel_size: int = 5
     num_classes: int | None = None
     num_embeddings: int | None = None
@@ -54,7 +56,7 @@ class PixelCNNSamplerConfig(GAESamplerConfig):
     seed: int = 0
 
     def validate_network(self):
-        self.require_positive("hidden_size", "num_layers", "kernel_size")
+        self.require_positive("hidden_size", "num_hidden_layers", "kernel_size")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
         if self.num_classes is not None:
@@ -109,20 +111,18 @@ class PixelCNNSampler(LearnedSampler):
         size, k, levels = config.hidden_size, config.num_embeddings, config.num_levels
         self.register_buffer("codebooks", torch.zeros(levels, k, config.latent_shape[0]))
         self.embeddings = nn.ModuleList(nn.Embedding(k, size) for _ in range(levels))
-        self.layers = nn.ModuleList(GatedLayer(size, config.kernel_size) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(GatedLayer(size, config.kernel_size) for _ in range(config.num_hidden_layers))
         self.hidden = nn.Linear(size, size)
         self.levels_before = nn.ModuleList(nn.Embedding(k, size) for _ in range(levels - 1))
         self.heads = nn.ModuleList(nn.Linear(size, k) for _ in range(levels))
         if config.num_classes is not None:
-            self.classes = nn.Embedding(config.num_classes, 4 * size * config.num_layers)
+            self.classes = nn.Embedding(config.num_classes, 4 * size * config.num_hidden_layers)
             self.register_buffer("class_weights", torch.full((config.num_classes,), 1 / config.num_classes))
 
     # Fitting
 
     def fit_to(self, model, dataset=None, validation_dataset=None, **training) -> "PixelCNNSampler":
         """Fit to the codes that a model gives a data set, and to its labels where the config has `num_classes`."""
-        from ..data import embed_dataset
-
         self.check_model(model)
         if hasattr(model, "codebooks"):  # one for each level, and codes with a last axis of levels
             codebooks = torch.stack([book.codes.detach() for book in model.codebooks])
@@ -237,7 +237,7 @@ class PixelCNNSampler(LearnedSampler):
             return GAEOutput()
         logits = self.logits(codes, labels)
         each = F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(len(codes), -1)
-        return self.output({"negative_log_likelihood": each.sum(1)})
+        return self.build_output({"negative_log_likelihood": each.sum(1)})
 
     @inference
     def code_log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -24,11 +24,12 @@ from torch import Tensor
 
 from ..models.base import inference
 from ..models.flow_prior_vae import FlowPriorVAEModel, prior_flow
-from ..models.geometry import unit
 from ..models.poincare_vae import FAMILIES, PoincareVAEModel
-from ..models.posteriors import DiagonalGaussian, randn
 from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
+from ..modules.geometry import unit
+from ..modules.noise import randn
+from ..modules.posteriors import DiagonalGaussian
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
 _FLOW = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
@@ -40,7 +41,7 @@ class PriorSamplerConfig(GAESamplerConfig):
     Args:
         prior: "normal", "sphere", "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates,
             "mixture", or "flow". `fit_to` takes it from the model, and the fields below.
-        curvature, scale: of the Poincaré ball's normal.
+        curvature, prior_scale: of the Poincaré ball's normal.
         num_components: of the mixture.
         num_flows, num_hidden_layers, hidden_size, activation: of the flow.
     """
@@ -49,7 +50,7 @@ class PriorSamplerConfig(GAESamplerConfig):
 
     prior: Literal["normal", "sphere", "wrapped_normal", "riemannian_normal", "mixture", "flow"] = "normal"
     curvature: float | int = 1.0
-    scale: float | int = 1.0
+    prior_scale: float | int = 1.0
     num_components: int | None = None
     num_flows: int | None = None
     num_hidden_layers: int | None = None
@@ -57,7 +58,7 @@ class PriorSamplerConfig(GAESamplerConfig):
     activation: Literal["elu", "relu"] | None = None
 
     def validate_prior(self):
-        self.require_positive("curvature", "scale")
+        self.require_positive("curvature", "prior_scale")
 
 
 class PriorSampler(GAESampler):
@@ -109,7 +110,7 @@ class PriorSampler(GAESampler):
                 config.prior = "sphere"
             elif isinstance(model, PoincareVAEModel):
                 config.prior = model.config.prior
-                config.curvature, config.scale = model.config.curvature, model.config.prior_scale
+                config.curvature, config.prior_scale = model.config.curvature, model.config.prior_scale
             elif isinstance(model, VAMPModel):
                 config.prior, config.num_components = "mixture", model.config.num_components
             elif isinstance(model, FlowPriorVAEModel) and model.config.num_flows:
@@ -133,7 +134,7 @@ class PriorSampler(GAESampler):
             k = torch.randint(len(self.means), (num_samples,), generator=generator, device=device).to(self.device)
             return self.means[k] + self.stds[k] * randn((num_samples, d), self.stds, generator)
         if prior in FAMILIES:
-            log_var = torch.full_like(self.centre[:, :1], 2 * log(self.config.scale))
+            log_var = torch.full_like(self.centre[:, :1], 2 * log(self.config.prior_scale))
             normal = FAMILIES[prior](self.centre, log_var, self.config.curvature)
             return normal.rsample(num_samples, generator=generator)[0]
         noise = randn((num_samples, d), self.centre, generator)

@@ -22,10 +22,10 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from ..models.losses import full_precision
-from ..models.posteriors import rand, randn
 from ..models.rhvae import RHVAEModel
-from ..models.riemannian_metric import Metric, Place
+from ..modules.noise import rand, randn
+from ..modules.precision import full_precision
+from ..modules.riemannian_metric import Metric, Place
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
 _NUMBERS = 2**24  # that a chunk of chains may hold
@@ -41,7 +41,7 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
         target_acceptance: what the step size is adapted to.
         num_warmup_steps, num_warmup_chains: transitions and chains that adapt it; no draw is taken from these.
         seed: of the warm-up.
-        num_centroids, temperature, regularization: of the metric; `fit_to` takes them from the model.
+        num_centroids, temperature, metric_regularization: of the metric; `fit_to` takes them from the model.
     """
 
     model_type = "gae_rhvae_manifold_sampler"
@@ -55,7 +55,7 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
     seed: int = 0
     num_centroids: int | None = None
     temperature: float | int = 1.0
-    regularization: float | int = 0.01
+    metric_regularization: float | int = 0.01
 
     def validate_chains(self):
         self.require_positive("num_steps", "num_leapfrog_steps", "reach", "num_warmup_steps", "num_warmup_chains")
@@ -101,7 +101,10 @@ class RHVAEManifoldSampler(GAESampler):
         with self.all_or_nothing():
             config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
             config.num_centroids = int(filled.sum())
-            config.temperature, config.regularization = model.config.temperature, model.config.regularization
+            config.temperature, config.metric_regularization = (
+                model.config.temperature,
+                model.config.metric_regularization,
+            )
             self.allocate(config)
             self.to(device=model.device, dtype=model.centroids.dtype)
             self.centroids.copy_(model.centroids[filled])
@@ -110,7 +113,7 @@ class RHVAEManifoldSampler(GAESampler):
         return self.eval()
 
     def metric(self) -> Metric:
-        return Metric(self.centroids, self.matrices, self.config.temperature, self.config.regularization)
+        return Metric(self.centroids, self.matrices, self.config.temperature, self.config.metric_regularization)
 
     def log_density(self, place: Place) -> Tensor:
         """(num,) log of sqrt(det G^-1), and -inf out of reach of all centroids."""

@@ -20,11 +20,13 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from ..models.backbones import mlp
 from ..models.base import GAEOutput
-from ..models.flows import Standardization
-from ..models.posteriors import DiagonalGaussian, randn
-from .base import GAESamplerConfig, LearnedSampler, register_sampler
+from ..modules.flows import Standardization
+from ..modules.networks import mlp
+from ..modules.noise import randn
+from ..modules.posteriors import DiagonalGaussian
+from .base import GAESamplerConfig, register_sampler
+from .learned import LearnedSampler
 
 
 @strict
@@ -73,7 +75,7 @@ class TwoStageVAESampler(LearnedSampler):
         square = (z - self.decode(posterior.rsample())).square().sum(-1)
         constant = z.shape[-1] * (log_scale + 0.5 * log(2 * pi))
         reconstruction = 0.5 * square * (-2 * log_scale).exp() + constant - log_det
-        return self.output({"reconstruction": reconstruction, "kl": posterior.kl()}, return_loss)
+        return self.build_output({"reconstruction": reconstruction, "kl": posterior.kl()}, return_loss)
 
     def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         shape, like = (num_samples, self.config.latent_dim), self.standardization.mean

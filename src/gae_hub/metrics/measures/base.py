@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.distributed import gather_rows
 from ..estimate import Estimate
 from ..fingerprint import Fingerprint
 from ..passport import Measurement, Passport
-from ..processes import gather_rows
 
 MEASURES: dict[str, type["Measure"]] = {}
 """Name to class, of every measure that is published as a metric of `evaluate`."""

@@ -7,13 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from ..estimate import Estimate
-from ..extractors import Extractor, load_extractor
-from ..frechet import frechet_distance, frechet_estimate, frechet_infinity
+from ..functional.frechet import frechet_distance, frechet_estimate, frechet_infinity
+from ..functional.inception_score import inception_score
+from ..functional.kernel import kernel_distance, kernel_distance_of_subsets
+from ..functional.moments import Moments
+from ..functional.neighbours import density_coverage, precision_recall
 from ..images import as_uint8
-from ..inception_score import inception_score
-from ..kernel import kernel_distance, kernel_distance_of_subsets
-from ..moments import Moments
-from ..neighbours import density_coverage, precision_recall
+from ..networks.extractors import Extractor, load_extractor
 from .base import COUNTS, Measure, Rows
 
 

@@ -19,13 +19,13 @@ from collections.abc import Callable
 
 import torch
 
-from .. import disentanglement as dis
-from ..clustering import clustering
-from ..energy import energy_distance
 from ..estimate import Estimate
-from ..interpolation import interpolation_quality
-from ..likelihood import latent_usage, log_likelihood
-from ..probe import linear_probe
+from ..functional import disentanglement as dis
+from ..functional.clustering import clustering
+from ..functional.energy import energy_distance
+from ..functional.interpolation import interpolation_quality
+from ..functional.likelihood import latent_usage, log_likelihood
+from ..functional.probe import linear_probe
 from .base import COUNTS, Measure
 
 

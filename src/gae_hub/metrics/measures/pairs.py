@@ -5,9 +5,9 @@ __all__ = ["MSE", "MSSSIM", "PSNR", "SSIM", "LPIPSMeasure", "PairMeasure"]
 from torch import Tensor
 
 from ..estimate import Estimate
+from ..functional.reconstruction import PIXELWISE
 from ..images import as_float
-from ..lpips import LPIPS
-from ..reconstruction import PIXELWISE
+from ..networks.lpips import LPIPS
 from .base import SIDES, Measure
 
 

@@ -3,10 +3,10 @@
 A metric of gae_hub for `evaluate`; this file was made by scripts/make_spaces.py.
 """
 
-from gae_hub.metrics import shell
+from gae_hub.metrics import evaluate_metric
 
 
-class Psnr(shell.Shell):
+class Psnr(evaluate_metric.GAEMetric):
     """Peak signal-to-noise ratio in decibels, the mean over images; equal images have 100."""
 
     measure = "psnr"

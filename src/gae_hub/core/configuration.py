@@ -1,0 +1,79 @@
+"""Base of all configs: unknown keys raise, with the nearest valid key."""
+
+__all__ = ["StrictConfig", "may_register"]
+
+from dataclasses import fields
+from difflib import get_close_matches
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+# keys that transformers writes into config.json or passes to a config in addition to its declared fields
+_TRANSFORMERS_KEYS = {
+    "_attn_implementation",
+    "_commit_hash",
+    "_name_or_path",
+    "attn_implementation",
+    "auto_map",
+    "custom_pipelines",
+    "experts_implementation",
+    "model_type",
+    "name_or_path",
+    "num_labels",
+    "output_attentions",
+    "quantization_config",
+    "tie_word_embeddings",
+    "torch_dtype",
+    "use_cache",
+}
+
+
+def may_register(model_type: str) -> bool:
+    """Whether this copy of the code may register a class for `model_type` with transformers.
+
+    The library always may. A checkpoint can carry a copy of this file, loaded with `trust_remote_code=True`: that copy
+    may register new types only, so that it never replaces a class of the library or of another checkpoint.
+    """
+    return __name__.startswith("gae_hub.") or not dict.__contains__(CONFIG_MAPPING._extra_content, model_type)
+
+
+@strict
+class StrictConfig(PreTrainedConfig):
+    """A `PreTrainedConfig` that accepts only its declared fields. Subclasses check ranges in `validate_*` methods.
+
+    Raises:
+        ValueError: for an unknown key, with the nearest field's name.
+    """
+
+    def __post_init__(self, **kwargs):
+        own = [field.name for field in fields(self)]
+        for name in kwargs:
+            if name not in own and name not in _TRANSFORMERS_KEYS:
+                near = get_close_matches(name, own, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"its own fields are {', '.join(self.own_fields())}"
+                raise ValueError(f"{type(self).__name__} has no field '{name}'; {hint}")
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As in transformers, but a checkpoint of another model_type raises instead of warning."""
+        found = config_dict.get("model_type", cls.model_type)
+        if found != cls.model_type:
+            raise ValueError(
+                f"this is a '{found}' checkpoint, not a '{cls.model_type}' one; "
+                "AutoGAE and AutoSampler find the right class"
+            )
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def own_fields(cls) -> list[str]:
+        """Names of the fields that gae_hub declares, without those of every transformers config."""
+        return [field.name for field in fields(cls) if field.name not in PreTrainedConfig.__dataclass_fields__]
+
+    def require_positive(self, *names: str):
+        """Raise unless each named field (a number, or a sequence of numbers) is above zero."""
+        for name in names:
+            value = getattr(self, name)
+            if any(not number > 0 for number in (value if isinstance(value, (list, tuple)) else [value])):
+                raise ValueError(f"{name} must be above 0, got {value}")

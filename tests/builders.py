@@ -1,0 +1,41 @@
+"""Data and weights that tests of several folders build."""
+
+import json
+import zlib
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+from cases import generator
+from PIL import Image
+
+ORACLE = json.loads((Path(__file__).parent / "metrics" / "inception_oracle.json").read_text())
+
+
+def pixels(num, shape=(6, 5), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (num, *shape), dtype=np.uint8)
+
+
+def hub_folder(folder, num=30, arrays=None):
+    """A folder in the Hub's layout: parquet files of PNG images and labels."""
+    arrays = pixels(num) if arrays is None else arrays
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=3)})
+    rows = {"image": [Image.fromarray(a) for a in arrays], "label": [i % 3 for i in range(len(arrays))]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / "train-00000-of-00001.parquet")
+    return folder, torch.from_numpy(arrays).unsqueeze(1)
+
+
+def recipe(key, shape):
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.long)
+    r = torch.randn(shape, generator=generator(zlib.crc32(key.encode())), dtype=torch.float64)
+    if key.endswith("running_var"):
+        r = 1 + 0.1 * r.abs()
+    elif key.endswith("bn.weight"):
+        r = 1 + 0.1 * r
+    elif key.endswith(("bn.bias", "running_mean", "fc.bias")):
+        r = 0.1 * r
+    else:
+        r = r * (2 / r[0].numel()) ** 0.5
+    return r.float()

@@ -1,0 +1,82 @@
+"""Images to tensors and back."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gae_hub import GAEImageProcessor
+from gae_hub.images.processing import array_to_image, image_to_array
+
+
+def picture(height=6, width=5, channels=3):
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_round_trip_to_the_bit(channels):
+    image = Image.fromarray(picture(channels=channels))
+    processor = GAEImageProcessor((channels, 6, 5))
+    pixel_values = processor(image)["pixel_values"]
+    assert pixel_values.shape == (1, channels, 6, 5) and pixel_values.dtype == torch.float32
+    assert processor.postprocess(pixel_values)[0].tobytes() == image.tobytes()
+
+
+def test_every_kind_of_input_gives_the_same():
+    array = picture()
+    expected = torch.from_numpy(array).permute(2, 0, 1)[None] / 255
+    processor = GAEImageProcessor((3, 6, 5))
+    inputs = [
+        Image.fromarray(array),
+        array,
+        array.transpose(2, 0, 1),
+        torch.from_numpy(array),
+        expected,
+        expected.numpy(),
+    ]
+    for one in inputs:
+        torch.testing.assert_close(processor(one)["pixel_values"], expected)
+    batch = processor(inputs)["pixel_values"]
+    torch.testing.assert_close(batch, expected.expand(6, -1, -1, -1))
+    assert processor(np.stack([array, array]))["pixel_values"].shape == (2, 3, 6, 5)
+    assert isinstance(processor(array, return_tensors="np")["pixel_values"], np.ndarray)
+    grey = GAEImageProcessor((1, 6, 5))
+    assert grey(picture(channels=1))["pixel_values"].shape == (1, 1, 6, 5)
+
+
+def test_pil_images_are_cropped_and_resized():
+    wide = np.zeros((10, 30), np.uint8)
+    wide[:, 10:20] = 255  # the middle third is white
+    values = GAEImageProcessor((1, 5, 5))(Image.fromarray(wide))["pixel_values"]
+    assert values.shape == (1, 1, 5, 5) and (values > 0.9).all()
+    assert GAEImageProcessor((3, 8, 8))(Image.fromarray(wide))["pixel_values"].shape == (1, 3, 8, 8)
+
+
+def test_values_outside_are_clipped_on_the_way_out():
+    image = array_to_image(torch.tensor([[[-1.0, 0.5, 2.0]]]))
+    assert list(image.tobytes()) == [0, 128, 255]
+
+
+def test_save_and_load(tmp_path):
+    GAEImageProcessor((3, 6, 5)).save_pretrained(tmp_path)
+    assert GAEImageProcessor.from_pretrained(tmp_path).input_shape == (3, 6, 5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: GAEImageProcessor((1, 6, 5))(np.zeros((7, 5), np.uint8)),
+            r"shape \(7, 5\) holds no images of input_shape",
+        ),
+        (lambda: GAEImageProcessor((1, 2, 2))(torch.full((2, 2), 7.0)), r"must lie in \[0, 1\]"),
+        (lambda: GAEImageProcessor((5,)).postprocess(torch.rand(1, 5)), r"input_shape \(5,\) is not that of an image"),
+        (lambda: array_to_image(torch.rand(2, 4, 4)), r"got shape \(2, 4, 4\)"),
+        (lambda: image_to_array(Image.new("I;16", (4, 4)), 1), "mode 'I;16' are not 8-bit"),
+        (lambda: image_to_array(Image.new("L", (4, 4)), 2), "1, 3 or 4 channels, but 2"),
+    ],
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

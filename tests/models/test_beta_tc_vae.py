@@ -1,0 +1,79 @@
+"""What a method adds to the contract tests: its mathematics, each test able to fail."""
+
+import pytest
+import torch
+
+from gae_hub import GAETrainer, GAETrainingArguments
+from gae_hub.models.beta_tc_vae import BetaTCVAEConfig, BetaTCVAEModel
+from gae_hub.modules.posteriors import DiagonalGaussian
+
+TINY = dict(
+    input_shape=(1, 8, 8), latent_dim=3, encoder_config={"hidden_sizes": [16]}, decoder_config={"hidden_sizes": [16]}
+)
+
+
+def posterior_of(batch, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return DiagonalGaussian(
+        torch.randn(batch, 3, generator=g, dtype=torch.float64),
+        0.5 * torch.randn(batch, 3, generator=g, dtype=torch.float64),
+    )
+
+
+def test_terms_add_up_to_the_kl():
+    """I + TC + dimension-wise KL telescopes to log q(z|x) - log p(z), whose mean over draws is the analytic KL."""
+    torch.manual_seed(0)
+    posterior = posterior_of(8)
+    model = BetaTCVAEModel(BetaTCVAEConfig(**TINY))
+    draws = torch.stack([sum(model.regularizers(posterior.rsample(), posterior).values()) for _ in range(4000)])
+    torch.testing.assert_close(draws.mean(0), posterior.kl(), atol=0.12, rtol=0)
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_stratified_weights_are_unbiased(row):
+    """Over random minibatches of 4 that hold a given example, the estimate averages to the mixture over all 12."""
+    densities = torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = BetaTCVAEModel(BetaTCVAEConfig(**TINY, dataset_size=12)).log_mixture_weights(4).exp().double()[row]
+    torch.testing.assert_close(weights.sum(), torch.ones((), dtype=torch.float64))
+    g, estimates = torch.Generator().manual_seed(1), []
+    for _ in range(4000):
+        batch = densities[1:][torch.randperm(11, generator=g)[:4]]
+        batch[row] = densities[0]
+        estimates.append(weights @ batch)
+    estimates = torch.stack(estimates)
+    torch.testing.assert_close(estimates.mean(), densities.mean(), atol=4 * estimates.std().item() / 4000**0.5, rtol=0)
+
+
+def test_total_correlation_of_the_whole_data_set():
+    """With the minibatch as the data set, the mixture is exact: compare with brute force."""
+    torch.manual_seed(1)
+    posterior = posterior_of(5, seed=2)
+    latents = posterior.rsample()
+    density = (
+        torch.distributions.Normal(posterior.mean, (0.5 * posterior.log_var).exp())
+        .log_prob(latents.unsqueeze(1))
+        .exp()
+    )
+    expected = density.prod(-1).mean(1).log() - density.mean(1).log().sum(-1)
+    torch.testing.assert_close(
+        BetaTCVAEModel(BetaTCVAEConfig(**TINY)).regularizers(latents, posterior)["total_correlation"], expected
+    )
+
+
+def test_what_goes_wrong():
+    with pytest.raises(ValueError, match="needs at least 2 examples in a batch, got 1"):
+        BetaTCVAEModel(BetaTCVAEConfig(**TINY))(torch.rand(1, 1, 8, 8))
+    for fields in ({"alpha": -1}, {"gamma": float("nan")}, {"dataset_size": 0}, {"estimator": "exact"}):
+        with pytest.raises(Exception, match=next(iter(fields))):
+            BetaTCVAEConfig(**fields)
+
+
+def test_the_weighted_estimator_is_that_of_the_papers_code():
+    model = BetaTCVAEModel(BetaTCVAEConfig(**TINY, dataset_size=100, estimator="weighted"))
+    assert torch.allclose(model.log_mixture_weights(4).exp(), torch.full((4, 4), 1 / 400))
+
+
+def test_the_trainer_fills_in_the_size_of_the_data_set(tmp_path):
+    model = BetaTCVAEModel(BetaTCVAEConfig(**TINY))
+    GAETrainer(model, GAETrainingArguments(str(tmp_path)), train_dataset=torch.rand(12, 1, 8, 8))
+    assert model.config.dataset_size == 12

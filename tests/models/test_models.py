@@ -1,0 +1,289 @@
+"""The contract: what every method does, checked for every row of cases.py."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from cases import MODELS, SHAPE, generator, images
+from transformers import AutoConfig, AutoModel
+
+from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments
+from gae_hub.models.base import MODELS as REGISTRY
+
+X = images()
+
+
+@pytest.fixture(params=MODELS, ids=lambda case: case.id)
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def model(case):
+    return case.build()
+
+
+def same_state(one, other):
+    """Both models hold the same tensors, to the bit."""
+    left, right = one.state_dict(), other.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def own(config):
+    """Our fields of a config, its networks' included."""
+    values = {name: getattr(config, name) for name in type(config).own_fields()}
+    return {name: own(value) if hasattr(value, "own_fields") else value for name, value in values.items()}
+
+
+class Latents:
+    """A sampler that always gives the same latents."""
+
+    def sample(self, num_samples, generator=None):
+        return torch.ones(num_samples, 3)
+
+
+def test_every_registered_method_has_a_row():
+    assert {case.id for case in MODELS} == set(REGISTRY)
+
+
+def test_forward(model, case):
+    out = model(X)
+    assert out.loss.dim() == 0 and out.loss.isfinite()
+    assert out.reconstruction.shape == X.shape and 0 <= out.reconstruction.min() and out.reconstruction.max() <= 1
+    assert out.latents.shape == (16, 3)
+    assert set(out.losses) == set(case.terms)
+    assert not any(term.requires_grad for term in out.losses.values())
+    out.loss.backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms(model):
+    out = model(X, generator=generator())
+    weights = model.loss_weights()
+    torch.testing.assert_close(out.loss, sum(weights.get(name, 1.0) * term for name, term in out.losses.items()))
+
+
+WITH_KL = [case for case in MODELS if hasattr(case.model_class.config_class(), "kl_warmup_fraction")]
+
+
+@pytest.mark.parametrize("case", WITH_KL, ids=lambda case: case.id)
+def test_the_kl_warms_up_and_is_whole_in_evaluation(case):
+    """With one draw, a bound is the reconstruction and the KL at that draw."""
+    single = {name: 1 for name in case.fields if name in ("num_samples", "num_estimates")}
+    if hasattr(case.model_class.config_class(), "capacity"):  # a schedule of its own
+        single["capacity"] = 0.0
+    model, plain = case.build(kl_warmup_fraction=0.5, **single), case.build(**single)
+    whole = plain(X, generator=generator())
+    weights = plain.loss_weights()
+    kl = sum(weights.get(name, 1.0) * whole.losses[name] for name in model.kl_terms)
+    if not model.kl_terms:
+        kl = len(case.terms) * whole.metrics["kl"]  # each of the terms is a bound
+    for progress, share in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
+        state = deepcopy(model)
+        state.progress.fill_(progress)
+        torch.testing.assert_close(state(X, generator=generator()).loss, whole.loss - (1 - share) * kl)
+
+
+def test_forward_without_loss(model):
+    out = model(X, return_loss=False)
+    assert out.loss is None and out.losses is None and out.reconstruction.shape == X.shape
+
+
+def test_what_people_call(model, case):
+    assert model.embed(X).shape == (16, 3)
+    assert model.reconstruct(X).shape == X.shape
+    path = model.interpolate(X[:2], X[2:4], num_steps=5)
+    assert path.shape == (2, 5, *SHAPE)
+    torch.testing.assert_close(path[:, 0], model.reconstruct(X[:2]))
+    torch.testing.assert_close(path[:, -1], model.reconstruct(X[2:4]))
+
+
+def test_generate(model, case):
+    if not case.has_prior:
+        with pytest.raises(NotImplementedError, match="fit a sampler"):
+            model.generate(4)
+        return
+    once = model.generate(5, generator=generator())
+    assert once.shape == (5, *SHAPE) and 0 <= once.min() and once.max() <= 1
+    assert torch.equal(once, model.generate(5, generator=generator()))
+    assert not torch.equal(once, model.generate(5, generator=generator(1)))
+    torch.testing.assert_close(once, model.generate(5, generator=generator(), batch_size=2))
+    with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
+        model.generate(0)
+
+
+def test_log_likelihood(model, case):
+    if not case.has_likelihood:
+        with pytest.raises(NotImplementedError, match=f"{type(model).__name__} has no likelihood"):
+            model.log_likelihood(X)
+        return
+    nats = model.log_likelihood(X, num_samples=20, generator=generator())
+    assert nats.shape == (16,) and nats.isfinite().all()
+    torch.testing.assert_close(nats, model.log_likelihood(X, num_samples=20, generator=generator(), batch_size=400))
+
+
+def test_inference_is_deterministic_and_leaves_the_model_as_it_was(model):
+    model.train()
+    before = deepcopy(model.state_dict())
+    first = model.embed(X)
+    assert model.training and all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(first, model.embed(X)) and torch.equal(first, model.eval().embed(X))
+    assert not first.requires_grad
+
+
+def test_draws_take_a_generator(model):
+    draws = [model.embed(X, sample=True, generator=generator(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1])
+    losses = [deepcopy(model)(X, generator=generator(seed)).loss for seed in (0, 0)]  # a step may move buffers
+    assert torch.equal(*losses)
+
+
+def test_save_and_load(model, tmp_path):
+    model.train()(X).loss.backward()
+    model.save_pretrained(tmp_path)
+    for auto in (AutoGAE, AutoModel, type(model)):
+        again = auto.from_pretrained(tmp_path)
+        assert type(again) is type(model) and same_state(again, model) and again.progress == 1
+        assert own(again.config) == own(model.config)
+        assert torch.equal(again(X, generator=generator()).loss, model.eval()(X, generator=generator()).loss)
+        _polluted = [
+            torch.full((1000, 100), torch.nan) for _ in range(20)
+        ]  # freed memory that a forgotten buffer would get
+        del _polluted
+    assert not list(tmp_path.glob("*.bin")) and not list(tmp_path.glob("*.pt")) and not list(tmp_path.glob("*.pkl"))
+
+
+def test_loaded_weights_survive_another_initialisation(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    again = AutoGAE.from_pretrained(tmp_path)
+    again.init_weights()
+    assert same_state(again, model)
+
+
+def test_from_config_and_deepcopy(model):
+    config = AutoConfig.for_model(**model.config.to_dict())
+    torch.manual_seed(0)
+    assert same_state(AutoGAE.from_config(config), model)
+    assert same_state(deepcopy(model), model)
+
+
+def test_parameter_groups_are_a_partition(model):
+    groups = model.parameter_groups()
+    grouped = [id(p) for parameters in groups.values() for p in parameters]
+    assert len(grouped) == len(set(grouped)) and set(grouped) == {id(p) for p in model.parameters()}
+
+
+def test_half_precision(model, tmp_path):
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(X)
+    assert out.loss.dtype == torch.float32 and out.loss.isfinite()
+    out.loss.backward()
+    model.save_pretrained(tmp_path)
+    half = AutoGAE.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert (
+        half.dtype == torch.bfloat16
+        and half.eval()(X).loss.isfinite()
+        and half.generate(2, sampler=Latents()).isfinite().all()
+    )
+    assert half.embed(X).dtype == half(X).latents.dtype == torch.float32  # densities need the digits
+    assert half.progress.dtype == torch.float32
+
+
+def test_train_and_eval_reach_every_module(model):
+    """Also those that are in another mode than the model."""
+    for mode in (True, False, False, True):
+        model.encoder.train(not mode)
+        assert model.train(mode) is model
+        assert all(module.training is mode for module in model.modules())
+
+
+def test_double_precision(model):
+    assert model.double()(X.double()).loss.dtype == torch.float64
+
+
+def test_compiles_to_one_graph(model, case):
+    torch._dynamo.reset()
+    if case.fullgraph:
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        torch.manual_seed(1)
+        expected = model(X).loss
+        torch.manual_seed(1)
+        torch.testing.assert_close(compiled(X).loss, expected)
+
+
+@pytest.mark.parametrize("case", [case for case in MODELS if case.reduces_to], ids=lambda case: case.id)
+def test_reduction(case):
+    """A special case of one method is another: same weights, same noise, same loss."""
+    special, plain = case.build(**case.reduced_by), case.reduces_to()
+    special.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(special(X, generator=generator()).loss, plain(X, generator=generator()).loss)
+    assert not torch.isclose(case.build()(X, generator=generator()).loss, plain(X, generator=generator()).loss)
+
+
+@pytest.mark.parametrize("networks", ["conv", "resnet", "mlp"])
+def test_every_network(case, networks):
+    model = case.build(input_shape=(3, 9, 7), encoder_config=networks, decoder_config=networks)
+    out = model(images(4, (3, 9, 7)))
+    assert out.reconstruction.shape == (4, 3, 9, 7)
+    out.loss.backward()
+
+
+def test_vectors(case):
+    if case.images_only:
+        with pytest.raises(Exception, match=r"input_shape must be \(channels, height, width\).* got \(5,\)"):
+            case.build(input_shape=(5,))
+        return
+    model = case.build(input_shape=(5,))
+    assert model(images(4, (5,))).reconstruction.shape == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("pixel_values", "message"),
+    [
+        (torch.rand(8, 3, 8, 8), r"has shape \(8, 3, 8, 8\), but this model was built for input_shape \(1, 8, 8\)"),
+        (torch.rand(8, 8, 8), r"built for input_shape \(1, 8, 8\)"),
+        (torch.rand(0, 1, 8, 8), "the batch is empty"),
+        (torch.full((2, 1, 8, 8), torch.nan), "128 values that are nan or infinite"),
+        (torch.full((2, 1, 8, 8), torch.inf), "nan or infinite"),
+        (torch.full((2, 1, 8, 8), 200.0), r"must lie in \[0, 1\], but lie in \[200, 200\]: divide by 255"),
+        (torch.full((2, 1, 8, 8), -1.0), r"must lie in \[0, 1\].*rescale"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "dtype torch.uint8, but must be floats"),
+    ],
+)
+def test_wrong_input_is_named(model, pixel_values, message):
+    for call in (model, model.embed, model.reconstruct):
+        with pytest.raises(ValueError, match=message):
+            call(pixel_values)
+
+
+def test_trains_logs_and_resumes_to_the_bit(model, case, tmp_path):
+    """An interrupted run, resumed, ends with the weights of an uninterrupted one."""
+
+    def trainer(folder, net):
+        args = GAETrainingArguments(
+            str(tmp_path / folder),
+            per_device_train_batch_size=4,
+            num_train_epochs=2,
+            logging_steps=1,
+            eval_strategy="steps",
+            eval_steps=3,
+            save_total_limit=None,
+            load_best_model_at_end=False,
+            disable_tqdm=True,
+        )
+        return GAETrainer(net, args, train_dataset=images(18), eval_dataset=images(6, seed=1))
+
+    start = deepcopy(model)
+    whole = trainer("whole", model)
+    whole.train()
+    assert all(not torch.equal(p, q) for p, q in zip(model.parameters(), start.parameters(), strict=True))
+    entries = [entry for entry in whole.state.log_history if "loss" in entry]
+    assert all(term in entries[0] for term in case.terms)
+    assert all(f"eval_{term}" in whole.evaluate() for term in (*case.terms, "loss"))
+    first, second = whole.evaluate(), whole.evaluate()
+    assert first["eval_loss"] == second["eval_loss"]
+
+    resumed = deepcopy(start)
+    trainer("whole", resumed).train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
+    assert same_state(resumed, model)

@@ -1,0 +1,186 @@
+"""The mathematics of the VAE that every method builds on: closed forms, integrals, bounds."""
+
+from math import log, pi
+
+import pytest
+import torch
+from cases import VAE, generator, images
+from torch.distributions import MultivariateNormal, Normal
+
+from gae_hub.modules.noise import randn
+from gae_hub.modules.posteriors import DiagonalGaussian, PointMass, gaussian_log_prob
+
+X = images(6).double()
+
+
+def posterior(batch=4, dim=3):
+    noise = torch.randn(2, batch, dim, generator=generator(), dtype=torch.float64)
+    return DiagonalGaussian(noise[0], 0.5 * noise[1])
+
+
+def linear_vae(**fields):
+    """A VAE with a linear decoder and no activation, whose evidence is known: x ~ N(b, W W^T + sigma^2 I)."""
+    model = VAE.build(decoder_config={"hidden_sizes": []}, output_activation="identity", **fields).double()
+    with torch.no_grad():
+        model.decoder.net[0].weight.mul_(2)
+    return model
+
+
+def evidence(model, x, std):
+    layer = model.decoder.net[0]
+    covariance = layer.weight @ layer.weight.T + std**2 * torch.eye(64, dtype=torch.float64)
+    return MultivariateNormal(layer.bias, covariance).log_prob(x.flatten(1)).detach()
+
+
+def test_gaussian_density_is_that_of_torch_and_integrates_to_one():
+    grid = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    mean, log_var = torch.tensor(0.7, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
+    log_p = gaussian_log_prob(grid, mean, log_var)
+    torch.testing.assert_close(log_p, Normal(mean, (0.5 * log_var).exp()).log_prob(grid))
+    torch.testing.assert_close(torch.trapezoid(log_p.exp(), grid), torch.ones((), dtype=torch.float64))
+    torch.testing.assert_close(gaussian_log_prob(grid), Normal(0.0, 1.0).log_prob(grid))
+
+
+def test_kl_is_the_mean_log_ratio():
+    q = posterior()
+    z = q.rsample(200_000, generator=generator(1))
+    ratio = q.log_prob(z) - gaussian_log_prob(z).sum(-1)
+    torch.testing.assert_close(ratio.mean(1), q.kl(), atol=5 * (ratio.std(1) / 200_000**0.5).max().item(), rtol=0)
+    at_prior = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
+    assert torch.equal(at_prior.kl(), torch.zeros(2))
+
+
+def test_draws_have_the_posterior_moments_and_gradients():
+    q = posterior()
+    z = q.rsample(100_000, generator=generator(2))
+    torch.testing.assert_close(z.mean(1), q.mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(z.var(1), q.log_var.exp(), atol=0.05, rtol=0.02)
+    mean = q.mean.clone().requires_grad_()
+    DiagonalGaussian(mean, q.log_var).rsample().sum().backward()
+    assert torch.equal(mean.grad, torch.ones_like(mean))
+
+
+def test_noise_is_drawn_on_the_generators_device_and_in_the_right_dtype():
+    noise = randn((3, 2), torch.empty(0, dtype=torch.float64), generator())
+    assert noise.dtype == torch.float64
+    assert torch.equal(noise, torch.randn(3, 2, generator=generator(), dtype=torch.float64))
+
+
+def test_densities_keep_their_digits_in_half_precision():
+    """In bfloat16, exp(0.05) - 1 - 0.05 is off by a factor of three."""
+    model = VAE.build(observation_std="optimal")
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.0] * 3 + [0.05] * 3))
+    exact = 3 * 0.5 * (torch.tensor(0.05).exp() - 1.05)
+    with torch.autocast("cpu", torch.bfloat16):
+        kl = model(images(4)).losses["kl"]
+    torch.testing.assert_close(kl, exact, rtol=0.02, atol=0)
+    assert model.to(torch.float32).observation_var.dtype == torch.float32
+
+
+def test_point_mass_repeats_its_point():
+    point = torch.randn(4, 3)
+    assert torch.equal(PointMass(point).rsample(5), point.unsqueeze(1).expand(4, 5, 3))
+
+
+@pytest.mark.parametrize("std", [1.0, 2.0])
+def test_log_likelihood_converges_to_the_evidence_of_a_linear_model(std):
+    model = linear_vae(observation_std=std)
+    exact = evidence(model, X, std)
+    estimate = model.log_likelihood(X, num_samples=50_000, generator=generator(), batch_size=60_000)
+    torch.testing.assert_close(estimate, exact, atol=0.05, rtol=0)
+
+
+def test_bounds_are_ordered():
+    """ELBO <= IWAE(5) <= IWAE(50) <= log p(x), in expectation."""
+    model = linear_vae()
+    batch = X.repeat_interleave(300, 0)
+    elbo = model.log_likelihood(batch, 1, generator(0)).view(6, 300).mean(1)
+    five = model.log_likelihood(batch, 5, generator(1)).view(6, 300).mean(1)
+    fifty = model.log_likelihood(batch, 50, generator(2), batch_size=5000).view(6, 300).mean(1)
+    exact = evidence(model, X, 1.0)
+    assert (elbo < five).all() and (five < fifty).all() and (fifty < exact + 0.02).all()
+
+
+def test_one_sample_of_the_likelihood_is_the_negative_loss_in_expectation():
+    model = linear_vae().eval()
+    losses = torch.stack([model(X, generator=generator(seed)).loss for seed in range(2000)])
+    elbos = torch.stack([model.log_likelihood(X, 1, generator(seed)).mean() for seed in range(2000)])
+    constant = 32 * log(2 * pi)
+    error = (losses.std() + elbos.std()) / 2000**0.5
+    torch.testing.assert_close(-losses.mean() - constant, elbos.mean(), atol=4 * error.item(), rtol=0)
+
+
+def test_exactly_so_many_samples_are_used():
+    model, drawn = linear_vae(), []
+    rsample = DiagonalGaussian.rsample
+    try:
+        DiagonalGaussian.rsample = lambda self, *shape, **kwargs: (
+            drawn.append(shape) or rsample(self, *shape, **kwargs)
+        )
+        model.log_likelihood(X, num_samples=250, batch_size=600)
+    finally:
+        DiagonalGaussian.rsample = rsample
+    assert sum(shape[0] for shape in drawn) == 250
+    with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
+        model.log_likelihood(X, num_samples=0)
+
+
+def test_gaussian_likelihood():
+    model = VAE.build(observation_std=0.5).double()
+    z = torch.randn(6, 4, 3, dtype=torch.float64)
+    log_p, reconstruction = model.log_prob(X, z)
+    exact = Normal(reconstruction, 0.5).log_prob(X.unsqueeze(1)).sum((2, 3, 4))
+    torch.testing.assert_close(log_p + model.log_prob_constant(), exact)
+
+
+def test_bernoulli_likelihood():
+    model = VAE.build(likelihood="bernoulli").double()
+    z = torch.randn(6, 3, dtype=torch.float64)
+    log_p, reconstruction = model.log_prob(X, z)
+    exact = X * reconstruction.log() + (1 - X) * (1 - reconstruction).log()
+    torch.testing.assert_close(log_p, exact.sum((1, 2, 3)))
+    assert model.log_prob_constant() == 0
+    far = model.log_prob(X, 1e4 * z)[0]
+    assert far.isfinite().all()  # on logits nothing overflows
+
+
+def test_optimal_observation_std_is_the_optimum():
+    """The closed form gives the value and the gradient of the loss minimised over sigma."""
+    model = VAE.build(observation_std="optimal").double().train()
+    z = torch.randn(6, 3, dtype=torch.float64)
+    log_p, reconstruction = model.log_prob(X, z)
+    variance = (X - reconstruction).square().mean()
+
+    def loss(var):
+        return 0.5 * ((X - reconstruction).square().sum((1, 2, 3)) / var + 64 * var.log()).mean()
+
+    torch.testing.assert_close(-log_p.mean(), loss(variance))
+    assert all(loss(variance * factor) > loss(variance) for factor in (0.9, 1.1))
+    gradient = torch.autograd.grad(-log_p.mean(), model.decoder.net[0].weight, retain_graph=True)[0]
+    torch.testing.assert_close(gradient, torch.autograd.grad(32 * variance.log(), model.decoder.net[0].weight)[0])
+
+
+def test_optimal_observation_std_is_learned_and_fixed_in_evaluation():
+    model = VAE.build(observation_std="optimal").train()
+    x = images(6)
+    for _ in range(80):
+        model(x)
+    learned = model.observation_var.clone()
+    assert 0.05 < learned < 0.2  # near the mean squared error of noise in [0, 1]
+    model.eval()(x)
+    assert torch.equal(model.observation_var, learned)
+    nats = model.log_likelihood(x, 10, generator())
+    assert nats.isfinite().all()
+
+
+def test_interpolation_is_straight_and_hits_both_ends():
+    model = VAE.build()
+    a, b = torch.zeros(2, 3), torch.ones(2, 3)
+    path = model.interpolate_latents(a, b, torch.linspace(0, 1, 5))
+    torch.testing.assert_close(path[0, :, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1]))
+    with pytest.raises(ValueError, match="num_steps must be 2 or more, got 1"):
+        model.interpolate(images(2), images(2), num_steps=1)
+    with pytest.raises(ValueError, match="as many images, got 2 and 3"):
+        model.interpolate(images(2), images(3))

@@ -1,0 +1,254 @@
+"""The VampPrior: a mixture whose density, draws, gradients and evidence are known, in float64."""
+
+from math import log
+
+import pytest
+import torch
+from cases import IWAE, NETWORKS, SHAPE, generator, images
+from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
+
+from gae_hub import VAMPConfig, VAMPModel
+from gae_hub.modules.posteriors import DiagonalGaussian, GaussianPosterior
+
+X = images(6).double()
+
+
+def build(dtype=torch.float64, **fields):
+    torch.manual_seed(0)
+    return VAMPModel(
+        VAMPConfig(**{"input_shape": SHAPE, "latent_dim": 3, "num_components": 4, **NETWORKS, **fields})
+    ).to(dtype)
+
+
+def apart(model):
+    """The model, with a head that sets the components well apart."""
+    with torch.no_grad():
+        model.head.weight.mul_(4)
+    return model
+
+
+def oracle(components):
+    normals = Independent(Normal(components.mean, (0.5 * components.log_var).exp()), 1)
+    return MixtureSameFamily(Categorical(torch.ones(len(components.mean)).to(components.mean)), normals)
+
+
+def wide_components(k=30, d=8, log_var=-2.0, dtype=torch.float64):
+    noise = torch.randn(2, k, d, generator=generator(), dtype=dtype)
+    return DiagonalGaussian(2 * noise[0], log_var + noise[1])
+
+
+def fixed(model, components):
+    model.components = lambda: components
+    return model
+
+
+# The density
+
+
+def test_the_prior_is_that_of_torch_and_keeps_the_axes_of_draws():
+    components = wide_components()
+    model = fixed(build(latent_dim=8, num_components=30), components)
+    z = 3 * torch.randn(5, 2, 4, 8, generator=generator(1), dtype=torch.float64)
+    torch.testing.assert_close(model.prior_log_prob(z), oracle(components).log_prob(z))
+    assert model.prior_log_prob(z[:, 0, 0]).shape == (5,)
+    each = torch.stack([Normal(m, s).log_prob(z).sum(-1) for m, s in moments(components)], -1)
+    torch.testing.assert_close(model.component_log_prob(z), each)
+
+
+def moments(components):
+    return zip(components.mean, (0.5 * components.log_var).exp(), strict=True)
+
+
+def test_the_prior_integrates_to_one():
+    model = apart(build(latent_dim=2))
+    axis = torch.linspace(-15, 15, 1001, dtype=torch.float64)
+    density = model.prior_log_prob(torch.cartesian_prod(axis, axis)).exp()
+    torch.testing.assert_close(density.sum() * (axis[1] - axis[0]) ** 2, torch.ones(()).double())
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_narrow_components_keep_their_digits(half):
+    """In float32 the expanded square would be off by 0.4 nats here; autocast does not touch it either."""
+    components = wide_components(100, 16, -9.0, torch.float32)
+    exact = oracle(DiagonalGaussian(components.mean.double(), components.log_var.double()))
+    model = fixed(build(torch.float32, latent_dim=16), components)
+    z = components.rsample(generator=generator(1))
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        log_p = model.prior_log_prob(z)
+    assert log_p.dtype == torch.float32
+    torch.testing.assert_close(log_p, exact.log_prob(z.double()).float(), atol=1e-4, rtol=1e-6)
+
+
+def test_nothing_has_an_entry_for_each_draw_component_and_dimension():
+    model = fixed(build(torch.float32, latent_dim=64), wide_components(200, 64, dtype=torch.float32))
+    z = torch.randn(500, 64)
+    with torch.profiler.profile(profile_memory=True) as profile, torch.no_grad():
+        model.prior_log_prob(z)
+    largest = max(event.self_cpu_memory_usage for event in profile.events())
+    assert 0 < largest < 500 * 200 * 8 * 4  # a few matrices in float64; all pairs in float32 would be 25.6 MB
+
+
+# Draws
+
+
+def test_draws_are_of_the_mixture():
+    """Mean and covariance of the draws are the mixture's, and so is their mean log density."""
+    model = apart(build())
+    components, count = model.components(), 100_000
+    z = model.sample_prior(count, generator())
+    mean = components.mean.mean(0)
+    spread = components.mean - mean
+    covariance = components.log_var.exp().mean(0).diag() + spread.T @ spread / 4
+    torch.testing.assert_close(z.mean(0), mean.detach(), atol=0.03, rtol=0)
+    torch.testing.assert_close(z.T.cov(), covariance.detach(), atol=0.05, rtol=0.02)
+    with torch.no_grad():
+        ours, theirs = model.prior_log_prob(z), model.prior_log_prob(oracle(components).sample((count,)))
+    torch.testing.assert_close(ours.mean(), theirs.mean(), atol=0.03, rtol=0)
+
+
+def test_each_draw_has_a_component_of_its_own_choice():
+    """Components come by chance and alike often, in no order; few draws reach all of them over time."""
+    far = DiagonalGaussian(10 * torch.arange(4.0).unsqueeze(1).expand(4, 3).double(), torch.zeros(4, 3).double())
+    model = fixed(build(), far)
+    chosen = (model.sample_prior(40_000, generator()).mean(-1) / 10).round().long()
+    torch.testing.assert_close(chosen.bincount() / 40_000, torch.full((4,), 0.25), atol=0.01, rtol=0)
+    repeats = (chosen[1:] == chosen[:-1]).double().mean().item()
+    assert abs(repeats - 0.25) < 0.02
+
+
+def test_draws_leave_the_model_as_it_was():
+    model = build(encoder_config="conv", decoder_config="conv").train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    z = model.sample_prior(5, generator())
+    assert not z.requires_grad and model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+# The loss
+
+
+def test_one_standard_component_is_the_vae():
+    """With N(0, I) as its only component, the loss is the VAE's with a Monte Carlo KL: same weights, same noise."""
+    standard = DiagonalGaussian(torch.zeros(1, 3).double(), torch.zeros(1, 3).double())
+    model, plain = fixed(build(), standard), IWAE.build(num_samples=1).double()
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if name != "pseudo_logits"})
+    ours, theirs = (net(X, generator=generator()) for net in (model, plain))
+    torch.testing.assert_close(ours.loss, theirs.loss)
+    torch.testing.assert_close(ours.latents, theirs.latents)
+
+
+def test_the_kl_of_one_component_has_its_closed_form():
+    model = apart(build(num_components=1))
+    q, p = model.encode(X), model.components()
+    ratio = (q.log_var - p.log_var).exp() + (q.mean - p.mean).square() / p.log_var.exp() - 1 - q.log_var + p.log_var
+    with torch.no_grad():
+        kl = model(X.repeat(5000, 1, 1, 1), generator=generator()).losses["kl"]
+    torch.testing.assert_close(kl, 0.5 * ratio.sum(-1).mean().detach(), atol=0.03, rtol=0)
+
+
+def linear():
+    """A model with a linear decoder, whose evidence is a mixture: K Gaussians N(W mu_k + b, W S_k W^T + I)."""
+    model = apart(build(decoder_config={"hidden_sizes": []}, output_activation="identity"))
+    layer, components = model.decoder.net[0], model.components()
+    covariances = layer.weight @ components.log_var.exp().diag_embed() @ layer.weight.T + torch.eye(64).double()
+    normals = MultivariateNormal(layer(components.mean), covariances)
+    return model, (normals.log_prob(X.flatten(1).unsqueeze(1)).logsumexp(1) - log(4)).detach()
+
+
+def test_log_likelihood_converges_to_the_evidence_of_a_linear_model():
+    model, exact = linear()
+    estimate = model.log_likelihood(X, num_samples=40_000, generator=generator(), batch_size=60_000)
+    torch.testing.assert_close(estimate, exact, atol=0.1, rtol=0)
+
+
+def test_bounds_are_ordered():
+    """ELBO <= IWAE(5) <= IWAE(50) <= log p(x), in expectation; and the loss is minus the ELBO."""
+    model, exact = linear()
+    batch = X.repeat_interleave(400, 0)
+    elbo = model.log_likelihood(batch, 1, generator(0)).view(6, 400).mean(1)
+    five = model.log_likelihood(batch, 5, generator(1)).view(6, 400).mean(1)
+    fifty = model.log_likelihood(batch, 50, generator(2), batch_size=5000).view(6, 400).mean(1)
+    assert (elbo < five).all() and (five < fifty).all() and (fifty < exact + 0.02).all()
+    loss = model(X, generator=generator()).loss
+    torch.testing.assert_close(-loss + model.log_prob_constant(), model.log_likelihood(X, 1, generator()).mean())
+
+
+# The pseudo-inputs
+
+
+def test_every_pixel_of_every_pseudo_input_learns():
+    model = build()
+    kl = model(X, generator=generator()).loss
+    logits, encoder = torch.autograd.grad(kl, [model.pseudo_logits, model.encoder.net[0].weight])
+    assert logits.shape == (4, *SHAPE) and (logits != 0).all() and encoder.abs().max() > 0
+
+
+def test_pseudo_inputs_are_images_of_their_own():
+    model = build(num_components=200)
+    pixels = model.pseudo_logits.sigmoid()
+    assert 0 < pixels.min() and pixels.max() < 1 and pixels.std(0).min() > 0.1  # no two alike
+    expected = model.encode(pixels.detach())
+    torch.testing.assert_close(model.components().mean, expected.mean)
+    torch.testing.assert_close(model.components().log_var, expected.log_var)
+
+
+def test_batch_norm_does_not_mix_images_and_pseudo_inputs():
+    """Running statistics are those of the images alone, and the prior is one function in training and evaluation."""
+    networks = {"encoder_config": "conv", "decoder_config": "conv"}
+    model, plain = build(**networks).train(), IWAE.build(num_samples=1, **networks).double().train()
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if name != "pseudo_logits"})
+    for net in (model, plain):
+        net(X, generator=generator())
+    statistics = dict(plain.named_buffers())
+    assert any("running_mean" in name for name in statistics)
+    assert all(torch.equal(value, statistics[name]) for name, value in model.named_buffers())
+    z = torch.randn(5, 3, generator=generator(), dtype=torch.float64)
+    training = model.prior_log_prob(z)
+    assert all(module.training for module in model.modules())
+    assert torch.equal(training, model.eval().prior_log_prob(z))
+
+
+def test_pseudo_inputs_are_encoded_once_per_call():
+    model, calls = build(), []
+    components = model.components
+    model.components = lambda: calls.append(1) or components()
+    model(X)
+    model.sample_prior(10)
+    assert len(calls) == 2
+    model.log_likelihood(X, 50, batch_size=12)
+    assert len(calls) == 3
+    model.known_components = wide_components(4, 3)
+    model.log_likelihood(X, 2)
+    assert model.known_components is None  # what was known is forgotten, as training would make it wrong
+    with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
+        model.log_likelihood(X, 0)
+    assert model.known_components is None
+    z, log_q = model.encode(X).rsample_and_log_prob(50, generator=generator())
+    log_w = model.log_prob(X, z)[0] + model.prior_log_prob(z) - log_q
+    expected = log_w.logsumexp(1) - log(50) + model.log_prob_constant()
+    torch.testing.assert_close(model.log_likelihood(X, 50, generator()), expected.detach())
+
+
+def test_components_in_use():
+    far = DiagonalGaussian(100 * torch.eye(4, 3).double(), torch.zeros(4, 3).double())
+    model = fixed(build(), far)
+    for used in (1, 3):
+        rows = far.mean[torch.arange(6) % used]
+        model.encode = lambda pixel_values, rows=rows: GaussianPosterior(rows, torch.zeros_like(rows))
+        metrics = model(X, generator=generator()).metrics
+        torch.testing.assert_close(metrics["components_in_use"].item(), float(used), atol=1e-6, rtol=0)
+    assert set(metrics) == {"active_units", "latent_rms", "components_in_use"}  # the KL to N(0, I) is not this model's
+    same = fixed(build(), DiagonalGaussian(torch.zeros(4, 3).double(), torch.zeros(4, 3).double()))
+    torch.testing.assert_close(same(X).metrics["components_in_use"].item(), 4.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_components": 0}, "num_components must be above 0, got 0"),
+        ({"kl_warmup_fraction": 1.5}, r"kl_warmup_fraction must lie in \[0, 1\], got 1.5"),
+    ],
+)
+def test_bad_fields_are_named(fields, message):
+    with pytest.raises(Exception, match=message):
+        VAMPConfig(**fields)

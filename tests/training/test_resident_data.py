@@ -1,0 +1,79 @@
+"""Images that are indexed on the training device, and a compiler as an option."""
+
+import pytest
+import torch
+
+from gae_hub import AEConfig, AEModel, AutoGAE, GAETrainer, GAETrainingArguments
+from gae_hub.data import datasets as data
+from gae_hub.data.datasets import ImageDataset, collate
+
+
+def uint8(num: int = 24) -> torch.Tensor:
+    return torch.randint(0, 256, (num, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def trainer(folder, dataset, **changes) -> GAETrainer:
+    arguments = GAETrainingArguments(
+        str(folder), num_train_epochs=1, per_device_train_batch_size=8, report_to="none", disable_tqdm=True, **changes
+    )
+    torch.manual_seed(0)
+    model = AEModel(AEConfig(input_shape=(1, 4, 4), latent_dim=2))
+    return GAETrainer(model, arguments, train_dataset=dataset, eval_dataset=dataset)
+
+
+def test_images_go_to_the_device_once_where_they_fit(monkeypatch):
+    dataset, device = ImageDataset(uint8(), torch.arange(24), "name", "train"), torch.device("meta")
+    assert dataset.on(device) is dataset  # nothing is known of its memory
+    monkeypatch.setattr(data, "free_device_memory", lambda device: 4 * dataset.pixel_values.nbytes - 1)
+    assert dataset.on(device) is dataset  # more than a quarter of it
+    monkeypatch.setattr(data, "free_device_memory", lambda device: 4 * dataset.pixel_values.nbytes)
+    there = dataset.on(device)
+    assert there is dataset.on(device)
+    assert there.pixel_values.device == device and there.pixel_values.dtype == torch.uint8
+    assert (there.name, there.split, len(there)) == ("name", "train", 24) and there.labels is dataset.labels
+    assert dataset.pixel_values.device.type == "cpu"
+    assert there.__getitems__([3, 1])["pixel_values"].shape == (2, 1, 4, 4)
+
+
+def test_training_on_resident_images_gives_the_same_weights(tmp_path, monkeypatch):
+    plain = trainer(tmp_path / "plain", ImageDataset(uint8()))
+    plain.train()
+    monkeypatch.setattr(data, "free_device_memory", lambda device: 2**30)
+    images = ImageDataset(uint8())
+    resident = trainer(tmp_path / "resident", images, dataloader_num_workers=2, dataloader_pin_memory=True)
+    for loader in (resident.get_train_dataloader(), resident.get_eval_dataloader()):
+        assert loader.dataset is images.copies[resident.args.device]
+        assert loader.num_workers == 0 and not loader.pin_memory
+    assert resident.args.dataloader_num_workers == 2 and resident.args.dataloader_pin_memory
+    resident.train()
+    for one, other in zip(plain.model.parameters(), resident.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_other_data_sets_are_read_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "free_device_memory", lambda device: 2**30)
+    listed = [{"pixel_values": image} for image in uint8()]
+    loader = trainer(tmp_path, listed).get_train_dataloader()
+    assert loader.dataset is listed
+    assert collate(listed[:2])["pixel_values"].shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_model_learns_the_same(tmp_path, backend):
+    runs = []
+    for folder, options in (("plain", {}), ("compiled", {"torch_compile": True, "torch_compile_backend": backend})):
+        run = trainer(tmp_path / folder, ImageDataset(uint8()), **options)
+        run.train()
+        runs.append({name: value for name, value in run.plain_model.state_dict().items()})
+    assert runs[0].keys() == runs[1].keys()
+    for name, value in runs[0].items():
+        torch.testing.assert_close(runs[1][name], value)
+
+
+@pytest.mark.parametrize("name", ["hvae", "rhvae", "rae_gp"])
+def test_what_cannot_be_compiled_is_named_before_training(tmp_path, name):
+    cls = AutoGAE.model_class(name)
+    model = cls(cls.config_class(input_shape=(1, 4, 4), latent_dim=2))
+    arguments = GAETrainingArguments(str(tmp_path), torch_compile=True, report_to="none")
+    with pytest.raises(ValueError, match=f"torch_compile=True does not work for {cls.__name__}"):
+        GAETrainer(model, arguments, train_dataset=ImageDataset(uint8()))

@@ -1,0 +1,54 @@
+"""Two processes with half of a batch each compute the loss and the gradients of one process with the whole batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from two_processes import SETTINGS, step
+
+HERE = Path(__file__).parents[1]
+PER_PROCESS = {"factor_vae"}  # its paper's statistic is of one process's batch, and so documented
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A folder with what both processes found, for every method."""
+    folder = tmp_path_factory.mktemp("two_processes")
+    process = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        + [str(HERE / "two_processes.py"), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=140,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_two_processes_are_one(found, setting):
+    one, other = (load_file(found / f"{setting}.{rank}.safetensors") for rank in (0, 1))
+    if SETTINGS[setting][0].id in PER_PROCESS:
+        halves = [step(setting, rank, 2) for rank in (0, 1)]
+        whole = {name: (halves[0][name] + halves[1][name]) / 2 for name in halves[0]}
+    else:
+        whole = step(setting, 0, 1)
+    assert whole.keys() == one.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(one[name], value, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(other[name], one[name])  # both processes agree
+    assert max(value.abs().max() for name, value in whole.items() if name.startswith("gradient")) > 0
+
+
+@pytest.mark.parametrize("setting", [name for name, (case, _) in SETTINGS.items() if case.model_class.shardable])
+def test_shards_are_one_model(found, setting):
+    """FSDP, in the methods that allow it: the gradients of DistributedDataParallel."""
+    whole, sharded = (load_file(found / f"{setting}.0{kind}.safetensors") for kind in ("", ".sharded"))
+    assert whole.keys() == sharded.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(sharded[name], value, msg=lambda text, name=name: f"{name}: {text}")
