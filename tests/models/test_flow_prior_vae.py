@@ -110,7 +110,7 @@ def test_bounds_are_ordered():
     )
     assert (elbo < four).all() and (four < many).all() and (many < exact + 0.02).all()
     loss = model(X, generator=generator()).loss
-    torch.testing.assert_close(-loss + model.log_prob_constant(), model.log_likelihood(X, 1, generator()).mean())
+    torch.testing.assert_close(-loss + model.likelihood.constant(), model.log_likelihood(X, 1, generator()).mean())
 
 
 def test_the_prior_is_learned_with_the_encoder():

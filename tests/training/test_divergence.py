@@ -170,7 +170,7 @@ def test_a_pause_does_not_save_what_is_bad(tmp_path, monkeypatch):
 
     def pause(out):
         run.interrupt.interrupted = True
-        model.observation_var.fill_(math.nan)
+        model.likelihood.variance.fill_(math.nan)
         return infinite(out)
 
     torch.manual_seed(0)
@@ -181,7 +181,7 @@ def test_a_pause_does_not_save_what_is_bad(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run.train()
     saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-6")
-    assert saved.observation_var.isfinite() and run.guard.events[0]["restored_step"] == 4
+    assert saved.likelihood.variance.isfinite() and run.guard.events[0]["restored_step"] == 4
 
 
 def test_a_gradient_scaler_may_overflow(tmp_path, monkeypatch):

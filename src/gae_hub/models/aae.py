@@ -47,7 +47,7 @@ class AAEModel(LatentGANModel, VAEModel):
     def setup(self, config: AAEConfig):
         super().setup(config)
         if config.posterior == "deterministic":
-            self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim)
+            self.head = nn.Linear(prod(self.feature_shape), config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> Posterior:
         base = DeterministicModel if self.config.posterior == "deterministic" else VAEModel

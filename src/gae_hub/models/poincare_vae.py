@@ -173,7 +173,7 @@ class PoincareVAEModel(MonteCarloVAEModel):
 
     def setup(self, config: PoincareVAEConfig):
         sizes = [config.latent_dim, config.latent_dim if config.posterior == "wrapped_normal" else 1]
-        self.head = nn.Linear(prod(self.encoder.feature_shape), sum(sizes))
+        self.head = nn.Linear(prod(self.feature_shape), sum(sizes))
 
     def encode(self, pixel_values: Tensor) -> HyperbolicPosterior:
         mean, log_var = at_least_float32(self.head(self.encode_features(pixel_values))).tensor_split(

@@ -81,7 +81,7 @@ class QuantizedModel(GAEPreTrainedModel):
         return (self.config.latent_dim, *(feature_shape[1:] if spatial else ()))
 
     def setup(self, config: QuantizedConfig):
-        shape, self.spatial = self.encoder.feature_shape, len(self.latent_shape) == 3
+        shape, self.spatial = self.feature_shape, len(self.latent_shape) == 3
         self.head = (
             nn.Conv2d(shape[0], config.latent_dim, 1) if self.spatial else nn.Linear(prod(shape), config.latent_dim)
         )

@@ -110,7 +110,7 @@ class SVAEModel(VAEModel):
     config_class = SVAEConfig
 
     def setup(self, config: SVAEConfig):
-        self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim + 1)
+        self.head = nn.Linear(prod(self.feature_shape), config.latent_dim + 1)
 
     def encode(self, pixel_values: Tensor) -> VonMisesFisher:
         direction, concentration = at_least_float32(self.head(self.encode_features(pixel_values))).tensor_split(

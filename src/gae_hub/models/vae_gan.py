@@ -99,7 +99,7 @@ class VAEGANModel(VAEModel):
 
         # the decoder sees the latents as constants, the encoder the decoder
         log_p, reconstruction = self.log_prob(pixel_values, latents.detach())
-        for_encoder = self.activation(frozen(self.decoder, latents.to(self.dtype)))
+        for_encoder = self.likelihood.activation(frozen(self.decoder, latents.to(self.dtype)))
         decoded = torch.cat([reconstruction, self.decode(noise).to(reconstruction.dtype)])
 
         features, real = self.discriminator(pixel_values, layer)

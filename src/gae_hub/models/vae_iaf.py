@@ -70,7 +70,7 @@ class VAEIAFModel(MonteCarloVAEModel):
 
     def setup(self, config: VAEIAFConfig):
         context_size = config.context_size if config.num_flows else 0
-        self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim + context_size)
+        self.head = nn.Linear(prod(self.feature_shape), 2 * config.latent_dim + context_size)
         self.flows = nn.ModuleList(
             InverseAutoregressiveStep(
                 config.latent_dim,

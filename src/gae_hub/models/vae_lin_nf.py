@@ -60,7 +60,7 @@ class VAELinNFModel(MonteCarloVAEModel):
         self.sizes = [ELEMENTARY_FLOWS[name][1](config.latent_dim) for name in config.flows]
         count = sum(map(sum, self.sizes))
         outputs = 2 * config.latent_dim + (count if config.amortized else 0)
-        self.head = nn.Linear(prod(self.encoder.feature_shape), outputs)
+        self.head = nn.Linear(prod(self.feature_shape), outputs)
         if count and not config.amortized:
             self.flow_parameters = nn.Parameter(torch.empty(1, count))
 
