@@ -12,14 +12,13 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from .core.checkpoint_checks import read_config
 from .core.hooks import HOOKS
 from .core.hub_errors import HubError, explain
+from .core.hub_files import FETCH_OPTIONS
 from .models.base import MODELS, GAEConfig, GAEPreTrainedModel
 from .modules.backbones import register_backbone
 from .samplers.base import SAMPLERS, GAESampler, GAESamplerConfig
 
 ModelT = TypeVar("ModelT", bound=PreTrainedModel)
 ConfigT = TypeVar("ConfigT", bound=PreTrainedConfig)
-
-_HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 class _AutoClass(Generic[ModelT, ConfigT]):
@@ -74,7 +73,7 @@ class _AutoClass(Generic[ModelT, ConfigT]):
             OSError: if it does not exist or cannot be read.
         """
         name = pretrained_model_name_or_path
-        hub = {key: kwargs[key] for key in _HUB_OPTIONS if key in kwargs}
+        hub = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
         config = _read_gae_config(name, hub)
         model_type = config["model_type"]
         if kwargs.get("trust_remote_code"):
@@ -111,7 +110,7 @@ def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"config.json of '{name}' has no model_type, so it is not a gae_hub checkpoint")
     if not model_type.startswith("gae_"):
         raise ValueError(
-            f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one: their model_type starts with 'gae_'"
+            f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one, whose model_type starts with 'gae_'"
         )
     return config
 
