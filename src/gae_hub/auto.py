@@ -110,7 +110,7 @@ def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"config.json of '{name}' has no model_type, so it is not a gae_hub checkpoint")
     if not model_type.startswith("gae_"):
         raise ValueError(
-            f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one, whose model_type starts with 'gae_'"
+            f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
         )
     return config
 

@@ -126,7 +126,9 @@ class DiffusersAutoencoder(nn.Module):
             return cls(model)
         std = cls(model)._latent_std([images] if isinstance(images, Tensor) else images)
         if not std > 0:
-            raise ValueError("the latents of these images are all equal, so no scaling_factor gives them deviation 1")
+            raise ValueError(
+                "the latents of these images are all equal, so no factor scales them to standard deviation 1"
+            )
         return cls(model, 1 / std)
 
     @torch.no_grad()

@@ -101,7 +101,7 @@ def test_energy_is_shown_if_it_was_measured(tmp_path):
     model = VAE.build()
     facts = {"log": [{"epoch": 1, "step": 1, "loss": 1.0}], "num_processes": 1, "steps": 1, "seconds": 1}
     model.facts = {**facts, "joules": 7200.0}
-    assert "2 Wh by the energy counters of the CPU" in card_of(model, tmp_path)
+    assert "2 Wh measured by the energy counters of the CPU" in card_of(model, tmp_path)
     model.facts = {**facts, "joules": None}
     assert "Wh" not in card_of(model, tmp_path)
 

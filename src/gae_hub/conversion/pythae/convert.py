@@ -122,7 +122,7 @@ def _untranspose_first_layer(decoder: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_tensors(model: GAEPreTrainedModel, tensors: dict[str, Tensor], checkpoint: Checkpoint):
-    """Raise ValueError unless names and shapes are those of the model, without the tensors that stay initial."""
+    """Raise ValueError unless names and shapes match the model's, apart from tensors that stay initial."""
     expected = {name: value for name, value in model.state_dict().items() if not name.startswith(checkpoint.initial)}
     faults = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
     faults += [f"{name} is not expected" for name in tensors.keys() - expected.keys()]

@@ -13,7 +13,7 @@ from ...modules.backbones import backbone_config
 Role = Literal["encoder", "decoder"]
 Tensors = dict[str, Tensor]
 
-# Pythae's default networks, and those of its benchmark
+# Pythae's default networks, then the networks of its benchmark
 NETWORKS = ({"model_type": "mlp", "hidden_sizes": [512]}, {"model_type": "paper_conv"}, {"model_type": "paper_resnet"})
 
 

@@ -136,7 +136,7 @@ def sanitize(value: Any) -> Any:
 
 
 def load_facts(model: GAEPreTrainedModel | GAESampler) -> dict[str, Any]:
-    """Facts that the model holds, or those of the checkpoint that it was loaded from. Samplers have none.
+    """Facts that the model holds, or else the facts of the checkpoint that it was loaded from. Samplers have none.
 
     A training.json that cannot be read is ignored with a warning.
     """

@@ -47,7 +47,7 @@ def _about_likelihood(model: GAEPreTrainedModel) -> str:
     shown = std if isinstance(std, str) else f"{std:.4g}"
     return (
         f"The likelihood is a density over continuous pixels with standard deviation {shown}. Its nats depend on this "
-        "value and on the scale of the pixels, and are not comparable with those of models of binary or 8-bit pixels."
+        "value and on the scale of the pixels; do not compare them with models of binary or 8-bit pixels."
     )
 
 

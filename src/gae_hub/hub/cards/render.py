@@ -1,4 +1,4 @@
-"""The text of a card: a template filled in with what is known of a model or sampler."""
+"""The text of a card: a template, filled in with the facts about a model or sampler."""
 
 __all__ = ["card_name", "render_card", "write_card"]
 
