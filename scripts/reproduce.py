@@ -25,7 +25,9 @@ from transformers import set_seed
 from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, load_images
 from gae_hub.data.datasets import ImageDataset
 from gae_hub.data.loading import iterate_batches
-from gae_hub.hub.cards.render import BEGIN, facts_of, record_results
+from gae_hub.hub.cards.facts import load_facts
+from gae_hub.hub.cards.merging import BEGIN
+from gae_hub.hub.cards.results import record_results
 from gae_hub.training.run_info import environment
 
 NAME = "ylecun/mnist"
@@ -176,7 +178,7 @@ def write_card(name: str, row: Row, dataset: str):
     model = AutoGAE.from_pretrained(folder)
     examples = binarised_once(load_images(dataset, "validation"), seed=1)
     model.examples = examples.__getitems__(range(500))["pixel_values"]
-    model.facts = {**facts_of(model), "dataset": NAME, "environment": environment()}
+    model.facts = {**load_facts(model), "dataset": NAME, "environment": environment()}
     passport = {
         "estimator": "importance sampling from the posterior",
         "samples": measured["num_samples"],

@@ -296,7 +296,7 @@ def _generate_arguments(parser):
 def _evaluate(args):
     """Measure a model, write results.json, and put the numbers into its card."""
     from ..data.loading import load_images
-    from ..hub.cards.render import publish_results, record_results
+    from ..hub.cards.results import publish_results, record_results
     from ..metrics.evaluation import evaluate_model, to_results
     from ..metrics.networks.weights import sha256_of
     from ..pipelines.generation import GenerationPipeline

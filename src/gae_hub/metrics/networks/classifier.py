@@ -15,7 +15,9 @@ from transformers import AutoConfig, AutoModel, PrinterCallback, Trainer, Traini
 from ...core.configuration import StrictConfig
 from ...core.hub_model import HubModel
 from ...data.loading import as_image_dataset
-from ...hub.cards import render
+from ...hub.cards.facts import is_repo_id, sanitize
+from ...hub.cards.merging import BEGIN, END, write_merged
+from ...hub.cards.render import card_name
 from ...modules.inputs import check_values
 
 
@@ -90,21 +92,21 @@ class FeatureClassifier(HubModel):
             repo_id: the Hub repository; without it the name of the folder stands in the snippet.
             show: as for models, whose cards have pictures; this one has none.
         """
-        config, name = self.config, render.known_name(repo_id or Path(folder).resolve().name)
+        config, name = self.config, card_name(repo_id or Path(folder).resolve().name)
         metadata = ModelCardData(
             library_name="gae-hub",
             pipeline_tag="image-classification",
             tags=["gae-hub", "feature-extractor"],
-            datasets=[config.dataset] if render.is_repo_id(config.dataset) else None,
+            datasets=[config.dataset] if is_repo_id(config.dataset) else None,
         )
         known = "" if config.accuracy is None else f" It knows {config.accuracy:.2%} of images that it has not seen."
         card = (
-            f"---\n{metadata.to_yaml()}\n---\n\n{render.BEGIN}\n\n# {name}\n\nA classifier of {config.num_classes} "
-            f"classes, trained on `{render.plain(config.dataset or 'a data set')}` as an extractor of features.{known}"
+            f"---\n{metadata.to_yaml()}\n---\n\n{BEGIN}\n\n# {name}\n\nA classifier of {config.num_classes} "
+            f"classes, trained on `{sanitize(config.dataset or 'a data set')}` as an extractor of features.{known}"
             f'\n\n```python\nimport gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", feature_extractor="{name}"\n)'
-            f"\n```\n\n{render.END}\n"
+            f"\n```\n\n{END}\n"
         )
-        render.merge_into(Path(folder) / "README.md", card)
+        write_merged(Path(folder) / "README.md", card)
 
 
 AutoConfig.register(FeatureClassifierConfig.model_type, FeatureClassifierConfig, exist_ok=True)
