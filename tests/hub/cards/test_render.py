@@ -57,9 +57,9 @@ def test_card_of_a_trained_model(trained):
     ("case", "fields", "text"),
     [
         (AE, {}, "The method has no likelihood"),
-        (VAE, {"likelihood": "bernoulli"}, "The likelihood is Bernoulli, for binary pixels"),
+        (VAE, {"likelihood": "bernoulli"}, "a probability of binary pixels"),
         (VAE, {"observation_std": 0.5}, "standard deviation 0.5"),
-        (VAE, {"observation_std": "optimal"}, "standard deviation optimal"),
+        (VAE, {"observation_std": "optimal"}, "whose variance is learned (standard deviation 1)"),
     ],
 )
 def test_limitations_name_the_likelihood(tmp_path, case, fields, text):

@@ -38,17 +38,7 @@ def _about_likelihood(model: GAEPreTrainedModel) -> str:
             "The method has no likelihood: `log_likelihood` raises NotImplementedError, and losses are not bounds on "
             "log p(x)."
         )
-    if model.config.likelihood == "bernoulli":
-        return (
-            "The likelihood is Bernoulli, for binary pixels. For grey levels between 0 and 1 its values are not log "
-            "probabilities; compare them only between models of the same pixels."
-        )
-    std = model.config.observation_std
-    shown = std if isinstance(std, str) else f"{std:.4g}"
-    return (
-        f"The likelihood is a density over continuous pixels with standard deviation {shown}. Its nats depend on this "
-        "value and on the scale of the pixels; do not compare them with models of binary or 8-bit pixels."
-    )
+    return model.likelihood.describe()
 
 
 def _about_latents(latents: dict[str, Any]) -> list[str]:

@@ -30,6 +30,8 @@ class Paper:
         id: "arXiv:...", "doi:..." or "openreview:...".
         formula: the loss in LaTeX, if the docstring has one.
         relations: how the method relates to others.
+        changes: what the method changes: "objective", "bound", "prior", "adversarial", "discrete", "geometry".
+        use_when: when to choose the method.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Paper:
     id: str
     formula: str | None = None
     relations: str = ""
+    changes: str = ""
+    use_when: str = ""
 
     @property
     def url(self) -> str:
@@ -80,4 +84,12 @@ def _parse_paper(first: re.Match, rest: str) -> Paper:
         id=first["id"],
         formula=" ".join(line.strip() for line in formula[1].strip().splitlines()) if formula else None,
         relations=dedent(rest.partition("Relations:\n")[2]).strip(),
+        changes=_parse_line("Changes", rest).rstrip("."),
+        use_when=_parse_line("Use it when", rest),
     )
+
+
+def _parse_line(label: str, text: str) -> str:
+    """The text after "label: ", with its indented continuation lines."""
+    found = re.search(rf"^{label}: (.*(?:\n    .*)*)", text, re.M)
+    return " ".join(found[1].split()) if found else ""

@@ -1,6 +1,6 @@
 """Pictures for a card: samples, reconstructions, interpolations, latent traversals and losses."""
 
-__all__ = ["PICTURES", "draw_pictures", "has_prior", "traverse_latents"]
+__all__ = ["PICTURES", "draw_pictures", "traverse_latents"]
 
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,6 @@ PICTURES = {
 """File name in assets/ to caption, in the order of the card's gallery."""
 
 
-def has_prior(model: GAEPreTrainedModel) -> bool:
-    """Whether the model can generate without a sampler."""
-    try:
-        model.sample_prior(1, torch.Generator().manual_seed(0))
-    except NotImplementedError:
-        return False
-    return True
-
-
 def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]):
     """Write the pictures that can be made into assets/.
 
@@ -51,7 +42,7 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
         save_loss_curves(facts["log"], assets / "loss.png")
     if not is_image_model:
         return
-    if has_prior(model):
+    if model.has_prior:
         # samples.png is made with the sampler, if the folder has one
         name = "samples_prior.png" if (folder / "sampler" / "config.json").is_file() else "samples.png"
         images = model.generate(64, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,6 @@ from transformers.utils import logging
 from ...images.processing import is_image_shape
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
-from .pictures import has_prior
 
 logger = logging.get_logger(__name__)
 
@@ -34,7 +33,7 @@ def build_snippet(model: GAEPreTrainedModel | GAESampler, repo: str, sampler: st
             "print(tuple(latents.shape))  # model.generate(16, sampler=sampler) decodes such samples"
         )
     input_shape = model.config.input_shape
-    generates = is_image_shape(input_shape) and (sampler is not None or has_prior(model))
+    generates = is_image_shape(input_shape) and (sampler is not None or model.has_prior)
     lines = ["import torch", f"from gae_hub import AutoGAE{', GenerationPipeline' if generates else ''}", ""]
     if generates:
         parts = "model + processor" + (f" + {sampler}" if sampler else "")
