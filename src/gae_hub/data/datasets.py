@@ -210,5 +210,5 @@ def collate(examples: dict[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
 
 
 def free_device_memory(device: torch.device) -> int | None:
-    """Free bytes of a CUDA device. None for the CPU, where a copy gains nothing, and for devices that cannot tell."""
+    """Free bytes of a CUDA device, None for others: the CPU needs no copy, and the rest do not report free memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from .datasets import ImageDataset, IndexedImageDataset, OnDemandImageDataset, StreamedImageDataset
 from .image_reader import ImageReader
-from .sources import Rows, hub_commit
+from .sources import Split, hub_commit
 
 if TYPE_CHECKING:
     import datasets
@@ -22,7 +22,7 @@ MEMORY_SHARE = 0.5
 
 
 def decode_split(
-    rows: Rows,
+    rows: Split,
     name: str,
     split: str,
     channels: int | None = None,

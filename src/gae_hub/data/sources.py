@@ -1,10 +1,9 @@
-"""Opens what a user has, an array, a folder, a name on the Hub or a `datasets` object, as named splits of rows.
+"""Opens any source of images (an array, a folder, a name on the Hub, a `datasets` object) as named, undecoded splits.
 
-Nothing is decoded here. A new kind of source is one function that returns a [`Source`], and one branch in
-`open_source`.
+A new kind of source is one function that returns a [`Source`], and one branch in `open_source`.
 """
 
-__all__ = ["Rows", "Source", "hub_commit", "is_datasets_object", "open_source"]
+__all__ = ["Source", "Split", "hub_commit", "is_datasets_object", "open_source"]
 
 import re
 from collections.abc import Mapping
@@ -21,29 +20,29 @@ from .datasets import ImageDataset
 if TYPE_CHECKING:
     import datasets
 
-Rows: TypeAlias = "ImageDataset | datasets.Dataset | datasets.IterableDataset"
+Split: TypeAlias = "ImageDataset | datasets.Dataset | datasets.IterableDataset"
 """One split of a source: images in memory, or rows of a `datasets` object that are not decoded yet."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An opened source.
+    """An opened source of images.
 
     Args:
-        name: its name, for cards and messages.
-        splits: its splits by name.
+        name: name for cards and messages.
+        splits: name to split.
     """
 
     name: str
-    splits: Mapping[str, Rows]
+    splits: Mapping[str, Split]
 
     @property
     def default_split(self) -> str:
         """Name of the only split, or "train" if there are several."""
         return next(iter(self.splits)) if len(self.splits) == 1 else "train"
 
-    def get_split(self, split: str) -> Rows:
-        """The rows of a split.
+    def get_split(self, split: str) -> Split:
+        """The split of this name.
 
         Raises:
             ValueError: if the source has no such split.
@@ -85,11 +84,11 @@ def _num_validation(num: int, size: float | None, name: str) -> int:
     return count
 
 
-def _has_length(rows: Rows) -> "TypeGuard[ImageDataset | datasets.Dataset]":
+def _has_length(rows: Split) -> "TypeGuard[ImageDataset | datasets.Dataset]":
     return hasattr(rows, "__len__")
 
 
-def _select(rows: "ImageDataset | datasets.Dataset", start: int, stop: int) -> Rows:
+def _select(rows: "ImageDataset | datasets.Dataset", start: int, stop: int) -> Split:
     return rows.slice(start, stop, "train") if isinstance(rows, ImageDataset) else rows.select(range(start, stop))
 
 
@@ -97,12 +96,10 @@ def open_source(source: Any, streaming: bool = False, **load_kwargs: Any) -> Sou
     """Open anything that `load_images` accepts.
 
     Args:
-        source: see `load_images`.
-        streaming: read a data set of the Hub without a copy on disk.
-        **load_kwargs: arguments of `datasets.load_dataset`.
+        source, streaming, **load_kwargs: as in `load_images`.
 
     Raises:
-        ValueError: if the source does not exist, or is of a kind that holds no images.
+        ValueError: if the source does not exist, or its type is not supported.
     """
     if isinstance(source, (np.ndarray, Tensor)):
         return Source("array", {"train": ImageDataset(torch.as_tensor(source))})

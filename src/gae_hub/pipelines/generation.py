@@ -183,7 +183,7 @@ class GenerationPipeline:
 
     def _has_prior(self) -> bool:
         try:
-            self.model.sample_prior(1)
+            self.model.sample_prior(1, torch.Generator())
         except NotImplementedError:
             return False
         return True
