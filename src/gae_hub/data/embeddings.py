@@ -54,7 +54,7 @@ def embed_dataset(
     desc = "embedding" if progress and process_index() == 0 else None
     batches = iterate_batches(dataset, batch_size, desc, start, stop)
     parts = [embed(batch.to(model.device)) for batch in batches]
-    if shared and not parts:  # more processes than images: no rows, but of the right dtype and number of axes
+    if shared and not parts:  # `gather_rows` needs a tensor of 0 rows with the dtype and axes of the others
         parts = [embed(next(iterate_batches(dataset, 1, stop=1)).to(model.device))[:0]]
     embeddings = torch.cat(parts)
     if shared:

@@ -100,7 +100,7 @@ def load_images(
             source has no validation split. By default 10,000, as in the paper for MNIST and CIFAR-10, or 10 % of fewer
             than 50,000 images.
         image_size: edge length, or (height, width), to crop and resize images to.
-        channels: 1 or 3, to convert images to. By default those of the first image.
+        channels: 1 or 3, to convert images to. By default the first image decides.
         streaming: read a data set of the Hub while training, without a copy on disk.
         **load_kwargs: arguments of `datasets.load_dataset`, such as `name`, `revision` and `token`.
 

@@ -22,7 +22,7 @@ _EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr",
 
 
 def is_image_shape(shape: Sequence[int]) -> bool:
-    """Whether a shape is that of an image, (channels, height, width) with 1, 3 or 4 channels."""
+    """Whether a shape is (channels, height, width) with 1, 3 or 4 channels."""
     return len(shape) == 3 and shape[0] in _MODES
 
 

@@ -72,7 +72,7 @@ class GenerationPipeline:
 
         Args:
             num_samples: number of images.
-            seed: the same seed gives the same latents, whatever the batch size and the device.
+            seed: seed of the latents, which do not depend on batch size or device. Random by default.
             batch_size: images decoded at a time.
 
         Raises:
