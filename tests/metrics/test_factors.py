@@ -12,7 +12,7 @@ from PIL import Image
 
 from gae_hub import load_images
 from gae_hub.cli.main import main
-from gae_hub.data.datasets import DecodedOnDemand
+from gae_hub.data.datasets import OnDemandImageDataset
 from gae_hub.metrics import evaluate_model, mutual_information_gap
 from gae_hub.metrics.factors import factors_of
 
@@ -72,9 +72,9 @@ def test_they_follow_the_rows_into_splits_and_out_of_memory(monkeypatch):
     parts = load_images(load_images(rows(order)), ("train", "validation"), validation_size=20)  # of what is loaded
     found = [factors_of(part, ["shape", "hue"])[0] for part in parts]
     assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]])
-    monkeypatch.setattr("gae_hub.data.sources._free_memory", lambda: 0)
+    monkeypatch.setattr("gae_hub.data.decoding.free_memory", lambda: 0)
     large = load_images(rows(order))
-    assert isinstance(large, DecodedOnDemand)
+    assert isinstance(large, OnDemandImageDataset)
     assert np.array_equal(factors_of(large, ["shape", "hue"])[0], FACTORS[order][:, [0, 2]])
     digits = load_images("digits")
     digits.factors = torch.arange(2 * len(digits)).view(-1, 2) % 7

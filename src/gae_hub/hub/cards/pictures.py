@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...images.grids import image_grid, save_interpolations, save_loss_curves, save_reconstructions, save_samples
+from ...images.curves import save_loss_curves
+from ...images.grids import image_grid, save_interpolations, save_reconstructions, save_samples
 from ...images.processing import is_image_shape
 from ...models.base import GAEPreTrainedModel
 
