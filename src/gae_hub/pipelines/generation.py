@@ -176,17 +176,10 @@ class GenerationPipeline:
         if self.sampler is not None:
             self.sampler.save_pretrained(folder / "sampler")
             (folder / "sampler" / "README.md").unlink(missing_ok=True)  # the repository has one card
-        if is_image_shape(self.model.config.input_shape) and (self.sampler is not None or self._has_prior()):
+        if is_image_shape(self.model.config.input_shape) and (self.sampler is not None or self.model.has_prior):
             (folder / "assets").mkdir(parents=True, exist_ok=True)
             save_samples(self(64, seed=0), folder / "assets" / "samples.png")
         self.model.write_card(folder, repo_id=repo_id, show=True)
-
-    def _has_prior(self) -> bool:
-        try:
-            self.model.sample_prior(1, torch.Generator())
-        except NotImplementedError:
-            return False
-        return True
 
     def push_to_hub(
         self,

@@ -36,7 +36,7 @@ def test_card_of_a_trained_model(trained):
         "`digits`, revision `scikit-learn",
         "latent dimensions are active on 200 images",
         "KL to the prior by dimension, in nats",
-        "standard deviation 1. Its nats depend on this value",
+        "standard deviation 1: its nats depend on that choice",
         f"torch {torch.__version__}",
         "<Gallery />",
         "16 (8, 8) L\n(16, 4) (16, 1, 8, 8)",
