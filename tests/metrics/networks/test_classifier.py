@@ -1,7 +1,9 @@
 """Classifiers of the data set: training, random state, and their use as extractors."""
 
 import json
+import random
 
+import numpy as np
 import pytest
 import torch
 from cases import generator, images
@@ -58,6 +60,21 @@ def test_the_same_seed_trains_the_same_extractor():
     other = train_extractor(data, **TINY, seed=1).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_training_leaves_the_random_state_unchanged():
+    data = ImageDataset(images(40), torch.arange(40) % 2)
+
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    expected = draw()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    train_extractor(data, data, **TINY)
+    assert draw() == expected
 
 
 def test_config_describes_the_data():

@@ -2,10 +2,13 @@
 
 __all__ = ["train_extractor"]
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -26,6 +29,8 @@ def train_extractor(
     **fields: Any,
 ) -> FeatureClassifier:
     """Train a classifier on labelled images, with the Trainer of transformers.
+
+    The random states of Python, NumPy and PyTorch (CPU and CUDA) are restored afterwards.
 
     Args:
         dataset: labelled images, as [`load_images`] returns or accepts them.
@@ -52,7 +57,7 @@ def train_extractor(
     classes = labels.unique()
     channels, *size = images.input_shape
     fields = {"image_size": max(size), "num_channels": channels, "num_classes": len(classes), **fields}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _restore_random_state():
         torch.manual_seed(seed)
         model = FeatureClassifier(FeatureClassifierConfig(dataset=name, **fields))
         args = TrainingArguments(
@@ -78,6 +83,18 @@ def train_extractor(
             held_out = _LabelledImages(as_image_dataset(eval_dataset), classes)
             model.config.accuracy = _compute_accuracy(model, held_out)
     return model
+
+
+@contextmanager
+def _restore_random_state() -> Iterator[None]:
+    """Restore the random states of Python, NumPy and PyTorch (CPU and CUDA) at the end of the context."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
 
 
 class _LabelledImages(Dataset):
