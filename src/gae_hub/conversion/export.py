@@ -197,7 +197,7 @@ class DiffusersAutoencoder(nn.Module):
             means.add(latents.mean.reshape(-1, 1))
             if latents.logvar is not None:
                 around += latents.logvar.double().exp().sum().item()
-        count, _, variance = means.totals()
+        count, _, variance = means.compute_statistics()
         return (variance.item() * (count - 1) / count + around / count) ** 0.5
 
     @property

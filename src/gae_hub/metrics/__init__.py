@@ -1,6 +1,7 @@
-"""Measuring trained models: plain functions of arrays, streaming measures, and metrics of `evaluate` on top of them.
+"""Metrics of trained models, from plain functions of arrays to `evaluate_model` and modules of `evaluate`.
 
-Files here may import every folder before `metrics` in the order of layers. `spaces` holds generated code.
+`functional` holds plain functions, `networks` extractors and LPIPS, `measures` the streaming classes on top of both,
+and `spaces` the generated modules of `evaluate`. Files here may import all folders before `metrics`.
 """
 
 __all__ = [

@@ -38,11 +38,13 @@ class EvaluationRun:
     """A model, its data, and what metrics compute from both.
 
     Images stream: each metric generates or reconstructs them again, in batches, and none are stored. Features are
-    stored for the image sets in `keep_features` only; other metrics use their moments. Embeddings are computed once.
+    stored only for the image sets in `keep_features`, or where a measure stores all rows; otherwise their moments are.
+    Embeddings are computed once.
+
+    The other arguments are those of [`evaluate_model`].
 
     Args:
-        keep_features: image sets whose features a metric needs all at once.
-        others: see [`evaluate_model`].
+        keep_features: image sets whose features are needed all at once.
     """
 
     def __init__(

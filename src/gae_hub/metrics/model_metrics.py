@@ -1,4 +1,4 @@
-"""The metrics of a model: what each one needs of an evaluation, and which numbers it returns."""
+"""The metrics of a model: how each one computes its numbers from an evaluation."""
 
 __all__ = ["METRICS", "Metric"]
 
@@ -41,15 +41,15 @@ class Metric:
 # Reconstruction
 
 
-def _mse(run: EvaluationRun) -> Numbers:
+def _measure_mse(run: EvaluationRun) -> Numbers:
     measure = cast(MSE, run.new_measure("mse"))
-    for output, data in run.iterate_pairs():  # vectors too, and values beyond [0, 1]: not converted to images
+    for output, data in run.iterate_pairs():  # not converted to images: vectors and any values are valid
         measure.fingerprint.add(data.float())
         measure.add_values(squared_error(output, data))
     return measure.compute()
 
 
-def _pairs(run: EvaluationRun, name: str) -> Numbers:
+def _measure_pairs(run: EvaluationRun, name: str) -> Numbers:
     measure = run.new_measure(name, **({"network": run.lpips} if name == "lpips" else {}))
     for output, images in run.iterate_pairs():
         measure.add(output.clamp(0, 1), images)
@@ -59,7 +59,7 @@ def _pairs(run: EvaluationRun, name: str) -> Numbers:
 # Generation
 
 
-def _fid(run: EvaluationRun, image_set: ImageSet = "samples", prefix: str = "") -> Numbers:
+def _measure_fid(run: EvaluationRun, image_set: ImageSet = "samples", prefix: str = "") -> Numbers:
     measure = run.new_measure("fid", feature_extractor=run.extractor)
     measure.sides["references"].merge(run.load_data_moments())
     measure.fingerprint.merge(run.fingerprint)
@@ -67,7 +67,7 @@ def _fid(run: EvaluationRun, image_set: ImageSet = "samples", prefix: str = "") 
     return {f"{prefix}{name}": value for name, value in measure.compute().items()}
 
 
-def _features(run: EvaluationRun, name: str) -> Numbers:
+def _measure_features(run: EvaluationRun, name: str) -> Numbers:
     measure = run.new_measure(name, feature_extractor=run.extractor)
     run.add_features(measure.sides["predictions"], "samples")
     if measure.references_help:
@@ -76,7 +76,7 @@ def _features(run: EvaluationRun, name: str) -> Numbers:
     return measure.compute()
 
 
-def _energy(run: EvaluationRun) -> Numbers:
+def _measure_energy(run: EvaluationRun) -> Numbers:
     references, others = _draw_images(run, 2 * run.num_samples).chunk(2)
     samples = torch.cat(list(run.iterate_samples()))
     found = {}
@@ -96,7 +96,7 @@ def _draw_images(run: EvaluationRun, num: int) -> Tensor:
 # Likelihood and latents
 
 
-def _log_likelihood(run: EvaluationRun) -> Numbers:
+def _measure_log_likelihood(run: EvaluationRun) -> Numbers:
     options = dict(run.options.get("log_likelihood", {}))
     num_draws = options.pop("num_draws", 100)
     discrete = run.model.config.likelihood == "bernoulli"
@@ -110,7 +110,7 @@ def _log_likelihood(run: EvaluationRun) -> Numbers:
     return measure.compute()
 
 
-def _latent_usage(run: EvaluationRun) -> Numbers:
+def _measure_latent_usage(run: EvaluationRun) -> Numbers:
     measure = run.new_measure("latent_usage")
     measure.add(run.embeddings)
     encode = inference(type(run.model).encode)
@@ -125,7 +125,7 @@ def _latent_usage(run: EvaluationRun) -> Numbers:
 # Classification and clustering
 
 
-def _probe(run: EvaluationRun) -> Numbers:
+def _measure_probe(run: EvaluationRun) -> Numbers:
     measure, train = run.new_measure("probe"), {}
     if run.train_dataset is not None:
         labels = run.read_labels("probe", run.train_dataset)
@@ -135,7 +135,7 @@ def _probe(run: EvaluationRun) -> Numbers:
     return measure.compute(**train)
 
 
-def _clustering(run: EvaluationRun) -> Numbers:
+def _measure_clustering(run: EvaluationRun) -> Numbers:
     labels = run.read_labels("clustering")
     measure = run.new_measure("clustering")
     measure.add(run.embeddings, labels)
@@ -147,7 +147,7 @@ def _clustering(run: EvaluationRun) -> Numbers:
 # Disentanglement and interpolation
 
 
-def _disentanglement(run: EvaluationRun, name: str) -> Numbers:
+def _measure_disentanglement(run: EvaluationRun, name: str) -> Numbers:
     factors, names = run.read_factors(name)
     measure = run.new_measure(name)
     measure.settings = {"factors": ", ".join(names)}
@@ -155,7 +155,7 @@ def _disentanglement(run: EvaluationRun, name: str) -> Numbers:
     return measure.compute()
 
 
-def _interpolation(run: EvaluationRun) -> Numbers:
+def _measure_interpolation(run: EvaluationRun) -> Numbers:
     options = dict(run.options.get("interpolation", {}))
     num_steps, num_paths = options.pop("num_steps", 10), min(options.pop("num_paths", 100), len(run.dataset) // 2)
     if options or num_paths < 1:
@@ -173,77 +173,83 @@ def _interpolation(run: EvaluationRun) -> Numbers:
 
 
 METRICS: dict[str, Metric] = {
-    "mse": Metric("Mean squared error of the reconstructions per pixel, and 1000 times that, as in the paper.", _mse),
+    "mse": Metric(
+        "Mean squared error of the reconstructions per pixel, and 1000 times that, as in the paper.", _measure_mse
+    ),
     "psnr": Metric(
         "Peak signal-to-noise ratio of the reconstructions, in decibels.",
-        partial(_pairs, name="psnr"),
+        partial(_measure_pairs, name="psnr"),
     ),
-    "ssim": Metric("Structural similarity of the reconstructions.", partial(_pairs, name="ssim")),
-    "ms_ssim": Metric("Multiscale structural similarity of the reconstructions.", partial(_pairs, name="ms_ssim")),
+    "ssim": Metric("Structural similarity of the reconstructions.", partial(_measure_pairs, name="ssim")),
+    "ms_ssim": Metric(
+        "Multiscale structural similarity of the reconstructions.", partial(_measure_pairs, name="ms_ssim")
+    ),
     "lpips": Metric(
         "Learned perceptual distance of the reconstructions; downloads its weights.",
-        partial(_pairs, name="lpips"),
+        partial(_measure_pairs, name="lpips"),
     ),
     "reconstruction_fid": Metric(
         "FID between reconstructions and data.",
-        partial(_fid, image_set="reconstructions", prefix="reconstruction_"),
+        partial(_measure_fid, image_set="reconstructions", prefix="reconstruction_"),
     ),
-    "fid": Metric("Frechet Inception distance between samples and data; other extractors can be chosen.", _fid),
+    "fid": Metric(
+        "Frechet Inception distance between samples and data, with Inception or another extractor.", _measure_fid
+    ),
     "kid": Metric(
         "Kernel Inception distance between samples and data, unbiased for any number of samples.",
-        partial(_features, name="kid"),
+        partial(_measure_features, name="kid"),
         keep_features=("data", "samples"),
     ),
     "inception_score": Metric(
         "Inception Score of samples.",
-        partial(_features, name="inception_score"),
+        partial(_measure_features, name="inception_score"),
         keep_features=("samples",),
     ),
     "prdc": Metric(
         "Precision, recall, density and coverage of samples.",
-        partial(_features, name="prdc"),
+        partial(_measure_features, name="prdc"),
         keep_features=("data", "samples"),
     ),
     "energy": Metric(
-        "Energy distance in pixels between samples and half of the data, and between both halves as its floor.",
-        _energy,
+        "Energy distance in pixels from samples to half of the data, and from the other half as a floor.",
+        _measure_energy,
     ),
     "log_likelihood": Metric(
         "Log-likelihood by importance sampling, with its standard error, and bits per dimension.",
-        _log_likelihood,
+        _measure_log_likelihood,
     ),
     "latent_usage": Metric(
         "Active units, and the KL divergence of the posteriors from N(0, I), in total and per dimension.",
-        _latent_usage,
+        _measure_latent_usage,
     ),
-    "probe": Metric("Accuracy of the paper's linear classifier on the embeddings, mean over 20 runs.", _probe),
+    "probe": Metric("Accuracy of the paper's linear classifier on the embeddings, mean over 20 runs.", _measure_probe),
     "clustering": Metric(
         "Agreement of k-means on the embeddings with the classes: the paper's accuracy, Hungarian accuracy, NMI, ARI.",
-        _clustering,
+        _measure_clustering,
     ),
     "mig": Metric(
         "Mutual information gap of the embeddings; needs factors of variation.",
-        partial(_disentanglement, name="mig"),
+        partial(_measure_disentanglement, name="mig"),
     ),
     "dci": Metric(
         "Disentanglement, completeness and informativeness of the embeddings; needs factors of variation.",
-        partial(_disentanglement, name="dci"),
+        partial(_measure_disentanglement, name="dci"),
     ),
     "sap": Metric(
         "Separated attribute predictability of the embeddings; needs factors of variation.",
-        partial(_disentanglement, name="sap"),
+        partial(_measure_disentanglement, name="sap"),
     ),
     "factor_vae_score": Metric(
         "The FactorVAE score of the embeddings; needs factors of variation.",
-        partial(_disentanglement, name="factor_vae_score"),
+        partial(_measure_disentanglement, name="factor_vae_score"),
     ),
     "beta_vae_score": Metric(
         "The beta-VAE score of the embeddings; needs factors of variation.",
-        partial(_disentanglement, name="beta_vae_score"),
+        partial(_measure_disentanglement, name="beta_vae_score"),
     ),
     "interpolation": Metric(
         "Fidelity of the ends, evenness and straightness of paths between images of the data.",
-        _interpolation,
+        _measure_interpolation,
     ),
 }
 """Name to metric, in the order of the documentation."""

@@ -40,7 +40,7 @@ def test_fewer_samples_than_dimensions():
     x, y = correlated_rows(30, 8), correlated_rows(50, 8, seed=1)
     basis = torch.linalg.qr(torch.randn(400, 8, generator=generator(), dtype=torch.float64)).Q
     inside, outside = (Moments(t @ basis.T) for t in (x, y))
-    assert inside._folded is None and inside.low_rank() is not None  # no (dim, dim) matrix was allocated
+    assert inside._folded is None and inside.factorize_low_rank() is not None  # no (dim, dim) matrix was allocated
     expected = frechet_distance(Moments(x), Moments(y))
     assert frechet_distance(inside, outside) == pytest.approx(expected, rel=1e-9)
     many = Moments(correlated_rows(3000, 8, seed=1) @ basis.T)  # more rows than dimensions, still of rank 8
@@ -72,19 +72,14 @@ def test_equal_moments_and_constant_rows():
 def test_standard_error_is_that_of_repeated_draws():
     x, y = correlated_rows(400, 4), correlated_rows(600, 4, seed=2)
     first, second = Moments(x), Moments(y)
-    left, right = (torch.linalg.cholesky(m.totals()[2]) for m in (first, second))
 
-    def draw(seed, num, mean, factor):
-        return Moments(mean + torch.randn(num, 4, generator=generator(seed), dtype=torch.float64) @ factor.T)
+    def draw(seed, num, moments):
+        _, mean, covariance = moments.compute_statistics()
+        noise = torch.randn(num, 4, generator=generator(seed), dtype=torch.float64)
+        return Moments(mean + noise @ torch.linalg.cholesky(covariance).T)
 
-    values = torch.tensor(
-        [
-            frechet_distance(
-                draw(seed, 400, first.totals()[1], left), draw(10_000 + seed, 600, second.totals()[1], right)
-            )
-            for seed in range(1500)
-        ]
-    )
+    draws = ((draw(seed, 400, first), draw(10_000 + seed, 600, second)) for seed in range(1500))
+    values = torch.tensor([frechet_distance(*pair) for pair in draws])
     found = frechet_estimate(first, second)
     assert found.value == pytest.approx(frechet_distance(first, second))
     assert found.error == pytest.approx(values.std().item(), rel=0.08)

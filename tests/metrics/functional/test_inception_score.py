@@ -22,7 +22,7 @@ def test_standard_error_is_that_of_repeated_draws():
 
 
 def test_invalid_input():
-    with pytest.raises(ValueError, match="the Inception Score needs 5 or more images on each side, got 4"):
+    with pytest.raises(ValueError, match="the Inception Score needs 5 or more images, got 4"):
         inception_score(torch.zeros(4, 3), num_splits=5)
     with pytest.raises(ValueError, match="num_splits must be 1 or more, got 0"):
         inception_score(torch.zeros(4, 3), num_splits=0)

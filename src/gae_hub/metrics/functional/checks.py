@@ -18,7 +18,7 @@ def check_features(name: str, features: Tensor, min_rows: int, rows: str = "imag
     if features.dim() != 2:
         raise ValueError(f"{name} needs (num, dim) features, got shape {tuple(features.shape)}")
     if len(features) < min_rows:
-        raise ValueError(f"{name} needs {min_rows} or more {rows} on each side, got {len(features)}")
+        raise ValueError(f"{name} needs {min_rows} or more {rows}, got {len(features)}")
     if not torch.isfinite(features).all():
         raise ValueError(f"{name} got features that are nan or infinite; check the images and the network")
 

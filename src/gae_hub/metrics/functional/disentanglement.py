@@ -231,7 +231,7 @@ class _RowGroups:
 def _as_arrays(name: str, latents: Tensor, factors: Tensor, min_rows: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """(num, dim) latents in float64, and (num, num_factors) factors as indices of their values."""
     latents = latents.detach().flatten(1)
-    check_features(name, latents, min_rows)
+    check_features(name, latents, min_rows, "latents")
     if factors.dim() != 2 or len(factors) != len(latents):
         raise ValueError(
             f"{name} needs factors of shape (num, num_factors) for {len(latents)} latents, got {tuple(factors.shape)}"

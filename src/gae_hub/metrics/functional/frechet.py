@@ -121,10 +121,10 @@ def _offset_and_factors(samples: Moments, references: Moments) -> tuple[Tensor, 
 
 
 def _mean_and_factor(moments: Moments) -> tuple[Tensor, Tensor]:
-    found = moments.low_rank()
+    found = moments.factorize_low_rank()
     if found is not None:
         return found
-    _, mean, covariance = moments.totals()
+    _, mean, covariance = moments.compute_statistics()
     triangle, failed = torch.linalg.cholesky_ex(covariance)
     diagonal = triangle.diagonal()
     if not failed and diagonal.min() > 1e-5 * diagonal.max():

@@ -33,7 +33,7 @@ def kernel_distance(samples: Tensor, references: Tensor, degree: int = 3) -> Est
         ValueError: for fewer than 2 rows, values that are not finite, or sides with different dim.
     """
     for side in (samples, references):
-        check_features("KID", side, 2)
+        check_features("KID", side, 2, "images on each side")
     x, y = samples.double(), references.double()
     check_same_dim(x.shape[1], y.shape[1])
     within_x, within_y = (_mean_kernels(side, side, degree, same=True) for side in (x, y))

@@ -37,7 +37,7 @@ def kmeans(
     Raises:
         ValueError: for fewer points than clusters, or points that are not finite.
     """
-    check_features("k-means", points, max(1, num_clusters), "points (as many as clusters)")
+    check_features("k-means", points, max(1, num_clusters), "points, as many as clusters")
     if num_clusters < 1 or num_fits < 1:
         raise ValueError(f"num_clusters and num_fits must be 1 or more, got {num_clusters} and {num_fits}")
     points = points.detach() - points.detach().double().mean(0).to(points.dtype)

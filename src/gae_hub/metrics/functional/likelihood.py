@@ -52,7 +52,7 @@ def active_units(means: Tensor, threshold: float = 0.01) -> int:
     Raises:
         ValueError: for fewer than 2 rows, or values that are not finite.
     """
-    check_features("active units", means, 2)
+    check_features("active units", means, 2, "posterior means")
     return int((means.double().var(0) > threshold).sum())
 
 

@@ -161,7 +161,7 @@ class Moments:
         rows = self._waiting if self._num_waiting else torch.zeros(0, dim, dtype=torch.float64)
         return whole.add(gather_rows(rows))
 
-    def totals(self) -> tuple[int, Tensor, Tensor]:
+    def compute_statistics(self) -> tuple[int, Tensor, Tensor]:
         """Count, mean (dim,) and covariance (dim, dim), normalised by count - 1 as in all implementations of FID.
 
         Raises:
@@ -174,7 +174,7 @@ class Moments:
             raise _too_few(self.count)
         return folded.count, folded.mean, _symmetrise(folded.scatter).div_(folded.count - 1)
 
-    def low_rank(self) -> tuple[Tensor, Tensor] | None:
+    def factorize_low_rank(self) -> tuple[Tensor, Tensor] | None:
         """Mean (dim,), and A (count, dim) with covariance A^T A; None if there are more rows than dimensions.
 
         Raises:

@@ -40,7 +40,7 @@ def linear_probe(
         ValueError: if numbers of latents and labels differ, or there are fewer than 2 classes.
     """
     for side, answers in ((latents, labels), (test_latents, test_labels)):
-        check_features("the probe", side.flatten(1), 1)
+        check_features("the probe", side.flatten(1), 1, "latents")
         if len(side) != len(answers):
             raise ValueError(f"there are {len(side)} latents but {len(answers)} labels")
     labels, test_labels = labels.cpu(), test_labels.cpu()
