@@ -22,8 +22,8 @@ def table() -> str:
 
 
 def metrics_table() -> str:
-    """Markdown rows: name for `--metrics`, and the first line of what is said of it."""
-    rows = [f"| `{name}` | {function.__doc__.partition(chr(10))[0]} |" for name, function in METRICS.items()]
+    """Markdown rows: name for `--metrics`, description."""
+    rows = [f"| `{name}` | {metric.description} |" for name, metric in METRICS.items()]
     return "\n".join(["| name | what it measures |", "|---|---|", *rows])
 
 

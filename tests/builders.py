@@ -41,3 +41,14 @@ def recipe(key, shape):
     else:
         r = r * (2 / r[0].numel()) ** 0.5
     return r.float()
+
+
+def gaussian_rows(num, dim, seed=0):
+    """(num, dim) float64 rows of N(0, I)."""
+    return torch.randn(num, dim, generator=generator(seed), dtype=torch.float64)
+
+
+def correlated_rows(num, dim, seed=0):
+    """(num, dim) float64 Gaussian rows with correlated dimensions and mean `seed`."""
+    mix = gaussian_rows(dim, dim, seed + 100)
+    return gaussian_rows(num, dim, seed) @ mix + seed

@@ -166,7 +166,7 @@ def test_later_commands_read_the_data_as_the_run_did_and_a_stale_sampler_goes(tm
         (["train", "beta"], "expected a flag such as --learning_rate 0.001, got 'beta'"),
         (["train", "--config", "no-such.yaml"], "no-such.yaml"),
         (["generate", "no-such-folder/x/y"], "is neither a local folder nor a Hub repository that you can read"),
-        (["evaluate", "TRAINED", "--metrics", "fidd"], "no metric is called 'fidd'; known are mse, psnr"),
+        (["evaluate", "TRAINED", "--metrics", "fidd"], "unknown metric 'fidd': expected one of mse, psnr"),
         (["evaluate", "TRAINED", "--split", "dev"], "'digits' has no split 'dev'"),
         (["fit-sampler", "TRAINED", "--sampler", "mfa"], "no sampler is called 'mfa'"),
         (["fit-sampler", "TRAINED", "--num_component", "3"], "did you mean 'num_components'?"),

@@ -143,7 +143,7 @@ class DiffusersAutoencoder(nn.Module):
             means.add(latents.mean.reshape(-1, 1))
             if latents.logvar is not None:
                 sum_of_variances += latents.logvar.double().exp().sum().item()
-        count, _, variance = means.totals()
+        count, _, variance = means.compute_statistics()
         return (variance.item() * (count - 1) / count + sum_of_variances / count) ** 0.5
 
     @property

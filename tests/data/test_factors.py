@@ -1,4 +1,4 @@
-"""Factors of variation from the columns of a data set, laid out as dSprites and Shapes3D are on the Hub."""
+"""Factors of variation from the columns of a data set laid out like dSprites and Shapes3D on the Hub."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from PIL import Image
 from gae_hub import load_images
 from gae_hub.cli.main import main
 from gae_hub.data.datasets import OnDemandImageDataset
+from gae_hub.data.factors import read_factors
 from gae_hub.metrics import evaluate_model, mutual_information_gap
-from gae_hub.metrics.factors import factors_of
 
 FACTORS = np.stack(np.meshgrid(range(3), range(4), range(5), indexing="ij"), -1).reshape(-1, 3)  # each once
 FEATURES = {
@@ -49,40 +49,40 @@ def rows(order=None, **changed):
     )
 
 
-def test_integers_and_classes_are_factors_and_constants_and_indices_are_not(tmp_path):
+def test_default_factors_are_integers_and_classes_that_vary(tmp_path):
     rows().to_parquet(tmp_path / "train-00000-of-00001.parquet")
-    factors, names = factors_of(load_images(tmp_path))
+    factors, names = read_factors(load_images(tmp_path))
     assert names == ["shape", "scale", "latents.0", "latents.1"] and factors.dtype == torch.int64
-    assert np.array_equal(factors, FACTORS[:, [0, 1, 0, 2]])  # as indices of their values: scales are 0, 10, 20, 30
+    assert np.array_equal(factors, FACTORS[:, [0, 1, 0, 2]])  # indices of the values: scales are 0, 10, 20, 30
 
 
-def test_named_columns_of_numbers_and_words():
+def test_named_columns_of_numbers_and_strings():
     dataset = load_images(rows())
-    factors, names = factors_of(dataset, ["hue", "scale", "color"])
+    factors, names = read_factors(dataset, ["hue", "scale", "color"])
     assert names == ["hue", "scale", "color"] and np.array_equal(factors[:, :2], FACTORS[:, [2, 1]])
-    assert factors[:, 2].tolist() == (1 - FACTORS[:, 2] % 2).tolist()  # words by their order: green, red
-    assert np.array_equal(factors_of(dataset, ["latents"])[0], FACTORS[:, [0, 2]])
+    assert factors[:, 2].tolist() == (1 - FACTORS[:, 2] % 2).tolist()  # strings in alphabetical order: green, red
+    assert np.array_equal(read_factors(dataset, ["latents"])[0], FACTORS[:, [0, 2]])
 
 
-def test_they_follow_the_rows_into_splits_and_out_of_memory(monkeypatch):
+def test_factors_follow_the_rows_into_splits_and_data_on_disk(monkeypatch):
     order = np.random.default_rng(0).permutation(len(FACTORS))
     train, held_out = load_images(rows(order), ("train", "validation"), validation_size=20)
-    found = [factors_of(part, ["shape", "hue"])[0] for part in (train, held_out)]
+    found = [read_factors(part, ["shape", "hue"])[0] for part in (train, held_out)]
     assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]]) and len(found[1]) == 20
-    parts = load_images(load_images(rows(order)), ("train", "validation"), validation_size=20)  # of what is loaded
-    found = [factors_of(part, ["shape", "hue"])[0] for part in parts]
+    parts = load_images(load_images(rows(order)), ("train", "validation"), validation_size=20)  # a loaded data set
+    found = [read_factors(part, ["shape", "hue"])[0] for part in parts]
     assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]])
     monkeypatch.setattr("gae_hub.data.decoding.free_memory", lambda: 0)
     large = load_images(rows(order))
     assert isinstance(large, OnDemandImageDataset)
-    assert np.array_equal(factors_of(large, ["shape", "hue"])[0], FACTORS[order][:, [0, 2]])
+    assert np.array_equal(read_factors(large, ["shape", "hue"])[0], FACTORS[order][:, [0, 2]])
     digits = load_images("digits")
     digits.factors = torch.arange(2 * len(digits)).view(-1, 2) % 7
     train, held_out = load_images(digits, ("train", "validation"))
     assert torch.equal(torch.cat([train.factors, held_out.factors]), digits.factors)
 
 
-def test_metrics_of_a_data_set_of_the_hub():
+def test_metrics_use_named_factors():
     model = VAE.build(input_shape=(1, 8, 8), latent_dim=4)
     found = evaluate_model(model, rows(), ["mig", "sap"], factors=["shape", "scale", "hue"])
     embeddings = model.embed(load_images(rows()).pixel_values.float() / 255)
@@ -92,11 +92,11 @@ def test_metrics_of_a_data_set_of_the_hub():
         found["mig"].passport.settings["factors"] == found["sap"].passport.settings["factors"] == "shape, scale, hue"
     )
     fewer = evaluate_model(model, rows(), ["mig"], factors=["shape", "scale"])
-    with pytest.raises(ValueError, match="cannot be compared"):  # gaps of unlike factors
+    with pytest.raises(ValueError, match="cannot be compared"):  # gaps of different factors
         _ = found["mig"] < fewer["mig"]
 
 
-def test_in_a_shell(trained, tmp_path, capsys):
+def test_command_line(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "model")
     (tmp_path / "sprites").mkdir()
     rows().to_parquet(tmp_path / "sprites" / "train-00000-of-00001.parquet")
@@ -109,8 +109,8 @@ def test_in_a_shell(trained, tmp_path, capsys):
     assert {"mig", "sap", "dci_disentanglement", "factor_vae_score", "beta_vae_score"} <= results["metrics"].keys()
     assert results["passports"]["mig"]["settings"]["factors"] == "shape, scale, hue"
     assert main([*command, "--metrics", "mig", "--factors", "size"]) == 2
-    told = capsys.readouterr().err
-    assert "has no factor 'size'; its columns beside the images are shape, scale, hue, color, white, index" in told
+    error = capsys.readouterr().err
+    assert "has no factor 'size'; its columns besides the images are shape, scale, hue, color, white, index" in error
 
 
 @pytest.mark.parametrize(
@@ -119,28 +119,32 @@ def test_in_a_shell(trained, tmp_path, capsys):
         (
             {},
             ["shape", "shade"],
-            "'dataset' has no factor 'shade'; its columns beside the images are shape, scale, hue",
+            "'dataset' has no factor 'shade'; its columns besides the images are shape, scale, hue",
         ),
-        ({"scale": (datasets.Value("int32"), [None] * 60)}, None, "the column 'scale' of 'dataset' has rows without"),
+        (
+            {"scale": (datasets.Value("int32"), [None] * 60)},
+            None,
+            "column 'scale' of 'dataset' cannot be a factor: it has rows without",
+        ),
         (
             {"latents": (datasets.List(datasets.Value("int64")), [[1], [1, 2]] * 30)},
             None,
-            "'latents' .* unlike length",
+            "'latents' .* differ in length",
         ),
-        ({"hue": (datasets.Value("binary"), [b"a", b"b"] * 30)}, ["hue"], "'hue' .* neither numbers nor words"),
+        ({"hue": (datasets.Value("binary"), [b"a", b"b"] * 30)}, ["hue"], "'hue' .* neither numbers nor strings"),
     ],
 )
-def test_what_is_no_factor(changed, names, message):
+def test_invalid_columns(changed, names, message):
     with pytest.raises(ValueError, match=message):
-        factors_of(load_images(rows(**changed)), names)
+        read_factors(load_images(rows(**changed)), names)
 
 
-def test_a_label_is_no_factor_by_itself():
+def test_a_single_column_is_not_a_factor_by_default():
     labelled = load_images(rows().select_columns(["image", "shape"]))
     with pytest.raises(
-        ValueError, match="'dataset' has no factors of variation that can be told from labels: .* shape;"
+        ValueError, match="'dataset' has no columns that are certain to be factors of variation, not labels: .* shape;"
     ):
         evaluate_model(VAE.build(input_shape=(1, 8, 8)), labelled, ["mig"])
-    assert factors_of(labelled, ["shape"])[0].shape == (60, 1)
+    assert read_factors(labelled, ["shape"])[0].shape == (60, 1)
     with pytest.raises(ValueError, match="'digits' has no factors of variation: set dataset.factors"):
-        factors_of(load_images("digits"))
+        read_factors(load_images("digits"))

@@ -1,4 +1,4 @@
-"""What a set of rows is known by, so that two numbers can tell whether they were measured against the same data."""
+"""Fingerprint of a set of rows, so that numbers measured against different data are not compared."""
 
 __all__ = ["Fingerprint"]
 
@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.distributed import gather_rows
+from ...core.distributed import gather_rows
 
-BYTES = 16  # of a row's hash, and of the sum
+BYTES = 16  # size of a row's hash, and of the sum
 
 
 class Fingerprint:
-    """The sum of the rows' BLAKE2 hashes: neither order, nor batches, nor processes change it, and parts add up."""
+    """Sum of the BLAKE2 hashes of all rows: independent of order, batch size and number of processes."""
 
     def __init__(self):
         self.total = 0
 
     def add(self, rows: Tensor) -> "Fingerprint":
-        """Add rows, (num, ...); the shape and dtype of one counts as well as its content."""
+        """Add (num, ...) rows. Shape and dtype of a row are part of its hash. Returns this object."""
         array = rows.detach().cpu().numpy()
         key = f"{array.dtype} {array.shape[1:]}".encode()[:64]
         flat = np.ascontiguousarray(array.reshape(len(array), -1))
@@ -28,16 +28,17 @@ class Fingerprint:
         return self
 
     def merge(self, other: "Fingerprint") -> "Fingerprint":
-        """Add what another has seen."""
+        """Add the rows of another fingerprint. Returns this object."""
         self.total += other.total
         return self
 
     def reduce(self) -> "Fingerprint":
-        """That of all processes' rows together."""
+        """Fingerprint of the rows of all processes, on each process."""
         whole = Fingerprint()
         for row in gather_rows(torch.tensor([list(bytes.fromhex(self.hex()))])).tolist():
             whole.total += int.from_bytes(bytes(row))
         return whole
 
     def hex(self) -> str:
+        """The fingerprint as 32 hexadecimal digits."""
         return f"{self.total % 256**BYTES:0{2 * BYTES}x}"
