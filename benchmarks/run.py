@@ -98,7 +98,8 @@ def describe_machine() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
     name = found[1] if found else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}"
+    threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
+    return f"{name}, {threads}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def main():
