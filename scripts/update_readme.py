@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/metrics.md from the registries: python scripts/update_readme.py."""
+"""Write the generated tables of README.md and docs/metrics.md: python scripts/update_readme.py."""
 
 from pathlib import Path
 
@@ -28,13 +28,14 @@ def metrics_table() -> str:
 
 
 def with_table(text: str, write=table, of: str = "methods") -> str:
-    """The page with a table written anew between its marks."""
+    """Return the page with a new table between its marks."""
     begin, end = (mark.replace("methods", of) for mark in (BEGIN, END))
     before, _, rest = text.partition(begin)
     return f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
 
 
 def with_metrics(text: str) -> str:
+    """Return the page with a new table of metrics."""
     return with_table(text, metrics_table, "metrics")
 
 
