@@ -22,6 +22,15 @@ import torch  # noqa: E402
 from gae_hub import AutoGAE, load_images  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """Skip the GPU tests where there is no GPU: `make test-gpu` counts them."""
+    if torch.cuda.is_available() or "GAE_HUB_TEST_DEVICE" in os.environ:
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
