@@ -90,6 +90,6 @@ if __name__ == "__main__":
             step(name, rank, world, DistributedDataParallel, device), Path(sys.argv[1]) / f"{name}.{rank}.safetensors"
         )
         if case.model_class.shardable:
-            save_file(step(name, rank, world, shard, device), Path(sys.argv[1]) / f"{name}.{rank}.sharded.safetensors")
+            save_file(step(name, rank, world, shard, device), file.with_suffix(".sharded.safetensors"))
     dist.barrier()
     os._exit(0)  # gloo's threads now and then abort a process that ends in the usual way

@@ -1,30 +1,14 @@
 """Every method on a GPU: the same loss as on the CPU, half precision, no host syncs, compilation."""
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 from cases import MODELS, generator, images
-from device import DEVICE
+from device import DEVICE, no_host_sync
 
 pytestmark = pytest.mark.gpu
 EACH = pytest.mark.parametrize("case", MODELS, ids=lambda case: case.id)
-# VAE-GAN with a margin reads on the host which network skips a step; HVAE and RHVAE are tested without their metric
+# VAE-GAN with a margin reads on the host which network skips a step
 WAITS = {"vae_gan"}
-
-
-@contextmanager
-def no_host_sync():
-    """Raise where the host waits for the GPU."""
-    if DEVICE.type != "cuda":
-        yield
-        return
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
 
 
 def train_step(model, optimizer, x, scaler=None, dtype=None):

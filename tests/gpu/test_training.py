@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from cases import VAE, images
-from device import DEVICE
+from device import DEVICE, no_host_sync
 from safetensors.torch import load_file
-from test_models import no_host_sync
 
 from gae_hub import GAETrainer, GAETrainingArguments, load_images
 from gae_hub.training.divergence import make_divergence_guard
