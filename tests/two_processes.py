@@ -86,10 +86,9 @@ if __name__ == "__main__":
     rank, world = dist.get_rank(), dist.get_world_size()
     device = torch.device("cuda", rank) if backend == "nccl" else torch.device("cpu")
     for name, (case, _) in SETTINGS.items():
-        save_file(
-            step(name, rank, world, DistributedDataParallel, device), Path(sys.argv[1]) / f"{name}.{rank}.safetensors"
-        )
+        file = Path(sys.argv[1]) / f"{name}.{rank}"
+        save_file(step(name, rank, world, DistributedDataParallel, device), f"{file}.safetensors")
         if case.model_class.shardable:
-            save_file(step(name, rank, world, shard, device), file.with_suffix(".sharded.safetensors"))
+            save_file(step(name, rank, world, shard, device), f"{file}.sharded.safetensors")
     dist.barrier()
     os._exit(0)  # gloo's threads now and then abort a process that ends in the usual way
