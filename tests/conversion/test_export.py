@@ -68,7 +68,7 @@ def test_onnx(case, tmp_path):
 
     model = case.build(**CONV).eval()
     model.save_pretrained(tmp_path / "model")
-    assert main(["export", str(tmp_path / "model"), str(tmp_path / "onnx"), "--format", "onnx"]) == 0
+    assert main(["export", str(tmp_path / "model"), "--output_dir", str(tmp_path / "onnx"), "--format", "onnx"]) == 0
     run = {
         role: onnxruntime.InferenceSession(tmp_path / "onnx" / f"{role}.onnx", providers=["CPUExecutionProvider"])
         for role in ("encoder", "decoder")
@@ -114,9 +114,9 @@ def test_the_scale_of_the_latents_in_a_shell(case, tmp_path, capsys):
     """1 over the deviation of samples, over images and dimensions, as Rombach et al. (2022) scale them."""
     model = case.build(**CONV).eval()
     model.save_pretrained(tmp_path / "model")
-    command = ["export", str(tmp_path / "model"), str(tmp_path / "vae"), "--format", "diffusers"]
+    command = ["export", str(tmp_path / "model"), "--output_dir", str(tmp_path / "vae"), "--format", "diffusers"]
     assert main([*command, "--dataset", "digits"]) == 0
-    assert "by 1,397 images of digits, train" in capsys.readouterr().out
+    assert "on 1,397 images of digits, train" in capsys.readouterr().out
     factor = json.loads((tmp_path / "vae" / "diffusers.json").read_text())["scaling_factor"]
     x = load_images("digits", "train").pixel_values.float() / 255
     draws = model.encode(x).rsample(generator=generator()) if case is VAE else model.encode(x).mean
@@ -125,14 +125,15 @@ def test_the_scale_of_the_latents_in_a_shell(case, tmp_path, capsys):
     assert vae.config.scaling_factor == factor != 1
     assert DiffusersAutoencoder.from_model(model, x).config.scaling_factor == pytest.approx(factor, rel=1e-5)
     assert main(command) == 0  # the folder does not say what it was trained on
-    assert "scaling_factor 1, since no --dataset was given" in capsys.readouterr().out
+    assert "scaling_factor 1, the default: pass --dataset to measure it" in capsys.readouterr().out
 
 
 def test_the_scale_is_that_of_the_runs_data_and_of_no_other_format(trained, tmp_path, capsys):
-    assert main(["export", str(trained), str(tmp_path / "vae"), "--format", "diffusers", "--split", "test"]) == 0
-    assert "by 200 images of digits, test" in capsys.readouterr().out
-    assert main(["export", str(trained), str(tmp_path / "onnx"), "--format", "onnx", "--dataset", "digits"]) == 2
-    assert "--dataset scales the latents of --format diffusers" in capsys.readouterr().err
+    command = ["export", str(trained), "--output_dir", str(tmp_path / "vae")]
+    assert main([*command, "--format", "diffusers", "--split", "test"]) == 0
+    assert "on 200 images of digits, test" in capsys.readouterr().out
+    assert main([*command, "--format", "onnx", "--dataset", "digits"]) == 2
+    assert "--dataset: only --format diffusers scales latents by data" in capsys.readouterr().err
     with pytest.raises(ValueError, match="images scale the latents of the format 'diffusers'"):
         export_model(VAE.build(), tmp_path, "torch", images(2))
     constant = VQVAE.build()

@@ -154,7 +154,7 @@ def test_a_flow_without_an_inverse_is_said(checkpoints):
 
 
 def test_the_model_can_be_saved_and_trained_on(checkpoints, tmp_path):
-    assert main(["convert", "--from-pythae", str(checkpoints / "VAMP"), str(tmp_path / "vamp")]) == 0
+    assert main(["convert", "--from_pythae", str(checkpoints / "VAMP"), "--output_dir", str(tmp_path / "vamp")]) == 0
     again, first = AutoGAE.from_pretrained(tmp_path / "vamp"), AutoGAE.from_pythae(checkpoints / "VAMP")
     x = images("VAMP")
     assert torch.equal(again.reconstruct(x), first.reconstruct(x))
@@ -198,23 +198,27 @@ def test_an_unknown_network_is_listed(checkpoints, tmp_path, capsys):
     folder = altered(checkpoints / "VAE", tmp_path / "own", weights={"encoder.layers.1.0.weight": torch.ones(3, 3)})
     with pytest.raises(ValueError, match=r"(?s)the encoder of .* is none of Pythae's own.*layers.1.0.weight \(3, 3\)"):
         AutoGAE.from_pythae(folder)
-    assert main(["convert", "--from-pythae", str(folder), str(tmp_path / "out")]) == 2
-    assert "--encoder module:Class" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main(["convert", "--from_pythae", str(folder), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "--encoder_class module:Class" in capsys.readouterr().err and not (tmp_path / "out").exists()
     folder = altered(checkpoints / "VAE", tmp_path / "headless", weights={"encoder.embedding.weight": None})
     with pytest.raises(ValueError, match=r"(?s)none of Pythae's own networks.*encoder.embedding.bias"):
         AutoGAE.from_pythae(folder)
 
 
-def test_a_network_named_in_a_shell(checkpoints, tmp_path, monkeypatch):
+def test_a_network_named_in_a_shell(checkpoints, tmp_path, monkeypatch, capsys):
     (tmp_path / "my_trunk.py").write_text(
         "from torch import nn\n\n\nclass Trunk(nn.Sequential):\n    def __init__(self):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(64, 512), nn.ReLU())\n"
     )
     monkeypatch.chdir(tmp_path)
-    arguments = ["convert", "--from-pythae", str(checkpoints / "VAE"), str(tmp_path / "vae")]
-    assert main([*arguments, "--encoder", "my_trunk:Trunk"]) == 0
+    arguments = ["convert", "--from_pythae", str(checkpoints / "VAE"), "--output_dir", str(tmp_path / "vae")]
+    assert main([*arguments, "--encoder_class", "my_trunk:Trunk"]) == 0
     assert (tmp_path / "vae" / "model.safetensors").is_file()
-    assert main([*arguments, "--encoder", "my_trunk"]) == 2 and main([*arguments, "--encoder", "my_trunk:None"]) == 2
+    for name in ("my_trunk", "my_trunk:None", "no_such_module:Trunk"):
+        assert main([*arguments, "--encoder_class", name]) == 2
+        assert f"--encoder_class: expected a class that needs no arguments, as module:Class, got '{name}'" in (
+            capsys.readouterr().err
+        )
 
 
 class Bomb:

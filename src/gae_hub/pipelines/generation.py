@@ -135,7 +135,8 @@ class GenerationPipeline:
             sampler = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)
         elif sampler not in (None, "sampler"):
             raise ValueError(
-                f"'{name}' has no sampler in its subfolder '{sampler}'; gae-hub fit-sampler --name {sampler} makes one"
+                f"'{name}' has no sampler in its subfolder '{sampler}': create it with "
+                f"gae-hub fit-sampler {name} --sampler_name {sampler}"
             )
         else:
             sampler = None

@@ -265,7 +265,7 @@ def _network(checkpoint, role: str, stored: dict[str, Tensor], own: nn.Module | 
     listed = "\n".join(f"  {role}.{key} {tuple(value.shape)}" for key, value in stored.items())
     raise ValueError(
         f"the {role} of '{checkpoint.name}' is none of Pythae's own networks. Pass one that has its parameters as "
-        f"{role}=, or --{role} module:Class in a shell. These are to be mapped:\n{listed}"
+        f"{role}=, or --{role}_class module:Class in a shell. These are to be mapped:\n{listed}"
     )
 
 
