@@ -1,8 +1,8 @@
 """Train the originals' models on binary MNIST at a budget that a CPU has, measure them, and write their cards.
 
-    python scripts/reproduce.py vae                 # one row of ROWS below: trains, measures, writes model_cards/vae
-    python scripts/reproduce.py vae --epochs 500    # with another budget than the row's
-    python scripts/reproduce.py vae --card-only     # the card anew, from what was measured
+    python scripts/reproduce.py vae                           # one row of ROWS: train, measure, write model_cards/vae
+    python scripts/reproduce.py vae --num_train_epochs 500    # another budget than the row's
+    python scripts/reproduce.py vae --card_only               # rewrite the card from the stored measurements
 
 Networks, latents, draws and likelihood are those of the originals; the budget is not: the originals train for 80 to
 3,280 epochs, these rows for a few, which the card says beside each number. Nothing is written that was not measured.
@@ -200,8 +200,9 @@ def write_card(name: str, row: Row, dataset: str):
 
 def reproduction(name: str, row: Row, measured: dict[str, Any]) -> str:
     """The paper's number, that of Pythae, and ours, with what each took."""
+    flags = {"epochs": "num_train_epochs", "num_samples": "num_samples"}
     given = "".join(
-        f" --{flag} {measured[flag]}" for flag in ("epochs", "num_samples") if measured[flag] != getattr(row, flag)
+        f" --{flag} {measured[name]}" for name, flag in flags.items() if measured[name] != getattr(row, name)
     )
     times = "anew each time they are seen" if row.dynamic else "once, by seed 0"
     here = (
@@ -230,14 +231,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="+", choices=sorted(ROWS))
     parser.add_argument("--dataset", default=NAME, help="MNIST by its name on the Hub, or a folder like it")
-    parser.add_argument("--epochs", type=int, help="passes over the training images, in place of each row's own")
-    parser.add_argument("--num_samples", type=int, help="of the importance sampling, in place of each row's own")
-    parser.add_argument("--card-only", action="store_true", help="write the card anew, from what was measured")
+    parser.add_argument("--num_train_epochs", type=int, help="passes over the training images, instead of the row's")
+    parser.add_argument("--num_samples", type=int, help="importance samples per image, instead of the row's")
+    parser.add_argument("--card_only", action="store_true", help="rewrite the card from the stored measurements")
     args = parser.parse_args()
     for name in args.rows:
         row = ROWS[name]
         if not args.card_only:
-            run(name, row, args.dataset, args.epochs or row.epochs, args.num_samples or row.num_samples)
+            run(name, row, args.dataset, args.num_train_epochs or row.epochs, args.num_samples or row.num_samples)
         write_card(name, row, args.dataset)
 
 
