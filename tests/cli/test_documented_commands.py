@@ -50,7 +50,7 @@ def test_commands_of_a_page_are_complete(path, tmp_path):
         assert command in COMMANDS, f"{path.name}: gae-hub {command}"
         words = shlex.split(rest.replace("betavae.yaml", str(tmp_path / "betavae.yaml")))
         (tmp_path / "betavae.yaml").write_text("beta: 0.1\n")
-        if words:
+        if words and "--help" not in words:
             make_parser(command).read(words)
 
 

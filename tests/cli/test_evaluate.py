@@ -43,7 +43,7 @@ def test_sampler_name_chooses_the_sampler(trained, tmp_path, capsys):
     assert run("fit-sampler", tmp_path / "m", "--num_components", 1, "--sampler_name", "one") == 0
     found = {}
     for name in ("sampler", "one", "prior"):
-        output = tmp_path / f"{name}.json"
+        output = tmp_path / "results" / f"{name}.json"
         flags = ["--metrics", "energy", "--num_samples", 50, "--sampler_name", name, "--output", output]
         assert run("evaluate", tmp_path / "m", *flags) == 0
         found[name] = json.loads(output.read_text())
@@ -52,6 +52,11 @@ def test_sampler_name_chooses_the_sampler(trained, tmp_path, capsys):
     assert run("evaluate", tmp_path / "m", "--sampler_name", "maf") == 2
     err = capsys.readouterr().err
     assert "has no sampler in its subfolder 'maf'" in err and "--sampler_name maf" in err
+
+
+def test_options_must_belong_to_a_metric(trained, capsys):
+    assert run("evaluate", trained, "--metrics", "mse", "kid", "--options", '{"fid": {"extrapolate": true}}') == 2
+    assert "--options: 'fid' is not one of the --metrics, mse, kid" in capsys.readouterr().err
 
 
 def test_a_model_without_a_record_of_its_run_needs_a_dataset(tmp_path, capsys):

@@ -14,7 +14,7 @@ from shell import run
 from gae_hub import AutoGAE
 from gae_hub.cli.main import make_parser
 from gae_hub.cli.run_record import RUN_FILE
-from gae_hub.cli.values import load_yaml
+from gae_hub.cli.yaml_files import load_yaml
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 QUICK = ["--num_train_epochs", "1", "--disable_tqdm", "true", "--latent_dim", "3"]
@@ -139,7 +139,7 @@ def test_later_commands_read_the_data_of_the_run_and_a_stale_sampler_is_removed(
         (["--recipe", "papr"], "--recipe: expected one of paper, got 'papr'"),
         (["beta"], "unexpected argument 'beta'; flags start with --"),
         (["--model"], "--model: expected one argument"),
-        (["--config", "no-such.yaml"], "--config: there is no file 'no-such.yaml'"),
+        (["--config", "no-such.yaml"], "there is no file 'no-such.yaml'"),
     ],
 )
 def test_usage_errors(words, message, capsys, tmp_path, monkeypatch):
@@ -187,11 +187,12 @@ def test_help_groups_the_flags_of_the_method(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("model", AutoGAE.names())
-def test_every_field_of_every_method_is_a_flag_with_help(model):
+def test_every_field_of_every_method_is_a_flag_with_help_and_a_readable_type(model):
     parser = make_parser("train")
     parser.extend(parser, ["--model", model])
     own = set(AutoGAE.config_class(model).own_fields()) - {"input_shape", "encoder_config", "decoder_config"}
-    assert own <= parser.flags.keys() and [name for name in own if not parser.flags[name].help] == []
+    assert own <= parser.flags.keys()
+    assert [name for name, flag in parser.flags.items() if not flag.help or not flag.metavar] == []
 
 
 def launch(*command):

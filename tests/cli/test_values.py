@@ -1,12 +1,11 @@
-"""Values of flags and YAML files are read once, by their declared types."""
+"""Values of flags and of YAML files are read by their declared types."""
 
 from typing import Any, Literal
 
 import pytest
-import yaml
 from transformers import PreTrainedConfig
 
-from gae_hub.cli.values import did_you_mean, dump_yaml, load_yaml, read_value, type_name
+from gae_hub.cli.values import did_you_mean, read_value, type_name
 
 
 @pytest.mark.parametrize(
@@ -93,24 +92,6 @@ def test_values_of_a_yaml_file_keep_their_types(annotation, value, read):
 def test_errors_name_the_expected_type(annotation, value, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         read_value(annotation, value)
-
-
-def test_yaml_scalars():
-    """Scalars follow YAML 1.2: 1e-3 is a number; no, dates and numbers with leading zeros are strings."""
-    text = "a: 1e-3\nb: no\nc: 2024-01-01\nd: 007\ne: true\nf:\ng: -.5\nh: 3\ni: {x: 1e-5, y: [1, 2.5]}\nj: 'true'\n"
-    assert load_yaml(text) == {
-        **{"a": 0.001, "b": "no", "c": "2024-01-01", "d": "007", "e": True, "f": None, "g": -0.5, "h": 3},
-        **{"i": {"x": 1e-5, "y": [1, 2.5]}, "j": "true"},
-    }
-    with pytest.raises(ValueError, match="not valid YAML"):
-        load_yaml("a: [1")
-
-
-def test_written_yaml_is_read_back_to_the_same_values():
-    """Also by YAML 1.1, as PyYAML's own loader reads it."""
-    values = {"a": "1e-3", "b": "no", "c": 1e-5, "d": {"x": [1, True, None]}, "e": "true", "f": "1", "g": "2024-01-01"}
-    assert load_yaml(dump_yaml(values)) == values
-    assert yaml.safe_load(dump_yaml(values)) == values
 
 
 def test_type_names_in_help():

@@ -52,6 +52,9 @@ def run(args: Namespace):
     from ..metrics.networks.weights import sha256_of
     from ..pipelines.generation import GenerationPipeline
 
+    for name in args.options or {}:
+        if name not in args.metrics:
+            raise UsageError(f"--options: '{name}' is not one of the --metrics, {', '.join(args.metrics)}")
     is_folder = Path(args.model).is_dir()
     if args.push_to_hub and is_folder:
         raise UsageError(
@@ -86,7 +89,9 @@ def run(args: Namespace):
     if is_folder:
         record_results(pipe.model, args.model, results)
     if args.output or not is_folder:
-        Path(args.output or RESULTS_FILE).write_text(json.dumps(results, indent=1), encoding="utf-8")
+        output = Path(args.output or RESULTS_FILE)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(results, indent=1), encoding="utf-8")
     if args.push_to_hub:
         print(publish_results(pipe.model, args.model, results))
     print_table(["metric", f"{name}, {args.split}"], [[name, f"{value:.5g}"] for name, value in numbers.items()])

@@ -31,8 +31,9 @@ class Flag:
         help: one line for `--help`.
         default: value of a flag that is not given.
         choices: the only values allowed, if the type does not name them.
+        minimum: the smallest number allowed.
         bare: value of a flag that is given without a value; None if a value is required.
-        many: whether the flag takes several words, each of the flag's type.
+        many: whether the flag accepts several words, each of the flag's type.
         required: whether the flag must be given.
     """
 
@@ -41,16 +42,20 @@ class Flag:
     help: str
     default: Any = None
     choices: tuple[str, ...] = ()
+    minimum: int | None = None
     bare: Any = None
     many: bool = False
     required: bool = False
 
     @property
     def annotation(self) -> Any:
-        return Literal[self.choices] if self.choices else self.type  # pyright: ignore[reportInvalidTypeForm] (runtime)
+        """The type, or a Literal of the choices."""
+        # choices are known at run time only
+        return Literal[self.choices] if self.choices else self.type  # pyright: ignore[reportInvalidTypeForm]
 
     @property
     def metavar(self) -> str:
+        """Name of the value in `--help`."""
         return type_name(self.annotation)
 
     @property
@@ -68,20 +73,23 @@ class Flag:
         """A value of the flag's type, from text or from a value of a YAML file.
 
         Raises:
-            ValueError: if the value does not have the type.
+            ValueError: if the value does not have the type, or is below the minimum.
         """
-        return read_value(self.annotation, value)
+        found = read_value(self.annotation, value)
+        if self.minimum is not None and found is not None and not found >= self.minimum:
+            raise ValueError(f"expected {self.minimum} or more, got {found}")
+        return found
 
 
 # Flags of several commands
 
 DATASET = Flag("dataset", str, "Data set: digits, a folder, or a name on the Hub")
 SPLIT = Flag("split", str, "Split of the data set")
-IMAGE_SIZE = Flag("image_size", int | None, "Edge length to which image files are cropped and resized")
-CHANNELS = Flag("channels", int | None, "Number of channels to convert image files to, 1 or 3")
+IMAGE_SIZE = Flag("image_size", int | None, "Edge length to which image files are cropped and resized", minimum=1)
+CHANNELS = Flag("channels", Literal[1, 3] | None, "Number of channels to convert image files to")
 SEED = Flag("seed", int, "Seed of all random numbers", 0)
-NUM_SAMPLES = Flag("num_samples", int, "Number of images to generate", 1000)
-BATCH_SIZE = Flag("batch_size", int, "Number of images per batch", 128)
+NUM_SAMPLES = Flag("num_samples", int, "Number of images to generate", 1000, minimum=1)
+BATCH_SIZE = Flag("batch_size", int, "Number of images per batch", 128, minimum=1)
 SAMPLER_NAME = Flag("sampler_name", str, "Subfolder of the sampler; prior is the model's own prior", "sampler")
 OUTPUT_DIR = Flag("output_dir", str, "Folder to write to")
 PUSH_TO_HUB = Flag("push_to_hub", bool, "Publish the result to the model's Hub repository")

@@ -69,7 +69,8 @@ def make_parser(name: str) -> Parser:
 
 def _run(words: list[str]):
     if words[:1] in (["--help"], ["-h"]):
-        return print(_overview())
+        print(_overview())
+        return
     if not words:
         raise UsageError(f"missing command: {', '.join(COMMANDS)}\n{_USAGE}")
     name = words[0]

@@ -1,15 +1,14 @@
-"""The parser of a command: errors in one line, with the nearest flag."""
+"""The parser of a command, with one-line errors that name the nearest flag."""
 
-__all__ = ["Parser", "UsageError", "read_yaml_file"]
+__all__ = ["Parser", "UsageError"]
 
 import argparse
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 from .flags import Flag
-from .values import did_you_mean, load_yaml
+from .values import did_you_mean
 
 _MISSING = "the following arguments are required: "
 
@@ -33,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None = None, add_help: bool = True):
         super().__init__(prog, description=description, allow_abbrev=False, add_help=add_help)
-        # argparse before Python 3.14 takes -1e-3 for a flag
+        # argparse before Python 3.14 reads -1e-3 as a flag
         self._negative_number_matcher = re.compile(r"-\.?\d")
         self.flags: dict[str, Flag] = {}
         self.extend: Callable[[Parser, list[str]], None] | None = None
@@ -49,8 +48,8 @@ class Parser(argparse.ArgumentParser):
         Args:
             flags: the flags.
             group: heading of the flags in `--help`.
-            given_only: leave flags that are not given out of the parsed arguments, in place of their defaults. Boolean
-                flags then accept a value: `--resume`, `--resume true`.
+            given_only: whether the arguments hold only flags that are given, without defaults. Boolean flags then
+                accept a value: `--resume`, `--resume true`.
         """
         target = self if group is None else self.add_argument_group(group)
         for flag in flags:
@@ -67,7 +66,7 @@ class Parser(argparse.ArgumentParser):
             target.add_argument(f"--{flag.name}", type=_reader(flag), help=flag.full_help, **settings)
 
     def peek(self, words: list[str], *flags: Flag) -> dict[str, Any]:
-        """Values of the given flags among `flags`, read before the other flags are known."""
+        """Values of those of `flags` that are given, read before the other flags of the command are known."""
         early = Parser(self.prog, add_help=False)
         early.add_flags(*flags, given_only=True)
         return vars(early.parse_known_args(words)[0])
@@ -118,6 +117,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _reader(flag: Flag) -> Callable[[str], Any]:
+    """A flag's reader, with the error that argparse shows."""
+
     def read(text: str) -> Any:
         try:
             return flag.read(text)
@@ -125,20 +126,3 @@ def _reader(flag: Flag) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return read
-
-
-def read_yaml_file(path: str) -> Mapping[str, Any]:
-    """The content of a YAML file of flags.
-
-    Raises:
-        UsageError: if there is no such file, or it does not hold names with values.
-    """
-    if not Path(path).is_file():
-        raise UsageError(f"--config: there is no file '{path}'")
-    try:
-        content = load_yaml(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected one flag per line, such as 'learning_rate: 0.001'")
-    return {str(name): value for name, value in content.items()}

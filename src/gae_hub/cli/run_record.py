@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from .flags import DATASET
 from .parser import UsageError
-from .values import dump_yaml, load_yaml
+from .yaml_files import dump_yaml, read_yaml_file
 
 RUN_FILE = "run.yaml"
 DEFAULT_DATASET = "digits"
@@ -44,7 +44,7 @@ def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
         if dataset is None:
             raise UsageError(f"'{model}' has no {RUN_FILE} that names its training data; pass --{DATASET.name}")
         return dataset, {}
-    run = load_yaml(record.read_text(encoding="utf-8"))
+    run = read_yaml_file(record)
     return dataset or run.get("dataset", DEFAULT_DATASET), loading_arguments(run)
 
 

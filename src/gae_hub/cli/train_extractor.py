@@ -17,8 +17,8 @@ def add_arguments(parser: Parser):
         IMAGE_SIZE,
         CHANNELS,
         replace(OUTPUT_DIR, default="outputs/extractor"),
-        Flag("num_train_epochs", float, "Passes over the training images", 10.0),
-        Flag("learning_rate", float, "Initial learning rate of Adam", 2e-3),
+        Flag("num_train_epochs", float, "Passes over the training images", 10.0, minimum=0),
+        Flag("learning_rate", float, "Initial learning rate of Adam", 2e-3, minimum=0),
         BATCH_SIZE,
         SEED,
     )
