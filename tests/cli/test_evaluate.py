@@ -49,9 +49,9 @@ def test_sampler_name_chooses_the_sampler(trained, tmp_path, capsys):
         found[name] = json.loads(output.read_text())
     assert len({results["metrics"]["energy_distance"] for results in found.values()}) == 3
     assert found["prior"]["sampler"] is None and found["one"]["sampler"] != found["sampler"]["sampler"]
-    assert run("evaluate", tmp_path / "m", "--sampler_name", "maf") == 2
+    assert run("evaluate", tmp_path / "m", "--sampler_name", "missing") == 2
     err = capsys.readouterr().err
-    assert "has no sampler in its subfolder 'maf'" in err and "--sampler_name maf" in err
+    assert "has no sampler in its subfolder 'missing'" in err and "--sampler_name missing" in err
 
 
 def test_options_must_belong_to_a_metric(trained, capsys):

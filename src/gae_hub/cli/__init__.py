@@ -1,5 +1,5 @@
 """The command line: one file per command, and what the commands share.
 
-The top layer: a command may import every other layer, but only inside `add_arguments` and `run`, so that `--help` and
-mistyped commands respond without loading torch.
+The top layer: files here may import every other layer, but only inside functions, so that `--help` and usage errors
+appear without loading torch.
 """
