@@ -30,7 +30,11 @@ def test_help_shows_the_fields_and_training_arguments_of_the_sampler(capsys):
         ("--sampler mfa", "no sampler is called 'mfa'; did you mean 'maf'?"),
         ("--num_component 3", "unknown flag --num_component; did you mean --num_components?"),
         ("--sampler maf --num_train_epoch 3", "unknown flag --num_train_epoch; did you mean --num_train_epochs?"),
-        ("--num_train_epochs 3", "unknown flag --num_train_epochs"),
+        (
+            "--num_train_epochs 3",
+            "unknown flag --num_train_epochs; did you mean --num_iterations?",
+        ),
+        ("--xyz 3", "unknown flag --xyz; `gae-hub fit-sampler --sampler gaussian_mixture --help` shows all flags"),
         ("--num_components x", "--num_components: expected an integer or a list of integers, got 'x'"),
         ("--sampler_name prior", "--sampler_name: 'prior' stands for the model's own prior; choose another name"),
     ],

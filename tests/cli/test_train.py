@@ -129,7 +129,7 @@ def test_later_commands_read_the_data_of_the_run_and_a_stale_sampler_is_removed(
     ("words", "message"),
     [
         (["--model", "betavae"], "no autoencoder is called 'betavae'; did you mean 'beta_vae'?"),
-        (["--model", "vae", "--beta", "2"], "unknown flag --beta"),
+        (["--model", "vae", "--beta", "2"], "unknown flag --beta; `gae-hub train --model vae --help` shows all flags"),
         (["--learnin_rate", "2"], "unknown flag --learnin_rate; did you mean --learning_rate?"),
         (["--learning-rate", "2"], "unknown flag --learning-rate; did you mean --learning_rate?"),
         (["--beta", "four"], "--beta: expected a number, got 'four'"),

@@ -27,6 +27,7 @@ def _add_sampler_flags(parser: Parser, words: list[str]):
     from ..samplers.learned import LearnedSampler
 
     name = parser.peek(words, SAMPLER).get(SAMPLER.name, SAMPLER.default)
+    parser.help_command = f"{parser.prog} --sampler {name} --help"
     sampler, config_class = AutoSampler.model_class(name), AutoSampler.config_class(name)
     own = config_flags(config_class, without=GAESamplerConfig.own_fields())  # `fit` fills in the fields of the base
     parser.add_flags(*own, group=f"fields of {config_class.__name__}", given_only=True)

@@ -27,6 +27,7 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         flags: flags by name.
+        help_command: the command that shows all flags.
         extend: adds the flags that depend on other flags; called with the parser and the words before they are read.
     """
 
@@ -35,6 +36,7 @@ class Parser(argparse.ArgumentParser):
         # argparse before Python 3.14 reads -1e-3 as a flag
         self._negative_number_matcher = re.compile(r"-\.?\d")
         self.flags: dict[str, Flag] = {}
+        self.help_command = f"{prog} --help"
         self.extend: Callable[[Parser, list[str]], None] | None = None
 
     def add_model(self):
@@ -108,7 +110,7 @@ class Parser(argparse.ArgumentParser):
 
     def _unknown(self, name: str, prefix: str = "") -> str:
         hint = did_you_mean(name.replace("-", "_"), self.flags, prefix)
-        return f"unknown flag {prefix}{name}" + (hint or f"; `{self.prog} --help` shows all flags")
+        return f"unknown flag {prefix}{name}" + (hint or f"; `{self.help_command}` shows all flags")
 
     def error(self, message: str) -> NoReturn:
         if message.startswith(_MISSING):

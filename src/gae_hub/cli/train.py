@@ -51,7 +51,9 @@ def _add_method_flags(parser: Parser, words: list[str]):
     early = parser.peek(words, METHOD, CONFIG)
     path = early.get("config")
     content = {} if path is None else read_yaml_file(path)
-    config_class = AutoGAE.config_class(str(early.get("model", content.get("model", METHOD.default))))
+    name = str(early.get("model", content.get("model", METHOD.default)))
+    config_class = AutoGAE.config_class(name)
+    parser.help_command = f"{parser.prog} --model {name} --help"
     own = config_flags(config_class, without=_SET_BY_OTHER_FLAGS)
     parser.add_flags(*own, group=f"fields of {config_class.__name__}", given_only=True)
     add_training_flags(parser, without=parser.flags, defaults={})
