@@ -1,4 +1,4 @@
-"""Fit every sampler to known densities of the plane: python scripts/plot_samplers.py [--num 3000] [--epochs 60].
+"""Fit every sampler to known densities of the plane: python scripts/plot_samplers.py [--num_points 3000].
 
 Writes docs/images/samplers.png, and prints the energy distance of each sampler's draws from fresh data, beside that of
 other fresh data, which is the floor, and of a plain Gaussian.
@@ -89,18 +89,18 @@ SAMPLERS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num", type=int, default=3000, help="points to fit, and to compare")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--num_points", type=int, default=3000, help="number of points to fit and to compare")
+    parser.add_argument("--num_train_epochs", type=int, default=60, help="passes over the points")
     args = parser.parse_args()
-    training = {"num_train_epochs": args.epochs, "learning_rate": 2e-3, "progress": False}
+    training = {"num_train_epochs": args.num_train_epochs, "learning_rate": 2e-3, "progress": False}
     draws = {name: {} for name in ("data", *SAMPLERS)}
     distances = {name: [] for name in ("other data (the floor)", *SAMPLERS)}
     for density, make in DENSITIES.items():
-        data, fresh, other = (make(args.num, torch.Generator().manual_seed(seed)) for seed in range(3))
+        data, fresh, other = (make(args.num_points, torch.Generator().manual_seed(seed)) for seed in range(3))
         draws["data"][density] = data
         distances["other data (the floor)"].append(energy_distance(other, fresh))
         for name, fit in SAMPLERS.items():
-            drawn = fit(data, **training).sample(args.num, torch.Generator().manual_seed(3)).flatten(1)
+            drawn = fit(data, **training).sample(args.num_points, torch.Generator().manual_seed(3)).flatten(1)
             draws[name][density] = drawn
             distances[name].append(energy_distance(drawn, fresh))
             print(f"{density}: {name} {distances[name][-1]:.5f}", flush=True)

@@ -24,7 +24,7 @@ DYNAMIC = {  # calls of import_module with a name that is not a constant, and wh
     "samplers/__init__.py": "every file of its folder",
     "core/hub_errors.py": "the HTTP client of huggingface_hub",
     "hub/code_export.py": "the modules that custom code imports",
-    "cli/main.py": "a custom network",
+    "cli/convert.py": "a custom network",
 }
 
 

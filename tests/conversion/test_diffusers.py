@@ -41,9 +41,9 @@ def test_the_command_measures_the_scaling_factor(case, tmp_path, capsys):
     """1 / standard deviation of samples over images and dimensions, as in Rombach et al. (2022)."""
     model = case.build(**CONV).eval()
     model.save_pretrained(tmp_path / "model")
-    command = ["export", str(tmp_path / "model"), str(tmp_path / "vae"), "--format", "diffusers"]
+    command = ["export", str(tmp_path / "model"), "--output_dir", str(tmp_path / "vae"), "--format", "diffusers"]
     assert main([*command, "--dataset", "digits"]) == 0
-    assert "by 1,397 images of digits, train" in capsys.readouterr().out
+    assert "on 1,397 images of digits, train" in capsys.readouterr().out
     factor = json.loads((tmp_path / "vae" / "diffusers.json").read_text())["scaling_factor"]
     x = load_images("digits", "train").pixel_values.float() / 255
     samples = model.encode(x).rsample(generator=generator()) if case is VAE else model.encode(x).mean
@@ -52,14 +52,24 @@ def test_the_command_measures_the_scaling_factor(case, tmp_path, capsys):
     assert vae.config.scaling_factor == factor != 1
     assert DiffusersAutoencoder.from_model(model, x).config.scaling_factor == pytest.approx(factor, rel=1e-5)
     assert main(command) == 0  # the folder has no record of its training data
-    assert "scaling_factor 1, since no --dataset was given" in capsys.readouterr().out
+    assert "scaling_factor 1, the default: pass --dataset to measure it" in capsys.readouterr().out
 
 
 def test_the_command_uses_the_data_of_the_run(trained, tmp_path, capsys):
-    assert main(["export", str(trained), str(tmp_path / "vae"), "--format", "diffusers", "--split", "test"]) == 0
-    assert "by 200 images of digits, test" in capsys.readouterr().out
-    assert main(["export", str(trained), str(tmp_path / "onnx"), "--format", "onnx", "--dataset", "digits"]) == 2
-    assert "--dataset scales the latents of --format diffusers" in capsys.readouterr().err
+    assert (
+        main(
+            ["export", str(trained), "--output_dir", str(tmp_path / "vae"), "--format", "diffusers", "--split", "test"]
+        )
+        == 0
+    )
+    assert "on 200 images of digits, test" in capsys.readouterr().out
+    assert (
+        main(
+            ["export", str(trained), "--output_dir", str(tmp_path / "onnx"), "--format", "onnx", "--dataset", "digits"]
+        )
+        == 2
+    )
+    assert "--dataset: only --format diffusers scales latents by data" in capsys.readouterr().err
 
 
 def test_invalid_scaling_factors():

@@ -72,7 +72,7 @@ def test_onnx(case, tmp_path):
 
     model = case.build(**CONV).eval()
     model.save_pretrained(tmp_path / "model")
-    assert main(["export", str(tmp_path / "model"), str(tmp_path / "onnx"), "--format", "onnx"]) == 0
+    assert main(["export", str(tmp_path / "model"), "--output_dir", str(tmp_path / "onnx"), "--format", "onnx"]) == 0
     run = {
         role: onnxruntime.InferenceSession(tmp_path / "onnx" / f"{role}.onnx", providers=["CPUExecutionProvider"])
         for role in ("encoder", "decoder")

@@ -69,7 +69,7 @@ def test_evaluate_and_push_a_repository(hub, tmp_path, monkeypatch, capsys):
 
     with point_clients_at(hub, tmp_path / "reader", "hf_bob"):
         assert main(words) == 0 and main([*words, "--output", "other.json"]) == 0
-        assert main([*words, "--push"]) == 2 and "alice/vae" in capsys.readouterr().err  # bob has no write access
+        assert main([*words, "--push_to_hub"]) == 2 and "alice/vae" in capsys.readouterr().err  # bob may only read
     results = json.loads((tmp_path / "results.json").read_text())
     assert results == json.loads((tmp_path / "other.json").read_text())
     assert "results.json" not in hub.files("alice/vae") and card(hub, "alice/vae") == edited
@@ -77,7 +77,7 @@ def test_evaluate_and_push_a_repository(hub, tmp_path, monkeypatch, capsys):
 
     before = len(hub.log("alice/vae"))
     with point_clients_at(hub, tmp_path / "owner", "hf_alice"):
-        assert main([*words, "--push"]) == 0
+        assert main([*words, "--push_to_hub"]) == 0
         assert len(hub.log("alice/vae")) == before + 1  # one commit
         assert torch.equal(AutoGAE.from_pretrained("alice/vae").embed(images(2)), model.embed(images(2)))
     assert json.loads(hub.read("alice/vae", "results.json")) == results
@@ -89,8 +89,8 @@ def test_evaluate_and_push_a_repository(hub, tmp_path, monkeypatch, capsys):
 
 
 def test_push_needs_a_repository(trained, capsys):
-    assert main(["evaluate", str(trained), "--metrics", "mse", "--push"]) == 2
-    assert "--push is for a model on the Hub" in capsys.readouterr().err
+    assert main(["evaluate", str(trained), "--metrics", "mse", "--push_to_hub"]) == 2
+    assert "--push_to_hub: expected a model on the Hub" in capsys.readouterr().err
 
 
 def test_measured_samples_are_those_of_the_pipeline():

@@ -152,7 +152,7 @@ class GenerationPipeline:
             elif sampler != "sampler":
                 raise ValueError(
                     f"'{name}' has no sampler in its subfolder '{sampler}': create it with "
-                    f"gae-hub fit-sampler --name {sampler}"
+                    f"gae-hub fit-sampler {name} --sampler_name {sampler}"
                 )
         if fetch_file(name, "preprocessor_config.json", **hub) is not None:
             processor = GAEImageProcessor.from_pretrained(name, **hub)

@@ -142,7 +142,7 @@ def test_a_flow_without_inverse_has_a_note(checkpoints):
 
 
 def test_an_imported_model_can_be_saved_and_trained(checkpoints, tmp_path):
-    assert main(["convert", "--from-pythae", str(checkpoints / "VAMP"), str(tmp_path / "vamp")]) == 0
+    assert main(["convert", "--from_pythae", str(checkpoints / "VAMP"), "--output_dir", str(tmp_path / "vamp")]) == 0
     loaded, imported = AutoGAE.from_pretrained(tmp_path / "vamp"), AutoGAE.from_pythae(checkpoints / "VAMP")
     x = images("VAMP")
     assert torch.equal(loaded.reconstruct(x), imported.reconstruct(x))

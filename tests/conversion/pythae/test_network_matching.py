@@ -33,8 +33,8 @@ def test_parameters_of_an_unknown_network_are_listed(altered, tmp_path, capsys):
     folder = altered("VAE", weights={"encoder.layers.1.0.weight": torch.ones(3, 3)})
     with pytest.raises(ValueError, match=r"(?s)the encoder of .* is none of Pythae's own.*layers.1.0.weight \(3, 3\)"):
         AutoGAE.from_pythae(folder)
-    assert main(["convert", "--from-pythae", str(folder), str(tmp_path / "out")]) == 2
-    assert "--encoder module:Class" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main(["convert", "--from_pythae", str(folder), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "--encoder_class module:Class" in capsys.readouterr().err and not (tmp_path / "out").exists()
     folder = altered("VAE", weights={"encoder.embedding.weight": None})
     with pytest.raises(ValueError, match=r"(?s)none of Pythae's own networks.*encoder.embedding.bias"):
         AutoGAE.from_pythae(folder)
@@ -46,11 +46,11 @@ def test_a_custom_network_on_the_command_line(checkpoints, tmp_path, monkeypatch
         "        super().__init__(nn.Flatten(), nn.Linear(64, 512), nn.ReLU())\n"
     )
     monkeypatch.chdir(tmp_path)
-    arguments = ["convert", "--from-pythae", str(checkpoints / "VAE"), str(tmp_path / "vae")]
-    assert main([*arguments, "--encoder", "my_encoder:Encoder"]) == 0
+    arguments = ["convert", "--from_pythae", str(checkpoints / "VAE"), "--output_dir", str(tmp_path / "vae")]
+    assert main([*arguments, "--encoder_class", "my_encoder:Encoder"]) == 0
     assert (tmp_path / "vae" / "model.safetensors").is_file()
     for invalid in ("my_encoder", "my_encoder:None"):
-        assert main([*arguments, "--encoder", invalid]) == 2
+        assert main([*arguments, "--encoder_class", invalid]) == 2
 
 
 def test_weights_without_a_decoder(checkpoints, altered):

@@ -109,4 +109,4 @@ def test_evaluate_with_a_trained_extractor(trained_extractor, trained, capsys):
     assert results["passports"]["probe_accuracy"]["settings"]["trained_on"] == "the training data"
     assert f"{results['metrics']['fid']:.6g}" in (trained / "README.md").read_text()
     assert main(["evaluate", str(trained), "--metrics", "fid", "--options", "[1]"]) == 2
-    assert "--options must be a dict for each metric" in capsys.readouterr().err
+    assert "--options: expected a dict of dicts, got '[1]'" in capsys.readouterr().err

@@ -287,7 +287,7 @@ def _vq_vae(c: Checkpoint) -> Converted:
         "observation_std": SQUARE_ERROR,
         "num_embeddings": c.pop("num_embeddings"),
         "latent_layout": "scalar" if scalar else "spatial",
-        "ema_decay": c.pop("decay"),
+        "codebook_decay": c.pop("decay"),
         "codebook_update": "ema" if ema else "gradient",
         "commitment_weight": c.pop("commitment_loss_factor") / size,
         "codebook_weight": c.pop("quantization_loss_factor") / size,

@@ -63,7 +63,7 @@ def match_network(
             return config, renamed
     raise ValueError(
         f"the {role} of '{name}' is none of Pythae's own networks; pass a network with its parameters as {role}=, or "
-        f"--{role} module:Class on the command line. Its parameters are:\n"
+        f"--{role}_class module:Class on the command line. Its parameters are:\n"
         + "\n".join(f"  {role}.{key} {tuple(value.shape)}" for key, value in stored.items())
     )
 
