@@ -174,7 +174,7 @@ class _Moments:
         points, r = wide(points), wide(responsibilities.to(points.dtype))
         self.counts += r.sum(0)
         with full_precision(points):
-            if self.covariance_type == "tied":  # relative to the point's mean of the centres
+            if self.covariance_type == "tied":  # relative to the centres' mean, weighted by r
                 z = points - r @ self.centres
                 self.sums += r.T @ z
                 self.squares += z.T @ z
@@ -191,7 +191,7 @@ class _Moments:
     def maximize(self, num_points: int, covariance_regularization: float) -> tuple[Tensor, Tensor, Tensor]:
         """Weights, means and covariances with the largest expected likelihood."""
         counts, sums, squares = self.counts + 1e-15 * num_points, self.sums, self.squares
-        if self.covariance_type == "tied":  # from moments about each point's mean of centres to moments about centres
+        if self.covariance_type == "tied":  # from moments about the weighted means to moments about the centres
             overlap = self.overlap.clone().fill_diagonal_(0)
             between = overlap.sum(1).diag() - overlap
             sums = sums - between @ self.centres

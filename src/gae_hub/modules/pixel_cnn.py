@@ -1,6 +1,6 @@
 """The gated PixelCNN, a network for maps of codes (van den Oord et al., 2016, arXiv:1606.05328)."""
 
-__all__ = ["GatedLayer", "PixelCNN"]
+__all__ = ["PixelCNN"]
 
 from collections.abc import Sequence
 from functools import reduce

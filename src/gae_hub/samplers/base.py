@@ -55,6 +55,7 @@ class GAESamplerConfig(StrictConfig):
 
     @property
     def is_fitted(self) -> bool:
+        """Whether `fit` or `fit_to` has set the size of the latents."""
         return self.latent_dim is not None
 
 
@@ -87,7 +88,7 @@ class GAESampler(HubModel):
         if module is not self:
             init_weights(self, module)
 
-    # transformers looks at parameters only, but a sampler may have none
+    # transformers reads device and dtype from the parameters only, but a sampler may have none
 
     @property
     def device(self) -> torch.device:
@@ -105,9 +106,9 @@ class GAESampler(HubModel):
         raise NotImplementedError(f"{type(self).__name__} must define allocate")
 
     def reallocate(self, device: torch.device, dtype: torch.dtype | None = None):
-        """Replace the state by a new one, at the sizes in the config."""
+        """Replace the state by a new one at the sizes in the config, on a device and in a dtype."""
         self.allocate(self.config)
-        cast(nn.Module, self).to(device=device, dtype=dtype)  # the signature that transformers hides
+        cast(nn.Module, self).to(device=device, dtype=dtype)  # transformers hides the signature of `to`
 
     def estimate_density(self, latents: Tensor, **training: Any):
         """Allocate the state and fill it from latents (num, latent_dim)."""
