@@ -1,7 +1,7 @@
 """Fit every sampler to known densities of the plane: python scripts/plot_samplers.py [--num 3000] [--epochs 60].
 
-Writes docs/images/samplers.png, and prints the energy distance between each sampler's samples and fresh data. For
-comparison it prints that of other fresh data, which is the floor, and that of a single Gaussian.
+Writes docs/images/samplers.png, and prints the energy distance between each sampler's samples and fresh data. The
+distance between two sets of data is the floor.
 """
 
 import argparse

@@ -73,7 +73,7 @@ def gate(features: Tensor) -> Tensor:
 
 
 class PixelCNN(nn.Module):
-    """Logits of each code given the codes before it: those of the rows above, those to its left, and lower levels.
+    """Logits of each code given the codes before it: in the rows above, to its left, and of lower levels.
 
     Args:
         num_embeddings: number of codes in a codebook.
