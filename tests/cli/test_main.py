@@ -107,6 +107,7 @@ def test_a_missing_command_lists_the_commands(capsys):
         (["train", "--beta", "-1"], "beta must be 0 or more, got -1"),
         (["train", "--beta", "-1e-3"], "beta must be 0 or more, got -0.001"),
         (["train", "--encoder", "resnt"], "did you mean 'resnet'?"),
+        (["train", "--likelihood", "gausian"], "likelihood 'gausian' is not registered; did you mean 'gaussian'?"),
         (["train", "--eval_strategy", "daily"], "daily is not a valid IntervalStrategy"),
     ],
 )

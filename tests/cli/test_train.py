@@ -127,7 +127,6 @@ def test_later_commands_read_the_data_of_the_run_and_a_stale_sampler_is_removed(
         (["--learning-rate", "2"], "unknown flag --learning-rate; did you mean --learning_rate?"),
         (["--beta", "four"], "--beta: expected a number, got 'four'"),
         (["--num_train_epochs", "ten"], "--num_train_epochs: expected a number, got 'ten'"),
-        (["--likelihood", "gausian"], "likelihood 'gausian' is not registered; did you mean 'gaussian'?"),
         (["--log_level", "loud"], "--log_level: expected one of detail, debug, info"),
         (["--recipe", "papr"], "--recipe: expected one of paper, got 'papr'"),
         (["beta"], "unexpected argument 'beta'; flags start with --"),
