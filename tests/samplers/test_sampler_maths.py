@@ -144,7 +144,7 @@ def test_bic_finds_how_many_components_there_are():
 def test_far_clusters_lose_no_digits(kind, has_float64, monkeypatch):
     """Variances of 0.01 about means of +-100, in float32; also on a device that has no float64 to add up in."""
     if not has_float64:
-        monkeypatch.setattr("gae_hub.samplers.gaussian_mixture.wide", lambda tensor: tensor)
+        monkeypatch.setattr("gae_hub.samplers.gaussian_mixture.to_float64", lambda tensor: tensor)
     centres = torch.tensor([[100.0, 100.0, -100.0], [-100.0, 100.0, 100.0]])
     data = centres[torch.arange(2000) % 2] + 0.1 * noise(2000, 3)
     fields = {"num_components": 2, "covariance_type": kind}

@@ -21,9 +21,9 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from ..modules.codebooks import closeness, kmeans
+from ..modules.kmeans import kmeans, proximity_scores
 from ..modules.noise import randn
-from ..modules.precision import full_precision, wide
+from ..modules.precision import full_precision, to_float64
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
 _LARGE = 1e9  # multiply-adds of a step, from where on scikit-learn takes too long
@@ -154,30 +154,30 @@ class GaussianMixtureSampler(GAESampler):
         """
         (k, d), kind = self.means.shape, self.config.covariance_type
         about = self.means.clone() if centres is None else centres
-        counts, sums, total, overlap = (wide(latents.new_zeros(shape)) for shape in ((k,), (k, d), (), (k, k)))
-        squares = wide(latents.new_zeros({"diag": (k, d), "tied": (1, d, d), "full": (k, d, d)}[kind]))
+        counts, sums, total, overlap = (to_float64(latents.new_zeros(shape)) for shape in ((k,), (k, d), (), (k, k)))
+        squares = to_float64(latents.new_zeros({"diag": (k, d), "tied": (1, d, d), "full": (k, d, d)}[kind]))
         for part in latents.split(_ROWS):
             if centres is None:
                 each = self.component_log_prob(part)
-                total += wide(each.logsumexp(-1)).sum()
+                total += to_float64(each.logsumexp(-1)).sum()
                 r = each.softmax(-1)
             else:
-                r = torch.nn.functional.one_hot(closeness(part, centres).argmax(-1), k)
-            part, r = wide(part), wide(r.to(part.dtype))
+                r = torch.nn.functional.one_hot(proximity_scores(part, centres).argmax(-1), k)
+            part, r = to_float64(part), to_float64(r.to(part.dtype))
             counts += r.sum(0)
             with full_precision(part):
                 if kind == "tied":
-                    z = part - r @ wide(about)
+                    z = part - r @ to_float64(about)
                     sums += r.T @ z
                     squares += z.T @ z
                     overlap += r.T @ r
                     continue
-                for j, (own, centre) in enumerate(zip(r.T, wide(about), strict=True)):
+                for j, (own, centre) in enumerate(zip(r.T, to_float64(about), strict=True)):
                     z = part - centre
                     sums[j] += own @ z
                     squares[j] += own @ z.square() if kind == "diag" else (z * own.unsqueeze(1)).T @ z
         counts += 1e-15 * len(latents)
-        about = wide(about)
+        about = to_float64(about)
         if kind == "tied":  # from moments about each row's mixture of centres to those about each centre
             overlap.fill_diagonal_(0)
             between = overlap.sum(1).diag() - overlap

@@ -27,9 +27,9 @@ from ..models.flow_prior_vae import FlowPriorVAEModel, prior_flow
 from ..models.poincare_vae import FAMILIES, PoincareVAEModel
 from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
-from ..modules.geometry import unit
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
+from ..modules.sphere import normalize
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
 _FLOW = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
@@ -140,7 +140,7 @@ class PriorSampler(GAESampler):
         noise = randn((num_samples, d), self.centre, generator)
         if prior == "flow":
             return self.flow.inverse(noise)[0]
-        return unit(noise) if prior == "sphere" else noise
+        return normalize(noise) if prior == "sphere" else noise
 
 
 @inference
