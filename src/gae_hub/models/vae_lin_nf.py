@@ -23,7 +23,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from gae_hub.modules.flows import FlowPosterior
+from gae_hub.modules.flow_posterior import FlowPosterior
 from gae_hub.modules.planar_radial import ELEMENTARY_FLOWS
 from gae_hub.modules.posteriors import DiagonalGaussian, Posterior
 from gae_hub.modules.precision import at_least_float32

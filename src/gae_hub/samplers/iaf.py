@@ -17,7 +17,8 @@ __all__ = ["IAFSampler", "IAFSamplerConfig"]
 import torch
 from huggingface_hub.dataclasses import strict
 
-from ..modules.flows import InverseAutoregressiveStep, Inverted
+from ..modules.autoregressive_steps import InverseAutoregressiveStep
+from ..modules.flows import Inverted
 from .base import register_sampler
 from .flow import AffineFlowSampler, AffineFlowSamplerConfig
 

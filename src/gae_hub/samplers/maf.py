@@ -20,7 +20,7 @@ __all__ = ["MAFSampler", "MAFSamplerConfig"]
 import torch
 from huggingface_hub.dataclasses import strict
 
-from ..modules.flows import MaskedAutoregressiveStep
+from ..modules.autoregressive_steps import MaskedAutoregressiveStep
 from .base import register_sampler
 from .flow import AffineFlowSampler, AffineFlowSamplerConfig
 

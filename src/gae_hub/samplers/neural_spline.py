@@ -15,7 +15,7 @@ __all__ = ["NeuralSplineSampler", "NeuralSplineSamplerConfig"]
 import torch
 from huggingface_hub.dataclasses import strict
 
-from ..modules.flows import SplineAutoregressiveStep
+from ..modules.autoregressive_steps import SplineAutoregressiveStep
 from .base import register_sampler
 from .flow import FlowSampler, FlowSamplerConfig
 

@@ -413,7 +413,7 @@ def _vae_lin_nf(c: Checkpoint, latent_dim: int, shape) -> Converted:
 
 
 def _before_stretch(c: Checkpoint, k: int, value: Tensor) -> Tensor:
-    """The argument for which `stretch` of flows.py gives a value, which must lie above -0.999."""
+    """The argument for which `constrain_above_minus_one` gives a value, which must lie above -0.999."""
     if (value <= -0.9989).any():
         c.note(f"step {k} of the flow had no inverse, and so no density: it is moved to the nearest one that has")
         value = value.clamp(min=-0.9989)
