@@ -139,6 +139,6 @@ def test_loading(folder, machine):
         return
     refused_method, refused_network, method, network = others
     assert "trust_remote_code" in refused_method or "no autoencoder is called 'gae_mine'" in refused_method
-    assert "comes with code of its own" in refused_network and "trust_remote_code=True" in refused_network
+    assert "it has custom code" in refused_network and "trust_remote_code=True" in refused_network
     assert method.split()[:2] == ["MineModel", "MyTrunk"] and network.split()[:2] == ["VAEModel", "MyTrunk"]
     assert method.split()[2] == first.split()[-1]

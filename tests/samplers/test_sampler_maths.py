@@ -20,7 +20,7 @@ from gae_hub import (
     TwoStageVAESampler,
 )
 from gae_hub.metrics import energy_distance
-from gae_hub.modules.riemannian_metric import Metric
+from gae_hub.modules.riemannian_metric import RiemannianMetric
 
 
 def noise(*shape, seed=0, dtype=torch.float32):
@@ -504,7 +504,7 @@ def test_the_manifold_sampler_takes_the_model_metric(tmp_path):
     sampler = RHVAEManifoldSampler(**fields).fit_to(model)
     assert sampler.config.num_centroids == 12  # empty places of the queue are left out
     z = noise(5, 3)
-    theirs: Metric = model.metric()
+    theirs: RiemannianMetric = model.metric()
     torch.testing.assert_close(sampler.metric().at(z).inverse, theirs.at(z).inverse)
     with pytest.raises(ValueError, match=r"draws from the metric of a model, and not from latents"):
         sampler.fit(z)

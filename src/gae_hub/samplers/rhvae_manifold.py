@@ -25,7 +25,7 @@ from torch import Tensor
 from ..models.rhvae import RHVAEModel
 from ..modules.noise import rand, randn
 from ..modules.precision import full_precision
-from ..modules.riemannian_metric import Metric, Place
+from ..modules.riemannian_metric import LocalMetric, RiemannianMetric
 from .base import GAESampler, GAESamplerConfig, register_sampler
 
 _NUMBERS = 2**24  # that a chunk of chains may hold
@@ -112,15 +112,17 @@ class RHVAEManifoldSampler(GAESampler):
             self.adapt()
         return self.eval()
 
-    def metric(self) -> Metric:
-        return Metric(self.centroids, self.matrices, self.config.temperature, self.config.metric_regularization)
+    def metric(self) -> RiemannianMetric:
+        return RiemannianMetric(
+            self.centroids, self.matrices, self.config.temperature, self.config.metric_regularization
+        )
 
-    def log_density(self, place: Place) -> Tensor:
+    def log_density(self, place: LocalMetric) -> Tensor:
         """(num,) log of sqrt(det G^-1), and -inf out of reach of all centroids."""
         near = place.weights.amax(-1) >= exp(-(self.config.reach**2))
         return torch.where(near, -place.half_log_det(), -torch.inf)
 
-    def force(self, place: Place) -> Tensor:
+    def force(self, place: LocalMetric) -> Tensor:
         """(num, latent_dim): the gradient of log sqrt(det G^-1)."""
         pull = place.weights * place.traces
         with full_precision(pull):
@@ -128,8 +130,12 @@ class RHVAEManifoldSampler(GAESampler):
         return (moment - pull.sum(-1, keepdim=True) * place.z) / self.config.temperature**2
 
     def transition(
-        self, place: Place, step_size: Tensor, generator: torch.Generator | None, metric: Metric | None = None
-    ) -> tuple[Place, Tensor]:
+        self,
+        place: LocalMetric,
+        step_size: Tensor,
+        generator: torch.Generator | None,
+        metric: RiemannianMetric | None = None,
+    ) -> tuple[LocalMetric, Tensor]:
         """The next place of each chain, and the probability (num,) that its proposal was accepted with."""
         metric = metric or self.metric()
         start = randn(place.z.shape, place.z, generator)
@@ -161,7 +167,7 @@ class RHVAEManifoldSampler(GAESampler):
         _, probability = self.transition(place, self.step_size, generator)
         self.acceptance_rate = probability.mean().item()
 
-    def start(self, num: int, generator: torch.Generator | None) -> Place:
+    def start(self, num: int, generator: torch.Generator | None) -> LocalMetric:
         """Chains at centroids, each by chance."""
         device = generator.device if generator is not None else self.device
         chosen = torch.randint(len(self.centroids), (num,), generator=generator, device=device).to(self.device)

@@ -22,7 +22,7 @@ from transformers import initialization as init
 
 from ..models.base import GAEOutput
 from ..modules.flows import Standardization
-from ..modules.networks import mlp
+from ..modules.network_blocks import build_mlp
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
 from .base import GAESamplerConfig, register_sampler
@@ -52,7 +52,7 @@ class TwoStageVAESampler(LearnedSampler):
     def allocate(self, config: TwoStageVAESamplerConfig):
         d, sizes = config.latent_dim, [*config.hidden_sizes]
         self.standardization = Standardization(d)
-        self.encoder, self.decoder = mlp([d, *sizes]), mlp([d, *sizes[::-1]])
+        self.encoder, self.decoder = build_mlp([d, *sizes]), build_mlp([d, *sizes[::-1]])
         # both see their input beside the last hidden layer, as in the authors' code
         self.to_posterior = nn.Linear(d + (sizes[-1] if sizes else d), 2 * d)
         self.to_latents = nn.Linear(d + (sizes[0] if sizes else d), d)
