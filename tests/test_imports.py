@@ -53,7 +53,7 @@ print(json.dumps([time.perf_counter() - start, [name for name in
 def test_using_models_loads_no_heavy_extras():
     code = """
 import sys
-from transformers import ImageProcessingMixin, PreTrainedModel
+from transformers import AutoModel, ImageProcessingMixin, PreTrainedModel
 before = set(sys.modules)
 from gae_hub import BetaVAEModel, AutoGAE, GenerationPipeline, GaussianMixtureSampler, load_images
 extras = {"datasets", "evaluate", "sklearn", "matplotlib", "gradio", "torchvision"}

@@ -6,6 +6,9 @@ r"""AAE: Adversarial Autoencoders (Makhzani, Shlens, Jaitly, Goodfellow & Frey, 
 
 Autoencoder and discriminator are trained at once, each on its own loss.
 
+Changes: adversarial.
+Use it when: you want codes that follow a prior, and a discriminator finds differences that an MMD misses.
+
 Relations:
     The VAE with its KL replaced by a discriminator. The deterministic encoder is WAE-GAN.
     A weight of 0 gives encoder and decoder the gradients of the reconstruction alone.

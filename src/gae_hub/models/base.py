@@ -26,7 +26,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hub_model import HubModel
@@ -42,7 +42,9 @@ from gae_hub.modules.precision import at_least_float32
 MODELS: dict[str, type["GAEPreTrainedModel"]] = {}
 """Short name ("beta_vae") to model class, filled by `register_model`."""
 
-P, R, Self = ParamSpec("P"), TypeVar("R"), TypeVar("Self", bound=nn.Module)
+P = ParamSpec("P")
+R = TypeVar("R")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @strict
@@ -132,11 +134,11 @@ class LatentSampler(Protocol):
     def sample(self, num_samples: int, generator: torch.Generator | None = None, /) -> Tensor: ...
 
 
-def inference(method: Callable[Concatenate[Self, P], R]) -> Callable[Concatenate[Self, P], R]:
+def inference(method: Callable[Concatenate[Module, P], R]) -> Callable[Concatenate[Module, P], R]:
     """Run a method without gradients and in eval mode, then restore the training mode of each module."""
 
     @wraps(method)
-    def wrapper(self: Self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(self: Module, *args: P.args, **kwargs: P.kwargs) -> R:
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
@@ -383,7 +385,7 @@ class GAEPreTrainedModel(HubModel):
         posterior: Posterior | None = None,
         metrics: dict[str, Tensor] | None = None,
         return_loss: bool = True,
-        **fields: Tensor,
+        **fields: Any,
     ) -> GAEOutput:
         """A `GAEOutput` whose loss is the weighted sum of the terms.
 

@@ -13,6 +13,9 @@ the encoder gives for :math:`\mu = \exp_0`, and what the decoder reads: a networ
 paper's decoders; the other, whose first layer is of gyroplanes, can be passed as `decoder`. `to_ball` turns latents
 into points of the Poincaré ball, for a picture.
 
+Changes: geometry.
+Use it when: the data are hierarchical: latents in hyperbolic space.
+
 Relations:
     As the curvature goes to 0, the VAE, with a Monte Carlo estimate of its KL. The SVAE has the opposite curvature.
     Pythae takes the encoder's output for points of the ball, which it may lie outside of, and its Riemannian normal

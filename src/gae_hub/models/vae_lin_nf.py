@@ -7,6 +7,9 @@ r"""VAE-lin-NF: Variational Inference with Normalizing Flows (Rezende & Mohamed,
 
 Each :math:`f_k` is a planar or a radial step, whose determinant costs as little as the step itself.
 
+Changes: bound.
+Use it when: a Gaussian posterior is too simple, and a few cheap transformations are enough.
+
 Relations:
     No flow is the VAE, with a Monte Carlo estimate of its KL. VAE-IAF has steps that are networks.
     Pythae has one flow for all images (amortized=False here), lets planar steps lose their inverse, and embeds without

@@ -9,7 +9,6 @@ from math import prod
 from torch import Tensor, nn
 
 from .backbones import Sizes
-from .convolutions import Conv2d, ConvTranspose2d
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -42,7 +41,7 @@ class ResamplingLevel:
 
     def build_conv(self) -> nn.Conv2d:
         """The convolution from the larger to the smaller shape."""
-        return Conv2d(self.larger[0], self.smaller[0], self.kernel_size, self.stride, padding=1)
+        return nn.Conv2d(self.larger[0], self.smaller[0], self.kernel_size, self.stride, padding=1)
 
     def build_transposed_conv(self) -> nn.ConvTranspose2d:
         """The transposed convolution from the smaller to exactly the larger shape."""
@@ -50,7 +49,7 @@ class ResamplingLevel:
             self.larger[1] - self.smaller[1] * self.stride[0],
             self.larger[2] - self.smaller[2] * self.stride[1],
         )
-        return ConvTranspose2d(self.smaller[0], self.larger[0], self.kernel_size, self.stride, 1, remainder)
+        return nn.ConvTranspose2d(self.smaller[0], self.larger[0], self.kernel_size, self.stride, 1, remainder)
 
 
 def plan_levels(shape: Sizes, channels: Sizes) -> list[ResamplingLevel]:
@@ -96,10 +95,10 @@ class ResBlock(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             nn.ReLU(),
-            Conv2d(channels, hidden_channels, 3, padding=1),
+            nn.Conv2d(channels, hidden_channels, 3, padding=1),
             *optional_batch_norm(hidden_channels, batch_norm),
             nn.ReLU(),
-            Conv2d(hidden_channels, channels, 1),
+            nn.Conv2d(hidden_channels, channels, 1),
             *optional_batch_norm(channels, batch_norm),
         )
 
@@ -124,7 +123,7 @@ class LatentProjection(nn.Module):
         self.shape = tuple(shape)
         self.is_spatial = len(latent_shape) == 3 and tuple(latent_shape[1:]) == self.shape[1:]
         if self.is_spatial:
-            self.linear = Conv2d(latent_shape[0], shape[0], 1)
+            self.linear = nn.Conv2d(latent_shape[0], shape[0], 1)
         else:
             self.linear = nn.Linear(prod(latent_shape), prod(shape))
 

@@ -22,7 +22,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from .backbones import Backbone, BackboneConfig, Sizes
-from .convolutions import Conv2d, ConvTranspose2d
+from .convolutions import MatmulConv2d, MatmulConvTranspose2d
 from .network_blocks import LatentProjection, ResBlock
 
 
@@ -82,7 +82,7 @@ class PaperConvEncoder(Backbone):
         side = _image_side(input_shape)
         layers = []
         for before, after in pairwise((input_shape[0], 128, 256, 512, 1024)):
-            layers += [Conv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [MatmulConv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
         self.net = nn.Sequential(*layers)
         self.feature_shape = (1024, side // 16, side // 16)
         self.post_init()
@@ -110,8 +110,8 @@ class PaperConvDecoder(Backbone):
         channels = (1024, 512, 256, 128)[: len(arguments)]
         layers: list[nn.Module] = [LatentProjection(latent_shape, (1024, 4, 4) if side == 28 else (1024, 8, 8))]
         for (before, after), layer in zip(pairwise(channels), arguments[:-1], strict=True):
-            layers += [ConvTranspose2d(before, after, *layer), nn.BatchNorm2d(after), nn.ReLU()]
-        self.net = nn.Sequential(*layers, ConvTranspose2d(channels[-1], output_shape[0], *arguments[-1]))
+            layers += [MatmulConvTranspose2d(before, after, *layer), nn.BatchNorm2d(after), nn.ReLU()]
+        self.net = nn.Sequential(*layers, MatmulConvTranspose2d(channels[-1], output_shape[0], *arguments[-1]))
         self.post_init()
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ class PaperResNetEncoder(Backbone):
         side, before = _image_side(input_shape), input_shape[0]
         layers = []
         for after, kernel, stride in self.layer_arguments[side]:
-            layers.append(Conv2d(before, after, kernel, stride, 1))
+            layers.append(nn.Conv2d(before, after, kernel, stride, 1))
             before = after
         self.net = nn.Sequential(*layers, ResBlock(), ResBlock())
         self.feature_shape = (128, 8, 8) if side == 32 else (128, 4, 4)
@@ -158,14 +158,15 @@ class PaperResNetDecoder(Backbone):
         side, out = _image_side(output_shape), output_shape[0]
         layers: list[nn.Module] = [LatentProjection(latent_shape, (128, 8, 8) if side == 32 else (128, 4, 4))]
         if side == 28:
-            layers += [ConvTranspose2d(128, 128, 3, 2, 1), ResBlock(), ResBlock(), nn.ReLU()]
-            layers += [ConvTranspose2d(128, 64, 3, 2, 1, 1), nn.ReLU(), ConvTranspose2d(64, out, 3, 2, 1, 1)]
+            layers += [nn.ConvTranspose2d(128, 128, 3, 2, 1), ResBlock(), ResBlock(), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(128, 64, 3, 2, 1, 1), nn.ReLU(), nn.ConvTranspose2d(64, out, 3, 2, 1, 1)]
         elif side == 32:
-            layers += [ResBlock(), ResBlock(), ConvTranspose2d(128, 64, 4, 2, 1), ConvTranspose2d(64, out, 4, 2, 1)]
+            layers += [ResBlock(), ResBlock()]
+            layers += [nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.ConvTranspose2d(64, out, 4, 2, 1)]
         else:
-            layers += [ConvTranspose2d(128, 128, 3, 2, 1), ResBlock(), ResBlock()]
-            layers += [ConvTranspose2d(128, 128, 5, 2, 1), nn.Sigmoid()]
-            layers += [ConvTranspose2d(128, 64, 5, 2, 1, 1), ConvTranspose2d(64, out, 4, 2, 1)]
+            layers += [nn.ConvTranspose2d(128, 128, 3, 2, 1), ResBlock(), ResBlock()]
+            layers += [nn.ConvTranspose2d(128, 128, 5, 2, 1), nn.Sigmoid()]
+            layers += [nn.ConvTranspose2d(128, 64, 5, 2, 1, 1), nn.ConvTranspose2d(64, out, 4, 2, 1)]
         self.net = nn.Sequential(*layers)
         self.post_init()
 

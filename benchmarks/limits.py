@@ -1,4 +1,4 @@
-"""What bounds a step of the MLP's VAE on this processor: python scripts/benchmark_limits.py. Needs the extra `peers`.
+"""What bounds a step of the MLP's VAE on this processor: python -m benchmarks.limits. Needs the extra `peers`.
 
 The matrix products of 100 images alone, by torch's default and by oneDNN, Adam alone and within a step, the whole step
 (fastest and slowest of blocks of 100), the same step in the Trainer (the difference of two epochs and one), a model of
@@ -9,20 +9,13 @@ anew. Medians; docs/speed.md quotes them.
 import platform
 import subprocess
 import sys
-from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from speed.comparison import timed  # noqa: E402 (found beside this file)
-from speed.steps import BATCH, SHAPE, our_model, our_step  # noqa: E402
-
-from gae_hub import (  # noqa: E402
+from gae_hub import (
     GAETrainer,
     GAETrainingArguments,
     MAFSampler,
@@ -30,13 +23,15 @@ from gae_hub import (  # noqa: E402
     VAEConfig,
     VAEModel,
 )
-from gae_hub.data.datasets import ImageDataset  # noqa: E402
+from gae_hub.data.datasets import ImageDataset
+
+from .comparison import timed
+from .steps import BATCH, SHAPE, our_model, our_step
 
 FAULTS = """
 import resource, sys
-sys.path.insert(0, sys.argv[1])
-from speed.steps import our_step, peer_step
-step = our_step("vae", "mlp", False) if sys.argv[2] == "ours" else peer_step("vae", "mlp")
+from benchmarks.steps import our_step, peer_step
+step = our_step("vae", "mlp", False) if sys.argv[1] == "ours" else peer_step("vae", "mlp")
 for _ in range(30):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -143,7 +138,7 @@ def main():
     print(f"a VAE of 8 x 8 pixels in the Trainer by 1 thread: {in_the_trainer(small, (1, 8, 8)):.2f} ms")
     torch.set_num_threads(threads)
     for side in ("ours", "Pythae"):
-        command = [sys.executable, "-c", FAULTS, str(HERE), side]
+        command = [sys.executable, "-c", FAULTS, side]
         faults = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
         print(f"pages that a step faults in, {side}: {faults}")
 

@@ -1,4 +1,4 @@
-"""What a section of benchmark_speed.py yields."""
+"""What a section of benchmarks/run.py yields."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Time a training step of every method beside a plain VAE's: python scripts/benchmark_steps.py [names].
+"""Time a training step of every method beside a plain VAE's: python -m benchmarks.methods [names].
 
 Forward, backward and a fused Adam step on batches of 100 images of MNIST's shape, in 16 latent dimensions. Each round
 times the VAE and then the method, so that both see the same machine; medians over rounds, and medians of the ratios.

@@ -1,6 +1,6 @@
-"""Time gae_hub beside its peers, alternating in one run: python scripts/benchmark_speed.py [sections] [--write].
+"""Time gae_hub beside its peers, alternating in one run: python -m benchmarks.run [sections] [--write].
 
-A section is a file of scripts/speed with a function `comparisons()`, a generator of [`Comparison`]s: what it makes for
+A section is a file of this folder with a function `comparisons()`, a generator of [`Comparison`]s: what it makes for
 one row is freed before the next. Each side has a process of its own, so that neither lives with the other's memory and
 threads. Each round times the one and then the other, so that both see the same machine; the table holds medians over
 rounds, and the median of the rounds' ratios. Needs the extra `peers`.
@@ -9,7 +9,6 @@ rounds, and the median of the rounds' ratios. Needs the extra `peers`.
 import argparse
 import platform
 import re
-import sys
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,13 +16,12 @@ from statistics import median
 
 import torch
 
+from .comparison import timed
+
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "speed.md"
-sys.path.insert(0, str(HERE))
+PAGE = HERE / "README.md"
 
-from speed.comparison import timed  # noqa: E402 (found beside this file)
-
-SECTIONS = sorted(path.stem for path in (HERE / "speed").glob("*.py") if path.stem not in ("__init__", "comparison"))
+SECTIONS = ("epochs", "io", "likelihood", "metrics", "samplers", "steps")
 
 
 class Side:
@@ -52,7 +50,7 @@ class Side:
 
 def serve(section: str, side: str, pipe):
     """What such a process does: it names each row, and times its work as often as it is told."""
-    for row in import_module(f"speed.{section}").comparisons():
+    for row in import_module(f"benchmarks.{section}").comparisons():
         pipe.send((row.name, row.target))
         while repeats := pipe.recv():
             pipe.send(median(timed(getattr(row, side)) for _ in range(repeats)))
@@ -70,7 +68,7 @@ def measure(sides: list[Side], rounds: int, seconds: float) -> tuple[float, floa
 
 def table(section: str, rounds: int, seconds: float, only: str) -> str:
     """The section's rows as a table, each printed as soon as it is there."""
-    module = import_module(f"speed.{section}")
+    module = import_module(f"benchmarks.{section}")
     lines = [f"| {module.TITLE} | gae_hub, ms | {module.PEER}, ms | ratio | to reach |", "|---|---|---|---|---|"]
     print(*lines, sep="\n")
     sides = [Side(section, name) for name in ("ours", "theirs")]
@@ -120,7 +118,7 @@ def main():
             options = f"--rounds {args.rounds} --seconds {args.seconds:g}" + (
                 f" --only '{args.only}'" if args.only else ""
             )
-            write(section, text, f"python scripts/benchmark_speed.py {section} {options}")
+            write(section, text, f"python -m benchmarks.run {section} {options}")
         print()
 
 
