@@ -1,8 +1,7 @@
 """Autoregressive steps of flows: a MADE computes the parameters of each dimension from the dimensions before it.
 
-The inverse autoregressive step is that of Kingma et al., 2016, arXiv:1606.04934, the masked one that of Papamakarios,
-Pavlakou & Murray, 2017, arXiv:1705.07057, and the spline that of Durkan, Bekasov, Murray & Papamakarios, 2019,
-arXiv:1906.04032.
+Sources: Kingma et al., 2016, arXiv:1606.04934 (inverse autoregressive steps); Papamakarios, Pavlakou & Murray, 2017,
+arXiv:1705.07057 (masked ones); Durkan, Bekasov, Murray & Papamakarios, 2019, arXiv:1906.04032 (splines).
 """
 
 __all__ = [

@@ -88,7 +88,7 @@ class Codebook(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def _apply(self, fn, recurse: bool = True):
-        """A cast to half precision only moves the codebook to the device: the averages take too small steps for it."""
+        """As in PyTorch, but without casts to half precision, which would lose the small steps of the averages."""
 
         def apply(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
@@ -115,7 +115,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def prepare(self, tokens: Tensor, generator: torch.Generator | None = None):
-        """Start a training step: take the code vectors from the tokens in the first step, and revive dead codes.
+        """Start a training step: revive dead codes; in the first step, take the code vectors from the tokens.
 
         A revived code starts with the mean count, so that it has time to win tokens.
 

@@ -19,11 +19,11 @@ from .precision import at_least_float32
 
 
 class Discriminator(nn.Module):
-    """(batch, *input_shape) to one logit per example, (batch,): the log odds that it is real. At least float32.
+    """(batch, *input_shape) to one logit per example, (batch,), the log odds of being real; in float32 or higher.
 
     Args:
-        input_shape: (channels, height, width) for convolutions that halve the image. Any other shape gives linear
-            layers on the flattened input, so (size,) fits images too.
+        input_shape: (channels, height, width) for convolutions that halve the image. Any other shape means
+            linear layers on the flattened input, so (size,) fits images too.
         widths: channels of the convolutions, or sizes of the linear layers.
         slope: negative slope of the leaky ReLUs; 0 for ReLUs.
     """

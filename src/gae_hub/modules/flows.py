@@ -68,7 +68,7 @@ class Inverted(FlowStep):
 
 
 class Standardization(FlowStep):
-    """(z - mean) / std, with constants that `fit` computes from data, so that the next steps see values around 1."""
+    """(z - mean) / std, with constants from data, see `fit`: the next steps of the flow see values of order 1."""
 
     mean: Tensor
     std: Tensor

@@ -1,7 +1,7 @@
 """Exact samples of a one-dimensional density by its inverse CDF, with pathwise gradients, and integrals of it.
 
-Densities have one peak, and are given by their log up to a constant: a function from (batch, n) points to (batch, n)
-values, with parameters of its own for each row.
+Each row of a batch has its own density, with one peak. The argument `log_density` maps points (batch, n) to the log
+densities, (batch, n), up to a constant.
 """
 
 __all__ = ["find_support", "log_integral", "sample_by_cdf"]

@@ -38,7 +38,7 @@ def require_examples(count: int, what: str, minimum: int = 2):
 def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"] = "imq", bandwidth: float = 1.0) -> Tensor:
     """Unbiased estimate of the squared maximum mean discrepancy of two samples (Gretton et al., 2012, U-statistic).
 
-    The kernels are those of WAE, arXiv:1711.01558, for a prior with standard deviation `bandwidth`. With distance d
+    The kernels follow WAE, arXiv:1711.01558, for a prior with standard deviation `bandwidth`. With distance d
     and C = 2 dim bandwidth^2, "imq" is the sum of s C / (s C + d^2) over seven scales s, and "rbf" is exp(-d^2 / C).
     In a distributed run, the samples of all processes are used.
 

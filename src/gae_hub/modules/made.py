@@ -16,18 +16,18 @@ from .posteriors import expand
 from .precision import at_least_float32
 
 # name to function, and to its derivative as a function of its value
-ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
+_ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
     "elu": (F.elu, lambda value: value.clamp(max=0).add_(1)),
     "relu": (F.relu, torch.sign),
 }
 
 
 class MaskedLinear(nn.Linear):
-    """A linear layer in which an output depends on the inputs of its own or a lower degree only.
+    """A linear layer in which an output depends only on inputs whose degree is at most its own.
 
     Args:
         input_degrees, output_degrees: one integer per input and output.
-        strict: whether inputs of the output's own degree are masked, too.
+        strict: whether the degree of the inputs must be lower.
     """
 
     mask: Tensor  # (outputs, inputs) of the weight's dtype, which multiplies faster than booleans
@@ -103,7 +103,7 @@ class MADE(nn.Module):
     ):
         super().__init__()
         self.output_shape = (num_outputs, dim)
-        self.activation, self.activation_slope = ACTIVATIONS[activation]
+        self.activation, self.activation_slope = _ACTIVATIONS[activation]
         self.order = list(range(dim) if order is None else order)
         if sorted(self.order) != [*range(dim)]:
             raise ValueError(f"order must contain each of 0 to {dim - 1} once, got {order}")
@@ -116,12 +116,12 @@ class MADE(nn.Module):
         self.first = MaskedLinear(inputs, hidden)
         self.others = nn.ModuleList(MaskedLinear(hidden, hidden) for _ in range(num_hidden_layers - 1))
         self.last = MaskedLinear(hidden, [*inputs] * num_outputs, strict=True)
-        # the context is added to the outputs as well: those of the first input do not depend on hidden units
+        # the context is added to the outputs too, because the first one does not depend on hidden units
         sizes = [hidden_size, num_outputs * dim] if context_size else []
         self.context = nn.ModuleList(nn.Linear(context_size, size, bias=False) for size in sizes)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """`num_outputs` tensors with the shape of x, in float32 at least.
+        """`num_outputs` tensors with the shape of x, in float32 or higher.
 
         Args:
             x: (batch, *draws, dim).

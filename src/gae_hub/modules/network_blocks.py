@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from .backbones import Sizes
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 def build_mlp(sizes: Sizes, activation: str = "relu") -> nn.Sequential:
     """Linear layers between consecutive sizes, each followed by the activation, "relu" or "tanh"."""
-    return nn.Sequential(*[m for pair in pairwise(sizes) for m in (nn.Linear(*pair), ACTIVATIONS[activation]())])
+    return nn.Sequential(*[m for pair in pairwise(sizes) for m in (nn.Linear(*pair), _ACTIVATIONS[activation]())])
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def plan_levels(shape: Sizes, channels: Sizes) -> list[ResamplingLevel]:
         channels: channels of the levels, from the image inwards.
 
     Raises:
-        ValueError: if `shape` is not that of an image.
+        ValueError: if `shape` does not have three entries.
     """
     if len(shape) != 3:
         raise ValueError(

@@ -223,7 +223,7 @@ class ResNetDecoderConfig(ResNetEncoderConfig):
 class _ResNetBackbone(Backbone):
     """Base of the residual networks: weights that keep the variance of activations through layers with ReLU.
 
-    The initialisation is that of He et al., 2015, arXiv:1502.01852, with biases of zero. PyTorch's default shrinks the
+    The initialisation follows He et al., 2015, arXiv:1502.01852, with biases of zero. PyTorch's default shrinks the
     variance from layer to layer: all latents would start with almost the same output, and a sigmoid would saturate
     before they differ.
     """

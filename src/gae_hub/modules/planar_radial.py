@@ -9,6 +9,7 @@ __all__ = ["ELEMENTARY_FLOWS", "constrain_above_minus_one", "planar", "planar_in
 
 from collections.abc import Callable
 from math import e
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -101,8 +102,21 @@ def radial_inverse(z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     return before, -radial(before, parameters)[1]
 
 
-ELEMENTARY_FLOWS: dict[str, tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], Callable[[int], list[int]]]] = {
-    "planar": (planar, lambda d: [d, d, 1]),
-    "radial": (radial, lambda d: [1, 1, d]),
+class ElementaryStep(Protocol):
+    """A step with free parameters, such as [`planar`]."""
+
+    def __call__(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class ElementaryFlow(NamedTuple):
+    """A step and the sizes of its parameters in d dimensions. Zeros in the first parameter give the identity."""
+
+    step: ElementaryStep
+    parameter_sizes: Callable[[int], list[int]]
+
+
+ELEMENTARY_FLOWS = {
+    "planar": ElementaryFlow(planar, lambda d: [d, d, 1]),
+    "radial": ElementaryFlow(radial, lambda d: [1, 1, d]),
 }
-"""Name to step, and to the sizes of its parameters in d dimensions. Zeros in the first one give the identity."""
+"""Name to step, with its parameters' sizes."""

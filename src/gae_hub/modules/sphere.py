@@ -49,9 +49,9 @@ def log_sphere_area(dim: int) -> float:
 def vmf_moments(dim: int, concentration: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log normaliser and mean of the von Mises-Fisher density, exp(k cos) / Z on the sphere in `dim` dimensions.
 
-    They are Bessel functions of order dim / 2 - 1. Debye's uniform expansion gives them at an order of at least 20,
-    and a fixed number of steps of the downward recurrence, which is stable, leads from there to the order. In float64,
-    for concentrations from 1e-8 to 1e8, relative errors are below 1e-11 (1e-14, absolute, for small L).
+    They are Bessel functions of order dim / 2 - 1: Debye's uniform expansion at an order of at least 20, then a fixed
+    number of steps of the downward recurrence, which is stable. In float64, for concentrations from 1e-8 to 1e8,
+    relative errors are below 1e-11 (1e-14, absolute, for small L).
 
     Gradients do not pass through the series, but use the closed forms dL/dk = A - 1 and
     dA/dk = 1 - A^2 - (dim - 1) A / k. In float32, dA/dk loses one digit per power of ten of the concentration.
