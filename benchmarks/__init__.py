@@ -1,1 +1,1 @@
-"""Speed against peers and against the limits of the machine: see README.md in this folder."""
+"""Benchmarks: gae_hub against its peers and against the limits of the machine. README.md holds the results."""

@@ -1,35 +1,35 @@
-"""One epoch over 50,000 images of MNIST's shape by both trainers, data and all: an MLP's VAE, batches of 100.
+"""Epochs over images of MNIST's shape by the trainers of both libraries, with data loading: an MLP, batches of 100.
 
-Both get the images in memory, ours as uint8 and Pythae's as the floats that it takes. Neither evaluates or keeps a
-checkpoint meanwhile; each writes its model at the end.
+Both trainers receive the images in memory, ours as uint8 and Pythae's as floats. Neither evaluates or saves a
+checkpoint during the epoch. Each saves its model at the end.
 """
 
-import logging
+from collections.abc import Callable, Iterator
 from tempfile import TemporaryDirectory
 
 import torch
 from pythae.data.datasets import BaseDataset
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
-from transformers.utils import logging as hf_logging
 
 from gae_hub import GAETrainer, GAETrainingArguments
 from gae_hub.data.datasets import ImageDataset
 
-from .comparison import Comparison
-from .steps import BATCH, SHAPE, our_model, peer_model
+from .comparison import Comparison, lazily
+from .models import BATCH_SIZE, INPUT_SHAPE, our_model, pythae_model
 
-TITLE, PEER = "epoch with its data", "Pythae, fp32"
+TITLE, SIDES = "epoch with data loading", ("gae_hub", "Pythae, fp32")
 
 
-def our_epoch(name: str, network: str, images: torch.Tensor):
-    data, model = ImageDataset(images), our_model(name, network)
+def our_epoch(method: str, images: torch.Tensor) -> Callable[[], None]:
+    """Return a function that trains our model for one epoch on uint8 images."""
+    data, model = ImageDataset(images), our_model(method, "mlp")
 
     def epoch():
         with TemporaryDirectory() as folder:
             arguments = GAETrainingArguments(
                 folder,
                 num_train_epochs=1,
-                per_device_train_batch_size=BATCH,
+                per_device_train_batch_size=BATCH_SIZE,
                 learning_rate=1e-4,
                 eval_strategy="no",
                 save_strategy="no",
@@ -44,15 +44,16 @@ def our_epoch(name: str, network: str, images: torch.Tensor):
     return epoch
 
 
-def peer_epoch(name: str, network: str, images: torch.Tensor):
-    data, model = BaseDataset(images.float() / 255, torch.zeros(len(images))), peer_model(name, network)
+def pythae_epoch(method: str, images: torch.Tensor) -> Callable[[], None]:
+    """Return a function that trains Pythae's model for one epoch on the same images as floats."""
+    data, model = BaseDataset(images.float() / 255, torch.zeros(len(images))), pythae_model(method, "mlp")
 
     def epoch():
         with TemporaryDirectory() as folder:
             arguments = BaseTrainerConfig(
                 output_dir=folder,
                 num_epochs=1,
-                per_device_train_batch_size=BATCH,
+                per_device_train_batch_size=BATCH_SIZE,
                 learning_rate=1e-4,
                 no_cuda=True,
             )
@@ -61,14 +62,9 @@ def peer_epoch(name: str, network: str, images: torch.Tensor):
     return epoch
 
 
-def comparisons():
-    logging.getLogger("pythae").setLevel(logging.ERROR)
-    hf_logging.set_verbosity_error()
-    images = torch.randint(0, 256, (50_000, *SHAPE), dtype=torch.uint8)
-    for name in ("vae", "ae"):
-        for count in (5_000, 50_000):
-            target = 0.70 if count == 50_000 else None
-            part = images[:count]
-            yield Comparison(
-                f"mlp, {name}, {count:,} images", our_epoch(name, "mlp", part), peer_epoch(name, "mlp", part), target
-            )
+def comparisons() -> Iterator[Comparison]:
+    images = torch.randint(0, 256, (50_000, *INPUT_SHAPE), dtype=torch.uint8)
+    for method in ("vae", "ae"):
+        for count, target in ((5_000, None), (50_000, 0.70)):
+            ours, baseline = (lazily(make, method, images[:count]) for make in (our_epoch, pythae_epoch))
+            yield Comparison(f"mlp, {method}, {count:,} images", ours, baseline, target)

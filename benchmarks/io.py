@@ -1,7 +1,9 @@
-"""Saving and loading a VAE with the paper's ConvNet, and importing each library in a process of its own."""
+"""Files and imports: saving and loading a VAE with the paper's ConvNet, and imports in a new process."""
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,26 +12,32 @@ from pythae.models import AutoModel
 from gae_hub import AutoGAE
 
 from .comparison import Comparison
-from .steps import our_model, peer_model
+from .models import our_model, pythae_model
 
-TITLE, PEER = "files and imports", "Pythae"
+TITLE, SIDES = "files and imports", ("gae_hub", "Pythae")
 
 
-def comparisons():
+def run_in_new_process(code: str) -> Callable[[], None]:
+    """Return a function that runs Python code in a process of its own."""
+    return partial(subprocess.run, [sys.executable, "-c", code], check=True)
+
+
+def comparisons() -> Iterator[Comparison]:
     with TemporaryDirectory() as folder:
-        ours, theirs = our_model("vae", "paper_conv"), peer_model("vae", "paper_conv")
-        own, peer = str(Path(folder) / "ours"), str(Path(folder) / "theirs")
-        yield Comparison("save a ConvNet's VAE", lambda: ours.save_pretrained(own), lambda: theirs.save(peer))
-        ours.save_pretrained(own)
-        theirs.save(peer)
-        yield Comparison("load it", lambda: AutoGAE.from_pretrained(own), lambda: AutoModel.load_from_folder(peer))
-    for name, line, peer_line in (
-        ("import the library", "import gae_hub", "import pythae"),
-        ("import its VAE and trainer", "from gae_hub import GAETrainer, VAEModel",
-         "from pythae.models import VAE; from pythae.trainers import BaseTrainer"),
-    ):  # fmt: skip
-        yield Comparison(name, *(lambda code=code: run(code) for code in (line, peer_line)))
-
-
-def run(code: str):
-    subprocess.run([sys.executable, "-c", code], check=True)
+        our_folder, pythae_folder = str(Path(folder) / "gae_hub"), str(Path(folder) / "pythae")
+        ours, baseline = our_model("vae", "paper_conv"), pythae_model("vae", "paper_conv")
+        save_ours, save_baseline = partial(ours.save_pretrained, our_folder), partial(baseline.save, pythae_folder)
+        yield Comparison("save a VAE with the paper's ConvNet", save_ours, save_baseline)
+        save_ours()
+        save_baseline()
+        yield Comparison(
+            "load it",
+            partial(AutoGAE.from_pretrained, our_folder),
+            partial(AutoModel.load_from_folder, pythae_folder),
+        )
+    yield Comparison("import the library", run_in_new_process("import gae_hub"), run_in_new_process("import pythae"))
+    yield Comparison(
+        "import its VAE and trainer",
+        run_in_new_process("from gae_hub import GAETrainer, VAEModel"),
+        run_in_new_process("from pythae.models import VAE; from pythae.trainers import BaseTrainer"),
+    )

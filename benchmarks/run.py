@@ -1,124 +1,134 @@
-"""Time gae_hub beside its peers, alternating in one run: python -m benchmarks.run [sections] [--write].
+"""Time gae_hub against its peers: python -m benchmarks.run [sections] [--write]. Needs the extra `peers`.
 
-A section is a file of this folder with a function `comparisons()`, a generator of [`Comparison`]s: what it makes for
-one row is freed before the next. Each side has a process of its own, so that neither lives with the other's memory and
-threads. Each round times the one and then the other, so that both see the same machine; the table holds medians over
-rounds, and the median of the rounds' ratios. Needs the extra `peers`.
+A section is a module of this folder with `TITLE`, `SIDES` and a generator `comparisons()`, so that what one row needs
+is freed before the next row is built. Each side of a section has its own process, because memory and threads of one
+library would otherwise affect the other. In each round both sides are timed, one after the other, so that both meet
+the same machine. The table holds medians over the rounds: of the times, and of the ratios within a round.
 """
 
 import argparse
+import logging
 import platform
 import re
 from importlib import import_module
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import torch
 
+from gae_hub.training.cpu_tuning import keep_freed_memory
+
 from .comparison import timed
+from .page import replace_part
 
-HERE = Path(__file__).parent
-PAGE = HERE / "README.md"
-
-SECTIONS = ("epochs", "io", "likelihood", "metrics", "samplers", "steps")
+PAGE = Path(__file__).with_name("README.md")
+SECTIONS = ("convolutions", "epochs", "io", "likelihood", "memory", "metrics", "samplers", "steps")
 
 
 class Side:
-    """One side of a section, in a process that goes through its rows as it is told."""
+    """One side of a section, in a process that iterates over the rows of the section on request."""
 
-    def __init__(self, section: str, name: str):
+    def __init__(self, section: str, name: Literal["ours", "baseline"], keep_memory: bool):
         context = get_context("spawn")
-        self.pipe, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(section, name, other), daemon=True)
+        self.pipe, other_end = context.Pipe()
+        self.process = context.Process(target=serve, args=(section, name, keep_memory, other_end), daemon=True)
         self.process.start()
-        other.close()  # so that a process that ends is noticed
+        other_end.close()  # else recv would wait forever if the process fails
 
-    def row(self) -> tuple[str, float | None] | None:
-        """Name and target of the row that it has come to; None after the last."""
+    def receive_row(self) -> tuple[str, float | None] | None:
+        """Wait for the next row: its name and target, or None after the last row."""
         return self.pipe.recv()
 
-    def time(self, repeats: int = 1) -> float:
-        """Median seconds of the row's work."""
-        self.pipe.send(repeats)
+    def time(self, num_calls: int = 1) -> float:
+        """Return the median seconds of several calls of the row's work."""
+        self.pipe.send(num_calls)
         return self.pipe.recv()
 
-    def go_on(self):
-        """To the next row."""
+    def finish_row(self):
+        """Let the process continue with the next row."""
         self.pipe.send(0)
 
 
-def serve(section: str, side: str, pipe):
-    """What such a process does: it names each row, and times its work as often as it is told."""
+def serve(section: str, side: Literal["ours", "baseline"], keep_memory: bool, pipe: Connection):
+    """Run one side of a section: send each row, then time its work until 0 calls are requested."""
+    logging.disable(logging.WARNING)  # both libraries log while they train
+    if keep_memory:
+        keep_freed_memory()
     for row in import_module(f"benchmarks.{section}").comparisons():
         pipe.send((row.name, row.target))
-        while repeats := pipe.recv():
-            pipe.send(median(timed(getattr(row, side)) for _ in range(repeats)))
+        while num_calls := pipe.recv():
+            pipe.send(median(timed(getattr(row, side)) for _ in range(num_calls)))
     pipe.send(None)
 
 
-def measure(sides: list[Side], rounds: int, seconds: float) -> tuple[float, float, float]:
-    """Median seconds of both sides, and the median of the rounds' ratios."""
-    for side in sides:  # what is made at the first call is not what is compared
-        side.time()
-    repeats = [max(1, int(seconds / side.time())) for side in sides]
-    times = [[side.time(n) for side, n in zip(sides, repeats, strict=True)] for _ in range(rounds)]
-    return (*(median(column) for column in zip(*times, strict=True)), median(ours / theirs for ours, theirs in times))
+def measure(sides: list[Side], num_rounds: int, seconds: float) -> tuple[float, float, float]:
+    """Return the median seconds of both sides and the median of their ratios within a round."""
+    for side in sides:
+        side.time()  # the first call builds models and allocates memory, and does not count
+    num_calls = [max(1, int(seconds / side.time())) for side in sides]
+    times = [[side.time(n) for side, n in zip(sides, num_calls, strict=True)] for _ in range(num_rounds)]
+    ours, baseline = (median(column) for column in zip(*times, strict=True))
+    return ours, baseline, median(first / second for first, second in times)
 
 
-def table(section: str, rounds: int, seconds: float, only: str) -> str:
-    """The section's rows as a table, each printed as soon as it is there."""
+def measure_section(section: str, num_rounds: int, seconds: float, only: str, keep_memory: bool) -> str:
+    """Return the rows of a section as a Markdown table. Each row is printed as soon as it is measured."""
     module = import_module(f"benchmarks.{section}")
-    lines = [f"| {module.TITLE} | gae_hub, ms | {module.PEER}, ms | ratio | to reach |", "|---|---|---|---|---|"]
+    ours_title, baseline_title = module.SIDES
+    lines = [f"| {module.TITLE} | {ours_title}, ms | {baseline_title}, ms | ratio | target |", "|---|---|---|---|---|"]
     print(*lines, sep="\n")
-    sides = [Side(section, name) for name in ("ours", "theirs")]
-    while (row := [side.row() for side in sides][0]) is not None:
+    sides = [Side(section, "ours", keep_memory), Side(section, "baseline", keep_memory=False)]
+    while (row := [side.receive_row() for side in sides][0]) is not None:
         name, target = row
         if re.search(only, name):
-            ours, theirs, ratio = measure(sides, rounds, seconds)
+            ours, baseline, ratio = measure(sides, num_rounds, seconds)
             target = "" if target is None else f"{target:.2f}"
-            lines.append(f"| {name} | {1000 * ours:.1f} | {1000 * theirs:.1f} | {ratio:.2f} | {target} |")
+            lines.append(f"| {name} | {1000 * ours:.1f} | {1000 * baseline:.1f} | {ratio:.2f} | {target} |")
             print(lines[-1], flush=True)
         for side in sides:
-            side.go_on()
+            side.finish_row()
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """The processor, the cores used, and the versions."""
+def describe_machine() -> str:
+    """Return the name of the CPU, the number of threads, and the versions of Python and torch."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
     name = found[1] if found else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}"
-
-
-def write(section: str, text: str, command: str):
-    """Put a section's table into docs/speed.md, in place of the one that is there."""
-    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
-    body = f"{begin}\nMeasured by `{command}` on {machine()}.\n\n{text}\n{end}"
-    page = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "# Speed\n"
-    marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
-    page = marked.sub(lambda _: body, page) if marked.search(page) else f"{page}\n{body}\n"
-    PAGE.write_text(page, encoding="utf-8")
+    threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
+    return f"{name}, {threads}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all by default")
-    parser.add_argument("--only", default="", help="regular expression: rows to measure, by name")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each side in each round; one call at least")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/speed.md")
+    parser.add_argument("sections", nargs="*", help=f"sections to measure, all by default: {', '.join(SECTIONS)}")
+    parser.add_argument("--only", default="", help="measure only rows whose name matches this regular expression")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time per side and round, for one call at least")
+    parser.add_argument(
+        "--keep_freed_memory", action="store_true", help="turn on the training argument of that name, on our side"
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write the tables into benchmarks/README.md; rows that --only leaves out disappear from them",
+    )
     args = parser.parse_args()
-    for section in args.sections or SECTIONS:
+    for section in args.sections:
         if section not in SECTIONS:
-            parser.error(f"there is no section '{section}'; known are {', '.join(SECTIONS)}")
-        text = table(section, args.rounds, args.seconds, args.only)
+            parser.error(f"unknown section '{section}'; choose from {', '.join(SECTIONS)}")
+    options = f"--rounds {args.rounds} --seconds {args.seconds:g}"
+    options += f" --only '{args.only}'" if args.only else ""
+    options += " --keep_freed_memory" if args.keep_freed_memory else ""
+    for section in args.sections or SECTIONS:
+        table = measure_section(section, args.rounds, args.seconds, args.only, args.keep_freed_memory)
         if args.write:
-            options = f"--rounds {args.rounds} --seconds {args.seconds:g}" + (
-                f" --only '{args.only}'" if args.only else ""
-            )
-            write(section, text, f"python -m benchmarks.run {section} {options}")
+            source = f"Measured by `python -m benchmarks.run {section} {options}` on {describe_machine()}."
+            page = replace_part(PAGE.read_text(encoding="utf-8"), section, f"{source}\n\n{table}")
+            PAGE.write_text(page, encoding="utf-8")
         print()
 
 

@@ -1,15 +1,18 @@
 """Facts about transformers that the library rests on. An upgrade tells here which one has moved."""
 
 import inspect
+from importlib import import_module
 
 import pytest
 import torch
+import transformers
 from cases import SHAPE, VAE
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Trainer, TrainingArguments
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import PushToHubMixin
+
+from gae_hub._autoload import REGISTRY
 
 
 def test_unknown_config_keys_arrive_in_post_init():
@@ -29,14 +32,42 @@ def test_unknown_config_keys_arrive_in_post_init():
         SomeConfig(1)
 
 
-def test_types_of_others_live_in_a_dict_that_is_asked_before_the_own_ones():
-    """`_autoload` puts a dict there that imports our classes when it is asked for them."""
-    assert isinstance(CONFIG_MAPPING._extra_content, dict)
-    CONFIG_MAPPING._extra_content["assumption"] = PreTrainedConfig
-    try:
-        assert CONFIG_MAPPING["assumption"] is PreTrainedConfig and "assumption" in CONFIG_MAPPING
-    finally:
-        del CONFIG_MAPPING._extra_content["assumption"]
+def test_config_mapping_is_in_configuration_auto():
+    """`_autoload` waits for the import of this module."""
+    assert REGISTRY == "transformers.models.auto.configuration_auto"
+    assert type(transformers.CONFIG_MAPPING).__module__ == REGISTRY
+    assert import_module(REGISTRY).CONFIG_MAPPING is transformers.CONFIG_MAPPING
+
+
+@pytest.mark.parametrize(
+    "find",
+    [
+        lambda: "assumption" in transformers.CONFIG_MAPPING,
+        lambda: transformers.CONFIG_MAPPING["assumption"] is PreTrainedConfig,
+        lambda: type(AutoConfig.for_model("assumption")) is PreTrainedConfig,
+    ],
+)
+def test_config_mapping_looks_up_types_in_extra_content(monkeypatch, find):
+    """`_autoload` replaces the dict `_extra_content` by one that registers our classes in its `__contains__`."""
+
+    class Registering(dict):
+        def __contains__(self, key):
+            if key == "assumption":
+                self[key] = PreTrainedConfig
+            return super().__contains__(key)
+
+    before = transformers.CONFIG_MAPPING._extra_content
+    assert isinstance(before, dict)
+    monkeypatch.setattr(transformers.CONFIG_MAPPING, "_extra_content", Registering(before))
+    assert find()
+
+
+def test_config_mapping_registers_types_in_extra_content(monkeypatch):
+    """`may_register` finds there which types are registered already."""
+    mapping = transformers.CONFIG_MAPPING
+    monkeypatch.setattr(mapping, "_extra_content", dict(mapping._extra_content))
+    mapping.register("assumption", PreTrainedConfig)
+    assert mapping._extra_content["assumption"] is PreTrainedConfig
 
 
 def test_loading_builds_on_the_meta_device_and_refills_what_the_file_lacks(tmp_path):

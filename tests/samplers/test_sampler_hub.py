@@ -63,11 +63,11 @@ def test_several_samplers_in_one_repository(hub):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"status": 503, "match": "/commit/"}, r"out of order for now \(503\); nothing is published"),
-        ({"status": 503, "match": "repos/create"}, r"out of order for now \(503\)"),
-        ({"status": 503, "match": "/branch/"}, r"out of order for now \(503\)"),
-        ({"status": 401, "match": "/commit/"}, r"does not know this token \(401\): make a new one"),
-        ({"action": "lose_response", "match": "/commit/"}, "may be done or not; run it again, which is safe"),
+        ({"status": 503, "match": "/commit/"}, r"unavailable \(503\); nothing was published"),
+        ({"status": 503, "match": "repos/create"}, r"unavailable \(503\)"),
+        ({"status": 503, "match": "/branch/"}, r"unavailable \(503\)"),
+        ({"status": 401, "match": "/commit/"}, r"does not accept this token \(401\); create a new one"),
+        ({"action": "lose_response", "match": "/commit/"}, "may not have succeeded; run it again, which is safe"),
     ],
     ids=["commit-503", "create-503", "branch-503", "commit-401", "lost-answer"],
 )
@@ -87,7 +87,7 @@ def test_a_push_into_a_subfolder_that_fails_can_be_run_again(hub, fault, message
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [(False, r"needs a token, and there is none \(401\)"), ("hf_wrong", r"does not know this token \(401\)")],
+    [(False, r"a token is required \(401\)"), ("hf_wrong", r"does not accept this token \(401\)")],
 )
 def test_pushing_into_a_subfolder_without_the_right_to(hub, token, message):
     sampler = GaussianMixtureSampler(num_components=2).fit(torch.randn(50, 3, generator=generator()))
@@ -127,7 +127,7 @@ def test_a_hub_that_does_not_answer_is_no_repository_without_a_sampler(hub, monk
     for file in ("sampler/config.json", "preprocessor_config.json"):
         with hub.on_a_fresh_machine(token=False):
             hub.fail_next(None, status=503, match=file)
-            with pytest.raises(HubError, match=r"cannot load 'alice/up': the Hub is out of order for now \(503\)"):
+            with pytest.raises(HubError, match=r"cannot load 'alice/up': the Hub is unavailable \(503\)"):
                 GenerationPipeline.from_pretrained("alice/up")
             hub.clear_faults()
             assert GenerationPipeline.from_pretrained("alice/up").sampler is not None

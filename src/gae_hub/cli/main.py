@@ -296,9 +296,9 @@ def _generate_arguments(parser):
 def _evaluate(args):
     """Measure a model, write results.json, and put the numbers into its card."""
     from ..data.loading import load_images
-    from ..hub.cards.render import publish_results, record_results
+    from ..hub.cards.results import publish_results, record_results
     from ..metrics.evaluation import evaluate_model, to_results
-    from ..metrics.networks.weights import sha256_of
+    from ..metrics.tensor_cache import hash_tensors
     from ..pipelines.generation import GenerationPipeline
 
     options = _value(args.options) if args.options else {}
@@ -330,7 +330,7 @@ def _evaluate(args):
         "split": args.split,
         "num_samples": args.num_samples,
         "seed": args.seed,
-        "sampler": None if pipe.sampler is None else sha256_of(pipe.sampler.state_dict()),
+        "sampler": None if pipe.sampler is None else hash_tensors(pipe.sampler.state_dict()),
         **to_results(numbers),
     }
     if is_here:
@@ -370,7 +370,7 @@ def _evaluate_arguments(parser):
 def _train_extractor(args):
     """Train a small classifier on a labelled data set, whose features FID and its kin can compare."""
     from ..data.loading import load_images
-    from ..metrics.networks.classifier import train_extractor
+    from ..metrics.networks.classifier_training import train_extractor
 
     size = {"image_size": args.image_size, "channels": args.channels}
     train, held_out = load_images(args.dataset, ("train", "validation"), **size)
@@ -495,14 +495,14 @@ def _list(args):
     """List methods, samplers, networks and metrics, with their papers."""
     from ..auto import AutoGAE, AutoSampler
     from ..hub.cards.papers import paper_of
-    from ..metrics.evaluation import METRICS
+    from ..metrics.model_metrics import METRICS
     from ..modules.backbones import backbone_names
 
     for auto, title in ((AutoGAE, "method"), (AutoSampler, "sampler")):
         papers = [(name, paper_of(auto.model_class(name))) for name in auto.names()]
         print_table([title, "", "paper"], [[name, p.name, f"{p.authors}, {p.year}, {p.id}"] for name, p in papers])
     print_table(["network", "as"], [[n, "encoder, decoder"] for n in backbone_names("encoder")])
-    print_table(["metric", ""], [[name, function.__doc__.partition("\n")[0]] for name, function in METRICS.items()])
+    print_table(["metric", ""], [[name, metric.description] for name, metric in METRICS.items()])
 
 
 def _quickstart(args):

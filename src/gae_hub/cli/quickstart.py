@@ -13,7 +13,7 @@ from ..auto import AutoGAE
 from ..data.embeddings import embed_dataset
 from ..data.loading import load_images
 from ..hub.cards.pictures import PICTURES
-from ..hub.cards.render import record_results
+from ..hub.cards.results import record_results
 from ..metrics.evaluation import evaluate_model, to_results
 from ..models.beta_vae import BetaVAEConfig, BetaVAEModel
 from ..pipelines.generation import GenerationPipeline

@@ -280,6 +280,11 @@ class GAEPreTrainedModel(HubModel):
         reconstruction = self.likelihood.activation(logits)
         return self.likelihood.log_prob(target, logits, reconstruction, adapt), reconstruction
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether the model can generate without a sampler."""
+        return True
+
     # For users
 
     @inference
@@ -423,6 +428,10 @@ class DeterministicModel(GAEPreTrainedModel):
 
     def encode(self, pixel_values: Tensor) -> Posterior:
         return PointMass(at_least_float32(self.head(self.encode_features(pixel_values))))
+
+    @property
+    def has_prior(self) -> bool:
+        return type(self).sample_prior is not DeterministicModel.sample_prior
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         raise NotImplementedError(

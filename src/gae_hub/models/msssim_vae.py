@@ -8,7 +8,7 @@ The dissimilarity of an image counts once for each of its D pixel values, as in 
 the order of a VAE's weight.
 
 Changes: objective.
-Use it when: images should look alike to a person more than match pixel by pixel; no likelihood is needed.
+Use it when: perceived similarity matters more than the error of each pixel, and no likelihood is needed.
 
 Relations:
     The beta-VAE with another distance, and so without a likelihood.

@@ -6,7 +6,7 @@ r"""VAE: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.61
 One draw of z per example estimates the first term; the second is in closed form.
 
 Changes: objective.
-Use it when: you start: a likelihood, a prior to sample from, and few settings.
+Use it when: you need a likelihood and a prior to sample from, with few settings. Start here.
 
 Relations:
     The AE without the noise and the KL. Nearly every other method here changes one term of this loss, its posterior

@@ -12,8 +12,8 @@ one for each pixel of v. Then :math:`v = C(u) W^\top`, :math:`u = C^\top(v W)` a
 With many channels and few pixels, copying the windows is cheap compared with these products, and libraries of matrix
 products come close to the machine's limit. Rows of the kernel that lie in the padding are not multiplied.
 
-Only the paper's ConvNet uses these layers: for the other networks torch's layers are as fast (docs/speed.md). On GPUs,
-under torch.compile and where it is faster, the layers call torch's own code.
+Only the paper's ConvNet uses these layers: for the other networks torch's layers are as fast (benchmarks/README.md).
+On GPUs, under torch.compile and where it is faster, the layers call torch's own code.
 """
 
 __all__ = ["MatmulConv2d", "MatmulConvTranspose2d"]
@@ -151,7 +151,7 @@ def match_layout(image: Tensor, other: Tensor) -> Tensor:
     return image.view(len(image), *image.shape[2:], 1).permute(0, 3, 1, 2) if image.shape[1] == 1 else image
 
 
-# Choice of the faster way, as measured for the paper's networks on two cores (docs/speed.md)
+# Choice of the faster way, as measured for the paper's networks on two cores (python -m benchmarks.run convolutions)
 
 
 def product_is_faster(at: Windows, channels: Pair, dtype: torch.dtype, of: Literal["down", "up", "kernel"]) -> bool:

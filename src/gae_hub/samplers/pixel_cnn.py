@@ -131,7 +131,7 @@ class PixelCNNSampler(LearnedSampler):
         data = {"": self.require_data(dataset), "validation_": validation_dataset}
         for prefix, images in data.items():
             if images is not None:
-                training[f"{prefix}codes"] = embed_dataset(model, images, what="codes")
+                training[f"{prefix}codes"] = embed_dataset(model, images, output="codes")
                 training[f"{prefix}labels"] = getattr(images, "labels", None)
         return self.fit(codebooks=codebooks, **training)
 

@@ -360,7 +360,7 @@ class GAETrainer(Trainer):
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
         """As in transformers, but no evaluation leaves out its last batch, and images in memory are indexed on the
         training device, in this process, if they fit there."""
-        resident = dataset.on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
+        resident = dataset.place_on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
         given, self.args = self.args, copy(self.args)
         self.args.dataloader_drop_last = is_training and given.dataloader_drop_last
         if resident is not dataset:
