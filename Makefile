@@ -33,6 +33,7 @@ quality: $(VENV)/installed-dev  ## check style, types and spelling, as CI does
 	$(BIN)/ruff format --check .
 	$(BIN)/typos .
 	$(BIN)/basedpyright
+	$(BIN)/python scripts/check_snippets.py
 
 style: $(VENV)/installed-dev  ## fix the style
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -75,12 +76,46 @@ print(type(AutoConfig.for_model("gae_vae")).__name__, type(AutoModel.from_pretra
 
 
 def test_public_names():
-    assert {"AutoGAE", "BetaVAEModel", "GaussianMixtureSampler", "GAETrainer", "load_images"} <= set(gae_hub.__all__)
+    assert 90 <= len(gae_hub.__all__) == len(set(gae_hub.__all__)) <= 120
     assert all(getattr(gae_hub, name) is not None for name in gae_hub.__all__)
     assert set(gae_hub.__all__) <= set(dir(gae_hub))
     with pytest.raises(AttributeError, match="has no attribute 'BetaVEA'"):
         _ = gae_hub.BetaVEA
     assert [name for name in gae_hub.__all__ if not inspect.getdoc(getattr(gae_hub, name))] == []
+
+
+def test_the_stub_lists_every_method_and_sampler():
+    """The names of the stub are imported in it, and it has the config and the class of everything registered."""
+    stub = ast.parse((SOURCE / "__init__.pyi").read_text())
+    imported = {a.name for node in stub.body if isinstance(node, ast.ImportFrom) and node.module for a in node.names}
+    assert set(gae_hub.__all__) == imported - {"__version__"}
+    for auto in (gae_hub.AutoGAE, gae_hub.AutoSampler):
+        for name in auto.names():
+            for cls in (auto.model_class(name), auto.config_class(name)):
+                assert cls.__name__ in gae_hub.__all__, f"add {cls.__name__} to src/gae_hub/__init__.pyi"
+
+
+def test_public_api_is_unchanged():
+    update = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "update_api.py"))
+    assert update["SNAPSHOT"].read_text() == update["render"](), "run python scripts/update_api.py"
+
+
+def test_star_import_shadows_nothing():
+    """No name of Python, torch or torch.nn, and no submodule."""
+    code = """
+import builtins, json, torch, torch.nn.functional
+from gae_hub import *
+names = {name for name in dir() if not name.startswith("_")} - {"builtins", "json", "torch"}
+taken = set(dir(builtins)) | set(dir(torch)) | set(dir(torch.nn)) | set(dir(torch.nn.functional))
+print(json.dumps([sorted(names & taken), len(names)]))
+"""
+    assert json.loads(python(code)) == [[], len(gae_hub.__all__)]
+
+
+def test_submodules_are_attributes_from_the_start():
+    folders = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
+    code = f"import gae_hub\nprint([getattr(gae_hub, name).__name__ for name in {folders!r}])"
+    assert python(code) == str([f"gae_hub.{name}" for name in folders])
 
 
 def imported(path):
