@@ -280,7 +280,7 @@ RESULTS = {"dataset": "user/data", "split": "test", "metrics": {"mse": 1.0}}
         {"environment": 1},
         {"imported": {"x": 1}},
         {"imported": {"from": "VAE", "notes": 1}},
-        {"health": ["ill"]},
+        {"warnings": ["ill"]},
         {"divergences": [{"step": 1}]},
         {"of another version": json.loads("[" * 500 + "]" * 500)},
     ],
@@ -309,10 +309,10 @@ def test_facts_of_many_kinds_are_told(tmp_path):
     assert "trained on `odd  `" in text and "| mse | 1 |" in text and "| 1 | 1 | 1 |" in text and "None" not in text
 
 
-def test_health_and_divergences_are_limits(tmp_path):
+def test_warnings_and_divergences_are_limits(tmp_path):
     model = VAE.build()
     model.facts = {
-        "health": {"posterior collapse": "1.0 of 3 latent dimensions are in use <b>", "dead codes": "9 of 10 are"},
+        "warnings": {"posterior collapse": "1.0 of 3 latent dimensions are in use <b>", "dead codes": "9 of 10 are"},
         "divergences": [
             {"step": 30, "term": "kl", "restored_step": 20},
             {"step": 31, "term": "gradient", "restored_step": 20},
@@ -323,7 +323,7 @@ def test_health_and_divergences_are_limits(tmp_path):
     assert "evaluation of its training, posterior collapse: 1.0 of 3 latent dimensions are in use  b ." in limits
     assert "training, dead codes: 9 of 10 are." in limits
     assert "diverged at step 30 by its kl, back to step 20; at step 31 by its gradient, back to step 20;" in limits
-    model.facts = {"health": {}, "divergences": []}
+    model.facts = {"warnings": {}, "divergences": []}
     model.save_pretrained(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "diverged" not in text and "evaluation of its training" not in text

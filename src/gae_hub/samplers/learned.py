@@ -91,9 +91,9 @@ class LearnedSampler(GAESampler):
     def estimate(
         self, latents, validation_latents=None, args=None, callbacks=None, resume_from_checkpoint=None, **arguments
     ):
-        from ..training.checkpointing import rng_state, set_rng_state
+        from ..training.checkpointing import get_rng_state, set_rng_state
 
-        state, device = rng_state(), self.device
+        state, device = get_rng_state(), self.device
         self.standardize(latents)
         if isinstance(validation_latents, Tensor):
             validation_latents = check_latents(validation_latents).flatten(1)

@@ -96,7 +96,7 @@ KINDS: dict[str, Check] = {
     **dict.fromkeys(("num_train_images", "num_processes", "steps", "best_step"), _is_whole),
     **dict.fromkeys(("seconds", "joules"), _is_number),
     **dict.fromkeys(("arguments", "environment"), _named(_is_plain_data)),
-    "health": _named(_is_text),
+    "warnings": _named(_is_text),
     "divergences": _each(_having({"step": _is_whole, "term": _is_text, "restored_step": _is_whole})),
     "log": _each(lambda entry: _has_a_place(entry) and _named(_is_number)(entry) and len(entry) < 100),
     "latents": lambda value: value == {} or _is_latents(value),
@@ -409,7 +409,7 @@ def _limits(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
         limits.append(
             f"It has seen images of `{facts['dataset']}` only: others are reconstructed as if they were some."
         )
-    for name, finding in [*(facts["health"] or {}).items()][:12]:
+    for name, finding in [*(facts["warnings"] or {}).items()][:12]:
         limits.append(f"At the last evaluation of its training, {name}: {finding}.")
     if facts["divergences"]:
         events = [
