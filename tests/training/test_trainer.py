@@ -156,7 +156,7 @@ def test_models_that_cannot_be_sharded_raise(tmp_path):
         trainer = make_trainer(tmp_path, CASES[name].build())
         trainer.is_fsdp_enabled = True  # real FSDP needs a GPU
         with pytest.raises(ValueError, match="which FSDP shards: train it with DistributedDataParallel"):
-            trainer.connect_model(trainer.model)
+            trainer._check_and_adapt(trainer.model)
 
 
 def test_a_model_can_be_pushed_before_training(tmp_path):

@@ -2,7 +2,6 @@
 
 __all__ = ["GAETrainer"]
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -22,7 +21,6 @@ from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
 from .checkpoint_mixin import CheckpointMixin
-from .checkpointing import is_complete, last_checkpoint
 from .cpu_tuning import keep_freed_memory
 from .diagnostics import DiagnosticsCallback
 from .divergence import make_divergence_guard
@@ -33,25 +31,11 @@ from .image_callback import ImageCallback
 from .loss_sums import LossSums
 from .model_checks import check_data, check_model
 from .optimization_mixin import OptimizationMixin
+from .output_folder import CHECKPOINTS, RUN_FILES, choose_checkpoint, delete_files, has_run
 from .quiet import hide_mtime_warnings
 from .run_info import RunCost
 
 logger = logging.get_logger(__name__)
-
-_CHECKPOINTS = "checkpoint-*"
-# what a run writes into output_dir, except the card, which the next run updates
-_RUN_FILES = (
-    _CHECKPOINTS,
-    "assets",
-    "config.json",
-    "model*.safetensors*",
-    "preprocessor_config.json",
-    "results.json",
-    "run.yaml",
-    "sampler",
-    "training.json",
-    "training_args.json",
-)
 
 
 class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
@@ -123,7 +107,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             **kwargs,
         )
         self.can_return_loss = True  # also if a custom forward hides its arguments behind **kwargs
-        self.connect_model(self.model)
+        self._check_and_adapt(self.model)
         if self.processing_class is None and hasattr(self.plain_model.config, "input_shape"):  # a sampler has none
             self.processing_class = GAEImageProcessor.for_model(self.plain_model)
         self._add_own_callbacks()
@@ -147,7 +131,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
 
     # The model
 
-    def connect_model(self, model: Any):
+    def _check_and_adapt(self, model: Any):
         """Check that a model fits data and arguments, and fill in what each needs from the other.
 
         Raises:
@@ -166,7 +150,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         """The model of a run, or of one trial of a search."""
         model = cast(Any, super().call_model_init(trial))
         if hasattr(self, "train_dataset"):  # not yet in the constructor
-            self.connect_model(model)
+            self._check_and_adapt(model)
             if self.args.channels_last:
                 model.to(memory_format=torch.channels_last)
         return model
@@ -218,33 +202,20 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         return result
 
     def _prepare_output_dir(self, resume_from_checkpoint: str | bool | None) -> str | None:
-        """Find the checkpoint to resume from, or make room for a new run."""
+        """Find the checkpoint to resume from, or delete what an earlier run left."""
         folder = Path(cast(str, self.args.output_dir))
         if resume_from_checkpoint:
-            chosen = last_checkpoint(folder) if resume_from_checkpoint is True else Path(resume_from_checkpoint)
-            if chosen is None or not is_complete(chosen) or not list(chosen.glob("*.safetensors")):
-                raise ValueError(f"there is no complete checkpoint to resume from in '{chosen or folder}'")
-            return str(chosen)
+            return str(choose_checkpoint(folder, resume_from_checkpoint))
+        old_files = ()
         if self._finished:  # checkpoints of the first run have higher numbers, so they would count as newer
-            self._delete(folder, (_CHECKPOINTS,))
-        elif not self._started:
-            runs = sorted(path.name for path in (*folder.glob(_CHECKPOINTS), *folder.glob("config.json")))
-            if runs and not self.args.overwrite_output_dir:
-                raise ValueError(
-                    f"output_dir '{folder}' already contains a run ({', '.join(runs[:3])}): "
-                    "resume it with resume_from_checkpoint=True (--resume), choose another folder, "
-                    "or set overwrite_output_dir=True to delete it"
-                )
-            self._delete(folder, _RUN_FILES if runs else ())
-        return None
-
-    def _delete(self, folder: Path, patterns: tuple[str, ...]):
-        """Delete files of an earlier run, after all processes have looked for them."""
-        self.accelerator.wait_for_everyone()
+            old_files = CHECKPOINTS
+        elif not self._started and has_run(folder, self.args.overwrite_output_dir):
+            old_files = RUN_FILES
+        self.accelerator.wait_for_everyone()  # until all processes have looked for them
         if self.args.should_save:
-            for path in [path for pattern in patterns for path in folder.glob(pattern)]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            delete_files(folder, old_files)
         self.accelerator.wait_for_everyone()
+        return None
 
     def _reset(self):
         """Forget an earlier run, which may have failed in the middle of a step."""
