@@ -198,7 +198,7 @@ def test_the_list_of_attributes_is_complete():
     assert private_names_of_transformers() == listed
 
 
-# What is listed is there
+# Every listed method and attribute exists
 
 
 @pytest.mark.parametrize(("base", "name"), PRIVATE_METHODS, ids=lambda value: getattr(value, "__name__", value))

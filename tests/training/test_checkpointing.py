@@ -1,4 +1,4 @@
-"""Checkpoints: what is in them, which are complete, and that resuming is exact to the bit."""
+"""Files of a checkpoint, complete and incomplete checkpoints, and exact resuming."""
 
 import random
 import signal

@@ -1,4 +1,4 @@
-"""What is logged, evaluated and kept; data, seeds and searches."""
+"""Logging, evaluation, the model that is kept, data, seeds and hyperparameter searches."""
 
 import pytest
 import torch

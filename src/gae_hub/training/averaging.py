@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights: evaluated, saved and kept, while training continues with its own."""
+"""Exponential moving average of the weights, which is evaluated, saved and kept; training continues without it."""
 
 __all__ = ["WeightAverage"]
 

@@ -153,5 +153,5 @@ class InterruptCallback(TrainerCallback):
 
     def on_epoch_end(self, args, state, control, **kwargs):
         if control.should_training_stop and self.interrupted and state.epoch % 1:
-            # stopped in the middle of an epoch: what is due at its end follows after resuming
+            # stopped in the middle of an epoch: the resumed run evaluates, saves and logs at its end
             control.should_evaluate = control.should_save = control.should_log = False

@@ -64,7 +64,7 @@ class DiagnosticsCallback(TrainerCallback):
     """Logs each warning of `diagnose` once, after the first quarter of training.
 
     Attributes:
-        warnings: those of the newest evaluation, by name.
+        warnings: of the newest evaluation, by name.
     """
 
     def __init__(self):

@@ -140,13 +140,12 @@ class DivergenceGuard(ABC):
     # Resuming
 
     def state_dict(self) -> dict[str, Any]:
-        """State of this process, whose running mean is that of its own batches."""
-        return {"running": self.running, "seen": self.num_losses, "events": self.events}
+        """State of this process. The running mean of each process is over its own batches."""
+        return {"running": self.running, "num_losses": self.num_losses, "events": self.events}
 
     def load_state_dict(self, state: dict[str, Any]):
         """Restore a state that either subclass saved."""
-        self.running = [0.0, 0.0] if state["running"] is None else state["running"]
-        self.num_losses, self.events = state["seen"], state["events"]
+        self.running, self.num_losses, self.events = state["running"], state["num_losses"], state["events"]
 
 
 class HostDivergenceGuard(DivergenceGuard):

@@ -5,6 +5,8 @@ __all__ = ["EvaluationMixin"]
 from typing import Any, cast
 
 import torch
+from torch import nn
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..core.distributed import single_process
 from .base_trainer import BaseTrainer
@@ -20,7 +22,7 @@ class EvaluationMixin(BaseTrainer):
     _num_eval_batches: int  # of this process in this evaluation
     _num_counted: int  # images of the current batch that count
 
-    def evaluation_loop(self, *args, metric_key_prefix: str = "eval", **kwargs):
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
         """As in transformers, with the mean of every loss term and metric, which may be a list, in the metrics."""
         model: Any = self.plain_model
         progress = model.progress.clone()
@@ -36,7 +38,13 @@ class EvaluationMixin(BaseTrainer):
         cast(dict[str, Any], output.metrics).update(means)
         return output
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ):
         """Evaluate one batch, without the images that accelerate repeats to give all processes equal batches."""
         batch_size = self.args.eval_batch_size
         batch_index = self._num_eval_batches * self.args.world_size + self.args.process_index

@@ -5,7 +5,7 @@ __all__ = ["HubMixin"]
 from pathlib import Path
 from typing import Any, cast
 
-from huggingface_hub import upload_folder
+from huggingface_hub import CommitInfo, upload_folder
 from transformers.utils import logging
 from transformers.utils.hub import PushInProgress
 
@@ -30,11 +30,16 @@ _NOT_PUSHED = [
 class HubMixin(BaseTrainer):
     """Pushes the model with gae_hub's own card. Errors say what to do."""
 
-    def init_hf_repo(self, *args, **kwargs):
+    def init_hf_repo(self, *args: Any, **kwargs: Any):
+        """As in transformers.
+
+        Raises:
+            HubError: if the Hub fails; the message says what to do.
+        """
         with explained("publish to", str(self.args.hub_model_id or self.args.output_dir), self.args.hub_token):
             super().init_hf_repo(*args, **kwargs)
 
-    def push_to_hub(self, *args, **kwargs):
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> CommitInfo:
         """As in transformers. After an error it can be called again.
 
         Raises:
@@ -43,7 +48,7 @@ class HubMixin(BaseTrainer):
         with explained("publish to", str(self.hub_model_id), self.args.hub_token):
             return super().push_to_hub(*args, **kwargs)
 
-    def create_model_card(self, *args, **kwargs):
+    def create_model_card(self, *args: Any, **kwargs: Any):
         """Write gae_hub's card into output_dir, with the run so far."""
         if self.is_world_process_zero():
             model, folder, repo_id = self.plain_model, cast(str, self.args.output_dir), cast(str, self.hub_model_id)

@@ -2,7 +2,7 @@
 
 __all__ = ["OptimizationMixin"]
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from .base_trainer import BaseTrainer
 class OptimizationMixin(BaseTrainer):
     """Learning rate, weight decay and gradient clipping per parameter group, by the names that the model defines."""
 
-    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """As in transformers, with the groups of the model's `parameter_groups`.
 
         Raises:

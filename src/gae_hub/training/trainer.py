@@ -263,7 +263,13 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         finally:
             self.args = given
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ):
         """The model's loss. Loss terms and metrics are added to the sums for the log, or for the evaluation."""
         outputs = model(**inputs)
         terms = {**outputs.losses, **(outputs.metrics or {})}
@@ -274,7 +280,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             self.eval_sums.add({"loss": outputs.loss, **terms}, self._num_counted)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
-    def floating_point_ops(self, inputs) -> int:
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """0: the estimate of transformers counts tokens."""
         return 0
 
