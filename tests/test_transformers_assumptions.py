@@ -67,6 +67,7 @@ PUBLIC_METHODS = {
     (Trainer, "compute_loss"),
     (Trainer, "create_model_card"),
     (Trainer, "create_optimizer"),
+    (Trainer, "create_scheduler"),
     (Trainer, "evaluation_loop"),
     (Trainer, "floating_point_ops"),
     (Trainer, "hyperparameter_search"),

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from .accelerate_workaround import skip_package_search
 from .base_trainer import BaseTrainer
 
 
@@ -49,6 +50,13 @@ class OptimizationMixin(BaseTrainer):
                 'add "name" to its parameter groups'
             )
         return optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """As in transformers."""
+        skip_package_search(self.optimizer)
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def _clip_grad_norm(self, model):
         """Clip only for FSDP and DeepSpeed; otherwise `_get_grad_norm` clips each group."""
