@@ -1,43 +1,55 @@
-# Everything runs in .venv, which the first command makes, by PYTHON: `make PYTHON=python3.12 test`.
+# All targets run in .venv, which the first one creates with $(PYTHON): `make PYTHON=python3.12 test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help quickstart test coverage quality style wheel-test clean
+.PHONY: help quickstart test test-lowest test-gpu coverage docs quality style wheel-test clean
 
-help:            ## show this list
+help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-quickstart: $(VENV)/installed  ## train, sample, measure, save and reload a model on handwritten digits
+quickstart: $(VENV)/installed  ## train a model on handwritten digits, sample, evaluate, save and reload it
 	$(BIN)/gae-hub quickstart
 
-test: $(VENV)/installed-dev  ## all tests
+test: $(VENV)/installed-dev  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
-coverage: $(VENV)/installed-dev  ## all tests, with the coverage of src/
+test-lowest: $(LOWEST)/installed  ## run the fast tests with the lowest versions that pyproject.toml declares
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(PARALLEL) -m "not slow and not gpu"
+
+test-gpu: $(VENV)/installed-dev  ## run the tests that need a CUDA GPU; without one they are skipped and counted
+	$(BIN)/python -m pytest -m gpu -rs
+
+coverage: $(VENV)/installed-dev  ## run all tests and report the coverage of src/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov=gae_hub --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-quality: $(VENV)/installed-dev  ## check style, as CI does
+docs: $(VENV)/installed-dev  ## run the snippets of README and docs/, check tables and links
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_docstrings.py tests/test_benchmarks.py tests/metrics/test_metrics_page.py
+
+quality: $(VENV)/installed-dev  ## check style, types and spelling, as CI does
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/typos .
+	$(BIN)/basedpyright
 
-style: $(VENV)/installed-dev  ## mend style
+style: $(VENV)/installed-dev  ## fix the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-wheel-test:      ## build a wheel, install it into an empty environment, run its quickstart
+wheel-test:      ## build a wheel, install it into an empty environment, run the quickstart
 	rm -rf build/wheel-test && $(PYTHON) -m venv build/wheel-test/venv
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel-test .
 	build/wheel-test/venv/bin/pip install --quiet --constraint constraints.txt build/wheel-test/*.whl
 	cd build/wheel-test && venv/bin/gae-hub quickstart
 
-clean:           ## delete what was built
-	rm -rf $(VENV) build .pytest_cache .ruff_cache .coverage
+clean:           ## delete the environments, builds and caches
+	rm -rf $(VENV) $(LOWEST) build .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
-	@echo "setting up $(VENV), which takes a few minutes the first time"
+	@echo "creating $(VENV); installing takes a few minutes"
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -47,3 +59,8 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/installed
+
+$(LOWEST)/installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable '.[test]'
+	touch $@

@@ -1,44 +1,63 @@
-"""Fit every sampler to known densities of the plane: python scripts/plot_samplers.py [--num 3000] [--epochs 60].
+"""Fit every sampler to known densities of the plane: python scripts/plot_samplers.py [--num_points 3000].
 
-Writes docs/images/samplers.png, and prints the energy distance of each sampler's draws from fresh data, beside that of
-other fresh data, which is the floor, and of a plain Gaussian.
+Writes docs/images/samplers.png, and prints the energy distance between each sampler's samples and fresh data. The
+distance between two sets of data is the floor.
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib.figure
 import torch
 from PIL import Image
+from torch import Tensor
 
-from gae_hub import samplers
+from gae_hub import (
+    EmpiricalSampler,
+    GAESampler,
+    GaussianMixtureSampler,
+    IAFSampler,
+    KernelDensitySampler,
+    MAFSampler,
+    NeuralSplineSampler,
+    PixelCNNSampler,
+    PriorSampler,
+    RHVAEManifoldSampler,
+    RHVAEManifoldSamplerConfig,
+    TwoStageVAESampler,
+)
 from gae_hub.cli.tables import print_table
 from gae_hub.metrics import energy_distance
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "samplers.png"
-BINS = 40  # codes of each coordinate, for the PixelCNN
+NUM_BINS = 40  # codes per coordinate, for the PixelCNN
 
 
-def two_moons(num, g):
+# Densities
+
+
+def two_moons(num: int, g: torch.Generator) -> Tensor:
     angle = torch.pi * torch.rand(num, generator=g)
-    upper = torch.rand(num, generator=g) < 0.5
-    x = torch.where(upper, angle.cos(), 1 - angle.cos())
-    y = torch.where(upper, angle.sin(), 0.5 - angle.sin())
+    is_upper = torch.rand(num, generator=g) < 0.5
+    x = torch.where(is_upper, angle.cos(), 1 - angle.cos())
+    y = torch.where(is_upper, angle.sin(), 0.5 - angle.sin())
     return torch.stack([x - 0.5, y - 0.25], 1) * 1.4 + 0.07 * torch.randn(num, 2, generator=g)
 
 
-def ring(num, g):
+def ring(num: int, g: torch.Generator) -> Tensor:
     angle, radius = 2 * torch.pi * torch.rand(num, generator=g), 1.5 + 0.1 * torch.randn(num, generator=g)
     return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
 
 
-def five_gaussians(num, g):
+def five_gaussians(num: int, g: torch.Generator) -> Tensor:
     k = torch.randint(0, 5, (num,), generator=g)
     angle = 2 * torch.pi * k / 5
     return 1.5 * torch.stack([angle.cos(), angle.sin()], 1) + 0.2 * torch.randn(num, 2, generator=g)
 
 
-def disc(num, g):
+def disc(num: int, g: torch.Generator) -> Tensor:
     angle, radius = 2 * torch.pi * torch.rand(num, generator=g), 1.8 * torch.rand(num, generator=g).sqrt()
     return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
 
@@ -46,66 +65,87 @@ def disc(num, g):
 DENSITIES = {"two moons": two_moons, "ring": ring, "five Gaussians": five_gaussians, "disc": disc}
 
 
-def manifold(data, **_):
-    """The metric of a model whose centroids are embeddings: isotropic, and large near them."""
-    config = samplers.RHVAEManifoldSamplerConfig(
-        latent_dim=2, latent_shape=[2], num_centroids=200, temperature=0.2, metric_regularization=0.01, reach=1.5,
+# Samplers: functions of the data and of the settings for samplers that are trained
+
+Fit = Callable[[Tensor, dict], GAESampler]
+
+
+def estimated(build: Callable[[], GAESampler]) -> Fit:
+    """For a sampler that is not trained."""
+    return lambda data, training: build().fit(data)
+
+
+def trained(build: Callable[[], GAESampler]) -> Fit:
+    return lambda data, training: build().fit(data, **training)
+
+
+def fit_manifold(data: Tensor, training: dict) -> RHVAEManifoldSampler:
+    """The manifold of a metric whose centroids are 200 of the points, each with the identity as its matrix."""
+    config = RHVAEManifoldSamplerConfig(
+        latent_dim=2,
+        latent_shape=[2],
+        num_centroids=200,
+        temperature=0.2,
+        metric_regularization=0.01,
+        reach=1.5,
         num_leapfrog_steps=5,
-    )  # fmt: skip
-    sampler = samplers.RHVAEManifoldSampler(config).eval()
+    )
+    sampler = RHVAEManifoldSampler(config).eval()
     sampler.centroids.copy_(data[:200])
     sampler.matrices.copy_(torch.eye(2).expand(200, 2, 2))
-    sampler.adapt()
+    sampler.adapt_step_size()
     return sampler
 
 
-def pixel_cnn(data, **training):
-    """A point as two codes, its coordinates' bins."""
-    centres = torch.linspace(-2.4, 2.4, BINS)
+def fit_pixel_cnn(data: Tensor, training: dict) -> PixelCNNSampler:
+    """A PixelCNN that sees a point as two codes, the bins of its coordinates."""
+    centres = torch.linspace(-2.4, 2.4, NUM_BINS)
     codes = (data.unsqueeze(-1) - centres).abs().argmin(-1).unsqueeze(1)
-    sampler = samplers.PixelCNNSampler(hidden_size=32, num_hidden_layers=2, kernel_size=3)
+    sampler = PixelCNNSampler(hidden_size=32, num_hidden_layers=2, kernel_size=3)
     return sampler.fit(codes, centres.unsqueeze(1), **training)
 
 
-SAMPLERS = {
-    "one Gaussian": lambda data, **_: samplers.GaussianMixtureSampler(num_components=1).fit(data),
-    "mixture, BIC": lambda data, **_: samplers.GaussianMixtureSampler(num_components=[1, 2, 5, 10, 15]).fit(data),
-    "MAF": lambda data, **training: samplers.MAFSampler().fit(data, **training),
-    "MAF, 5 blocks": lambda data, **training: samplers.MAFSampler(num_flows=5).fit(data, **training),
-    "MAF, batch norm": lambda data, **training: samplers.MAFSampler(batch_norm=True).fit(data, **training),
-    "IAF": lambda data, **training: samplers.IAFSampler().fit(data, **training),
-    "IAF, 5 blocks": lambda data, **training: samplers.IAFSampler(num_flows=5).fit(data, **training),
-    "neural spline": lambda data, **training: samplers.NeuralSplineSampler().fit(data, **training),
-    "two-stage VAE": lambda data, **training: samplers.TwoStageVAESampler(hidden_sizes=(128, 128)).fit(
-        data, **training
-    ),
-    "PixelCNN, 2 codes": pixel_cnn,
-    "kernel density": lambda data, **_: samplers.KernelDensitySampler().fit(data),
-    "empirical": lambda data, **_: samplers.EmpiricalSampler().fit(data),
-    "RHVAE manifold": manifold,
-    "prior, N(0, I)": lambda data, **_: samplers.PriorSampler().fit(data),
+SAMPLERS: dict[str, Fit] = {
+    "one Gaussian": estimated(partial(GaussianMixtureSampler, num_components=1)),
+    "mixture, BIC": estimated(partial(GaussianMixtureSampler, num_components=[1, 2, 5, 10, 15])),
+    "MAF": trained(MAFSampler),
+    "MAF, 5 blocks": trained(partial(MAFSampler, num_flows=5)),
+    "MAF, batch norm": trained(partial(MAFSampler, batch_norm=True)),
+    "IAF": trained(IAFSampler),
+    "IAF, 5 blocks": trained(partial(IAFSampler, num_flows=5)),
+    "neural spline": trained(NeuralSplineSampler),
+    "two-stage VAE": trained(partial(TwoStageVAESampler, hidden_sizes=(128, 128))),
+    "PixelCNN, 2 codes": fit_pixel_cnn,
+    "kernel density": estimated(KernelDensitySampler),
+    "empirical": estimated(EmpiricalSampler),
+    "RHVAE manifold": fit_manifold,
+    "prior, N(0, I)": estimated(PriorSampler),
 }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num", type=int, default=3000, help="points to fit, and to compare")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--num_points", type=int, default=3000, help="number of points to fit and to compare")
+    parser.add_argument("--num_train_epochs", type=int, default=60, help="epochs of the samplers that are trained")
     args = parser.parse_args()
-    training = {"num_train_epochs": args.epochs, "learning_rate": 2e-3, "progress": False}
+    training = {"num_train_epochs": args.num_train_epochs, "learning_rate": 2e-3, "progress": False}
     draws = {name: {} for name in ("data", *SAMPLERS)}
     distances = {name: [] for name in ("other data (the floor)", *SAMPLERS)}
     for density, make in DENSITIES.items():
-        data, fresh, other = (make(args.num, torch.Generator().manual_seed(seed)) for seed in range(3))
+        data, fresh, other = (make(args.num_points, torch.Generator().manual_seed(seed)) for seed in range(3))
         draws["data"][density] = data
         distances["other data (the floor)"].append(energy_distance(other, fresh))
         for name, fit in SAMPLERS.items():
-            drawn = fit(data, **training).sample(args.num, torch.Generator().manual_seed(3)).flatten(1)
+            drawn = fit(data, training).sample(args.num_points, torch.Generator().manual_seed(3)).flatten(1)
             draws[name][density] = drawn
             distances[name].append(energy_distance(drawn, fresh))
             print(f"{density}: {name} {distances[name][-1]:.5f}", flush=True)
     print_table(["energy distance", *DENSITIES], [[n, *(f"{v:.4f}" for v in row)] for n, row in distances.items()])
+    plot(draws)
 
+
+def plot(draws: dict[str, dict[str, Tensor]]):
+    """Write the picture: histograms of the samples, one column per sampler and one row per density."""
     figure = matplotlib.figure.Figure((1.25 * len(draws), 1.3 * len(DENSITIES) + 0.3), layout="constrained", dpi=100)
     axes = figure.subplots(len(DENSITIES), len(draws))
     for column, (name, points) in zip(axes.T, draws.items(), strict=True):
@@ -114,12 +154,12 @@ def main():
             axis.imshow(counts.T.sqrt(), origin="lower", cmap="Blues", vmin=0, vmax=4)
             axis.set_xticks([])
             axis.set_yticks([])
-            if column is axes.T[0]:
-                axis.set_ylabel(density, fontsize=8)
         column[0].set_title(name, fontsize=8)
+    for axis, density in zip(axes[:, 0], DENSITIES, strict=True):
+        axis.set_ylabel(density, fontsize=8)
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURE)
-    with Image.open(PICTURE) as picture:  # 32 colours are enough for shades of one, at a third of the size
+    with Image.open(PICTURE) as picture:  # 32 shades of one colour are enough, at a third of the size
         small = picture.convert("RGB").quantize(32)
     small.save(PICTURE, optimize=True)
 

@@ -1,11 +1,11 @@
-"""Train the originals' models on binary MNIST at a budget that a CPU has, measure them, and write their cards.
+"""Train models of published experiments on binary MNIST with a CPU's budget, measure log p(x), and write their cards.
 
-    python scripts/reproduce.py vae                 # one row of ROWS below: trains, measures, writes model_cards/vae
-    python scripts/reproduce.py vae --epochs 500    # with another budget than the row's
-    python scripts/reproduce.py vae --card-only     # the card anew, from what was measured
+    python scripts/reproduce.py vae                          # train, measure, and write model_cards/vae
+    python scripts/reproduce.py vae --num_train_epochs 500   # train for longer than the row of ROWS says
+    python scripts/reproduce.py vae --card_only              # write the card again from the last measurement
 
-Networks, latents, draws and likelihood are those of the originals; the budget is not: the originals train for 80 to
-3,280 epochs, these rows for a few, which the card says beside each number. Nothing is written that was not measured.
+Networks, latent dimensions, draws and likelihood are the original ones. The budget is not: the originals train for 80
+to 3,280 epochs, these rows for 3 to 60. The card states the budget beside each number. All numbers are measured.
 """
 
 import argparse
@@ -20,12 +20,14 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
-from transformers import set_seed
+from transformers import PreTrainedConfig, set_seed
 
 from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, load_images
 from gae_hub.data.datasets import ImageDataset
 from gae_hub.data.loading import iterate_batches
-from gae_hub.hub.cards.render import BEGIN, facts_of, record_results
+from gae_hub.hub.cards.facts import load_facts
+from gae_hub.hub.cards.merging import BEGIN
+from gae_hub.hub.cards.results import record_results
 from gae_hub.training.run_info import environment
 
 NAME = "ylecun/mnist"
@@ -35,25 +37,38 @@ TANH = {"model_type": "mlp", "hidden_sizes": [200, 200], "activation": "tanh"}
 
 @dataclass(frozen=True)
 class Row:
-    """A model of a paper, the number that the paper reports, and how the original was trained."""
+    """An experiment of a paper.
+
+    Args:
+        method: name of the method.
+        paper: the paper's number, as quoted by Pythae's page on reproducibility.
+        pythae: the number that this page reports for Pythae.
+        original: budget of the original.
+        num_train_epochs: our budget.
+        fields: fields of the model's config.
+        encoder, decoder: configs of the networks.
+        dynamic: binarise an image anew each time it is used, instead of once.
+        num_samples: importance samples per image for log p(x).
+        arguments: training arguments.
+    """
 
     method: str
-    paper: str  # the paper's number, as Pythae's page on reproducibility quotes it
-    pythae: str  # the number that this page reports for its own run
-    original: str  # the original's budget
-    epochs: int  # ours
+    paper: str
+    pythae: str
+    original: str
+    num_train_epochs: int
     fields: dict[str, Any]
-    encoder: dict = field(default_factory=lambda: TANH)
-    decoder: dict = field(default_factory=lambda: TANH)
-    dynamic: bool = False  # each image is binarised anew each time it is seen, in place of once
-    num_samples: int = 500  # of the importance sampling that measures log p(x)
+    encoder: dict[str, Any] = field(default_factory=lambda: TANH)
+    decoder: dict[str, Any] = field(default_factory=lambda: TANH)
+    dynamic: bool = False
+    num_samples: int = 500
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-of_iwae = partial(  # the experiments of IWAE and of those that followed it
+iwae_row = partial(  # the setting of the IWAE paper, which the later papers use as well
     Row,
     original="3,280 epochs, Adam 1e-3 falling in 8 steps, batches of 20, 5,000 samples for log p(x)",
-    epochs=3,
+    num_train_epochs=3,
     arguments={"per_device_train_batch_size": 20, "learning_rate": 1e-3, "adam_epsilon": 1e-4},
 )
 EIGHT_BY_EIGHT = {"latent_dim": 50, "num_samples": 8, "num_estimates": 8}
@@ -63,34 +78,34 @@ ROWS = {
         paper="89.9 (Rezende & Mohamed, 2015)",
         pythae="89.78",
         original="500 epochs, Adam 1e-4 falling in steps, batches of 100, 200 samples for log p(x)",
-        epochs=60,
+        num_train_epochs=60,
         fields={"latent_dim": 40},
         encoder={"model_type": "mlp", "hidden_sizes": [400]},
         decoder={"model_type": "mlp", "hidden_sizes": [400]},
         num_samples=200,
         arguments={"learning_rate": 1e-3, "lr_scheduler_type": "cosine"},
     ),
-    "iwae": of_iwae(
+    "iwae": iwae_row(
         method="iwae",
         paper="87.1 (Burda et al., 2016)",
         pythae="86.82",
         fields={"latent_dim": 50, "num_samples": 50},
     ),
-    "ciwae": of_iwae(
+    "ciwae": iwae_row(
         method="ciwae",
         paper="84.57 +- 0.09 (Rainforth et al., 2018)",
         pythae="84.74",
-        fields={"latent_dim": 50, "num_samples": 64, "beta": 0.05},
+        fields={"latent_dim": 50, "num_samples": 64, "elbo_weight": 0.05},
         dynamic=True,
     ),
-    "miwae": of_iwae(
+    "miwae": iwae_row(
         method="miwae",
         paper="84.97 +- 0.10 (Rainforth et al., 2018)",
         pythae="85.09",
         fields=EIGHT_BY_EIGHT,
         dynamic=True,
     ),
-    "piwae": of_iwae(
+    "piwae": iwae_row(
         method="piwae",
         paper="84.46 +- 0.06 (Rainforth et al., 2018)",
         pythae="84.58",
@@ -102,7 +117,7 @@ ROWS = {
         paper="93.16 +- 0.31 (Davidson et al., 2018)",
         pythae="93.13",
         original="500 epochs on 60,000 images, Adam 1e-3, batches of 64, 500 samples for log p(x)",
-        epochs=30,
+        num_train_epochs=30,
         fields={"latent_dim": 11},
         encoder={"model_type": "mlp", "hidden_sizes": [256, 128]},
         decoder={"model_type": "mlp", "hidden_sizes": [128, 256]},
@@ -112,8 +127,8 @@ ROWS = {
 }
 
 
-class Binarised(Dataset):
-    """Images drawn anew, each time they are asked for, each pixel with its grey level as the chance of white."""
+class DynamicallyBinarised(Dataset):
+    """Binary images that are drawn anew at each access. Grey levels are the probabilities of white."""
 
     def __init__(self, images: ImageDataset):
         self.images, self.name, self.split, self.input_shape = images, images.name, images.split, images.input_shape
@@ -121,34 +136,44 @@ class Binarised(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, indices) -> dict[str, torch.Tensor]:
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         return {"pixel_values": torch.bernoulli(self.images.__getitems__(indices)["pixel_values"])}
 
 
-def binarised_once(images: ImageDataset, seed: int) -> ImageDataset:
-    """The same draw for everybody who uses this seed."""
+def binarise_once(images: ImageDataset, seed: int) -> ImageDataset:
+    """Return binary images that are drawn once and depend on the seed only. Grey levels are probabilities of white."""
     draws = torch.rand(images.pixel_values.shape, generator=torch.Generator().manual_seed(seed))
     pixels = (draws < images.pixel_values.float() / 255).to(torch.uint8) * 255
     return ImageDataset(pixels, images.labels, images.name, images.split)
 
 
-def run(name: str, row: Row, dataset: str, epochs: int, num_samples: int):
-    """Train, measure, and leave model, training.json and measured.json in outputs/reproduce/<name>."""
-    folder = OUTPUTS / name
-    train, validation, test = load_images(dataset, ("train", "validation", "test"))
-    # fixed draws for validation and test, so that the numbers of two runs can be compared
-    validation, test = binarised_once(validation, seed=1), binarised_once(test, seed=2)
-    train = Binarised(train) if row.dynamic else binarised_once(train, seed=0)
-    set_seed(0)
-    config = AutoGAE.config_class(row.method)(
+def make_config(row: Row) -> PreTrainedConfig:
+    """Return the config of a row's model."""
+    return AutoGAE.config_class(row.method)(
         input_shape=(1, 28, 28),
         likelihood="bernoulli",
         encoder_config=dict(row.encoder),
         decoder_config=dict(row.decoder),
         **row.fields,
     )
+
+
+def train_and_measure(name: str, row: Row, dataset: str, num_train_epochs: int, num_samples: int):
+    """Write the trained model with its training.json, and measured.json, to outputs/reproduce/<name>."""
+    folder = OUTPUTS / name
+    train, validation, test = load_images(dataset, ("train", "validation", "test"))
+    # fixed seeds make validation and test comparable between runs
+    validation, test = binarise_once(validation, seed=1), binarise_once(test, seed=2)
+    train = DynamicallyBinarised(train) if row.dynamic else binarise_once(train, seed=0)
+    set_seed(0)
+    config = make_config(row)
     args = GAETrainingArguments(
-        str(folder), num_train_epochs=epochs, logging_steps=250, seed=0, overwrite_output_dir=True, **row.arguments
+        str(folder),
+        num_train_epochs=num_train_epochs,
+        logging_steps=250,
+        seed=0,
+        overwrite_output_dir=True,
+        **row.arguments,
     )
     trainer = GAETrainer(AutoGAE.from_config(config), args, train_dataset=train, eval_dataset=validation)
     trainer.train()
@@ -161,7 +186,7 @@ def run(name: str, row: Row, dataset: str, epochs: int, num_samples: int):
         "nll_standard_error": round(nats.std().item() / len(nats) ** 0.5, 3),
         "num_images": len(nats),
         "num_samples": num_samples,
-        "epochs": epochs,
+        "epochs": num_train_epochs,
         "train_seconds": trainer.plain_model.facts["seconds"],
         "measure_seconds": round(time.perf_counter() - start, 1),
     }
@@ -170,13 +195,13 @@ def run(name: str, row: Row, dataset: str, epochs: int, num_samples: int):
 
 
 def write_card(name: str, row: Row, dataset: str):
-    """model_cards/<name>: the card with the measured numbers beside the paper's, its pictures, and measured.json."""
+    """Write model_cards/<name>: the card with our number beside the paper's, its pictures, and measured.json."""
     folder, target = OUTPUTS / name, CARDS / name
     measured = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
     model = AutoGAE.from_pretrained(folder)
-    examples = binarised_once(load_images(dataset, "validation"), seed=1)
+    examples = binarise_once(load_images(dataset, "validation"), seed=1)
     model.examples = examples.__getitems__(range(500))["pixel_values"]
-    model.facts = {**facts_of(model), "dataset": NAME, "environment": environment()}
+    model.facts = {**load_facts(model), "dataset": NAME, "environment": environment()}
     passport = {
         "estimator": "importance sampling from the posterior",
         "samples": measured["num_samples"],
@@ -199,45 +224,45 @@ def write_card(name: str, row: Row, dataset: str):
 
 
 def reproduction(name: str, row: Row, measured: dict[str, Any]) -> str:
-    """The paper's number, that of Pythae, and ours, with what each took."""
-    given = "".join(
-        f" --{flag} {measured[flag]}" for flag in ("epochs", "num_samples") if measured[flag] != getattr(row, flag)
-    )
-    times = "anew each time they are seen" if row.dynamic else "once, by seed 0"
-    here = (
+    """Return the card's section with the numbers of the paper, of Pythae and of this run, and their budgets."""
+    options = {"num_train_epochs": measured["epochs"], "num_samples": measured["num_samples"]}
+    flags = "".join(f" --{flag} {value}" for flag, value in options.items() if value != getattr(row, flag))
+    training_images = "anew each time they are used" if row.dynamic else "once, with seed 0"
+    budget = (
         f"{measured['epochs']} epochs, {measured['train_seconds']:.0f} s on one core of a busy CPU, "
         f"{measured['num_samples']} samples for log p(x)"
     )
     return f"""\
 # {name.upper()} on binary MNIST
 
-| | -log p(x), nats per image | with |
+| | -log p(x), nats per image | budget |
 |---|---|---|
-| the paper, as Pythae's page on reproducibility quotes it | {row.paper} | |
-| Pythae, there | {row.pythae} | {row.original} |
-| here | **{measured["nll"]:.2f}** +- {measured["nll_standard_error"]:.2f} | {here} |
+| paper, as quoted by Pythae's page on reproducibility | {row.paper} | |
+| Pythae, from the same page | {row.pythae} | {row.original} |
+| this model | **{measured["nll"]:.2f}** +- {measured["nll_standard_error"]:.2f} | {budget} |
 
-The network is the original's, the budget is not: this is the number of a short run, and no claim about the method.
-Training images are binarised {times}, those of the test once, by seed 2; the numbers above are of other draws. The
+The network is the original's, but the training is much shorter: the number describes this run, not the method.
+Training images are binarised {training_images}, test images once, with seed 2. The other numbers are from other draws.
 +- is the standard error over {measured["num_images"]:,} test images.
 
 ```
-python scripts/reproduce.py {name}{given}
+python scripts/reproduce.py {name}{flags}
 ```"""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="+", choices=sorted(ROWS))
-    parser.add_argument("--dataset", default=NAME, help="MNIST by its name on the Hub, or a folder like it")
-    parser.add_argument("--epochs", type=int, help="passes over the training images, in place of each row's own")
-    parser.add_argument("--num_samples", type=int, help="of the importance sampling, in place of each row's own")
-    parser.add_argument("--card-only", action="store_true", help="write the card anew, from what was measured")
+    parser.add_argument("rows", nargs="+", choices=sorted(ROWS), help="experiments to reproduce")
+    parser.add_argument("--dataset", default=NAME, help="MNIST's name on the Hub, or a folder with the same layout")
+    parser.add_argument("--num_train_epochs", type=int, help="epochs, instead of the row's number")
+    parser.add_argument("--num_samples", type=int, help="importance samples per image, instead of the row's number")
+    parser.add_argument("--card_only", action="store_true", help="write the card again from the last measurement")
     args = parser.parse_args()
     for name in args.rows:
         row = ROWS[name]
         if not args.card_only:
-            run(name, row, args.dataset, args.epochs or row.epochs, args.num_samples or row.num_samples)
+            epochs = args.num_train_epochs or row.num_train_epochs
+            train_and_measure(name, row, args.dataset, epochs, args.num_samples or row.num_samples)
         write_card(name, row, args.dataset)
 
 

@@ -1,4 +1,4 @@
-"""`gae-hub train` as a script, for launchers of many processes:
+"""`gae-hub train` as a script, for launchers that start several processes:
 
 accelerate launch scripts/train.py --model beta_vae --dataset digits
 torchrun --nproc_per_node 2 scripts/train.py --model beta_vae --dataset digits

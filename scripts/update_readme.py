@@ -1,5 +1,6 @@
 """Write the tables of README.md and docs/metrics.md from the registries: python scripts/update_readme.py."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from gae_hub import AutoGAE, AutoSampler
@@ -8,36 +9,68 @@ from gae_hub.metrics import METRICS
 
 README = Path(__file__).parents[1] / "README.md"
 METRICS_PAGE = README.parent / "docs" / "metrics.md"
-BEGIN, END = "<!-- methods: begin (written by `python scripts/update_readme.py`) -->", "<!-- methods: end -->"
+
+GROUPS = {
+    "objective": "Objective: what is minimised",
+    "bound": "Bound: posterior and evidence bound",
+    "prior": "Prior: learned with the model",
+    "adversarial": "Adversarial: with a discriminator",
+    "discrete": "Discrete: integer codes",
+    "geometry": "Geometry: curved latent spaces",
+}
+"""The value of a method's `Changes:` line to the title of its table."""
 
 
-def table() -> str:
-    """Markdown rows: name for `--model`, class, paper."""
-    rows = ["| name | class | paper |", "|---|---|---|"]
-    for auto in (AutoGAE, AutoSampler):
-        for name in auto.names():
-            paper, cls = paper_of(auto.model_class(name)), auto.model_class(name).__name__
-            rows.append(f"| `{name}` | `{cls}` | [{paper.title}]({paper.url}), {paper.year} |")
-    return "\n".join(rows)
+def write_methods() -> str:
+    """Markdown tables of the methods, one for each group."""
+    rows: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for name in AutoGAE.names():
+        model_class = AutoGAE.model_class(name)
+        paper = paper_of(model_class)
+        if paper is None or paper.changes not in GROUPS:
+            raise ValueError(f"the docstring of {name}.py needs the line 'Changes: <one of {', '.join(GROUPS)}>.'")
+        rows[paper.changes].append(f"| `{name}` | {_link(paper)} | {paper.use_when} |")
+    tables = [
+        "\n".join([f"**{title}**", "", "| name | paper | use it when |", "|---|---|---|", *rows[group]])
+        for group, title in GROUPS.items()
+    ]
+    return "\n\n".join(tables)
 
 
-def metrics_table() -> str:
-    """Markdown rows: name for `--metrics`, and the first line of what is said of it."""
-    rows = [f"| `{name}` | {function.__doc__.partition(chr(10))[0]} |" for name, function in METRICS.items()]
+def write_samplers() -> str:
+    """A Markdown table of the samplers."""
+    papers = {name: paper_of(AutoSampler.model_class(name)) for name in AutoSampler.names()}
+    rows = [f"| `{name}` | {_link(paper)} | {paper.use_when} |" for name, paper in papers.items() if paper]
+    return "\n".join(["| name | paper | use it when |", "|---|---|---|", *rows])
+
+
+def write_metrics() -> str:
+    """A Markdown table of the metrics."""
+    rows = [f"| `{name}` | {metric.description} |" for name, metric in METRICS.items()]
     return "\n".join(["| name | what it measures |", "|---|---|", *rows])
 
 
-def with_table(text: str, write=table, of: str = "methods") -> str:
-    """The page with a table written anew between its marks."""
-    begin, end = (mark.replace("methods", of) for mark in (BEGIN, END))
-    before, _, rest = text.partition(begin)
+def _link(paper) -> str:
+    return f"[{paper.title}]({paper.url}), {paper.year}"
+
+
+def replace_table(page: str, table: str, write: Callable[[], str]) -> str:
+    """The page with a new table between the marks of that name."""
+    begin, end = f"<!-- {table}: begin (written by `python scripts/update_readme.py`) -->", f"<!-- {table}: end -->"
+    before, _, rest = page.partition(begin)
     return f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
 
 
-def with_metrics(text: str) -> str:
-    return with_table(text, metrics_table, "metrics")
+def update_readme(page: str) -> str:
+    """README.md with current tables."""
+    return replace_table(replace_table(page, "methods", write_methods), "samplers", write_samplers)
+
+
+def update_metrics_page(page: str) -> str:
+    """docs/metrics.md with a current table."""
+    return replace_table(page, "metrics", write_metrics)
 
 
 if __name__ == "__main__":
-    for page, renew in ((README, with_table), (METRICS_PAGE, with_metrics)):
-        page.write_text(renew(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, update in ((README, update_readme), (METRICS_PAGE, update_metrics_page)):
+        path.write_text(update(path.read_text(encoding="utf-8")), encoding="utf-8")

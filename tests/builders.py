@@ -1,4 +1,4 @@
-"""Data and weights that tests of several folders build."""
+"""Builders of data and weights for the tests of several folders."""
 
 import json
 import zlib
@@ -14,11 +14,12 @@ ORACLE = json.loads((Path(__file__).parent / "metrics" / "inception_oracle.json"
 
 
 def pixels(num, shape=(6, 5), seed=0):
+    """(num, *shape) random uint8."""
     return np.random.default_rng(seed).integers(0, 256, (num, *shape), dtype=np.uint8)
 
 
 def hub_folder(folder, num=30, arrays=None):
-    """A folder in the Hub's layout: parquet files of PNG images and labels."""
+    """Write a parquet file of PNG images and labels into a folder. Returns the folder and the images as a tensor."""
     arrays = pixels(num) if arrays is None else arrays
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=3)})
     rows = {"image": [Image.fromarray(a) for a in arrays], "label": [i % 3 for i in range(len(arrays))]}
@@ -27,6 +28,7 @@ def hub_folder(folder, num=30, arrays=None):
 
 
 def recipe(key, shape):
+    """The weight of the Inception network that inception_oracle.json was computed with: random, seeded by its name."""
     if key.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.long)
     r = torch.randn(shape, generator=generator(zlib.crc32(key.encode())), dtype=torch.float64)
@@ -39,3 +41,14 @@ def recipe(key, shape):
     else:
         r = r * (2 / r[0].numel()) ** 0.5
     return r.float()
+
+
+def gaussian_rows(num, dim, seed=0):
+    """(num, dim) float64 rows of N(0, I)."""
+    return torch.randn(num, dim, generator=generator(seed), dtype=torch.float64)
+
+
+def correlated_rows(num, dim, seed=0):
+    """(num, dim) float64 Gaussian rows with correlated dimensions and mean `seed`."""
+    mix = gaussian_rows(dim, dim, seed + 100)
+    return gaussian_rows(num, dim, seed) @ mix + seed

@@ -1,4 +1,4 @@
-"""Every test starts from the same seed, with a home for caches that is nobody's, and reaches no Hub but a stand-in."""
+"""Fixtures of all tests. Every test starts from one seed, with empty caches, and cannot reach the real Hub."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ import tempfile
 _HOME = tempfile.TemporaryDirectory(prefix="gae_hub_tests_")
 os.environ.update(
     HF_HOME=_HOME.name,
-    HF_ENDPOINT="http://127.0.0.1:9",  # a port where nobody listens
+    HF_ENDPOINT="http://127.0.0.1:9",  # no server listens on this port
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_XET="1",
     HF_UPDATE_DOWNLOAD_COUNTS="0",
@@ -22,6 +22,15 @@ import torch  # noqa: E402
 from gae_hub import AutoGAE, load_images  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """Skip the GPU tests where there is no GPU: `make test-gpu` counts them."""
+    if torch.cuda.is_available() or "GAE_HUB_TEST_DEVICE" in os.environ:
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
@@ -29,13 +38,13 @@ def seed():
 
 @pytest.fixture(scope="session")
 def digits():
-    """Training and validation split of scikit-learn's digits."""
+    """Training and validation splits of scikit-learn's digits."""
     return load_images("digits", splits=("train", "validation"))
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, digits):
-    """A folder with a beta-VAE trained for a few steps, as `gae-hub train` leaves it, and a sampler in it."""
+    """A folder with a beta-VAE from `gae-hub train`, after two epochs on digits, and a sampler from `fit-sampler`."""
     from gae_hub.cli.main import main
 
     folder = tmp_path_factory.mktemp("trained") / "betavae-digits"
@@ -47,4 +56,5 @@ def trained(tmp_path_factory, digits):
 
 @pytest.fixture
 def model(trained):
+    """The beta-VAE in the folder `trained`."""
     return AutoGAE.from_pretrained(trained)

@@ -1,18 +1,18 @@
 """A stand-in for the Hugging Face Hub on loopback, so that tests can push, pull and fail without the network.
 
-It speaks the part of the Hub's HTTP protocol that huggingface_hub, transformers, datasets and evaluate use, keeps what
-it is sent on disk, and misbehaves on request:
+It implements the part of the Hub's HTTP protocol that huggingface_hub, transformers, datasets and evaluate use, stores
+uploads on disk, and fails on request:
 
     with LocalHub(users={"alice": {"token": "hf_alice", "orgs": ["acme"]}, "bob": "hf_bob"}) as hub:
         subprocess.run([sys.executable, "push.py"], env=hub.env(tmp_path / "home"), check=True)
-        hub.read("alice/model", "config.json")                       # look inside, without HTTP
+        hub.read("alice/model", "config.json")                       # read a file without HTTP
         hub.fail_next(2, status=429, retry_after=0, match="/commit/")
         hub.cut_next(match="GET .*safetensors")
-        hub.requests                                                 # what the clients asked for
+        hub.requests                                                 # the log of requests
 
-A client process reads its endpoint once, at import: `LocalHub.env` gives the environment of a child process, and
-`point_clients_at` patches the libraries already imported in this one. A download cache hides access errors, so give
-every access test a fresh home.
+A client process reads its endpoint once, at import: `LocalHub.env` returns the environment of a child process, and
+`point_clients_at` patches the libraries that this process has imported. A download cache hides access errors, so each
+test of access needs a new home.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ GITATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for p
 
 
 class HubError(Exception):
-    """An error answer: its status, message, and the `X-Error-Code` from which clients choose their exception."""
+    """An error response: its status, message, and the `X-Error-Code` from which clients choose their exception."""
 
     def __init__(self, status: int, message: str, code: str = "", headers: dict | None = None, **fields):
         super().__init__(message)
@@ -70,20 +70,20 @@ class HubError(Exception):
 
 @dataclass
 class Fault:
-    """One misbehaviour of the hub, for the next `times` requests that `match` (for ever if None), after `skip` others.
+    """A fault of the hub, for the next `times` matching requests (all if None), after `skip` others.
 
     `match` is a regular expression searched in "METHOD /path?query". Actions on a request:
 
-    - status: answer `status` with `message`, `retry_after` and the error `code`, instead of doing the work
-    - delay: wait `seconds`, then carry on
-    - drop: close the connection before doing the work
-    - lose_response: do the work, then close the connection without an answer
-    - lfs_reject: the LFS batch answers with an error for each file
+    - status: respond `status` with `message`, `retry_after` and the error `code`, without processing the request
+    - delay: wait `seconds`, then process the request
+    - drop: close the connection without processing the request
+    - lose_response: process the request, then close the connection without a response
+    - lfs_reject: the LFS batch responds with an error for each file
 
     Actions on the bytes of a downloaded file, after the first `after_bytes` (default: half of them):
 
     - cut: close the connection
-    - stall: stay silent for `seconds`, then close the connection
+    - stall: send nothing for `seconds`, then close the connection
     - corrupt: send one wrong byte, then the rest
 
     A connection is closed in order (`mode` "fin") or reset ("rst").
@@ -110,7 +110,7 @@ class Fault:
             raise ValueError(f"unknown fault {self.action!r}")
 
     def take(self, line: str) -> bool:
-        """Whether this fault hits the request `line`; counts the hit."""
+        """Whether this fault applies to the request `line`. Counts the hit."""
         if (self.times is not None and self.hits >= self.times) or not re.search(self.match, line):
             return False
         if self.skip:
@@ -124,11 +124,11 @@ class Fault:
         return HubError(self.status, self.message, self.code, headers)
 
 
-# -- model cards -----------------------------------------------------------------------------------
+# Model cards
 
 
 def read_card(text: str) -> dict:
-    """The metadata at the top of a README.md; ValueError if it is not a YAML mapping."""
+    """The metadata at the top of a README.md. Raises ValueError if it is not a YAML mapping."""
     match = FRONT_MATTER.match(text)
     if match is None:
         return {}
@@ -143,7 +143,7 @@ def read_card(text: str) -> dict:
 
 
 def card_errors(text: str) -> list[str]:
-    """What the Hub refuses in a README.md: the checks of `POST /api/validate-yaml`."""
+    """Errors that the Hub reports in a README.md: the checks of `POST /api/validate-yaml`."""
     try:
         card = read_card(text)
     except ValueError as error:
@@ -174,7 +174,7 @@ def card_errors(text: str) -> list[str]:
 
 
 def card_tags(card: dict) -> list[str]:
-    """The tags that the Hub derives from the metadata of a card, used to filter lists of repositories."""
+    """The tags that the Hub derives from a card's metadata, used to filter lists of repositories."""
 
     def values(name: str) -> list[str]:
         value = card.get(name) or []
@@ -186,11 +186,11 @@ def card_tags(card: dict) -> list[str]:
     return list(dict.fromkeys(tags))
 
 
-# -- repositories ----------------------------------------------------------------------------------
+# Repositories
 
 
 class Blob(NamedTuple):
-    """A file of a commit: its git object id, size, the SHA-256 under which its bytes are stored, and its kind."""
+    """A file of a commit: its git object id, size, the SHA-256 of its bytes, and whether it is LFS."""
 
     oid: str
     size: int
@@ -202,7 +202,7 @@ class Blob(NamedTuple):
         return cls(git_oid(lfs_pointer(sha256, size)), size, sha256, True)
 
     def lfs_json(self, key: str) -> dict:
-        """The `lfs` field of an answer; endpoints disagree on the `key` that holds the SHA-256."""
+        """The `lfs` field of a response. Endpoints differ in the `key` that holds the SHA-256."""
         if not self.lfs:
             return {}
         pointer_size = len(lfs_pointer(self.sha256, self.size))
@@ -218,7 +218,7 @@ def lfs_pointer(sha256: str, size: int) -> bytes:
 
 
 def is_lfs(path: str, size: int, sample: bytes) -> bool:
-    """The Hub's choice between LFS and the regular upload, from the name, the size and the first bytes of a file."""
+    """Whether the Hub stores a file by LFS, from its name, its size and its first bytes."""
     name = path.rsplit("/", 1)[-1]
     return any(fnmatch.fnmatchcase(name, p) for p in LFS_PATTERNS) or size > LFS_THRESHOLD or b"\0" in sample
 
@@ -240,7 +240,7 @@ class Commit:
 
 @dataclass
 class Repo:
-    """A model, dataset or Space: its commits, and what names them."""
+    """A model, dataset or Space: its commits, branches and tags."""
 
     type: str
     id: str
@@ -249,7 +249,7 @@ class Repo:
     heads: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
-    lfs: dict[str, int] = field(default_factory=dict)  # the size of every LFS object that was uploaded, by SHA-256
+    lfs: dict[str, int] = field(default_factory=dict)  # SHA-256 to size of every uploaded LFS object
     former_ids: list[str] = field(default_factory=list)
 
     @classmethod
@@ -287,7 +287,7 @@ class Repo:
     def add_commit(
         self, branch: str, changes: dict[str, Blob | None], author: str, title: str, message: str = ""
     ) -> Commit:
-        """Put `changes` (None deletes a file) on a branch; the first commit of a repository makes the branch."""
+        """Commit `changes` (None deletes a file) to a branch. The first commit of a repository creates the branch."""
         parent = self.heads.get(branch)
         if parent is None and self.commits:
             raise HubError(404, f"Invalid rev id: {branch}", "RevisionNotFound")
@@ -305,11 +305,11 @@ class Repo:
         return commit
 
 
-# -- the hub ---------------------------------------------------------------------------------------
+# The hub
 
 
 class Account(NamedTuple):
-    """What a token stands for."""
+    """The user of a token."""
 
     name: str
     role: str = "write"
@@ -323,12 +323,12 @@ ANONYMOUS = Account("")
 
 
 class LocalHub:
-    """A Hub in a thread of this process, used as a context manager.
+    """A Hub in threads of this process, used as a context manager.
 
     Args:
-        root: where repositories live, and are found again by a later hub; a temporary folder by default.
+        root: folder of the repositories, which a later hub can open again; a temporary folder by default.
         users: name -> token, or name -> {"token": ..., "role": "read" or "write", "orgs": [...]}.
-            The first one is the default user of `env` and `point_clients_at`.
+            The first is the default user of `env` and `point_clients_at`.
         lfs_multipart: upload LFS files larger than this many bytes in parts of this size.
     """
 
@@ -354,7 +354,7 @@ class LocalHub:
             self.repos[repo.type, repo.id] = repo
 
     def add_user(self, name: str, token: str, role: str = "write", orgs: Iterable[str] = ()):
-        """Give a user a token; a user may have several, with different roles."""
+        """Add a token of a user. A user may have several tokens with different roles."""
         self.accounts[token] = Account(name, role, tuple(orgs))
 
     @property
@@ -373,14 +373,14 @@ class LocalHub:
         for server in self._servers:
             server.shutdown()
             server.server_close()
-        for connection in list(self.connections):  # idle ones too: a client must notice that the hub is gone
+        for connection in list(self.connections):  # also idle ones: clients must notice that the hub is gone
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         if self._temporary:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def env(self, home: str | Path, token: str | bool = True, **extra) -> dict[str, str]:
-        """Environment of a client process that talks to this hub only, with all its caches under `home`.
+        """Environment of a client process that uses this hub only, with all its caches under `home`.
 
         `token` is as in huggingface_hub: a string, True (the first user's token) or False (anonymous).
         """
@@ -389,13 +389,13 @@ class LocalHub:
         env |= {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",  # the hub has no Xet store; this makes clients upload through LFS
+            "HF_HUB_DISABLE_XET": "1",  # without Xet, clients upload through LFS
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-            "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets and evaluate count their downloads at amazonaws.com
-            "DISABLE_SAFETENSORS_CONVERSION": "1",  # transformers asks a Space to convert pickled weights
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets and evaluate report downloads to amazonaws.com
+            "DISABLE_SAFETENSORS_CONVERSION": "1",  # transformers would ask a Space to convert pickled weights
         }
         if token:
             env["HF_TOKEN"] = self.token if token is True else token
@@ -404,29 +404,29 @@ class LocalHub:
     # Faults
 
     def fault(self, action: str, match: str = "", times: int | None = 1, **options) -> Fault:
-        """Misbehave, see `Fault`."""
+        """Add a fault, see `Fault`."""
         fault = Fault(action, match, times, **options)
         self.faults.append(fault)
         return fault
 
     def fail_next(self, times: int | None = 1, status: int = 503, match: str = "", **options) -> Fault:
-        """Answer the next requests with an error."""
+        """Respond to the next requests with an error."""
         return self.fault("status", match, times, status=status, **options)
 
     def cut_next(
         self, times: int | None = 1, after_bytes: int | None = None, mode: str = "fin", match: str = "", **options
     ) -> Fault:
-        """Close the connection in the middle of the next downloads."""
+        """Close the connection during the next downloads."""
         return self.fault("cut", match, times, after_bytes=after_bytes, mode=mode, **options)
 
     def delay_next(self, seconds: float, times: int | None = 1, match: str = "", **options) -> Fault:
-        """Wait before the next answers."""
+        """Wait before the next responses."""
         return self.fault("delay", match, times, seconds=seconds, **options)
 
     def reject_lfs(
         self, times: int | None = 1, stage: str = "upload", status: int = 403, message: str = "rejected", **options
     ) -> Fault:
-        """Refuse LFS files at one stage of their upload: "batch", "upload", "complete" (of parts) or "verify"."""
+        """Reject LFS files at one stage of their upload: "batch", "upload", "complete" (of parts) or "verify"."""
         action, match = {
             "batch": ("lfs_reject", "/info/lfs/objects/batch"),
             "upload": ("status", "^PUT /(upload|part)/"),
@@ -440,16 +440,16 @@ class LocalHub:
             self.faults.clear()
 
     def take_faults(self, line: str, actions: tuple[str, ...]) -> list[Fault]:
-        """The faults that hit the request `line`."""
+        """The faults that apply to the request `line`."""
         with self.lock:
             return [fault for fault in self.faults if fault.action in actions and fault.take(line)]
 
-    # Repositories, as a test sees them
+    # Repositories, for tests
 
     def create_repo(
         self, repo_id: str, repo_type: str = "model", private: bool = False, sdk: str | None = None
     ) -> Repo:
-        """Make a repository with the same first commit as the Hub; a Space needs its `sdk`."""
+        """Create a repository with the same first commit as on the Hub. A Space needs its `sdk`."""
         if (repo_type, repo_id) in self.repos:
             raise ValueError(f"{repo_type} {repo_id} exists")
         repo = self.repos[repo_type, repo_id] = Repo(repo_type, repo_id, private)
@@ -468,7 +468,7 @@ class LocalHub:
         revision: str = "main",
         message: str = "commit",
     ) -> str:
-        """Change files on a branch; returns the commit id."""
+        """Change files on a branch. Returns the commit id."""
         repo = self.repos[repo_type, repo_id]
         changes: dict[str, Blob | None] = dict.fromkeys(delete)
         with self.lock:
@@ -497,7 +497,7 @@ class LocalHub:
         return self.root / "blobs" / sha256
 
     def add_blob(self, data: bytes) -> str:
-        """Store bytes; returns their SHA-256."""
+        """Store bytes. Returns their SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.blob_path(sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -505,7 +505,7 @@ class LocalHub:
         return sha256
 
     def add_file(self, repo: Repo, path: str, data: bytes, lfs: bool = False) -> Blob:
-        """Store a file that a commit is to contain."""
+        """Store a file for a commit."""
         if path == "README.md" and (errors := card_errors(data.decode())):
             raise HubError(400, f"Invalid metadata in README.md: {'; '.join(errors)}")
         sha256 = self.add_blob(data)
@@ -531,18 +531,18 @@ class LocalHub:
         return read_card(self.blob_path(readme.sha256).read_text("utf-8")) if readme else {}
 
     def store_link(self, path: str) -> str:
-        """A link that gives whoever has it access to a path of the store."""
+        """A link to a path of the store, which needs no other credentials."""
         link = f"{path}?key={secrets.token_hex(8)}"
         self.store_links.add(link)
         return self.store_url + link
 
 
-# -- HTTP ------------------------------------------------------------------------------------------
+# HTTP
 
 
 @dataclass
 class Reply:
-    """An answer, and the faults that hit it on its way out."""
+    """A response, and the faults that apply while it is sent."""
 
     body: bytes = b""
     status: int = 200
@@ -569,20 +569,20 @@ class _Server(ThreadingMixIn, TCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients may leave when they like
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients may disconnect at any time
             super().handle_error(request, client_address)
 
 
 ROUTE_PATTERNS = {
     "kind": "(?P<kind>models|datasets|spaces)",
-    "prefix": "(?:(?P<kind>datasets|spaces)/)?",  # of a repository in web addresses, where a model has none
+    "prefix": "(?:(?P<kind>datasets|spaces)/)?",  # of a repository's web address; models have none
     "id": "(?P<id>[^/]+(?:/[^/]+)?)",
     "path": "(?P<path>.+)",
 }
 
 
 def route(method: str, template: str) -> Callable:
-    """Make a method answer requests; in the template, {name} is an argument and [...] is optional."""
+    """Decorator of a method that processes requests. In the template, {name} is an argument and [...] is optional."""
     pattern = template.replace(".", r"\.").replace("[", "(?:").replace("]", ")?")
     pattern = re.sub(r"{(\w+)}", lambda name: ROUTE_PATTERNS.get(name[1], f"(?P<{name[1]}>[^/]+)"), pattern)
 
@@ -594,9 +594,9 @@ def route(method: str, template: str) -> Callable:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """What the hub and its store have in common: routing, faults, the request log, and the bytes on the wire.
+    """Base of the hub and its store: routing, faults, the request log, and sending.
 
-    A method marked with `route` returns a `Reply`, or data to send as JSON.
+    A method decorated with `route` returns a `Reply`, or data to send as JSON.
     """
 
     protocol_version = "HTTP/1.1"
@@ -607,11 +607,11 @@ class _Handler(BaseHTTPRequestHandler):
         cls.routes = [function for function in vars(cls).values() if hasattr(function, "route")]
 
     def authorize(self):
-        """Look at the credentials; HubError if they are bad."""
+        """Check the credentials. Raises HubError if they are not valid."""
         raise NotImplementedError
 
     def arguments(self, groups: dict[str, str]) -> dict[str, Any]:
-        """The arguments of a routed method, from the named parts of the path."""
+        """Arguments of a routed method, from the named parts of the path."""
         return groups
 
     def setup(self):
@@ -624,7 +624,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, *args):
-        """Nothing on stderr: `LocalHub.requests` is the log."""
+        """Print nothing: `LocalHub.requests` is the log."""
 
     def handle_request(self):
         self.bare_path, _, query = self.path.partition("?")
@@ -632,9 +632,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.record = {
             "method": self.command,
             "path": self.path,
-            "status": None,  # stays None when no answer was sent
+            "status": None,  # stays None if no response was sent
             "server": "store" if isinstance(self, _StoreHandler) else "hub",
-            "reached": None,  # the name of the method that took it, or "unimplemented"
+            "reached": None,  # name of the method that processed it, or "unimplemented"
             "user": None,
             "auth": "Authorization" in self.headers,
             "range": self.headers["Range"],
@@ -645,7 +645,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers["Content-Length"] or 0)
         self.body = self.rfile.read(length)
         if len(self.body) < length:
-            raise ConnectionResetError("the client left in the middle of its request")
+            raise ConnectionResetError("the client disconnected during its request")
         self.faults = self._take_faults(Fault.REQUEST_ACTIONS)
         for fault in self.faults:
             if fault.action == "delay":
@@ -660,7 +660,7 @@ class _Handler(BaseHTTPRequestHandler):
                 reply = self._answer()
         except HubError as error:
             reply = error.reply()
-        except Exception as error:  # a bug in this file: show it to the client and in the output of the test
+        except Exception as error:  # a bug in this file: report it to the client and in the test's output
             traceback.print_exc()
             reply = HubError(500, repr(error)).reply()
         for fault in self.faults:
@@ -695,7 +695,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.query.get(name, [""])[-1].lower() in ("1", "true")
 
     def file_reply(self, sha256: str, etag: str, headers: dict | None = None) -> Reply:
-        """A stored file, or the range of it that was asked for."""
+        """A stored file, or its requested range."""
         data = self.hub.blob_path(sha256).read_bytes()
         reply = Reply(data, 200, {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", **(headers or {})})
         if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"] or ""):
@@ -717,14 +717,14 @@ class _Handler(BaseHTTPRequestHandler):
                 body, end_early = body[:at], fault
         if self.command == "HEAD":
             body = b""
-        self.record |= {"status": reply.status, "sent": len(body)}  # before the client can look at the log
+        self.record |= {"status": reply.status, "sent": len(body)}  # before the client can read the log
         self.send_response(reply.status)
         for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
         if end_early is not None:
-            # A reset throws away the bytes still on their way, so those before the cut need a moment.
+            # a reset discards bytes that were not received yet, so wait for those before the cut
             time.sleep(end_early.seconds if end_early.action == "stall" else 0.05)
             self._hang_up(end_early.mode)
 
@@ -736,10 +736,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _StoreHandler(_Handler):
-    """The store of LFS objects, on an origin of its own as a CDN: links instead of accounts."""
+    """The store of LFS objects, on another origin as on a CDN. Access is by link, without accounts."""
 
     def authorize(self):
-        if self.record["auth"]:  # like S3; also shows a client that sends its token to another origin
+        if self.record["auth"]:  # as S3 does; also detects a client that sends its token to another origin
             raise HubError(400, "InvalidArgument: Only one auth mechanism allowed")
         if self.path not in self.hub.store_links:
             raise HubError(403, "The link is not valid")
@@ -789,7 +789,7 @@ class _HubHandler(_Handler):
         return groups
 
     def _find_repo(self, repo_type: str, repo_id: str) -> Repo:
-        """The repository, if this user may know of it; a redirection if it was renamed."""
+        """The repository, if this user may read it. Redirects if it was renamed."""
         repo = self.hub.repos.get((repo_type, repo_id))
         if repo is None:
             for moved in self.hub.repos.values():
@@ -827,7 +827,7 @@ class _HubHandler(_Handler):
         }
 
     def _named_repo(self, repo_type: str, repo_id: str) -> Repo:
-        """A repository named in the body of a request, which the user may change."""
+        """A repository named in the body of a request, if the user may change it."""
         repo = self._find_repo(repo_type, repo_id)
         self._require_write(repo.namespace)
         return repo
@@ -915,7 +915,7 @@ class _HubHandler(_Handler):
     # Files
 
     def _entries(self, tree: dict[str, Blob]) -> dict[str, dict]:
-        """Every file and folder of a commit. The id of a folder is made up, not that of git."""
+        """Every file and folder of a commit. The ids of folders differ from those of git."""
         entries = {}
         for path, blob in tree.items():
             for folder in map(str, PurePosixPath(path).parents[:-1]):
@@ -941,7 +941,7 @@ class _HubHandler(_Handler):
     @route("GET", "/{prefix}{id}/resolve/{rev}/{path}")
     def resolve(self, repo: Repo, rev: str, path: str):
         commit = repo.resolve(rev)
-        headers = {"X-Repo-Commit": commit.id}  # on a missing file too: clients then remember that it is missing
+        headers = {"X-Repo-Commit": commit.id}  # also for a missing file: clients cache that it does not exist
         if path not in commit.tree:
             raise HubError(404, "Entry not found", "EntryNotFound", headers)
         blob = commit.tree[path]
@@ -1002,7 +1002,7 @@ class _HubHandler(_Handler):
             path, sample = file["path"], base64.b64decode(file.get("sample") or "")
             mode = "lfs" if is_lfs(path, file["size"], sample) else "regular"
             files.append({"path": path, "uploadMode": mode, "shouldIgnore": False})
-            if blob := tree.get(path):  # lets the client leave out a file that has not changed
+            if blob := tree.get(path):  # so that the client can skip an unchanged file
                 files[-1]["oid"] = blob.sha256 if blob.lfs else blob.oid
         return {"files": files}
 
@@ -1019,7 +1019,7 @@ class _HubHandler(_Handler):
             if rejection is not None:
                 answer["error"] = {"code": rejection.status, "message": rejection.message}
                 continue
-            if oid in repo.lfs:  # an answer without actions: nothing to send
+            if oid in repo.lfs:  # a response without actions: nothing to upload
                 continue
             upload = {"href": self.hub.store_link(f"/upload/{oid}")}
             if part_size and size > part_size and "multipart" in body["transfers"]:
@@ -1067,7 +1067,7 @@ class _HubHandler(_Handler):
         return {"commitUrl": f"{self.hub.url}{repo.url_path}/commit/{commit.id}", "commitOid": commit.id}
 
     def _changes(self, repo: Repo, rev: str, operation: str, value: dict) -> dict[str, Blob | None]:
-        """What one line of a commit does to the tree."""
+        """Changes to the tree by one line of a commit."""
         path = value["path"]
         if operation == "file":
             return {path: self.hub.add_file(repo, path, base64.b64decode(value["content"]))}
@@ -1084,17 +1084,17 @@ class _HubHandler(_Handler):
         raise HubError(400, f"Unknown operation {operation!r}")
 
 
-# -- clients in this process -----------------------------------------------------------------------
+# Clients in this process
 
 
 @contextlib.contextmanager
 def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) -> Iterator[None]:
-    """Make the client libraries of this process talk to the hub, with their caches under `home`.
+    """Make the client libraries of this process use the hub, with their caches under `home`.
 
-    They copy HF_ENDPOINT into several modules when they are first imported; this patches the copies. Faster than a
-    child process with `LocalHub.env`, but code that finds its cache in another way needs the child process.
+    The libraries copy HF_ENDPOINT into several modules at their first import; this patches the copies. It is faster
+    than a child process with `LocalHub.env`. Code that finds its cache in another way needs the child process.
     """
-    # Imported before anything is patched, or the modules would copy the patched values for good.
+    # imported before patching, so that these modules do not copy patched values
     import datasets.config
     import evaluate.config
     import evaluate.inspect
@@ -1108,7 +1108,7 @@ def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) 
 
         def patch(holder: Any, **values):
             for name, value in values.items():
-                if hasattr(holder, name):  # versions differ in what they copy
+                if hasattr(holder, name):  # versions differ in the names that they copy
                     stack.enter_context(mock.patch.object(holder, name, value))
 
         patch(
@@ -1125,8 +1125,8 @@ def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) 
         )
         if hasattr(_http, "_HUB_ORIGINS"):
             patch(_http, _HUB_ORIGINS=_http._HUB_ORIGINS | {_http._url_origin(hub.url)})
-        patch(hf_api.api, endpoint=hub.url)  # behind the functions huggingface_hub.create_repo and the like
-        patch(transformers.utils.hub, _hf_api=None)  # made again from the constants when it is needed
+        patch(hf_api.api, endpoint=hub.url)  # used by functions such as huggingface_hub.create_repo
+        patch(transformers.utils.hub, _hf_api=None)  # created again from the constants on use
         patch(transformers.dynamic_module_utils, HF_MODULES_CACHE=str(home / "modules"))
         for config in (datasets.config, evaluate.config):
             old_url, old_home = config.HF_ENDPOINT, config.HF_CACHE_HOME
@@ -1141,7 +1141,7 @@ def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) 
         patch(evaluate.inspect, HF_LIST_ENDPOINT=evaluate.config.HF_LIST_ENDPOINT)
         environ = {"HF_TOKEN": hub.token if token is True else token or ""}
         stack.enter_context(mock.patch.dict(os.environ, environ))
-        # transformers and evaluate add folders of downloaded code to this list; those of another home are not in it
+        # transformers and evaluate add folders of downloaded code to sys.path; remove those of other homes
         patch(sys, path=[path for path in sys.path if not (Path(path) / "evaluate_modules").is_dir()])
         stack.callback(_forget_downloads)
         _forget_downloads()
@@ -1149,7 +1149,7 @@ def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) 
 
 
 def _forget_downloads():
-    """Drop what the libraries keep in memory of repositories: listings of files, and imported code."""
+    """Clear what the libraries keep in memory of repositories: file listings and imported code."""
     from huggingface_hub.hf_file_system import HfFileSystem
 
     HfFileSystem.clear_instance_cache()

@@ -1,7 +1,7 @@
-"""Checkpoints of Pythae 0.1.2 with what it makes of them: python pythae_checkpoints.py FOLDER.
+"""Write checkpoints of Pythae 0.1.2 and its outputs: python pythae_checkpoints.py FOLDER [CASE ...].
 
-Run in a process of its own, since Pythae warns of much. For each case there is FOLDER/<case>, as Pythae saves it, and
-FOLDER/<case>.safetensors, with its outputs for the images and the seed in here.
+For each case it writes the checkpoint FOLDER/<case>, and FOLDER/<case>.safetensors with Pythae's outputs for `images`
+and `SEED`. It runs in a process of its own, because Pythae raises many warnings.
 """
 
 import sys
@@ -58,11 +58,13 @@ CASES = {  # case: (method, settings, keyword arguments of forward)
 
 
 def images(case: str) -> torch.Tensor:
+    """(BATCH, *input_dim) inputs of a case."""
     shape = CASES[case][1].get("input_dim", SHAPE)
     return torch.rand(BATCH, *shape, generator=torch.Generator().manual_seed(3))
 
 
 def networks(case: str, config) -> dict:
+    """Encoder and decoder of Pythae's benchmark, for cases that name one; no arguments otherwise."""
     if "-" not in case or case.split("-")[1] not in ("conv", "resnet"):
         return {}
     import pythae.models.nn.benchmarks.mnist as nets
@@ -77,6 +79,7 @@ def networks(case: str, config) -> dict:
 
 
 def make(folder: Path, case: str):
+    """Write the checkpoint of a case and Pythae's outputs."""
     import pythae.models as zoo
 
     method, settings, kwargs = CASES[case]
@@ -84,7 +87,7 @@ def make(folder: Path, case: str):
     torch.manual_seed(0)
     config = config_class(**{"input_dim": SHAPE, "latent_dim": LATENT, **settings})
     model = getattr(zoo, method)(config, **networks(case, config))
-    with torch.no_grad():  # posteriors that differ from each other and from the prior, and codes that tokens meet
+    with torch.no_grad():  # make posteriors differ from each other and from the prior, and move codes to the tokens
         for name, parameter in model.named_parameters():
             if name.startswith(("encoder.embedding", "encoder.log_var", "encoder.log_conc")):
                 parameter.mul_(0.7 if method == "PoincareVAE" else 2.0)

@@ -1,7 +1,7 @@
-"""What test_space_apps.py does with Gradio, in a process of its own: Gradio leaves sockets and event loops open.
+"""Gradio in a process of its own, for metrics/spaces/test_page.py: Gradio leaves sockets and event loops open.
 
 python space_apps.py build FOLDER   # build the page of every metric, and press its button
-python space_apps.py ask            # ask served pages; requests as JSON on stdin, answers as JSON on stdout
+python space_apps.py ask            # query served pages: requests as JSON on stdin, answers as JSON on stdout
 """
 
 import json
@@ -12,16 +12,16 @@ from pathlib import Path
 
 
 def build(folder: Path) -> dict[str, dict]:
-    """By metric: its components, what of them is visible, and what the button gives without and with files."""
+    """For each metric: the components of its page, which ones are visible, and its answers without and with files."""
     from gae_hub.metrics import MEASURES
-    from gae_hub.metrics.gradio_app import build_app
+    from gae_hub.metrics.spaces.page import build_page
 
     sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
     sides |= {"latent_usage": ("latents", "latents"), "log_likelihood": ("numbers", None)}
     sides |= dict.fromkeys(("mig", "dci", "sap", "factor_vae_score", "beta_vae_score"), ("latents", "factors"))
     pages = {}
     for name in MEASURES:
-        (button,) = build_app(name).fns.values()
+        (button,) = build_page(name).fns.values()
         predictions, references, textbox = button.inputs
         extractor = textbox.value and str(folder / "extractor")
         files = [None if key is None else [str(folder / f"{key}.npy")] for key in sides.get(name, ("x", "y"))]
@@ -29,8 +29,8 @@ def build(folder: Path) -> dict[str, dict]:
             "components": [type(part).__name__ for part in (*button.inputs, *button.outputs)],
             "visible": [part.visible for part in button.inputs],
             "extractor": textbox.value,
-            "nothing": button.fn(None, None, extractor),
-            "found": None if name == "lpips" else button.fn(*files, extractor),  # which has no weights here
+            "without_files": button.fn(None, None, extractor),
+            "with_files": None if name == "lpips" else button.fn(*files, extractor),  # LPIPS would download weights
         }
     return pages
 
@@ -44,7 +44,7 @@ def ask(address: str, predictions: list[str] | None, references: list[str] | Non
         with socket.socket() as probe:
             if not probe.connect_ex(("127.0.0.1", int(address.rpartition(":")[2]))):
                 break
-        assert time.monotonic() < deadline, f"nobody answers at {address}"
+        assert time.monotonic() < deadline, f"no response from {address}"
         time.sleep(0.1)
     sides = [paths and [handle_file(path) for path in paths] for paths in (predictions, references)]
     return Client(address, verbose=False).predict(*sides, extractor, api_name="/run")

@@ -1,4 +1,4 @@
-"""Look-ups, and checkpoints that are not what they should be."""
+"""AutoGAE and AutoSampler: look-up by name, and errors for checkpoints that do not match."""
 
 import json
 import subprocess
@@ -30,43 +30,45 @@ def test_look_ups():
     assert "beta_vae" in AutoGAE.names() and "gaussian_mixture" in AutoSampler.names()
     with pytest.raises(ValueError, match="no autoencoder is called 'betavae'; did you mean 'beta_vae'?"):
         AutoGAE.model_class("betavae")
-    with pytest.raises(ValueError, match="no sampler is called 'xyz'; known are empirical, gaussian_mixture, iaf"):
+    with pytest.raises(
+        ValueError, match="no sampler is called 'xyz'; registered are empirical, gaussian_mixture, iaf"
+    ):
         AutoSampler.model_class("xyz")
     with pytest.raises(TypeError, match="AutoGAE.from_pretrained"):
         AutoGAE()
 
 
-def test_checkpoints_of_other_libraries_are_named(checkpoint):
+def test_checkpoints_of_other_libraries(checkpoint):
     edit_config(checkpoint, model_type="bert")
     with pytest.raises(ValueError, match="is a 'bert' checkpoint, not a gae_hub one .*begin with 'gae_'"):
         AutoGAE.from_pretrained(checkpoint)
     edit_config(checkpoint, model_type=None)
-    with pytest.raises(ValueError, match="names no model_type, so it is no gae_hub checkpoint"):
+    with pytest.raises(ValueError, match="has no model_type, so it is not a gae_hub checkpoint"):
         AutoGAE.from_pretrained(checkpoint)
 
 
-def test_types_that_nobody_registered_are_named(checkpoint):
+def test_unregistered_model_types(checkpoint):
     edit_config(checkpoint, model_type="gae_bta_vae")
     with pytest.raises(ValueError, match="no autoencoder is called 'gae_bta_vae'; did you mean 'beta_vae'?"):
         AutoGAE.from_pretrained(checkpoint)
 
 
-def test_a_sampler_is_no_autoencoder(checkpoint, tmp_path):
+def test_autoencoders_and_samplers_are_distinguished(checkpoint, tmp_path):
     GaussianMixtureSampler(num_components=2).fit(torch.randn(9, 2)).save_pretrained(tmp_path / "sampler")
     with pytest.raises(
-        ValueError, match="'gae_gaussian_mixture_sampler' checkpoint, which is no autoencoder: use AutoSampler"
+        ValueError, match="'gae_gaussian_mixture_sampler' checkpoint, which AutoGAE cannot load; use AutoSampler"
     ):
         AutoGAE.from_pretrained(tmp_path / "sampler")
-    with pytest.raises(ValueError, match="'gae_vae' checkpoint, which is no sampler: use AutoGAE"):
+    with pytest.raises(ValueError, match="'gae_vae' checkpoint, which AutoSampler cannot load; use AutoGAE"):
         AutoSampler.from_pretrained(checkpoint)
 
 
-def test_a_checkpoint_does_not_load_into_another_class(checkpoint):
+def test_a_checkpoint_of_another_class(checkpoint):
     with pytest.raises(ValueError, match="this is a 'gae_vae' checkpoint, not a 'gae_beta_vae' one"):
         BetaVAEModel.from_pretrained(checkpoint)
 
 
-def test_nothing_there(tmp_path):
+def test_an_empty_folder(tmp_path):
     with pytest.raises(OSError, match="config.json"):
         AutoGAE.from_pretrained(tmp_path)
 
@@ -92,7 +94,7 @@ def test_swapped_weights(checkpoint, tmp_path):
         AutoGAE.from_pretrained(checkpoint)
 
 
-def test_unknown_keys_in_a_saved_config_are_named(checkpoint):
+def test_an_unknown_key_in_a_saved_config(checkpoint):
     edit_config(checkpoint, latnt_dim=3)
     with pytest.raises(ValueError, match="VAEConfig has no field 'latnt_dim'; did you mean 'latent_dim'?"):
         AutoGAE.from_pretrained(checkpoint)
@@ -120,7 +122,7 @@ def test_bad_configs_name_the_field(fields, message):
         BetaVAEConfig(**fields)
 
 
-def test_register_checks_what_it_is_given():
+def test_registering_an_invalid_class():
     class UnprefixedConfig(GAEConfig):
         model_type = "thing"
 
@@ -137,8 +139,8 @@ def test_register_checks_what_it_is_given():
         register_model(ForgetfulConfig, Thing)
 
 
-def test_a_known_method_is_not_replaced():
-    """A checkpoint's own copy of a method's code must not take the library's place."""
+def test_registering_does_not_replace_a_method():
+    """So that a checkpoint's copy of a method never replaces the library's class."""
     config = type("VAEConfig", (GAEConfig,), {"model_type": "gae_vae", "__annotations__": {}})
     model = type("VAEModel", (VAEModel,), {"config_class": config})
     register_model(config, model)
@@ -154,8 +156,8 @@ def test_pickled_weights_are_not_read(checkpoint):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_carries_its_own_code_which_runs_by_consent_only(tmp_path, monkeypatch):
-    """The copy needs trust_remote_code, gives the same, and gives way to the library where that is imported."""
+def test_a_checkpoint_with_a_copy_of_the_library(tmp_path, monkeypatch):
+    """The copy runs with trust_remote_code only, gives the same outputs, and never replaces the library's classes."""
     model = VAE.build().eval()
     monkeypatch.setattr(VAEModel, "_auto_class", "AutoModel")
     monkeypatch.setattr(VAEModel.config_class, "_auto_class", "AutoConfig")
@@ -168,7 +170,7 @@ folder, x = {str(tmp_path)!r}, torch.rand(16, 1, 8, 8, generator=torch.Generator
 try:
     AutoModel.from_pretrained(folder, trust_remote_code=False)
 except ValueError as error:
-    print("refused", "trust_remote_code" in str(error))
+    print("raised", "trust_remote_code" in str(error))
 trusted = AutoModel.from_pretrained(folder, trust_remote_code=True)
 print(type(trusted).__module__.split(".")[0], trusted.embed(x).double().sum().item())
 from gae_hub import AutoGAE
@@ -179,7 +181,7 @@ print(type(AutoConfig.for_model("gae_vae")).__module__)
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
-    assert lines[0] == "refused True"
+    assert lines[0] == "raised True"
     module, total = lines[1].split()
     assert module == "transformers_modules" and float(total) == pytest.approx(
         model.embed(images()).double().sum().item()
@@ -187,7 +189,7 @@ print(type(AutoConfig.for_model("gae_vae")).__module__)
     assert lines[2:] == ["gae_hub.models.vae gae_hub.modules.networks"] * 2 + ["gae_hub.models.vae"]
 
 
-def test_a_method_without_encode_says_so():
+def test_a_method_without_encode_raises():
     class Bare(GAEPreTrainedModel):
         pass
 

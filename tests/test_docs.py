@@ -35,10 +35,20 @@ def mnist_stand_in(hub, folder):
     hub.commit("ylecun/mnist", {f"mnist/{file.name}": file.read_bytes()}, repo_type="dataset")
 
 
+def test_the_first_snippet_prints_what_the_readme_shows(tmp_path, monkeypatch, capsys):
+    """Offline, as it stands, except for the number of epochs."""
+    monkeypatch.chdir(tmp_path)
+    first, output = snippets("python")[0], snippets()[1]
+    assert first.count("num_train_epochs=40, ") == 1
+    exec(first.replace("num_train_epochs=40, ", "num_train_epochs=1, disable_tqdm=True, "), {})
+    assert capsys.readouterr().out.endswith(output)
+    assert (tmp_path / "betavae-digits" / "assets" / "samples.png").is_file()
+
+
 @pytest.mark.slow
 def test_the_first_page_runs(tmp_path, monkeypatch):
     """Train, fit, publish; use the model on a machine that has never seen it; measure. No tracker, and four steps."""
-    use, train, own, measure = snippets("python")
+    _, use, train, own, measure = snippets("python")
     monkeypatch.chdir(tmp_path)
     with LocalHub(users={"user": "hf_user", "ylecun": "hf_ylecun"}) as hub:
         (tmp_path / "data").mkdir()
@@ -89,7 +99,7 @@ def test_errors_read_as_in_the_readme(tmp_path, monkeypatch):
 
 def test_the_table_is_that_of_the_registry():
     update = runpy.run_path(str(ROOT / "scripts" / "update_readme.py"))
-    assert update["with_table"](README) == README, "run python scripts/update_readme.py"
+    assert update["update_readme"](README) == README, "run python scripts/update_readme.py"
 
 
 def test_every_command_of_the_readme_exists():

@@ -24,7 +24,7 @@ DYNAMIC = {  # calls of import_module with a name that is not a constant, and wh
     "samplers/__init__.py": "every file of its folder",
     "core/hub_errors.py": "the HTTP client of huggingface_hub",
     "hub/code_export.py": "the modules that custom code imports",
-    "cli/main.py": "a custom network",
+    "cli/convert.py": "a custom network",
 }
 
 
@@ -53,7 +53,7 @@ print(json.dumps([time.perf_counter() - start, [name for name in
 def test_using_models_loads_no_heavy_extras():
     code = """
 import sys
-from transformers import ImageProcessingMixin, PreTrainedModel
+from transformers import AutoModel, ImageProcessingMixin, PreTrainedModel
 before = set(sys.modules)
 from gae_hub import BetaVAEModel, AutoGAE, GenerationPipeline, GaussianMixtureSampler, load_images
 extras = {"datasets", "evaluate", "sklearn", "matplotlib", "gradio", "torchvision"}
@@ -117,7 +117,8 @@ def is_module(parts):
 
 
 def source_files():
-    return [path for path in SOURCE.rglob("*.py") if "spaces" not in path.parts]
+    generated = SOURCE / "metrics" / "spaces"  # one folder for each metric
+    return [path for path in SOURCE.rglob("*.py") if path.parents[1] != generated]
 
 
 def test_imports_point_one_way():

@@ -7,6 +7,7 @@ by hand below. The lists are compared with the code: add a new override or read 
 import ast
 import inspect
 import re
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cases import SHAPE, VAE
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     ImageProcessingMixin,
     PreTrainedConfig,
@@ -25,10 +27,10 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations import integration_utils
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import PushToHubMixin
 
 import gae_hub
+from gae_hub._autoload import REGISTRY
 
 SOURCE = Path(gae_hub.__file__).parent
 
@@ -158,6 +160,11 @@ def is_private(name):
     return name.startswith("_") and not name.startswith("__")
 
 
+@cache
+def attributes_of_self(cls):
+    return set(re.findall(r"\bself\.(\w+)", inspect.getsource(cls)))
+
+
 def private_names_of_transformers():
     """Private names in our source that are defined by transformers, and neither by us nor by torch."""
     classes = (Trainer, TrainingArguments, PreTrainedModel, PreTrainedConfig, ImageProcessingMixin, PushToHubMixin)
@@ -171,8 +178,7 @@ def private_names_of_transformers():
         name
         for cls, bases in our_classes()
         for name in defined_names(ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls))))
-        if is_private(name)
-        and any(hasattr(base, name) or re.search(rf"self\.{name}\b", inspect.getsource(base)) for base in bases)
+        if is_private(name) and any(hasattr(base, name) or name in attributes_of_self(base) for base in bases)
     }
     return (used & theirs - ours - torchs) | inherited
 
@@ -243,14 +249,41 @@ def test_unknown_config_keys_reach_post_init():
         SomeConfig(1)
 
 
-def test_added_model_types_are_looked_up_in_a_dict():
-    """`_autoload` replaces it by a dict that imports our classes on first use."""
-    assert isinstance(CONFIG_MAPPING._extra_content, dict)
-    CONFIG_MAPPING._extra_content["assumption"] = PreTrainedConfig
-    try:
-        assert CONFIG_MAPPING["assumption"] is PreTrainedConfig and "assumption" in CONFIG_MAPPING
-    finally:
-        del CONFIG_MAPPING._extra_content["assumption"]
+def test_config_mapping_is_in_configuration_auto():
+    """`_autoload` waits for the import of this module."""
+    assert REGISTRY == "transformers.models.auto.configuration_auto"
+    assert type(CONFIG_MAPPING).__module__ == REGISTRY
+    assert import_module(REGISTRY).CONFIG_MAPPING is CONFIG_MAPPING
+
+
+@pytest.mark.parametrize(
+    "find",
+    [
+        lambda: "assumption" in CONFIG_MAPPING,
+        lambda: CONFIG_MAPPING["assumption"] is PreTrainedConfig,
+        lambda: type(AutoConfig.for_model("assumption")) is PreTrainedConfig,
+    ],
+)
+def test_config_mapping_looks_up_types_in_extra_content(monkeypatch, find):
+    """`_autoload` replaces the dict `_extra_content` by one that registers our classes in its `__contains__`."""
+
+    class Registering(dict):
+        def __contains__(self, key):
+            if key == "assumption":
+                self[key] = PreTrainedConfig
+            return super().__contains__(key)
+
+    before = CONFIG_MAPPING._extra_content
+    assert isinstance(before, dict)
+    monkeypatch.setattr(CONFIG_MAPPING, "_extra_content", Registering(before))
+    assert find()
+
+
+def test_config_mapping_registers_types_in_extra_content(monkeypatch):
+    """`may_register` finds there which types are registered already."""
+    monkeypatch.setattr(CONFIG_MAPPING, "_extra_content", dict(CONFIG_MAPPING._extra_content))
+    CONFIG_MAPPING.register("assumption", PreTrainedConfig)
+    assert CONFIG_MAPPING._extra_content["assumption"] is PreTrainedConfig
 
 
 def test_loading_builds_on_the_meta_device_and_initializes_missing_buffers(tmp_path):

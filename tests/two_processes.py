@@ -1,4 +1,4 @@
-"""One training step of every method in one of several processes, for test_two_processes.py."""
+"""One training step of every method in one of several processes, with gloo, or NCCL on GPUs."""
 
 import os
 import sys
@@ -42,12 +42,12 @@ class Noise:
             setattr(torch, name, function)
 
     def part_of(self, name):
-        def draw(shape, generator=None, **kwargs):
+        def draw(shape, generator=None, device=None, **kwargs):
             self.calls += 1
             whole = self.real[name](
                 (shape[0] * self.world, *shape[1:]), generator=torch.Generator().manual_seed(self.calls), **kwargs
             )
-            return whole[self.rank * shape[0] : (self.rank + 1) * shape[0]]
+            return whole[self.rank * shape[0] : (self.rank + 1) * shape[0]].to(device)
 
         return draw
 
@@ -59,13 +59,13 @@ def shard(model):
     return model
 
 
-def step(setting: str, rank: int, world: int, wrap=None) -> dict[str, torch.Tensor]:
+def step(setting: str, rank: int, world: int, wrap=None, device="cpu") -> dict[str, torch.Tensor]:
     """Loss, averaged gradients and buffers after one training step on this process's part of the batch."""
     case, fields = SETTINGS[setting]
-    model = case.build(**fields).double().train()
+    model = case.build(**fields).double().to(device).train()
     torch.manual_seed(1)
     size = BATCH // world
-    own = images(BATCH).double()[rank * size : (rank + 1) * size]
+    own = images(BATCH).double()[rank * size : (rank + 1) * size].to(device)
     with Noise(rank, world):
         net = wrap(model) if wrap else model
         loss = net(own).loss
@@ -77,15 +77,18 @@ def step(setting: str, rank: int, world: int, wrap=None) -> dict[str, torch.Tens
     found = {f"gradient.{name}": p.grad for name, p in model.named_parameters()}
     found |= {f"buffer.{name}": b for name, b in model.named_buffers()}
     whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in found.items()}
-    return {"loss": loss} | {name: value.clone().contiguous() for name, value in whole.items()}
+    return {"loss": loss.cpu()} | {name: value.cpu().clone().contiguous() for name, value in whole.items()}
 
 
 if __name__ == "__main__":
-    dist.init_process_group("gloo")
+    backend = sys.argv[2] if len(sys.argv) > 2 else "gloo"
+    dist.init_process_group(backend)
     rank, world = dist.get_rank(), dist.get_world_size()
+    device = torch.device("cuda", rank) if backend == "nccl" else torch.device("cpu")
     for name, (case, _) in SETTINGS.items():
-        save_file(step(name, rank, world, DistributedDataParallel), Path(sys.argv[1]) / f"{name}.{rank}.safetensors")
+        file = Path(sys.argv[1]) / f"{name}.{rank}"
+        save_file(step(name, rank, world, DistributedDataParallel, device), f"{file}.safetensors")
         if case.model_class.shardable:
-            save_file(step(name, rank, world, shard), Path(sys.argv[1]) / f"{name}.{rank}.sharded.safetensors")
+            save_file(step(name, rank, world, shard, device), f"{file}.sharded.safetensors")
     dist.barrier()
     os._exit(0)  # gloo's threads sometimes abort a process that exits normally

@@ -118,6 +118,7 @@ from .samplers.iaf import IAFSamplerConfig as IAFSamplerConfig
 from .samplers.kernel_density import KernelDensitySampler as KernelDensitySampler
 from .samplers.kernel_density import KernelDensitySamplerConfig as KernelDensitySamplerConfig
 from .samplers.learned import LearnedSampler as LearnedSampler
+from .samplers.learned import LearnedSamplerConfig as LearnedSamplerConfig
 from .samplers.maf import MAFSampler as MAFSampler
 from .samplers.maf import MAFSamplerConfig as MAFSamplerConfig
 from .samplers.neural_spline import NeuralSplineSampler as NeuralSplineSampler
@@ -183,6 +184,7 @@ __all__ = [
     "LatentGANConfig",
     "LatentGANModel",
     "LearnedSampler",
+    "LearnedSamplerConfig",
     "MAFSampler",
     "MAFSamplerConfig",
     "MIWAEConfig",

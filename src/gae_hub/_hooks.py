@@ -18,7 +18,7 @@ def _close_folder(folder: Path):
 
 
 def _from_pythae(name, **kwargs):
-    from .conversion.pythae.methods import from_pythae
+    from .conversion.pythae.convert import from_pythae
 
     return from_pythae(name, **kwargs)
 

@@ -1,29 +1,35 @@
-"""AutoGAE and AutoSampler: from a name, the right class."""
+"""AutoGAE and AutoSampler: find the class for a checkpoint or a short name."""
 
 __all__ = ["AutoGAE", "AutoSampler"]
 
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
-from transformers import AutoModel, PreTrainedConfig
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from .core.checkpoint_checks import read_config
 from .core.hooks import HOOKS
 from .core.hub_errors import HubError, explain
-from .models.base import MODELS, GAEPreTrainedModel
+from .core.hub_files import FETCH_OPTIONS
+from .models.base import MODELS, GAEConfig, GAEPreTrainedModel
 from .modules.backbones import register_backbone
-from .samplers.base import SAMPLERS, GAESampler
+from .samplers.base import SAMPLERS, GAESampler, GAESamplerConfig
+
+ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+ConfigT = TypeVar("ConfigT", bound=PreTrainedConfig)
 
 
-class _AutoClass:
-    """Look-ups by short name ("beta_vae") and loading by folder or Hub repository. Not to be instantiated."""
+class _AutoClass(Generic[ModelT, ConfigT]):
+    """Look-up by short name ("beta_vae"), and loading from a folder or Hub repository. It has no instances."""
 
-    registry: dict[str, type]
+    registry: dict[str, type[ModelT]]
     kind: str  # "autoencoder" or "sampler"
     suffix = ""  # of the model_type, after the short name
 
     def __init__(self):
-        raise TypeError(f"{type(self).__name__} is not instantiated: use {type(self).__name__}.from_pretrained(...)")
+        raise TypeError(f"{type(self).__name__} has no instances; use {type(self).__name__}.from_pretrained(...)")
 
     @classmethod
     def names(cls) -> list[str]:
@@ -31,78 +37,95 @@ class _AutoClass:
         return sorted(cls.registry)
 
     @classmethod
-    def model_class(cls, name: str) -> type:
-        """The class for a short name, with or without the `gae_` of its model_type.
+    def model_class(cls, name: str) -> type[ModelT]:
+        """The class for a short name or a model_type, such as "beta_vae" or "gae_beta_vae".
 
         Raises:
-            ValueError: for a name that is not registered, with the nearest one.
+            ValueError: if the name is not registered, with the nearest registered name.
         """
-        short = name.removeprefix("gae_").removesuffix(cls.suffix)
+        short = cls._short_name(name)
         if short not in cls.registry:
             near = get_close_matches(short, cls.registry, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(cls.names())}"
+            hint = f"did you mean '{near[0]}'?" if near else f"registered are {', '.join(cls.names())}"
             raise ValueError(f"no {cls.kind} is called '{name}'; {hint}")
         return cls.registry[short]
 
     @classmethod
-    def config_class(cls, name: str) -> type[PreTrainedConfig]:
-        """The config class for a short name."""
-        return cls.model_class(name).config_class
+    def config_class(cls, name: str) -> type[ConfigT]:
+        """The config class for a short name or a model_type."""
+        return cast(type[ConfigT], cls.model_class(name).config_class)
 
     @classmethod
-    def from_config(cls, config: PreTrainedConfig, **kwargs):
-        """A new object, with fresh weights, from a config."""
+    def from_config(cls, config: PreTrainedConfig, **kwargs) -> ModelT:
+        """A new model or sampler with initial weights."""
         return cls.model_class(config.model_type)(config, **kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """Load from a folder or a Hub repository; takes what `PreTrainedModel.from_pretrained` takes.
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs) -> ModelT:
+        """Load a checkpoint from a folder or a Hub repository.
+
+        Args:
+            pretrained_model_name_or_path: folder or repository.
+            **kwargs: as in `PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: if what is there is not of this kind, naming what it is.
-            OSError: if nothing is there, or it cannot be read.
+            ValueError: if it is not a checkpoint of this kind; the message says what it is.
+            OSError: if it does not exist or cannot be read.
         """
         name = pretrained_model_name_or_path
-        hub = {
-            key: kwargs[key]
-            for key in ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
-            if key in kwargs
-        }
-        try:
-            found = read_config(name, **hub)
-        except OSError as error:
-            reason = explain(error, "load", kwargs.get("token"))
-            if reason is not None:
-                raise HubError(f"cannot load '{name}': {reason}") from error
-            raise OSError(
-                f"'{name}' is neither a folder here nor a repository on the Hub that you can read ({error})"
-            ) from error
-        if not found:
-            raise OSError(f"there is no config.json in '{name}', so it holds no checkpoint")
-        model_type = found.get("model_type")
-        if not model_type:
-            raise ValueError(f"the config.json of '{name}' names no model_type, so it is no gae_hub checkpoint")
-        if not model_type.startswith("gae_"):
-            raise ValueError(
-                f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
-            )
-        for role in ("encoder_config", "decoder_config") if kwargs.get("trust_remote_code") else ():
-            spec = found.get(role)
-            if isinstance(spec, dict) and "AutoModel" in spec.get("auto_map", {}):
-                network = get_class_from_dynamic_module(spec["auto_map"]["AutoModel"], name, **hub)
-                register_backbone(network.config_class, network)
-        if kwargs.get("trust_remote_code") and "AutoModel" in found.get("auto_map", {}):
-            return AutoModel.from_pretrained(name, **kwargs)
+        hub = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
+        config = _read_gae_config(name, hub)
+        model_type = config["model_type"]
+        if kwargs.get("trust_remote_code"):
+            _register_custom_networks(name, config, hub)
+            if "AutoModel" in config.get("auto_map", {}):
+                return AutoModel.from_pretrained(name, **kwargs)
         for other in (AutoGAE, AutoSampler):
-            if other is not cls and model_type.removeprefix("gae_").removesuffix(other.suffix) in other.registry:
+            if other is not cls and other._short_name(model_type) in other.registry:
                 raise ValueError(
-                    f"'{name}' is a '{model_type}' checkpoint, which is no {cls.kind}: use {other.__name__}"
+                    f"'{name}' is a '{model_type}' checkpoint, which {cls.__name__} cannot load; use {other.__name__}"
                 )
         return cls.model_class(model_type).from_pretrained(name, **kwargs)
 
+    @classmethod
+    def _short_name(cls, name: str) -> str:
+        return name.removeprefix("gae_").removesuffix(cls.suffix)
 
-class AutoGAE(_AutoClass):
-    """The right autoencoder for a checkpoint, whatever the method.
+
+def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> dict[str, Any]:
+    """The content of config.json, checked to be of a gae_hub model or sampler."""
+    try:
+        config = read_config(name, **hub)
+    except OSError as error:
+        reason = explain(error, "load", hub.get("token"))
+        if reason is not None:
+            raise HubError(f"cannot load '{name}': {reason}") from error
+        raise OSError(
+            f"'{name}' is neither a local folder nor a Hub repository that you can read ({error})"
+        ) from error
+    if not config:
+        raise OSError(f"'{name}' has no config.json, so it is not a checkpoint")
+    model_type = config.get("model_type")
+    if not model_type or not isinstance(model_type, str):
+        raise ValueError(f"config.json of '{name}' has no model_type, so it is not a gae_hub checkpoint")
+    if not model_type.startswith("gae_"):
+        raise ValueError(
+            f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
+        )
+    return config
+
+
+def _register_custom_networks(name: str | Path, config: dict[str, Any], hub: dict[str, Any]):
+    """Register the encoder and decoder classes whose code is in a checkpoint. This runs that code."""
+    for role in ("encoder_config", "decoder_config"):
+        spec = config.get(role)
+        if isinstance(spec, dict) and "AutoModel" in spec.get("auto_map", {}):
+            network = get_class_from_dynamic_module(spec["auto_map"]["AutoModel"], name, **hub)
+            register_backbone(network.config_class, network)
+
+
+class AutoGAE(_AutoClass[GAEPreTrainedModel, GAEConfig]):
+    """Finds the autoencoder class for a checkpoint or a short name.
 
     Example:
 
@@ -111,21 +134,26 @@ class AutoGAE(_AutoClass):
     ```
     """
 
-    registry: dict[str, type[GAEPreTrainedModel]] = MODELS
+    registry = MODELS
     kind = "autoencoder"
 
     @classmethod
-    def from_pythae(cls, name, **kwargs) -> GAEPreTrainedModel:
-        """A model with the weights of a checkpoint of Pythae, in a folder or on the Hub; no pickled object is read.
+    def from_pythae(cls, name: str | Path, **kwargs) -> GAEPreTrainedModel:
+        """A model with the weights of a Pythae checkpoint. Pickled objects are never loaded.
 
-        Takes what [`from_pythae`] of hub/pythae.py takes: `encoder` and `decoder` for networks of one's own, `token`
-        and `revision`. `model.facts["imported"]["notes"]` says what differs from Pythae.
+        Args:
+            name: folder or Hub repository with model_config.json and model.pt.
+            **kwargs: `encoder` and `decoder` for custom networks, `token` and `revision` for the Hub.
+
+        Returns:
+            The model in eval mode. `model.facts["imported"]["notes"]` lists the differences from Pythae.
         """
+        assert HOOKS.from_pythae is not None  # gae_hub/__init__.py registers it
         return HOOKS.from_pythae(name, **kwargs)
 
 
-class AutoSampler(_AutoClass):
-    """The right sampler for a checkpoint.
+class AutoSampler(_AutoClass[GAESampler, GAESamplerConfig]):
+    """Finds the sampler class for a checkpoint or a short name.
 
     Example:
 
@@ -134,6 +162,6 @@ class AutoSampler(_AutoClass):
     ```
     """
 
-    registry: dict[str, type[GAESampler]] = SAMPLERS
+    registry = SAMPLERS
     kind = "sampler"
     suffix = "_sampler"

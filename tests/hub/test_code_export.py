@@ -1,4 +1,7 @@
-"""A person's own method and own networks travel as source, and run by consent only, with or without gae_hub."""
+"""A checkpoint of a custom method or network holds its source, which runs with `trust_remote_code=True` only.
+
+Such a checkpoint loads with the library installed and without it.
+"""
 
 import subprocess
 import sys
@@ -7,7 +10,7 @@ import textwrap
 import pytest
 
 METHOD = '''
-    """My own method."""
+    """A custom method."""
 
     from huggingface_hub.dataclasses import strict
     from torch import nn
@@ -74,7 +77,7 @@ LOAD = """
     from transformers import AutoModel
     without = sys.argv[1] == "without"
     if without:
-        sys.modules["gae_hub"] = None  # as where it is not installed
+        sys.modules["gae_hub"] = None  # as if it were not installed
     x = torch.full((2, 1, 8, 8), 0.5)
     found = AutoModel.from_pretrained("mine", trust_remote_code=True)
     package = type(found).__module__.split(".")[0]
@@ -85,9 +88,9 @@ LOAD = """
         assert not any(name.startswith("gae_hub.") for name in sys.modules)
         raise SystemExit
     from gae_hub import AutoGAE
-    for refused in ("mine", "vae"):
+    for name in ("mine", "vae"):
         try:
-            AutoGAE.from_pretrained(refused)
+            AutoGAE.from_pretrained(name)
         except ValueError as error:
             print(str(error).replace(chr(10), " "))
     for name in ("mine", "vae"):
@@ -98,7 +101,8 @@ LOAD = """
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own")
+    """Checkpoints of a custom method (mine/) and of a VAE with a custom encoder (vae/)."""
+    folder = tmp_path_factory.mktemp("custom")
     (folder / "code").mkdir()
     (folder / "code" / "my_method.py").write_text(textwrap.dedent(METHOD).strip() + "\n")
     (folder / "load.py").write_text(textwrap.dedent(LOAD))
@@ -108,7 +112,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_what_travels(folder):
+def test_files_of_the_checkpoints(folder):
     files = {path.name for path in (folder / "mine").iterdir()}
     assert {
         "my_method.py",
@@ -126,19 +130,19 @@ def test_what_travels(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("machine", ["with", "without"])
-def test_loading(folder, machine):
+@pytest.mark.parametrize("library", ["with", "without"])
+def test_loading_with_and_without_the_library(folder, library):
     process = subprocess.run(
-        [sys.executable, "load.py", machine], cwd=folder, capture_output=True, text=True, timeout=140
+        [sys.executable, "load.py", library], cwd=folder, capture_output=True, text=True, timeout=140
     )
     assert process.returncode == 0, process.stderr
     first, *others = process.stdout.splitlines()
     assert first.startswith("MineModel transformers_modules {'kl': ")
-    if machine == "without":
+    if library == "without":
         assert not others
         return
-    refused_method, refused_network, method, network = others
-    assert "trust_remote_code" in refused_method or "no autoencoder is called 'gae_mine'" in refused_method
-    assert "comes with code of its own" in refused_network and "trust_remote_code=True" in refused_network
+    error_of_method, error_of_network, method, network = others
+    assert "no autoencoder is called 'gae_mine'" in error_of_method
+    assert "trust_remote_code=True" in error_of_network
     assert method.split()[:2] == ["MineModel", "MyTrunk"] and network.split()[:2] == ["VAEModel", "MyTrunk"]
     assert method.split()[2] == first.split()[-1]

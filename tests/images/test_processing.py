@@ -1,4 +1,4 @@
-"""Images to tensors and back."""
+"""GAEImageProcessor, and the conversions between PIL images and arrays."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def picture(height=6, width=5, channels=3):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_round_trip_to_the_bit(channels):
+def test_round_trip_is_exact(channels):
     image = Image.fromarray(picture(channels=channels))
     processor = GAEImageProcessor((channels, 6, 5))
     pixel_values = processor(image)["pixel_values"]
@@ -23,7 +23,7 @@ def test_round_trip_to_the_bit(channels):
     assert processor.postprocess(pixel_values)[0].tobytes() == image.tobytes()
 
 
-def test_every_kind_of_input_gives_the_same():
+def test_pil_images_arrays_and_tensors_give_equal_pixel_values():
     array = picture()
     expected = torch.from_numpy(array).permute(2, 0, 1)[None] / 255
     processor = GAEImageProcessor((3, 6, 5))
@@ -53,7 +53,7 @@ def test_pil_images_are_cropped_and_resized():
     assert GAEImageProcessor((3, 8, 8))(Image.fromarray(wide))["pixel_values"].shape == (1, 3, 8, 8)
 
 
-def test_values_outside_are_clipped_on_the_way_out():
+def test_array_to_image_clips_values():
     image = array_to_image(torch.tensor([[[-1.0, 0.5, 2.0]]]))
     assert list(image.tobytes()) == [0, 128, 255]
 
@@ -68,15 +68,15 @@ def test_save_and_load(tmp_path):
     [
         (
             lambda: GAEImageProcessor((1, 6, 5))(np.zeros((7, 5), np.uint8)),
-            r"shape \(7, 5\) holds no images of input_shape",
+            r"shape \(7, 5\) does not match input_shape \(1, 6, 5\)",
         ),
         (lambda: GAEImageProcessor((1, 2, 2))(torch.full((2, 2), 7.0)), r"must lie in \[0, 1\]"),
-        (lambda: GAEImageProcessor((5,)).postprocess(torch.rand(1, 5)), r"input_shape \(5,\) is not that of an image"),
+        (lambda: GAEImageProcessor((5,)).postprocess(torch.rand(1, 5)), r"input_shape \(5,\) is not an image shape"),
         (lambda: array_to_image(torch.rand(2, 4, 4)), r"got shape \(2, 4, 4\)"),
         (lambda: image_to_array(Image.new("I;16", (4, 4)), 1), "mode 'I;16' are not 8-bit"),
-        (lambda: image_to_array(Image.new("L", (4, 4)), 2), "1, 3 or 4 channels, but 2"),
+        (lambda: image_to_array(Image.new("L", (4, 4)), 2), "channels must be 1, 3 or 4, got 2"),
     ],
 )
-def test_wrong_input_is_named(call, message):
+def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,6 +1,7 @@
-"""A linear decoder with Gaussian noise has a known evidence: every method's likelihood must converge to it.
+"""Estimates of log p(x) converge to the evidence, which is known in two ways. In float64.
 
-x = W z + b + noise and z ~ N(0, I) make x ~ N(b, W W^T + sigma^2 I), whatever the encoder. In float64.
+A linear decoder with Gaussian noise has it in closed form: x = W z + b + noise and z ~ N(0, I) give
+x ~ N(b, W W^T + sigma^2 I). For any likelihood and two latent dimensions it is an integral over a grid.
 """
 
 import pytest
@@ -8,6 +9,13 @@ import torch
 from cases import MODELS, generator, images
 from torch.distributions import MultivariateNormal
 
+LIKELIHOODS = {
+    "gaussian": {"observation_std": 0.8},
+    "gaussian, optimal": {"observation_std": "optimal"},
+    "laplace": {"likelihood": "laplace", "observation_std": 0.8},
+    "bernoulli": {"likelihood": "bernoulli"},
+    "continuous_bernoulli": {"likelihood": "continuous_bernoulli"},
+}
 CASES = [case for case in MODELS if case.has_likelihood and case.gaussian_prior]
 X = images(3).double()
 STD = 1.5
@@ -47,3 +55,20 @@ def test_bounds_are_ordered(model):
     assert (means[0] < means[1] + 3 * (errors[0] + errors[1])).all() and (means[0].mean() < means[1].mean())
     assert (means[1] < means[2] + 3 * (errors[1] + errors[2])).all() and (means[1].mean() < means[2].mean())
     assert (means[2] < evidence(model) + 3 * errors[2]).all()
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_likelihood_converges_to_the_evidence(case, likelihood):
+    """log of the integral of p(x|z) p(z) over z in [-7, 7]^2, by the trapezoid rule."""
+    model = case.build(latent_dim=2, **LIKELIHOODS[likelihood]).double().eval()
+    with torch.no_grad():
+        model.decoder.net[0].weight.mul_(3)
+        axis = torch.linspace(-7, 7, 141, dtype=torch.float64)
+        z = torch.cartesian_prod(axis, axis)
+        x = X[:1].round() if likelihood == "bernoulli" else X[:1]
+        log_p, _ = model.log_prob(x, z.unsqueeze(0))
+        log_joint = log_p + model.likelihood.constant() + model.prior_log_prob(z)
+        evidence = log_joint.logsumexp(-1) + 2 * torch.log(axis[1] - axis[0])
+    estimate = model.log_likelihood(x, num_samples=20_000, generator=generator(), batch_size=20_000)
+    torch.testing.assert_close(estimate, evidence, atol=0.05, rtol=0)

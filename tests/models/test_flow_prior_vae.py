@@ -110,7 +110,7 @@ def test_bounds_are_ordered():
     )
     assert (elbo < four).all() and (four < many).all() and (many < exact + 0.02).all()
     loss = model(X, generator=generator()).loss
-    torch.testing.assert_close(-loss + model.log_prob_constant(), model.log_likelihood(X, 1, generator()).mean())
+    torch.testing.assert_close(-loss + model.likelihood.constant(), model.log_likelihood(X, 1, generator()).mean())
 
 
 def test_the_prior_is_learned_with_the_encoder():
@@ -153,7 +153,7 @@ def test_the_prior_alone(num_flows, tmp_path):
 
 def test_the_flow_of_a_prior_needs_the_model():
     sampler = PriorSampler().fit_to(build(torch.float32))
-    with pytest.raises(ValueError, match=r"a prior that is a flow is that of a model: use fit_to\(model\)"):
+    with pytest.raises(ValueError, match=r"prior 'flow' belongs to a model: use fit_to\(model\)"):
         sampler.fit(torch.zeros(3, 3))
     plain = FlowPriorVAEModel(FlowPriorVAEConfig(input_shape=SHAPE, latent_dim=3, num_flows=1, **NETWORKS))
     assert sum("made" in name for name in sampler.fit_to(plain).state_dict()) == 6  # one step with three layers

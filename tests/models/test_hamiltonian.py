@@ -298,11 +298,11 @@ def test_evaluation_makes_no_matrix_for_each_pair():
 def test_dynamics_follow_the_likelihood_that_is_learned(name):
     """With an optimal observation_std, the forces use its running value and leave it alone."""
     model = build(name, observation_std="optimal").train()
-    before = model.observation_var.clone()
+    before = model.likelihood.variance.clone()
     z, _ = start()
     model.force(X, z)
-    assert torch.equal(model.observation_var, before)
-    assert model(X).loss.isfinite() and not torch.equal(model.observation_var, before)
+    assert torch.equal(model.likelihood.variance, before)
+    assert model(X).loss.isfinite() and not torch.equal(model.likelihood.variance, before)
 
 
 @pytest.mark.parametrize(

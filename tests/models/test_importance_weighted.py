@@ -71,7 +71,7 @@ def test_the_axes_of_miwae():
 def test_the_loss_is_the_likelihood_estimate():
     """-IWAE(K) is what log_likelihood estimates with K samples, up to the constant."""
     model = build(IWAEModel, IWAEConfig, num_samples=7).eval()
-    nats = model.log_likelihood(X, 7, generator()).mean() - model.log_prob_constant()
+    nats = model.log_likelihood(X, 7, generator()).mean() - model.likelihood.constant()
     torch.testing.assert_close(-loss(model), nats)
 
 

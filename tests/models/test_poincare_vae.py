@@ -186,7 +186,7 @@ def test_the_likelihood_is_the_integral_over_the_plane(name):
     grid = torch.cartesian_prod(line, line)
     log_p = torch.cat([model.log_prob(x[:1], part.unsqueeze(0))[0] for part in grid.split(20_000)], 1)[0]
     joint = log_p + model.prior_log_prob(grid.unsqueeze(0))[0] + log_sinhc(grid.norm(dim=-1))
-    exact = joint.logsumexp(0) + 2 * log(10 / 400) + model.log_prob_constant()
+    exact = joint.logsumexp(0) + 2 * log(10 / 400) + model.likelihood.constant()
     estimate = model.log_likelihood(x[:1], 20_000, generator=generator(), batch_size=20_000)
     torch.testing.assert_close(estimate, exact.detach().view(1), atol=0.02, rtol=0)
 

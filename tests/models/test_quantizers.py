@@ -100,7 +100,7 @@ def test_no_step_makes_a_vector_for_each_pair():
 def test_a_step_is_the_papers_formula():
     """N <- decay N + (1 - decay) n, m likewise, e = m / N."""
     codes, counts, tokens = randn(5, 3), torch.rand(5, generator=generator()).double() + 1, randn(40, 3, seed=2)
-    book = codebook(codes, counts, ema_decay=0.9)
+    book = codebook(codes, counts, codebook_decay=0.9)
     nearest, _ = step(book, tokens)
     n = torch.stack([(nearest == k).sum() for k in range(5)]).double()
     s = torch.stack([tokens[nearest == k].sum(0) for k in range(5)])
@@ -111,7 +111,7 @@ def test_a_step_is_the_papers_formula():
 
 def test_averages_converge_to_the_means_of_what_they_are_given():
     tokens = torch.cat([randn(30, 2) - 8, randn(10, 2, seed=1) + 8])
-    book = codebook(torch.tensor([[-5.0, -5.0], [5.0, 5.0]]), ema_decay=0.8)
+    book = codebook(torch.tensor([[-5.0, -5.0], [5.0, 5.0]]), codebook_decay=0.8)
     for _ in range(200):
         step(book, tokens)
     means = torch.stack([tokens[:30].mean(0), tokens[30:].mean(0)])
@@ -123,7 +123,7 @@ def test_averages_converge_to_the_means_of_what_they_are_given():
 
 def test_an_unused_code_stays_where_it_is():
     """Also when its count is too small for the format."""
-    book = codebook(torch.tensor([[0.0], [100.0]]), ema_decay=0.5, revival_threshold=0).float()
+    book = codebook(torch.tensor([[0.0], [100.0]]), codebook_decay=0.5, revival_threshold=0).float()
     for seed in range(300):
         step(book, randn(8, 1, seed=seed).float())
     assert book.codes[1] == 100 and book.counts[1] == 0
@@ -427,8 +427,8 @@ def test_the_largest_number_below_one_does_not_name_a_code_too_many():
     "fields",
     [
         {"num_embeddings": 0},
-        {"ema_decay": 1.0},
-        {"ema_decay": -0.1},
+        {"codebook_decay": 1.0},
+        {"codebook_decay": -0.1},
         {"revival_threshold": 1.0},
         {"revival_threshold": -0.1},
         {"num_kmeans_iterations": -1},
@@ -454,7 +454,7 @@ SETTINGS = {
 def train(setting: str, number: int, world: int) -> dict[str, torch.Tensor]:
     """State, loss and averaged gradients of one of `world` processes after some steps on its share of the batches."""
     name, fields = SETTINGS[setting]
-    model = build(name, revival_threshold=0.5, ema_decay=0.5, **fields).double().train()
+    model = build(name, revival_threshold=0.5, codebook_decay=0.5, **fields).double().train()
     net = DistributedDataParallel(model) if world > 1 else model
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
     share, revived = BATCH // world, 0

@@ -76,7 +76,7 @@ def test_densities_keep_their_digits_in_half_precision():
     with torch.autocast("cpu", torch.bfloat16):
         kl = model(images(4)).losses["kl"]
     torch.testing.assert_close(kl, exact, rtol=0.02, atol=0)
-    assert model.to(torch.float32).observation_var.dtype == torch.float32
+    assert model.to(torch.float32).likelihood.variance.dtype == torch.float32
 
 
 def test_point_mass_repeats_its_point():
@@ -132,7 +132,7 @@ def test_gaussian_likelihood():
     z = torch.randn(6, 4, 3, dtype=torch.float64)
     log_p, reconstruction = model.log_prob(X, z)
     exact = Normal(reconstruction, 0.5).log_prob(X.unsqueeze(1)).sum((2, 3, 4))
-    torch.testing.assert_close(log_p + model.log_prob_constant(), exact)
+    torch.testing.assert_close(log_p + model.likelihood.constant(), exact)
 
 
 def test_bernoulli_likelihood():
@@ -141,7 +141,7 @@ def test_bernoulli_likelihood():
     log_p, reconstruction = model.log_prob(X, z)
     exact = X * reconstruction.log() + (1 - X) * (1 - reconstruction).log()
     torch.testing.assert_close(log_p, exact.sum((1, 2, 3)))
-    assert model.log_prob_constant() == 0
+    assert model.likelihood.constant() == 0
     far = model.log_prob(X, 1e4 * z)[0]
     assert far.isfinite().all()  # on logits nothing overflows
 
@@ -167,10 +167,10 @@ def test_optimal_observation_std_is_learned_and_fixed_in_evaluation():
     x = images(6)
     for _ in range(80):
         model(x)
-    learned = model.observation_var.clone()
+    learned = model.likelihood.variance.clone()
     assert 0.05 < learned < 0.2  # near the mean squared error of noise in [0, 1]
     model.eval()(x)
-    assert torch.equal(model.observation_var, learned)
+    assert torch.equal(model.likelihood.variance, learned)
     nats = model.log_likelihood(x, 10, generator())
     assert nats.isfinite().all()
 
@@ -182,5 +182,5 @@ def test_interpolation_is_straight_and_hits_both_ends():
     torch.testing.assert_close(path[0, :, 0], torch.tensor([0, 0.25, 0.5, 0.75, 1]))
     with pytest.raises(ValueError, match="num_steps must be 2 or more, got 1"):
         model.interpolate(images(2), images(2), num_steps=1)
-    with pytest.raises(ValueError, match="as many images, got 2 and 3"):
+    with pytest.raises(ValueError, match="the same number of images, got 2 and 3"):
         model.interpolate(images(2), images(3))

@@ -170,7 +170,7 @@ def test_bounds_are_ordered():
     fifty = model.log_likelihood(batch, 50, generator(2), batch_size=5000).view(6, 400).mean(1)
     assert (elbo < five).all() and (five < fifty).all() and (fifty < exact + 0.02).all()
     loss = model(X, generator=generator()).loss
-    torch.testing.assert_close(-loss + model.log_prob_constant(), model.log_likelihood(X, 1, generator()).mean())
+    torch.testing.assert_close(-loss + model.likelihood.constant(), model.log_likelihood(X, 1, generator()).mean())
 
 
 # The pseudo-inputs
@@ -225,7 +225,7 @@ def test_pseudo_inputs_are_encoded_once_per_call():
     assert model.known_components is None
     z, log_q = model.encode(X).rsample_and_log_prob(50, generator=generator())
     log_w = model.log_prob(X, z)[0] + model.prior_log_prob(z) - log_q
-    expected = log_w.logsumexp(1) - log(50) + model.log_prob_constant()
+    expected = log_w.logsumexp(1) - log(50) + model.likelihood.constant()
     torch.testing.assert_close(model.log_likelihood(X, 50, generator()), expected.detach())
 
 

@@ -165,7 +165,7 @@ def test_compiles_to_one_graph_after_the_first_step(update):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"commitment_weight": -1}, {"codebook_weight": -1}, {"codebook_update": "adam"}, {"ema_decay": 2}]
+    "fields", [{"commitment_weight": -1}, {"codebook_weight": -1}, {"codebook_update": "adam"}, {"codebook_decay": 2}]
 )
 def test_bad_fields_are_named(fields):
     with pytest.raises(Exception, match=next(iter(fields))):

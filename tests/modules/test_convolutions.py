@@ -1,4 +1,4 @@
-"""Convolutions as matrix products are torch's: values, gradients, gradients of gradients, layouts, dtypes."""
+"""Convolutions by matrix products equal torch's: values, gradients, second gradients, layouts and dtypes."""
 
 from itertools import product
 
@@ -9,9 +9,9 @@ from torch import nn
 from torch.autograd.functional import vjp
 
 from gae_hub.modules import convolutions
-from gae_hub.modules.convolutions import Conv2d, ConvTranspose2d, Down, Kernel, Up, Windows
+from gae_hub.modules.convolutions import Down, Kernel, MatmulConv2d, MatmulConvTranspose2d, Up, Windows
 
-# image, kernel, stride, padding, with odd sizes, windows that leave pixels over, gaps, and rows all in the padding
+# image, kernel, stride, padding: odd sizes, left-over pixels, gaps between windows, rows entirely in the padding
 GEOMETRIES = [
     ((7, 9), (4, 4), (2, 2), (1, 1)),
     ((3, 3), (4, 4), (2, 2), (1, 1)),
@@ -27,10 +27,10 @@ GEOMETRIES = [
 
 @pytest.fixture(params=["products", "in parts", "torch"])
 def products(request, monkeypatch):
-    """Whether the maps are made by products, of all examples or of one at a time; the choice must not show."""
+    """Compute the maps by products, by products of one example at a time, or by torch: results must agree."""
     monkeypatch.setattr(convolutions, "product_is_faster", lambda *args: request.param != "torch")
     if request.param == "in parts":
-        monkeypatch.setattr(convolutions, "PART", 1)
+        monkeypatch.setattr(convolutions, "MAX_WINDOW_BYTES", 1)
     return request.param != "torch"
 
 
@@ -42,7 +42,7 @@ def windows(image, kernel, stride, padding) -> Windows:
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("last", [False, True], ids=["channels_first", "channels_last"])
 @pytest.mark.parametrize("channels", [(4, 5), (1, 5), (4, 1)], ids=str)
-def test_the_three_maps_are_those_of_torch(geometry, last, channels, products):
+def test_the_three_maps_equal_torch(geometry, last, channels, products):
     at, (image, kernel, stride, padding), (a, b) = windows(*geometry), geometry, channels
     layout = torch.channels_last if last else torch.contiguous_format
     u = torch.randn(3, a, *image, dtype=torch.float64).to(memory_format=layout)
@@ -57,7 +57,7 @@ def test_the_three_maps_are_those_of_torch(geometry, last, channels, products):
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[:5], ids=str)
-def test_gradients_and_gradients_of_gradients(geometry, products):
+def test_first_and_second_gradients(geometry, products):
     at = windows(*geometry)
     u, v, w, b, c = (
         torch.randn(*shape, dtype=torch.float64, requires_grad=True)
@@ -69,9 +69,9 @@ def test_gradients_and_gradients_of_gradients(geometry, products):
 
 
 def pairs(in_channels: int, out_channels: int):
-    """Layers of torch beside ours with the same weights, and the size of their input."""
+    """Pairs of a torch layer and our layer with the same weights."""
     for (theirs, ours), kernel, stride in product(
-        ((nn.Conv2d, Conv2d), (nn.ConvTranspose2d, ConvTranspose2d)), (3, 4), (1, 2)
+        ((nn.Conv2d, MatmulConv2d), (nn.ConvTranspose2d, MatmulConvTranspose2d)), (3, 4), (1, 2)
     ):
         layer, own = (
             theirs(in_channels, out_channels, kernel, stride, 1),
@@ -90,7 +90,7 @@ def run(layer, x, **autocast):
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["channels_first", "channels_last"])
-def test_layers_of_many_channels_are_torchs(last, products):
+def test_layers_with_many_channels_equal_torch(last, products):
     for layer, own in pairs(48, 40):
         x = torch.randn(6, 48, 5, 5)
         if last:
@@ -99,7 +99,7 @@ def test_layers_of_many_channels_are_torchs(last, products):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_half_precision_is_as_near_to_the_truth_as_torchs(products):
+def test_half_precision_is_as_accurate_as_torch(products):
     for layer, own in pairs(48, 40):
         x = torch.randn(6, 48, 5, 5)
         truth = run(layer, x, enabled=False)
@@ -117,72 +117,72 @@ def test_products_are_chosen_for_wide_layers_of_small_images(monkeypatch):
     for name in ("down_product", "up_product", "kernel_product"):
         original = getattr(convolutions, name)
         monkeypatch.setattr(convolutions, name, lambda *a, f=original, n=name: chosen.append(n) or f(*a))
-    Conv2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 8, 8, requires_grad=True)).sum().backward()
-    ConvTranspose2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 4, 4, requires_grad=True)).sum().backward()
-    Conv2d(3, 64, 4, 2, 1)(torch.randn(2, 3, 64, 64)).sum().backward()
-    Conv2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 32, 32)).sum().backward()
+    MatmulConv2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 8, 8, requires_grad=True)).sum().backward()
+    MatmulConvTranspose2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 4, 4, requires_grad=True)).sum().backward()
+    MatmulConv2d(3, 64, 4, 2, 1)(torch.randn(2, 3, 64, 64)).sum().backward()
+    MatmulConv2d(256, 256, 4, 2, 1)(torch.randn(2, 256, 32, 32)).sum().backward()
     assert chosen == ["down_product", "up_product", "kernel_product", "up_product", "down_product", "kernel_product"]
 
 
 @pytest.mark.parametrize("options", [{"groups": 2}, {"dilation": 2}, {"padding_mode": "reflect"}, {"padding": "same"}])
-def test_what_the_formulas_do_not_cover_is_left_to_torch(options):
+def test_unsupported_options_use_torch(options):
     options = {"stride": 1, "padding": 1, **options}
-    layer, own = nn.Conv2d(256, 256, 3, **options), Conv2d(256, 256, 3, **options)
+    layer, own = nn.Conv2d(256, 256, 3, **options), MatmulConv2d(256, 256, 3, **options)
     own.load_state_dict(layer.state_dict())
     x = torch.randn(2, 256, 4, 4)
     torch.testing.assert_close(own(x), layer(x))
 
 
-def test_one_image_without_a_batch_and_no_image_at_all():
-    own = Conv2d(256, 256, 3, padding=1)
+def test_unbatched_image_and_empty_batch():
+    own = MatmulConv2d(256, 256, 3, padding=1)
     x = torch.randn(2, 256, 4, 4)
     torch.testing.assert_close(own(x[0]), own(x)[0], rtol=1e-4, atol=1e-4)
     assert own(x[:0]).shape == (0, 256, 4, 4)
 
 
-def test_a_weight_that_is_frozen_or_shared():
-    own = Conv2d(256, 256, 3, padding=1)
+def test_frozen_and_shared_weight():
+    own = MatmulConv2d(256, 256, 3, padding=1)
     x = torch.randn(2, 256, 4, 4, requires_grad=True)
     own.weight.requires_grad_(False)
     own(own(x)).sum().backward()
     assert own.weight.grad is None and own.bias.grad is not None and x.grad is not None
 
 
-def test_one_window_of_one_image_leaves_its_inputs_alone(products):
-    own, x = Conv2d(48, 40, 4, 2, 1), torch.randn(1, 48, 3, 3)
+def test_single_window_does_not_change_its_inputs(products):
+    own, x = MatmulConv2d(48, 40, 4, 2, 1), torch.randn(1, 48, 3, 3)
     before = own.bias.detach().clone()
     torch.testing.assert_close(own(x), F.conv2d(x, own.weight, before, 2, 1))
     assert torch.equal(own.bias, before)
 
 
-def test_outputs_may_be_changed_in_place(products):
-    for layer in (Conv2d(48, 48, 4, 2, 1), ConvTranspose2d(48, 48, 4, 2, 1)):
+def test_outputs_can_be_changed_in_place(products):
+    for layer in (MatmulConv2d(48, 48, 4, 2, 1), MatmulConvTranspose2d(48, 48, 4, 2, 1)):
         x = torch.randn(2, 48, 4, 4, requires_grad=True)
         layer(x).relu_().sum().backward()
         expected = torch.autograd.grad(layer(x).relu().sum(), x)[0]
         torch.testing.assert_close(x.grad, expected)
 
 
-def test_an_image_smaller_than_the_kernel_is_named(products):
+def test_image_smaller_than_the_kernel_raises(products):
     with pytest.raises(RuntimeError, match="size"):
-        Conv2d(256, 256, 4)(torch.randn(2, 256, 3, 3))
+        MatmulConv2d(256, 256, 4)(torch.randn(2, 256, 3, 3))
 
 
-def test_one_channel_has_the_strides_of_its_partner():
-    """As a view: torch would copy the partner, which has many channels."""
+def test_one_channel_is_viewed_in_the_layout_of_its_partner():
+    """Without a copy: torch would copy the partner, which has many channels."""
     last = torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last)
     one, three = torch.randn(2, 1, 6, 6), torch.randn(2, 3, 6, 6)
-    view = convolutions.alike(one, last)
+    view = convolutions.match_layout(one, last)
     assert view.data_ptr() == one.data_ptr() and torch.equal(view, one) and view.stride() == (36, 1, 6, 1)
-    assert convolutions.alike(three, last).is_contiguous(memory_format=torch.channels_last)
-    assert convolutions.alike(one[:, :, ::2], last).stride() == (18, 1, 6, 1)
+    assert convolutions.match_layout(three, last).is_contiguous(memory_format=torch.channels_last)
+    assert convolutions.match_layout(one[:, :, ::2], last).stride() == (18, 1, 6, 1)
     for image in (one, three):
-        assert convolutions.alike(image, last.contiguous()) is image
-        assert convolutions.alike(image, last[:, :, :1, :1].contiguous()) is image  # one pixel: it could be either
+        assert convolutions.match_layout(image, last.contiguous()) is image
+        assert convolutions.match_layout(image, last[:, :, :1, :1].contiguous()) is image  # one pixel has both layouts
 
 
-def test_torch_gets_both_in_one_layout(monkeypatch):
-    """For the gradient of a first layer's kernel, which torch makes."""
+def test_torch_receives_both_tensors_in_one_layout(monkeypatch):
+    """For the kernel gradient of a first layer, which torch computes."""
     asked = []
 
     def weight(image, size, small, *rest):
@@ -190,14 +190,14 @@ def test_torch_gets_both_in_one_layout(monkeypatch):
         return small.new_zeros(size)
 
     monkeypatch.setattr(convolutions, "conv2d_weight", weight)
-    layer = Conv2d(1, 64, 4, 2, 1).to(memory_format=torch.channels_last)
+    layer = MatmulConv2d(1, 64, 4, 2, 1).to(memory_format=torch.channels_last)
     monkeypatch.setattr(convolutions, "product_is_faster", lambda at, channels, dtype, of: of == "down")
     layer(torch.rand(2, 1, 8, 8)).square().sum().backward()
     assert asked == [(1, 1)]
 
 
 def test_compiles_to_one_graph():
-    for own in (Conv2d(256, 256, 4, 2, 1), ConvTranspose2d(256, 256, 4, 2, 1)):
+    for own in (MatmulConv2d(256, 256, 4, 2, 1), MatmulConvTranspose2d(256, 256, 4, 2, 1)):
         x = torch.randn(2, 256, 4, 4)
         compiled = torch.compile(own, backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(x), own(x), rtol=1e-4, atol=1e-4)

@@ -32,7 +32,7 @@ args = GAETrainingArguments(sys.argv[1], **sizes, disable_tqdm=True, use_cpu=Tru
 trainer = GAETrainer(model, args, train_dataset=x, eval_dataset=x[:9])
 assert args.world_size == dist.get_world_size() == 2
 trainer.train()
-flat = torch.cat([p.detach().flatten() for p in model.parameters()] + [model.observation_var.view(1)])
+flat = torch.cat([p.detach().flatten() for p in model.parameters()] + [model.likelihood.variance.view(1)])
 both = [torch.empty_like(flat) for _ in range(2)]
 dist.all_gather(both, flat)
 assert torch.equal(*both), "the processes hold different models"

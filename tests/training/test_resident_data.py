@@ -23,12 +23,12 @@ def make_trainer(folder, dataset, **changes) -> GAETrainer:
 
 def test_images_are_copied_to_the_device_once_if_they_fit(monkeypatch):
     dataset, device = ImageDataset(uint8_images(), torch.arange(24), "name", "train"), torch.device("meta")
-    assert dataset.on(device) is dataset  # its free memory is unknown
+    assert dataset.place_on(device) is dataset  # its free memory is unknown
     monkeypatch.setattr(data, "free_device_memory", lambda device: 4 * dataset.pixel_values.nbytes - 1)
-    assert dataset.on(device) is dataset  # more than a quarter of the free memory
+    assert dataset.place_on(device) is dataset  # more than a quarter of the free memory
     monkeypatch.setattr(data, "free_device_memory", lambda device: 4 * dataset.pixel_values.nbytes)
-    there = dataset.on(device)
-    assert there is dataset.on(device)
+    there = dataset.place_on(device)
+    assert there is dataset.place_on(device)
     assert there.pixel_values.device == device and there.pixel_values.dtype == torch.uint8
     assert (there.name, there.split, len(there)) == ("name", "train", 24) and there.labels is dataset.labels
     assert dataset.pixel_values.device.type == "cpu"

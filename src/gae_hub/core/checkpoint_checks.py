@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from .hub_files import CONFIG, INDEX, WEIGHTS, fetch_file
 

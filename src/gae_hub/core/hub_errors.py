@@ -1,8 +1,9 @@
-"""What went wrong between here and the Hub, or the disk, and what to do: one sentence each."""
+"""Errors of the network, the Hub and the disk as one sentence each: the cause, and what to do."""
 
 __all__ = ["HubError", "explain", "explained"]
 
 import errno
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,17 +16,19 @@ TOKENS = "https://huggingface.co/settings/tokens"
 
 
 class HubError(OSError):
-    """Loading or publishing failed; the message says why, and what to do."""
+    """Loading, saving or publishing failed. The message says why, and what to do."""
 
 
 @contextmanager
-def explained(doing: str, what: str | Path, token: str | bool | None = None):
-    """Errors of network, Hub and disk inside become a [`HubError`] that says "cannot <doing> '<what>': ...".
+def explained(doing: str, what: str | Path, token: str | bool | None = None) -> Iterator[None]:
+    """Turn errors of the network, the Hub and the disk into a [`HubError`]: "cannot <doing> '<what>': <reason>".
+
+    Other errors pass unchanged.
 
     Args:
-        doing: "publish to", "load", "save to".
-        what: a repository or folder.
-        token: the token in use, to tell a missing one from a wrong one.
+        doing: "publish to", "load" or "save to".
+        what: repository or folder.
+        token: the token in use, to distinguish a missing token from a wrong one.
     """
     try:
         yield
@@ -39,64 +42,65 @@ def explained(doing: str, what: str | Path, token: str | bool | None = None):
 
 
 def explain(error: BaseException, doing: str = "load", token: str | bool | None = None) -> str | None:
-    """The reason and the remedy, or None for an error that is of another kind."""
-    chain, publishing = list(_chain(error)), doing.startswith("publish")
+    """Cause and remedy of an error, or None if it comes from neither the network, the Hub nor the disk."""
+    chain, publishing = _chain(error), doing.startswith("publish")
     text = " ".join(str(link) for link in chain)
-    again = "nothing is published before its one commit is made: run it again" if publishing else "try again"
+    again = "nothing was published, so run it again" if publishing else "try again"
     if any(getattr(link, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for link in chain) or "os error 28" in text:
-        return "the disk is full; what was there before is unchanged: free some space, and run it again"
+        return "the disk is full; existing files are unchanged; free some space and run it again"
     if "LFS batch API" in text or "Error while uploading" in text:
-        return f"the Hub has refused a large file ({_last(chain)}); {again}"
+        return f"the Hub rejected a large file ({_last_line(chain[0])}); {again}"
     response = next((link.response for link in chain if isinstance(link, HfHubHTTPError)), None)
     if response is None:
-        if any(isinstance(link, _transport_errors()) for link in chain):
-            if publishing and "without sending a response" in text:
-                return (
-                    "the connection broke before the Hub answered, so its last step may be done or not; run it again, "
-                    "which is safe: files that have arrived are not sent twice"
-                )
-            return f"the connection to the Hub broke ({_last(chain)}); nothing incomplete is kept; {again}"
-        return None
+        if not any(isinstance(link, _transport_errors()) for link in chain):
+            return None
+        if publishing and "without sending a response" in text:
+            return (
+                "the connection broke before the Hub responded, so the last request may or may not have succeeded; "
+                "run it again, which is safe: files that have arrived are not sent twice"
+            )
+        return f"the connection to the Hub broke ({_last_line(chain[0])}); no incomplete file was kept; {again}"
     status = response.status_code
     if status == 401 and ("Invalid credentials" in text or (token or get_token())):
-        return f"the Hub does not know this token (401): make a new one at {TOKENS}, and run `hf auth login`"
+        return f"the Hub does not accept this token (401); create a new one at {TOKENS} and run `hf auth login`"
     if doing == "load" and any(isinstance(link, RepositoryNotFoundError) for link in chain):
-        who = "the token must be of somebody who may read it" if token or get_token() else "run `hf auth login`"
+        access = "use a token that may read it" if token or get_token() else "run `hf auth login`"
         return (
-            f"it is no folder here, and no repository on the Hub that you can read ({status}): check its name; if it "
-            f"is private, {who}, or pass token=, from {TOKENS}"
+            f"it is neither a local folder nor a Hub repository that you can read ({status}); check the name; if it "
+            f"is private, {access} or pass token=, see {TOKENS}"
         )
     if status == 401:
-        return f"it needs a token, and there is none (401): run `hf auth login`, or pass token=, from {TOKENS}"
+        return f"a token is required (401); run `hf auth login` or pass token=, see {TOKENS}"
     if status == 403:
-        said = response.headers.get("X-Error-Message", "").strip(" .") or "forbidden"
-        return f"this token may not do that (403: {said}): it needs the role 'write' there, see {TOKENS}"
+        message = response.headers.get("X-Error-Message", "").strip(" .") or "forbidden"
+        return f"the token lacks this permission (403: {message}); it needs the role 'write' there, see {TOKENS}"
     if status == 429:
         seconds = response.headers.get("Retry-After")
         wait = f"in {seconds} s" if seconds else "in some minutes"
-        return f"the Hub asks for fewer requests (429): run it again {wait}; nothing has been changed"
+        return f"too many requests (429); nothing was changed; run it again {wait}"
     if status >= 500:
-        return f"the Hub is out of order for now ({status}); {again}, in a minute"
+        return f"the Hub is unavailable ({status}); {again} in a minute"
     return None
 
 
-def _chain(error: BaseException):
-    """The error, and what it came of."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, and the errors that caused it."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain
 
 
-def _last(chain: list[BaseException]) -> str:
-    """The last line of the first error, which is the server's own."""
-    lines = [line.strip() for line in str(chain[0]).splitlines() if line.strip()]
-    return lines[-1] if lines else type(chain[0]).__name__
+def _last_line(error: BaseException) -> str:
+    """Last line of an error's text, which is the server's own message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _transport_errors() -> tuple[type[BaseException], ...]:
-    """Broken connections, of the HTTP client that this version of huggingface_hub has."""
+    """Connection errors of the HTTP client that this version of huggingface_hub uses."""
     modules = (parent.__module__.split(".")[0] for parent in HfHubHTTPError.__mro__)
     client = next(name for name in modules if name.startswith("httpx"))
     return (import_module(client).TransportError, ConnectionError)

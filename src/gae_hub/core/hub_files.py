@@ -1,6 +1,6 @@
 """Files of folders and Hub repositories: download, publish, move into place."""
 
-__all__ = ["CONFIG", "INDEX", "WEIGHTS", "fetch_card", "fetch_file", "move_into", "open_repository"]
+__all__ = ["CONFIG", "FETCH_OPTIONS", "INDEX", "WEIGHTS", "fetch_card", "fetch_file", "move_into", "open_repository"]
 
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from .hub_errors import explained
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+FETCH_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+"""Arguments of `from_pretrained` that say where a file is, as `fetch_file` accepts them."""
 
 
 def fetch_file(name: str | Path, file: str, subfolder: str | None = None, **where) -> Path | None:

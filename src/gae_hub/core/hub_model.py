@@ -4,7 +4,7 @@ __all__ = ["HubModel"]
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
@@ -45,11 +45,12 @@ class HubModel(PreTrainedModel):
                 if kwargs.get("state_dict") is None:
                     options = {key: kwargs[key] for key in ("force_download", "local_files_only") if key in kwargs}
                     check_checkpoint(name, **where, **options)
-                model, info = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
+                loaded = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
         except SafetensorError as error:
             raise OSError(
                 f"the weights of '{name}' are truncated or corrupt ({error}); download or save them again"
             ) from error
+        model, info = cast(tuple[HubModel, dict[str, Any]], loaded)
         model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where)
         return (model, info) if output_loading_info else model
 
@@ -117,7 +118,7 @@ class HubModel(PreTrainedModel):
     def push_to_hub(self, repo_id: str, *args, **kwargs):
         """Publish the model and its card in one commit, as `PreTrainedModel` does. Errors say what to do."""
         with explained("publish to", repo_id, kwargs.get("token")):
-            return super().push_to_hub(repo_id, *args, **kwargs)
+            return cast(Any, super()).push_to_hub(repo_id, *args, **kwargs)
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
         # transformers has just replaced our card by its own, even if the repository's card could not be read

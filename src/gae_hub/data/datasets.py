@@ -1,9 +1,20 @@
-"""From a name, a folder, an array, a tensor or a `datasets` object to something the trainer takes."""
+"""Image data sets for training: resident in memory, decoded on demand, or streamed.
 
-__all__ = ["ImageDataset", "collate"]
+All three have `name`, `split`, `revision`, `labels`, `columns` and `input_shape`, and yield `pixel_values` as floats.
+"""
+
+__all__ = [
+    "ImageDataset",
+    "IndexedImageDataset",
+    "OnDemandImageDataset",
+    "StreamedImageDataset",
+    "collate",
+    "to_float",
+]
 
 from collections.abc import Iterator, Sequence
 from copy import copy
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,25 +24,41 @@ from torch.utils.data import Dataset, IterableDataset
 from ..modules.inputs import check_values
 from .image_reader import ImageReader
 
+if TYPE_CHECKING:
+    import datasets
+
+# images are copied to the training device if they take at most this share of its free memory
 DEVICE_MEMORY_SHARE = 0.25
-"""One in memory is copied to the training device once if it takes at most this share of what is free there."""
 
 
-class ImageDataset(Dataset):
-    """Images that are resident in memory: decoded once, and indexed from then on.
+class _BatchIndexed(Dataset[dict[str, Tensor]]):
+    """A data set that reads a batch at a time. torch's DataLoader calls `__getitems__`."""
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """One batch as a dict of tensors, which `collate` passes on."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+
+class ImageDataset(_BatchIndexed):
+    """Images in memory.
 
     Args:
         pixel_values: (num, *input_shape), uint8, or floats in [0, 1].
-        labels: (num,) integers, or None. The models never see them; metrics do.
-        name: what the data is called, for cards and messages.
-        split: which part of it this is.
+        labels: (num,) integers, or None. Metrics use them; models do not.
+        name: name of the data, for cards and messages.
+        split: name of the split.
 
     Attributes:
-        factors: (num, num_factors) integers to set where the images were made from such, for disentanglement.
-        columns: a `datasets.Dataset` of what else the source has of each image; None if it is not such.
+        factors: (num, num_factors) integers, the factors of variation that the images were made from. Set it to
+            measure disentanglement; None by default.
+        columns: a `datasets.Dataset` of the source's other columns, or None.
+        revision: commit of the data set on the Hub, or version of the library that the data comes with, if known.
 
     Raises:
-        ValueError: if there are no images, or their values are not in range.
+        ValueError: if there are no images, their values are out of range, or the number of labels differs.
     """
 
     def __init__(
@@ -48,28 +75,27 @@ class ImageDataset(Dataset):
         if labels is not None and len(labels) != len(pixel_values):
             raise ValueError(f"'{name}' has {len(pixel_values)} images but {len(labels)} labels")
         self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
-        self.factors, self.columns = None, None
+        self.factors: Tensor | None = None
+        self.columns: datasets.Dataset | None = None
+        self.revision: str | None = None
         self.copies: dict[torch.device, ImageDataset] = {}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
         return tuple(self.pixel_values.shape[1:])
 
     def __len__(self) -> int:
         return len(self.pixel_values)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """One whole batch, which the collator passes on as it is."""
-        places, device = torch.as_tensor(indices), self.pixel_values.device
-        if device.type == "cuda":  # from pageable memory the copy would wait for the device
-            places = places.pin_memory().to(device, non_blocking=True)
-        return {"pixel_values": to_float(self.pixel_values.index_select(0, places))}
+        rows, device = torch.as_tensor(indices), self.pixel_values.device
+        if device.type == "cuda":  # pinned, since a copy from pageable memory waits for the GPU
+            rows = rows.pin_memory().to(device, non_blocking=True)
+        return {"pixel_values": to_float(self.pixel_values.index_select(0, rows))}
 
-    def on(self, device: torch.device) -> "ImageDataset":
-        """The same images on an accelerator, copied there once, if they fit; else this data set itself."""
+    def place_on(self, device: torch.device) -> "ImageDataset":
+        """The same images on a GPU if they fit into its memory, copied there once; otherwise this data set."""
         if device not in self.copies:
             size, free = self.pixel_values.nbytes, free_device_memory(device)
             if free is None or size > DEVICE_MEMORY_SHARE * free:
@@ -79,68 +105,95 @@ class ImageDataset(Dataset):
         return self.copies[device]
 
     def slice(self, start: int, stop: int, split: str) -> "ImageDataset":
+        """Images `start` to `stop` (exclusive) with their labels, factors and columns, as the split `split`."""
         labels, factors = (None if t is None else t[start:stop] for t in (self.labels, self.factors))
         part = ImageDataset(self.pixel_values[start:stop], labels, self.name, split)
-        part.factors = factors
+        part.factors, part.revision = factors, self.revision
         part.columns = None if self.columns is None else self.columns.select(range(start, stop))
         return part
 
     def __repr__(self) -> str:
-        part = f", split='{self.split}'" if self.split else ""
-        return (
-            f"ImageDataset('{self.name}'{part}, {len(self):,} x {self.input_shape} {str(self.pixel_values.dtype)[6:]})"
-        )
+        split = f", split='{self.split}'" if self.split else ""
+        dtype = str(self.pixel_values.dtype).removeprefix("torch.")
+        return f"ImageDataset('{self.name}'{split}, {len(self):,} x {self.input_shape} {dtype})"
 
 
-class DecodedOnDemand(Dataset):
-    """Images of a `datasets.Dataset` too large for memory, decoded a batch at a time."""
+class OnDemandImageDataset(_BatchIndexed):
+    """Images of a `datasets.Dataset` that does not fit in memory, decoded when their batch is read.
 
-    def __init__(self, rows, reader: ImageReader, name: str, split: str | None):
-        self.rows, self.reader, self.name, self.split = rows, reader, name, split
-        self.labels = torch.as_tensor(rows[reader.label_column][:]) if reader.label_column else None
-        self.columns = rows.remove_columns(reader.column)
+    Args:
+        rows: the split, with undecoded images.
+        reader: reads its image column.
+        name, split, revision: as in [`ImageDataset`].
+    """
+
+    def __init__(
+        self, rows: "datasets.Dataset", reader: ImageReader, name: str, split: str | None, revision: str | None = None
+    ):
+        self.rows, self.reader, self.name, self.split, self.revision = rows, reader, name, split, revision
+        self.labels, self.columns = reader.read_labels(rows), rows.remove_columns(reader.column)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
         return self.reader.input_shape
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         cells = self.rows[list(indices)][self.reader.column]
-        return {"pixel_values": to_float(torch.from_numpy(np.stack([self.reader(cell) for cell in cells])))}
+        images = np.stack([self.reader.read_image(cell) for cell in cells])
+        return {"pixel_values": to_float(torch.from_numpy(images))}
 
 
-class Streamed(IterableDataset):
-    """Images of a `datasets.IterableDataset`, read from front to back in each epoch. The trainer needs `max_steps`."""
+IndexedImageDataset: TypeAlias = ImageDataset | OnDemandImageDataset
+"""A data set with a length, whose images can be read in any order."""
 
-    def __init__(self, rows, reader: ImageReader, name: str, split: str | None):
-        self.rows, self.reader, self.name, self.split, self.labels = rows, reader, name, split, None
+
+class StreamedImageDataset(IterableDataset[dict[str, Tensor]]):
+    """Images of a `datasets.IterableDataset`, read in its order. It has no length, so the trainer needs `max_steps`.
+
+    Args:
+        rows: the split, with undecoded images.
+        reader: reads its image column.
+        name, split: as in [`ImageDataset`].
+    """
+
+    labels = columns = revision = None
+
+    def __init__(self, rows: "datasets.IterableDataset", reader: ImageReader, name: str, split: str | None):
+        self.rows, self.reader, self.name, self.split = rows, reader, name, split
 
     @property
     def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
         return self.reader.input_shape
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for row in self.rows:
-            yield {"pixel_values": to_float(torch.from_numpy(self.reader(row[self.reader.column]).copy()))}
+            image = self.reader.read_image(row[self.reader.column])
+            yield {"pixel_values": to_float(torch.from_numpy(image.copy()))}
 
     def set_epoch(self, epoch: int):
+        """Start an epoch of a shuffled stream with its own order. The trainer calls it."""
         self.rows.set_epoch(epoch)
 
 
 def to_float(pixel_values: Tensor) -> Tensor:
+    """float32, with uint8 scaled to [0, 1]."""
     return pixel_values.float().div_(255) if pixel_values.dtype == torch.uint8 else pixel_values.float()
 
 
-def collate(examples) -> dict[str, Tensor]:
-    """One batch from what a data set gives: the pixel values only, whatever else the examples hold.
+def collate(examples: dict[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
+    """A batch of `pixel_values` from examples of any data set; their other fields are left out.
 
-    Examples are batches from `__getitems__`, dicts with `pixel_values`, (image, label) pairs, or images.
+    Args:
+        examples: a batch from `__getitems__`, or a list of dicts with `pixel_values`, of (image, label) pairs or of
+            images.
+
+    Raises:
+        ValueError: if examples are dicts without `pixel_values`.
     """
     if isinstance(examples, dict):
         return {"pixel_values": examples["pixel_values"]}
@@ -148,7 +201,7 @@ def collate(examples) -> dict[str, Tensor]:
     if isinstance(first, dict):
         if "pixel_values" not in first:
             raise ValueError(
-                f"an example must hold 'pixel_values', but holds {', '.join(first)}; load_images makes such data sets"
+                f"expected examples with 'pixel_values', got {', '.join(first)}; load_images returns such a data set"
             )
         images = [example["pixel_values"] for example in examples]
     else:
@@ -156,9 +209,6 @@ def collate(examples) -> dict[str, Tensor]:
     return {"pixel_values": to_float(torch.stack([torch.as_tensor(image) for image in images]))}
 
 
-# Reading
-
-
 def free_device_memory(device: torch.device) -> int | None:
-    """Free bytes of a CUDA device; None for others, where a copy would gain nothing or its room is not known."""
+    """Free bytes of a CUDA device, None for others: the CPU needs no copy, and the rest do not report free memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Embeds data sets with a model, and keeps the embeddings on disk."""
 
 __all__ = ["embed_dataset"]
 
@@ -6,97 +6,99 @@ import os
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..core.distributed import all_agree, gather_batch, is_distributed, num_processes, process_index
-from .datasets import DecodedOnDemand, ImageDataset
+from ..core.distributed import all_agree, gather_rows, is_distributed, num_processes, process_index
+from .datasets import ImageDataset, OnDemandImageDataset
 from .loading import as_image_dataset, iterate_batches
+
+if TYPE_CHECKING:
+    from ..models.base import GAEPreTrainedModel
+    from ..models.quantized import QuantizedModel
 
 
 @torch.no_grad()
 def embed_dataset(
-    model,
-    dataset,
+    model: "GAEPreTrainedModel",
+    dataset: Any,
     batch_size: int = 500,
     progress: bool = True,
-    what: Literal["latents", "codes"] = "latents",
+    output: Literal["latents", "codes"] = "latents",
     cache: bool | str | Path = True,
 ) -> Tensor:
     """(num, *latent_shape) posterior means of a data set, in its order, on the model's device.
 
-    Several processes embed a part each, and all get the whole. What was embedded once by the same weights is read from
-    disk: the file's name is a digest of weights, config and data.
+    Each of several processes embeds a part, and all return the whole. A second call with the same weights and data
+    reads the result from disk: the file is named by a hash of weights, config and data.
 
     Args:
-        model: a model of gae_hub; it is used in eval mode and left as it was.
-        dataset: what [`load_images`] gives, or anything it takes as an object.
-        batch_size: images at a time. It does not change the result, up to rounding.
-        progress: show a progress bar.
-        what: "latents", or the "codes" of a model with a quantizer.
-        cache: whether to read and write files of `$HF_HOME/gae_hub/embeddings`, or another folder to use. Data sets
-            that are neither in memory nor of `datasets` have no digest, and are embedded each time.
+        model: an autoencoder. It runs in eval mode, and returns to its mode afterwards.
+        dataset: a data set from [`load_images`], or an array, tensor or `datasets` object.
+        batch_size: images per batch. It changes the result by rounding errors only.
+        progress: whether to show a progress bar.
+        output: "latents", or "codes" for the indices of a model with a quantizer.
+        cache: whether to read and write files in `$HF_HOME/gae_hub/embeddings`; or another folder for them. Data sets
+            that are neither in memory nor a `datasets.Dataset` cannot be hashed, and are embedded each time.
     """
     dataset = as_image_dataset(dataset)
-    path = _cache_file(model, dataset, what, cache) if cache else None
-    if path is not None and all_agree(path.is_file()):
-        return load_file(path)["embeddings"].to(model.device)
-    embed = model.embed if what == "latents" else model.encode_codes
-    num = len(dataset) if hasattr(dataset, "__len__") else None
-    share = -(-num // num_processes()) if num is not None else 0
-    start = min(process_index() * share, num or 0)
-    stop = min(start + share, num) if num is not None else None
-    bar = "embedding" if progress and process_index() == 0 else None
-    batches = iterate_batches(dataset, batch_size, bar, start, stop if is_distributed() and num is not None else None)
-    found = [embed(batch.to(model.device)) for batch in batches]
-    if is_distributed() and num is not None:
-        embeddings = _gather_shares(found, share, num, embed, dataset, model.device)
-    else:
-        embeddings = torch.cat(found)
-    if path is not None and process_index() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(save({"embeddings": embeddings.cpu().contiguous()}))
-        os.replace(file.name, path)  # at once: nobody reads half a file
+    file = _cache_file(model, dataset, output, cache) if cache else None
+    if file is not None and all_agree(file.is_file()):
+        return load_file(file)["embeddings"].to(model.device)
+    embed = model.embed if output == "latents" else cast("QuantizedModel", model).encode_codes
+    shared = is_distributed() and hasattr(dataset, "__len__")
+    start, stop = _share_of_process(len(dataset)) if shared else (0, None)
+    desc = "embedding" if progress and process_index() == 0 else None
+    batches = iterate_batches(dataset, batch_size, desc, start, stop)
+    parts = [embed(batch.to(model.device)) for batch in batches]
+    if shared and not parts:  # `gather_rows` needs a tensor of 0 rows with the dtype and axes of the others
+        parts = [embed(next(iterate_batches(dataset, 1, stop=1)).to(model.device))[:0]]
+    embeddings = torch.cat(parts)
+    if shared:
+        embeddings = gather_rows(embeddings)
+    if file is not None and process_index() == 0:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
+            temporary.write(save({"embeddings": embeddings.cpu().contiguous()}))
+        os.replace(temporary.name, file)  # atomic, so that no process reads half a file
     return embeddings
 
 
-def _gather_shares(found: list[Tensor], share: int, num: int, embed, dataset, device) -> Tensor:
-    """The parts of all processes in order; the last ones may be shorter, or empty."""
-    if not found:  # more processes than shares: an example tells the shape
-        found = [embed(next(iterate_batches(dataset, 1, stop=1)).to(device))[:0]]
-    own = torch.cat(found).to(device)
-    padded = torch.cat([own, own.new_zeros(share - len(own), *own.shape[1:])])
-    return gather_batch(padded)[:num]
+def _share_of_process(num: int) -> tuple[int, int]:
+    """Start and stop of the rows that this process embeds. The last processes may have fewer, or none."""
+    size = -(-num // num_processes())
+    start = min(process_index() * size, num)
+    return start, min(start + size, num)
 
 
-def _cache_file(model, dataset, what: str, cache: bool | str | Path) -> Path | None:
-    """Where the embeddings of these weights and data lie; None for data that have no digest."""
+def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: bool | str | Path) -> Path | None:
+    """File for the embeddings of this data by these weights; None for data that cannot be hashed."""
     from huggingface_hub.constants import HF_HOME
 
     from .._version import __version__
 
     digest = sha256()
     if isinstance(dataset, ImageDataset):
-        _add(digest, dataset.pixel_values)
-    elif isinstance(dataset, DecodedOnDemand):
+        _hash_tensor(digest, dataset.pixel_values)
+    elif isinstance(dataset, OnDemandImageDataset):
         reader = dataset.reader
         described = (dataset.rows._fingerprint, reader.column, reader.channels, reader.size, reader.input_shape)
         digest.update(repr(described).encode())
     else:
         return None
     config = {name: value for name, value in model.config.to_dict().items() if not name.startswith("_")}
-    digest.update(repr((__version__, what, type(model), str(model), model.device.type, config)).encode())
+    digest.update(repr((__version__, output, type(model), str(model), model.device.type, config)).encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
-        _add(digest, tensor)
-    folder = Path(HF_HOME) / "gae_hub" / "embeddings" if cache is True else Path(cache)
+        _hash_tensor(digest, tensor)
+    folder = Path(HF_HOME) / "gae_hub" / "embeddings" if isinstance(cache, bool) else Path(cache)
     return folder / f"{digest.hexdigest()[:40]}.safetensors"
 
 
-def _add(digest, tensor: Tensor):
+def _hash_tensor(digest, tensor: Tensor):
+    """Add shape, dtype and bytes of a tensor to a hash."""
     digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-    digest.update(memoryview(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()))
+    digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -1,52 +1,115 @@
-"""TODO docstring."""
+"""Loads images from any source as data sets, and reads data sets in batches."""
 
 __all__ = ["as_image_dataset", "iterate_batches", "load_images"]
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
-import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
-from .datasets import ImageDataset, collate, to_float
-from .sources import _open, _part, _read, _revision, _rows, _validation_size
+from .datasets import ImageDataset, IndexedImageDataset, StreamedImageDataset, collate, to_float
+from .decoding import decode_split
+from .sources import is_datasets_object, open_source
+
+if TYPE_CHECKING:
+    import datasets
+
+_IndexedSource: TypeAlias = "str | Path | np.ndarray | Tensor | ImageDataset | datasets.Dataset | datasets.DatasetDict"
+
+# A source with a length
+
+
+@overload
+def load_images(
+    source: _IndexedSource,
+    splits: str | None = None,
+    *,
+    validation_size: float | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    streaming: Literal[False] = False,
+    **load_kwargs: Any,
+) -> IndexedImageDataset: ...
+
+
+@overload
+def load_images(
+    source: _IndexedSource,
+    splits: tuple[str, ...] | list[str],
+    *,
+    validation_size: float | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    streaming: Literal[False] = False,
+    **load_kwargs: Any,
+) -> tuple[IndexedImageDataset, ...]: ...
+
+
+# A source that may be a stream
+
+
+@overload
+def load_images(
+    source: Any,
+    splits: str | None = None,
+    *,
+    validation_size: float | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    streaming: bool = False,
+    **load_kwargs: Any,
+) -> IndexedImageDataset | StreamedImageDataset: ...
+
+
+@overload
+def load_images(
+    source: Any,
+    splits: tuple[str, ...] | list[str],
+    *,
+    validation_size: float | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    streaming: bool = False,
+    **load_kwargs: Any,
+) -> tuple[IndexedImageDataset | StreamedImageDataset, ...]: ...
 
 
 def load_images(
     source: Any,
     splits: str | Sequence[str] | None = None,
     *,
-    validation_size: int | float | None = None,
+    validation_size: float | None = None,
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     streaming: bool = False,
-    **load_kwargs,
+    **load_kwargs: Any,
 ):
-    """Images as something [`GAETrainer`] takes, decoded into memory if they fit there.
+    """Load images as data sets for [`GAETrainer`], decoded into memory if they fit there.
 
     Args:
         source: "digits" (scikit-learn's 8 x 8 handwritten digits), the name of a data set on the Hub, a folder (in the
             Hub's layout, or of image files), an array or tensor (num, channels, height, width) or (num, dim), or an
             object of `datasets`.
-        splits: "train", "validation", "test", or several of them, which gives as many data sets. None takes all
-            images of the source's only split, or of its training split, as one data set.
-        validation_size: images, or share of images, at the end of the training split that are its validation split
-            where the source
-            has none of its own: 10,000 by default, as in the paper for MNIST and CIFAR-10; 10 % if there are fewer
-                than 50,000.
+        splits: "train", "validation" or "test", or several of them. None loads all images of the only split, or of the
+            training split if there are several.
+        validation_size: number of images (int), or share of the training split (float), to hold out at its end if the
+            source has no validation split. By default 10,000, as in the paper for MNIST and CIFAR-10, or 10 % of fewer
+            than 50,000 images.
         image_size: edge length, or (height, width), to crop and resize images to.
-        channels: 1 or 3, to convert images to; that of the first image by default.
-        streaming: read a Hub data set while training, without a copy on disk.
-        **load_kwargs: for `datasets.load_dataset`, such as `name`, `revision` and `token`.
+        channels: 1 or 3, to convert images to. By default the first image decides.
+        streaming: read a data set of the Hub while training, without a copy on disk.
+        **load_kwargs: arguments of `datasets.load_dataset`, such as `name`, `revision` and `token`.
 
     Returns:
-        One data set for a single split or None, a tuple of them for several.
+        One data set if `splits` is None or a string, else a tuple with one data set for each split.
 
     Raises:
-        ValueError: if the source does not exist, is empty, has no such split or no images, or has images of unlike
-            size.
+        ValueError: if the source does not exist, is empty, has no such split or no images, or has images of different
+            sizes.
 
     Example:
 
@@ -54,34 +117,24 @@ def load_images(
     >>> train
     ImageDataset('digits', split='train', 1,397 x (1, 8, 8) uint8)
     """
-    name, parts = _open(source, streaming, load_kwargs)
-    reading = {"image_size": image_size, "channels": channels}
+    opened = open_source(source, streaming, **load_kwargs)
     if splits is None:
-        split = next(iter(parts)) if len(parts) == 1 else "train"
-        return _read(_part(parts, split, name), name, split, **reading)
-    wanted = [splits] if isinstance(splits, str) else list(splits)
-    held_out = "validation" not in parts and {"train", "validation"} & set(wanted)
-    if held_out:
-        rows = _part(parts, "train", name)
-        if streaming:
-            raise ValueError(
-                f"'{name}' has no validation split, and the end of a stream cannot be held out: pass splits=None"
-            )
-        size = _validation_size(len(rows), validation_size, name)
-        parts = {
-            **parts,
-            "train": _rows(rows, 0, len(rows) - size),
-            "validation": _rows(rows, len(rows) - size, len(rows)),
-        }
-    loaded = tuple(_read(_part(parts, split, name), name, split, **reading) for split in wanted)
-    for data, split in zip(loaded, wanted, strict=True):
-        data.revision = _revision(parts[split])
-    return loaded[0] if isinstance(splits, str) else loaded
+        names = [opened.default_split]
+    else:
+        names = [splits] if isinstance(splits, str) else list(splits)
+        if "validation" not in opened.splits and {"train", "validation"} & set(names):
+            opened = opened.hold_out_validation(validation_size)
+    loaded = tuple(decode_split(opened.get_split(name), opened.name, name, channels, image_size) for name in names)
+    return loaded[0] if splits is None or isinstance(splits, str) else loaded
 
 
-def as_image_dataset(data):
-    """An array, tensor or `datasets` object as what the trainer takes; data sets of torch pass as they are."""
-    if isinstance(data, (np.ndarray, Tensor)) or type(data).__module__.split(".")[0] == "datasets":
+def as_image_dataset(data: Any) -> Any:
+    """An array, tensor or `datasets` object as an image data set. Any other data set is returned as it is.
+
+    Raises:
+        ValueError: if the data set is empty.
+    """
+    if isinstance(data, (np.ndarray, Tensor)) or is_datasets_object(data):
         return load_images(data)
     if hasattr(data, "__len__") and not len(data):
         raise ValueError("the data set is empty: it has no images")
@@ -89,22 +142,25 @@ def as_image_dataset(data):
 
 
 def iterate_batches(
-    dataset, batch_size: int = 500, desc: str | None = None, start: int = 0, stop: int | None = None
+    dataset: Any, batch_size: int = 500, desc: str | None = None, start: int = 0, stop: int | None = None
 ) -> Iterator[Tensor]:
-    """pixel_values of a data set in order, (batch_size, *input_shape) at a time; `desc` shows a progress bar.
+    """Yield the images of a data set in its order, as floats (batch, *input_shape); the last batch may be smaller.
 
-    `start` and `stop` choose a part of a data set that has a length.
+    Args:
+        dataset: a data set, or an array, tensor or `datasets` object.
+        batch_size: images per batch.
+        desc: label of a progress bar; no bar without it.
+        start, stop: the part of a data set with a length to read.
     """
     dataset = as_image_dataset(dataset)
-    if isinstance(dataset, ImageDataset):  # resident: parts of it, without a look-up by index
-        chosen = dataset.pixel_values[start:stop]
-        parts = chosen.split(batch_size) if len(chosen) else ()
-        loader = ({"pixel_values": to_float(part)} for part in parts)
-        count = len(parts)
+    if isinstance(dataset, ImageDataset):  # slices of the tensor, without an index for each image
+        selected = dataset.pixel_values[start:stop]
+        chunks = selected.split(batch_size) if len(selected) else ()
+        batches, num_batches = (to_float(chunk) for chunk in chunks), len(chunks)
     else:
         if start or stop is not None:
-            dataset = torch.utils.data.Subset(dataset, range(start, len(dataset) if stop is None else stop))
-        loader = torch.utils.data.DataLoader(dataset, batch_size, collate_fn=collate)
-        count = len(loader) if hasattr(dataset, "__len__") else None
-    for batch in tqdm(loader, desc=desc, total=count, unit="batch", disable=desc is None, leave=False):
-        yield batch["pixel_values"]
+            dataset = Subset(dataset, range(start, len(dataset) if stop is None else stop))
+        loader = DataLoader(dataset, batch_size, collate_fn=collate)
+        batches = (batch["pixel_values"] for batch in loader)
+        num_batches = len(loader) if hasattr(dataset, "__len__") else None
+    yield from tqdm(batches, desc=desc, total=num_batches, unit="batch", disable=desc is None, leave=False)

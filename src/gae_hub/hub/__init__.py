@@ -1,1 +1,4 @@
-"""What the Hub sees of a model: its card."""
+"""What a repository on the Hub shows and carries besides weights: its model card, and copies of custom code.
+
+May import every layer up to `pipelines`.
+"""

@@ -1,37 +1,21 @@
-"""Measures of trained models: plain functions of arrays, an engine that streams, and metrics of `evaluate` over it."""
+"""Metrics of trained models, from plain functions of arrays to `evaluate_model` and modules of `evaluate`.
 
-from pathlib import Path
-
-from .evaluation import METRICS, evaluate_model, to_results
-from .functional.clustering import clustering, clustering_accuracy, kmeans
-from .functional.disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
-from .functional.energy import energy_distance
-from .functional.frechet import frechet_distance, frechet_estimate, frechet_infinity
-from .functional.inception_score import inception_score
-from .functional.interpolation import interpolation_quality
-from .functional.kernel import kernel_distance
-from .functional.likelihood import active_units, log_likelihood
-from .functional.moments import Moments
-from .functional.neighbours import density_coverage, precision_recall
-from .functional.probe import linear_probe
-from .functional.reconstruction import psnr, reconstruction_mse, structural_similarity
-from .measures import MEASURES
-from .networks.extractors import Extractor, load_extractor
-from .networks.lpips import LPIPS
-from .passport import Measurement, Passport
+`functional` holds plain functions, `networks` extractors and LPIPS, `measures` the streaming classes on top of both,
+and `spaces` the generated modules of `evaluate`. Files here may import all folders before `metrics`.
+"""
 
 __all__ = [
     "LPIPS",
     "MEASURES",
     "METRICS",
+    "Estimate",
     "Extractor",
     "Measurement",
     "Moments",
     "Passport",
     "active_units",
     "beta_vae_score",
-    "clustering",
-    "clustering_accuracy",
+    "clustering_scores",
     "dci",
     "density_coverage",
     "energy_distance",
@@ -47,46 +31,35 @@ __all__ = [
     "linear_probe",
     "load",
     "load_extractor",
-    "log_likelihood",
     "mutual_information_gap",
     "path",
     "precision_recall",
     "psnr",
-    "reconstruction_mse",
     "sap_score",
     "structural_similarity",
+    "summarize_log_likelihoods",
     "to_results",
+    "train_extractor",
 ]
 
-
-def path(name: str) -> str:
-    """The folder of a metric, laid out as a Space of the Hub, for `evaluate.load(gae_hub.metrics.path("fid"))`.
-
-    Raises:
-        ValueError: for a metric that does not exist.
-    """
-    if name not in MEASURES:
-        raise ValueError(f"no metric is called '{name}'; known are {', '.join(sorted(MEASURES))}")
-    return str(Path(__file__).parent / "spaces" / name)
-
-
-def load(name: str, **kwargs):
-    """A metric of `evaluate`.
-
-    Args:
-        name: as `path` takes it.
-        **kwargs: options of the metric, such as `feature_extractor="facebook/dinov2-small"`, and those of
-            `evaluate.load`.
-
-    Example:
-
-    ```python
-    fid = gae_hub.metrics.load("fid")
-    fid.add_batch(references=images)
-    fid.add_batch(predictions=model.generate(10_000))
-    fid.compute()  # {"fid": ..., "fid_interval": ..., "passport": {...}}
-    ```
-    """
-    import evaluate
-
-    return evaluate.load(path(name), **kwargs)
+from .evaluate_modules import load, path
+from .evaluation import evaluate_model, to_results
+from .functional.clustering import clustering_scores
+from .functional.disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
+from .functional.energy import energy_distance
+from .functional.frechet import frechet_distance, frechet_estimate, frechet_infinity
+from .functional.inception_score import inception_score
+from .functional.interpolation import interpolation_quality
+from .functional.kernel import kernel_distance
+from .functional.kmeans import kmeans
+from .functional.likelihood import active_units, summarize_log_likelihoods
+from .functional.moments import Moments
+from .functional.neighbors import density_coverage, precision_recall
+from .functional.probe import linear_probe
+from .functional.reconstruction import psnr, structural_similarity
+from .measures import MEASURES
+from .model_metrics import METRICS
+from .networks.classifier_training import train_extractor
+from .networks.extractors import Extractor, load_extractor
+from .networks.lpips import LPIPS
+from .results import Estimate, Measurement, Passport

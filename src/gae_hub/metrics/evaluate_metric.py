@@ -1,8 +1,13 @@
-"""The engine as metrics of `evaluate`: their interface, and none of their Arrow files."""
+"""The measures as metrics of `evaluate`: its interface, without its Arrow files.
+
+Published modules import this module, not the class: `evaluate` uses the first subclass of `Metric` that it finds among
+a module's names.
+"""
 
 __all__ = ["GAEMetric"]
 
 import inspect
+from typing import Any
 
 import datasets
 import evaluate
@@ -11,44 +16,47 @@ from .measures import MEASURES, SIDES
 
 
 class GAEMetric(evaluate.Metric):
-    """Base of the metrics of gae_hub. A subclass names its `measure`; batches go to it as they are.
+    """Base of the metrics of gae_hub. A subclass sets `measure`, the name of a measure that receives the batches.
 
     Args:
-        **kwargs: of `evaluate.Metric`, and options of the measure, such as
+        *args, **kwargs: arguments of `evaluate.Metric`, and options of the measure, such as
             `feature_extractor="facebook/dinov2-small"`.
+
+    Raises:
+        ValueError: for an unknown option, or `num_process` above 1.
     """
 
     measure = ""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         own = inspect.signature(evaluate.Metric.__init__).parameters
         options = {name: kwargs.pop(name) for name in list(kwargs) if name not in own}
         if kwargs.get("num_process", 1) != 1:
             raise ValueError(
-                "num_process joins files of Arrow, which these metrics do not write: start the processes with "
-                "torch.distributed (torchrun, accelerate launch), and compute() joins their batches"
+                "num_process is not supported: these metrics write no Arrow files to join; start the processes with "
+                "torch.distributed (torchrun or accelerate launch), and compute() joins their batches"
             )
         super().__init__(*args, **kwargs)
         self.engine = MEASURES[self.measure](**options)
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         measure = MEASURES[self.measure]
-        inputs = {"predictions": measure.predictions, "references": measure.references or "not needed"}
-        options = ", ".join(f"{name}={value!r}" for name, value in measure.defaults().items())
+        inputs = {"predictions": measure.predictions_help, "references": measure.references_help or "not needed"}
+        options = ", ".join(f"{name}={value!r}" for name, value in measure.default_options().items())
         return evaluate.MetricInfo(
-            description=inspect.getdoc(measure),
+            description=inspect.getdoc(measure) or "",
             citation="",
             inputs_description="\n\nArgs:\n"
-            + "\n".join(f"    {name}: {what}." for name, what in inputs.items())
+            + "\n".join(f"    {name}: {text}." for name, text in inputs.items())
             + (f"\n    Options of compute: {options}." if options else ""),
             features=datasets.Features({side: datasets.Value("float32") for side in SIDES}),
         )
 
     def __len__(self) -> int:
-        """The predictions so far."""
+        """Number of predictions so far."""
         return self.engine.sides["predictions"].count
 
-    def add(self, *, prediction=None, reference=None, **kwargs):
+    def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any):
         """Add one prediction, one reference, or both."""
         self.add_batch(
             predictions=None if prediction is None else [prediction],
@@ -56,28 +64,34 @@ class GAEMetric(evaluate.Metric):
             **kwargs,
         )
 
-    def add_batch(self, *, predictions=None, references=None, **kwargs):
-        """Add a batch of predictions, of references, or of both, of unlike sizes where the measure allows it."""
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any):
+        """Add a batch of predictions, of references, or of both. Their sizes may differ, unless pairs are compared.
+
+        Raises:
+            ValueError: for other arguments, or a batch that the measure does not accept.
+        """
         if kwargs:
-            raise ValueError(f"'{self.measure}' takes predictions and references, but not {', '.join(kwargs)}")
+            raise ValueError(f"'{self.measure}' accepts predictions and references only, got {', '.join(kwargs)}")
         self.engine.add(predictions, references)
 
-    def compute(self, *, predictions=None, references=None, **kwargs):
-        """Named numbers of these batches and all that were added; then start anew.
+    def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """Compute the numbers from all added batches and this one, then remove the batches.
 
         Returns:
-            each number, a float that knows its passport, by its name; its interval of 95 %, where one is known, by
-            `<name>_interval`; and "passport", a dict, or a dict of them by name where there are several numbers.
+            Each number under its name, a float with a `passport`; its 95 % confidence interval, if there is one, as
+            `<name>_interval`; and "passport", a dict, or a dict of dicts by name if there are several numbers.
         """
         self.add_batch(predictions=predictions, references=references)
         numbers = self.engine.compute(**kwargs)
         self.engine.reset()
         passports = {name: number.passport for name, number in numbers.items()}
-        found = dict(numbers)
-        found.update({f"{name}_interval": p.interval for name, p in passports.items() if p.interval is not None})
-        known = {name: passport.to_dict() for name, passport in passports.items()}
-        found["passport"] = known if len(known) > 1 else next(iter(known.values()))
-        return found
+        intervals = {f"{name}_interval": p.interval for name, p in passports.items() if p.interval is not None}
+        described = {name: passport.to_dict() for name, passport in passports.items()}
+        return {
+            **numbers,
+            **intervals,
+            "passport": described if len(described) > 1 else next(iter(described.values())),
+        }
 
-    def _compute(self, *, predictions=None, references=None, **kwargs):
+    def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
         return self.compute(predictions=predictions, references=references, **kwargs)

@@ -6,6 +6,9 @@ r"""AAE: Adversarial Autoencoders (Makhzani, Shlens, Jaitly, Goodfellow & Frey, 
 
 Autoencoder and discriminator are trained at once, each on its own loss.
 
+Changes: adversarial.
+Use it when: you want codes that follow a prior, and a discriminator finds differences that an MMD misses.
+
 Relations:
     The VAE with its KL replaced by a discriminator. The deterministic encoder is WAE-GAN.
     A weight of 0 gives encoder and decoder the gradients of the reconstruction alone.
@@ -47,7 +50,7 @@ class AAEModel(LatentGANModel, VAEModel):
     def setup(self, config: AAEConfig):
         super().setup(config)
         if config.posterior == "deterministic":
-            self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim)
+            self.head = nn.Linear(prod(self.feature_shape), config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> Posterior:
         base = DeterministicModel if self.config.posterior == "deterministic" else VAEModel

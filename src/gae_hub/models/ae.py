@@ -4,6 +4,9 @@ doi:10.1126/science.1127647.
 .. math::
     \mathcal{L}(x) = -\log p(x|z), \quad z = f(x)
 
+Changes: objective.
+Use it when: you want the smallest reconstruction error, or a deterministic code to fit a sampler on.
+
 Relations:
     The VAE adds a noisy encoder and the KL to a prior. RAE-L2 and RAE-GP add a penalty on the latents and on the
     decoder.

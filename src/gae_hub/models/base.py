@@ -1,29 +1,38 @@
-"""The contract of every generative autoencoder: config, output, base model, registration.
+"""The contract of every generative autoencoder: config, output, base class, registration.
 
 One convention holds for every loss: nats per example, summed over the data's dimensions, averaged over the batch.
 """
 
-__all__ = ["MODELS", "GAEConfig", "GAEOutput", "GAEPreTrainedModel", "register_model"]
+__all__ = [
+    "MODELS",
+    "DeterministicModel",
+    "GAEConfig",
+    "GAEOutput",
+    "GAEPreTrainedModel",
+    "inference",
+    "register_model",
+]
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import wraps
-from math import log, pi, prod
-from typing import Any, Literal
+from math import prod
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
 
 import torch
-import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from gae_hub.core.configuration import StrictConfig, may_register
-from gae_hub.core.distributed import mean_over_processes
 from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.backbones import backbone_config, build_decoder, build_encoder, init_weights, register_backbone
 from gae_hub.modules.inputs import check_values
+from gae_hub.modules.likelihoods import LIKELIHOODS, Likelihood, build_likelihood
 from gae_hub.modules.networks import NETWORKS
 from gae_hub.modules.noise import randn
 from gae_hub.modules.paper_networks import PAPER_NETWORKS
@@ -33,29 +42,34 @@ from gae_hub.modules.precision import at_least_float32
 MODELS: dict[str, type["GAEPreTrainedModel"]] = {}
 """Short name ("beta_vae") to model class, filled by `register_model`."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Module = TypeVar("Module", bound=nn.Module)
+
 
 @strict
 class GAEConfig(StrictConfig):
-    """Fields that all autoencoders have.
+    """Fields of every autoencoder.
 
     Args:
-        input_shape: shape of one example: (channels, height, width), or (dim,) for vectors.
+        input_shape: shape of one example: (channels, height, width) for images, (dim,) for vectors.
         latent_dim: size of the latent vector.
-        likelihood: "gaussian", ||x - x_hat||^2 / (2 observation_std^2), or "bernoulli", binary cross entropy on
-            logits.
-        observation_std: standard deviation of the Gaussian likelihood, or "optimal" for its closed-form optimum
-            (Rybkin, Daniilidis & Levine, 2021, arXiv:2006.13202). The paper's tables were made with the square error
-            without the 1/2: sqrt(1/2) here.
-        output_activation: "sigmoid" (the paper's) or "identity". Decoders return the value before it.
+        likelihood: p(x|z): "gaussian", "laplace", "bernoulli" or "continuous_bernoulli", or a name registered with
+            `register_likelihood`. The Gaussian's loss is ||x - x_hat||^2 / (2 observation_std^2), the Bernoulli's the
+            binary cross entropy.
+        observation_std: standard deviation of the Gaussian and the Laplace likelihood. "optimal" follows the data by
+            the closed-form optimum (Gaussian only; Rybkin, Daniilidis & Levine, 2021, arXiv:2006.13202). sqrt(1/2)
+            gives the square error without the factor 1/2, as in the tables of the Pythae paper.
+        output_activation: "sigmoid" (as in the Pythae paper) or "identity", applied to what the decoder returns.
         encoder_config, decoder_config: a short name ("mlp", "conv", "resnet", "paper_conv", "paper_resnet"), a dict
-            with `model_type` and that network's fields, or a config object.
+            with `model_type` and the network's fields, or a config object.
     """
 
     keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction"]
 
     input_shape: list[int] | tuple[int, ...] = (1, 28, 28)
     latent_dim: int = 16
-    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    likelihood: str = "gaussian"
     observation_std: float | int | Literal["optimal"] = 1.0
     output_activation: Literal["sigmoid", "identity"] = "sigmoid"
     encoder_config: str | dict | PreTrainedConfig | None = None
@@ -67,16 +81,32 @@ class GAEConfig(StrictConfig):
         self.decoder_config = backbone_config("decoder", self.decoder_config)
         super().__post_init__(**kwargs)
 
+    @property
+    def num_channels(self) -> int:
+        """Channels of the images. AttributeError for inputs that are not images."""
+        return self._image_shape("num_channels")[0]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images. AttributeError for inputs that are not images."""
+        return self._image_shape("image_size")[1:]
+
+    def _image_shape(self, name: str) -> tuple[int, int, int]:
+        if len(self.input_shape) != 3:
+            raise AttributeError(f"{name} is defined for images only, but input_shape is {self.input_shape}")
+        return cast(tuple[int, int, int], self.input_shape)
+
     def validate_base(self):
         self.require_positive("input_shape", "latent_dim")
         if not self.input_shape:
             raise ValueError("input_shape must have at least one dimension, got ()")
         if self.observation_std != "optimal":
             self.require_positive("observation_std")
-        if self.likelihood == "bernoulli" and self.output_activation != "sigmoid":
-            raise ValueError(
-                f"likelihood 'bernoulli' needs output_activation 'sigmoid', got '{self.output_activation}'"
-            )
+        if self.likelihood not in LIKELIHOODS:
+            near = get_close_matches(self.likelihood, LIKELIHOODS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(LIKELIHOODS))}"
+            raise ValueError(f"likelihood '{self.likelihood}' is not registered; {hint}")
+        LIKELIHOODS[self.likelihood].check_config(self)
 
 
 @dataclass
@@ -86,9 +116,9 @@ class GAEOutput(ModelOutput):
     Args:
         loss: scalar to minimise, in nats per example.
         reconstruction: (batch, *input_shape).
-        latents: (batch, latent_dim), the draw that was decoded; (batch, latent_dim, height, width) for maps of codes.
+        latents: (batch, latent_dim), the sample that was decoded; (batch, latent_dim, height, width) for latent maps.
         losses: the detached terms of the loss by name, unweighted scalars.
-        metrics: what is only logged, by name: detached scalars, or vectors such as "kl_per_dimension".
+        metrics: detached values that are only logged, by name: scalars, or vectors such as "kl_per_dimension".
     """
 
     loss: Tensor | None = None
@@ -98,11 +128,17 @@ class GAEOutput(ModelOutput):
     metrics: dict[str, Tensor] | None = None
 
 
-def inference(method):
-    """Run a method without gradients and in eval mode, so that it answers the same while the model is trained."""
+class LatentSampler(Protocol):
+    """What `generate` needs of a sampler."""
+
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, /) -> Tensor: ...
+
+
+def inference(method: Callable[Concatenate[Module, P], R]) -> Callable[Concatenate[Module, P], R]:
+    """Run a method without gradients and in eval mode, then restore the training mode of each module."""
 
     @wraps(method)
-    def wrapper(self, *args, **kwargs):
+    def wrapper(self: Module, *args: P.args, **kwargs: P.kwargs) -> R:
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
@@ -116,15 +152,23 @@ def inference(method):
 
 
 class GAEPreTrainedModel(HubModel):
-    """Base of every method. A subclass gives `encode` and `forward`; the rest follows from these and `decode`.
+    """Base of every method. A subclass defines `encode` and `forward`; the other methods follow from these.
 
-    `pixel_values` is (batch, *input_shape), floats in [0, 1]. Every method that draws takes a `generator`.
+    `pixel_values` is (batch, *input_shape), floats in [0, 1]. Every method that draws random numbers takes a
+    `generator`.
 
     Args:
         config: the method's config.
-        encoder: a trunk of one's own, pixel_values to features, in place of `config.encoder_config`.
-        decoder: a decoder of one's own, latents to pixels before the activation, in place of `config.decoder_config`.
+        encoder: a custom network from pixel_values to features, used instead of `config.encoder_config`.
+        decoder: a custom network from latents to pixels before the activation, used instead of
+            `config.decoder_config`.
     """
+
+    config: GAEConfig
+    encoder: nn.Module
+    decoder: nn.Module
+    likelihood: Likelihood
+    progress: Tensor  # share of the training steps that are done, set by the trainer; 1 outside training
 
     config_class = GAEConfig
     base_model_prefix = "autoencoder"
@@ -132,57 +176,55 @@ class GAEPreTrainedModel(HubModel):
     input_modalities = "image"
     model_tags = ["gae-hub", "autoencoder", "generative-autoencoder"]
     accepts_loss_kwargs = False
-    _keep_in_fp32_modules_strict = ["progress", "observation_var"]
-    facts: dict[str, Any] | None = None  # what is known of the training run, for the card
-    examples: Tensor | None = None  # images of its validation split, for the pictures on the card
-    metric_for_best_model = (
-        "loss"  # what the trainer chooses the best checkpoint by: the name of a term or of a metric
-    )
-    can_be_compiled = True  # False where the loss holds a gradient, which torch.compile cannot differentiate again
-    min_batch_size = 1  # smallest batch that the loss is defined for
-    shardable = True  # whether FSDP may split its parameters: not where a loss uses them apart from their modules
+    _keep_in_fp32_modules_strict = ["progress", "likelihood"]
+
+    facts: dict[str, Any] | None = None  # facts about the training run, for the card
+    examples: Tensor | None = None  # validation images, for the pictures on the card
+
+    metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
+    can_be_compiled = True  # False if the loss contains a gradient, which torch.compile cannot differentiate
+    min_batch_size = 1  # smallest batch for which the loss is defined
+    shardable = True  # False if the loss uses parameters outside of their modules, which FSDP does not support
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
         if encoder is not None or decoder is not None:
-            config = deepcopy(config)  # which will name the modules in place of the person's own choice
+            config = deepcopy(config)  # build_encoder and build_decoder write the networks' configs into it
         super().__init__(config)
         self.encoder = build_encoder(config, encoder)
-        self.latent_shape = self.latent_shape_for(self.encoder.feature_shape)
+        self.feature_shape = cast(tuple[int, ...], self.encoder.feature_shape)
+        self.latent_shape = self.latent_shape_for(self.feature_shape)
         self.decoder = build_decoder(config, self.latent_shape, decoder)
-        self.register_buffer(
-            "progress", torch.ones((), dtype=torch.float32), persistent=False
-        )  # share of training done, set by the trainer
-        if config.likelihood == "gaussian" and config.observation_std == "optimal":
-            self.register_buffer("observation_var", torch.ones((), dtype=torch.float32))
+        self.likelihood = build_likelihood(config)
+        self.register_buffer("progress", torch.ones((), dtype=torch.float32), persistent=False)
         self.setup(config)
         self.post_init()
 
     def setup(self, config: GAEConfig):
-        """Build what the method has beside encoder and decoder."""
+        """Build the modules that the method has in addition to encoder and decoder."""
 
     def latent_shape_for(self, feature_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of one example's latents, given that of the trunk's features: (latent_dim,) unless they are maps."""
+        """Shape of one example's latents, given that of the encoder's features: (latent_dim,) unless they are maps."""
         return (self.config.latent_dim,)
 
     @torch.no_grad()
     def _init_weights(self, module):
         if isinstance(module, GAEPreTrainedModel):
             init.ones_(module.progress)
-            if "observation_var" in module._buffers:
-                init.ones_(module.observation_var)
         else:
             init_weights(self, module)
 
     # Encoding and decoding
 
     def encode_features(self, pixel_values: Tensor) -> Tensor:
-        """(batch, features): the trunk's output, flattened, after a check of the input."""
+        """(batch, features): the encoder's output, flattened."""
         return self.encode_feature_map(pixel_values).flatten(1)
 
     def encode_feature_map(self, pixel_values: Tensor) -> Tensor:
-        """(batch, *feature_shape): the trunk's output, after a check of the input.
+        """(batch, *feature_shape): the encoder's output.
 
-        Values are checked where no training step waits for the answer: on the CPU, and in eval mode.
+        Raises:
+            ValueError: if the batch has another shape or dtype, or values that are not in [0, 1]. Values are not
+                checked in training mode on a GPU, where the check would stall the device.
         """
         shape = tuple(pixel_values.shape)
         if shape[1:] != self.config.input_shape or not shape[0]:
@@ -199,115 +241,115 @@ class GAEPreTrainedModel(HubModel):
         return self.encoder(pixel_values.to(self.dtype))
 
     def encode(self, pixel_values: Tensor) -> Posterior:
-        """The posterior: an object with `mean`, (batch, latent_dim), and `rsample`."""
+        """The posterior q(z|x): an object with `mean`, (batch, latent_dim), and `rsample`."""
         raise NotImplementedError(f"{type(self).__name__} must define encode")
 
     def decode(self, latents: Tensor) -> Tensor:
-        """latents (batch, *latent_shape) to images (batch, *input_shape)."""
-        return self.activation(self.decoder(latents.to(self.dtype)))
+        """(batch, *input_shape): the mean of p(x|z) for latents (batch, *latent_shape)."""
+        return self.likelihood.activation(self.decoder(latents.to(self.dtype)))
 
-    def activation(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid() if self.config.output_activation == "sigmoid" else logits
+    @inference
+    def sample_pixel_values(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(batch, *input_shape): samples of p(x|z), with its observation noise, for latents (batch, *latent_shape)."""
+        return self.likelihood.sample(at_least_float32(self.decoder(latents.to(self.dtype))), generator)
 
     def log_prob(
-        self, pixel_values: Tensor, latents: Tensor, decoder=None, adapt: bool = True
+        self,
+        pixel_values: Tensor,
+        latents: Tensor,
+        decoder: Callable[[Tensor], Tensor] | None = None,
+        adapt: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """log p(x|z) up to the likelihood's constant, in nats, and the reconstruction.
+        """log p(x|z) without the likelihood's constant, in nats, and the reconstruction.
 
         Args:
             pixel_values: (batch, *input_shape).
             latents: (batch, *draws, *latent_shape).
-            decoder: what decodes them, in place of the model's own: its frozen copy, for instance.
-            adapt: whether an "optimal" observation_std follows this batch while training.
+            decoder: used instead of the model's own decoder, for example with its weights detached.
+            adapt: whether an "optimal" observation_std may follow this batch in training mode.
 
         Returns:
             (batch, *draws) and (batch, *draws, *input_shape).
         """
-        axes, dims = len(self.latent_shape), len(self.config.input_shape)
-        lead = latents.shape[:-axes]
+        axes = len(self.latent_shape)
+        draws = latents.shape[:-axes]
         logits = (decoder or self.decoder)(latents.flatten(0, -axes - 1).to(self.dtype))
-        logits = at_least_float32(logits).unflatten(0, lead)
-        target = pixel_values.to(logits.dtype).view(
-            len(pixel_values), *[1] * (len(lead) - 1), *self.config.input_shape
-        )
-        reconstruction = self.activation(logits)
-        target = target.expand_as(logits)
-        if self.config.likelihood == "bernoulli":
-            log_p = -F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(-dims).sum(-1)
-            return log_p, reconstruction
-        square = F.mse_loss(reconstruction, target, reduction="none").flatten(-dims).sum(-1)
-        if self.config.observation_std != "optimal":
-            return square / (-2 * self.config.observation_std**2), reconstruction
-        size = prod(self.config.input_shape)
-        variance = self.observation_var.to(square.dtype)
-        if self.training and adapt:
-            variance = mean_over_processes(square.detach().mean() / size).clamp(min=1e-8)
-            self.observation_var.lerp_(variance.to(self.observation_var.dtype), 0.1)
-        return -0.5 * (square / variance + size * variance.log()), reconstruction
+        logits = at_least_float32(logits).unflatten(0, draws)
+        target = pixel_values.to(logits.dtype)
+        target = target.view(len(target), *[1] * (len(draws) - 1), *self.config.input_shape).expand_as(logits)
+        reconstruction = self.likelihood.activation(logits)
+        return self.likelihood.log_prob(target, logits, reconstruction, adapt), reconstruction
 
-    def log_prob_constant(self) -> float:
-        """What `log_prob` leaves out of log p(x|z), in nats."""
-        if self.config.likelihood == "bernoulli":
-            return 0.0
-        std = self.config.observation_std
-        return -prod(self.config.input_shape) * (0.5 * log(2 * pi) + (0.0 if std == "optimal" else log(std)))
+    @property
+    def has_prior(self) -> bool:
+        """Whether the model can generate without a sampler."""
+        return True
 
-    # What people call
+    # For users
 
     @inference
     def embed(self, pixel_values: Tensor, sample: bool = False, generator: torch.Generator | None = None) -> Tensor:
-        """(batch, *latent_shape): posterior means, or draws with `sample=True`."""
+        """(batch, *latent_shape): posterior means, or samples with `sample=True`."""
         return self.compute_latents(self.encode(pixel_values), sample, generator)
 
     def compute_latents(
         self, posterior: Posterior, sample: bool = False, generator: torch.Generator | None = None
     ) -> Tensor:
-        """What the decoder takes: a posterior's mean or a draw, passed through flow, normalisation or quantizer."""
+        """The decoder's input: a posterior's mean or a sample, after the flow, normalisation or quantizer, if any."""
         return posterior.rsample(generator=generator) if sample else posterior.mean
 
     @inference
     def reconstruct(
         self, pixel_values: Tensor, sample: bool = False, generator: torch.Generator | None = None
     ) -> Tensor:
-        """(batch, *input_shape) in [0, 1]: the decoded embedding."""
+        """(batch, *input_shape): the decoded embeddings; in [0, 1] with `output_activation="sigmoid"`."""
         return self.decode(self.embed(pixel_values, sample, generator))
 
     @inference
     def interpolate(self, start: Tensor, end: Tensor, num_steps: int = 10) -> Tensor:
-        """(batch, num_steps, *input_shape): images along the path between two embeddings, both ends included.
+        """(batch, num_steps, *input_shape): images along the path between two embeddings, ends included.
 
         Args:
-            start, end: images, each (batch, *input_shape).
+            start, end: images, (batch, *input_shape) each.
             num_steps: images per path, at least 2.
         """
         if num_steps < 2:
             raise ValueError(f"num_steps must be 2 or more, got {num_steps}")
         a, b = self.embed(start), self.embed(end)
         if len(a) != len(b):
-            raise ValueError(f"start and end must hold as many images, got {len(a)} and {len(b)}")
+            raise ValueError(f"start and end must hold the same number of images, got {len(a)} and {len(b)}")
         path = self.interpolate_latents(a, b, torch.linspace(0, 1, num_steps, device=a.device, dtype=a.dtype))
         return self.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2])
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """(batch, steps, *latent_shape): points at t, (steps,), on the geodesic from start to end: a straight line."""
+        """(batch, steps, *latent_shape): points on the geodesic from start to end, here a straight line.
+
+        Args:
+            start, end: (batch, *latent_shape).
+            t: (steps,), 0 at the start and 1 at the end.
+        """
         return torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t.view(1, -1, *[1] * (start.dim() - 1)))
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """(num_samples, latent_dim) latents from the prior, N(0, I) unless the method has another."""
+        """(num_samples, *latent_shape): latents drawn from the prior, N(0, I) unless the method has another."""
         like = torch.empty(0, device=self.device, dtype=self.dtype)
         return randn((num_samples, self.config.latent_dim), like, generator)
 
     @inference
     def generate(
-        self, num_samples: int = 1, sampler=None, generator: torch.Generator | None = None, batch_size: int = 500
+        self,
+        num_samples: int = 1,
+        sampler: LatentSampler | None = None,
+        generator: torch.Generator | None = None,
+        batch_size: int = 500,
     ) -> Tensor:
-        """(num_samples, *input_shape) new images in [0, 1].
+        """(num_samples, *input_shape): new images; in [0, 1] with `output_activation="sigmoid"`.
 
         Args:
-            num_samples: how many.
-            sampler: a fitted [`GAESampler`] over the latents; the model's own prior without one.
-            generator: source of randomness; a CPU generator gives the same latents on every device.
-            batch_size: images decoded at a time. It does not change the images.
+            num_samples: number of images.
+            sampler: a fitted sampler of latents; the model's own prior by default.
+            generator: source of random numbers. A CPU generator gives the same latents on every device.
+            batch_size: images decoded at a time; the images do not depend on it.
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
@@ -318,29 +360,29 @@ class GAEPreTrainedModel(HubModel):
         return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
 
     def log_likelihood(self, pixel_values: Tensor, num_samples: int = 100, **kwargs) -> Tensor:
-        """(batch,) estimates of log p(x) in nats. Only for methods with a likelihood."""
+        """(batch,) estimates of log p(x) in nats, for the methods that have a likelihood."""
         raise NotImplementedError(f"{type(self).__name__} has no likelihood, so log_likelihood is not defined for it")
 
     # Training
 
     def compute_warmup(self, fraction: float) -> Tensor | float:
-        """How much of a warm-up over the first `fraction` of all training steps is done, 0 to 1; 1 in evaluation."""
+        """Progress of a warm-up over the first `fraction` of the training steps, from 0 to 1; 1 in evaluation."""
         return (self.progress / fraction).clamp(max=1) if fraction else 1.0
 
     def before_optimizer_step(self):
-        """Called by the trainer once all gradients of a step are there: a player that sits out loses its own."""
+        """Called by the trainer after the backward pass. Networks that skip this step get `.grad = None` here."""
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Name to the parameters that share optimizer settings: a partition of all trainable parameters."""
+        """Name to parameters that share optimizer settings: a partition of all trainable parameters."""
         return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
 
     def loss_weights(self) -> dict[str, float]:
-        """Weights of the loss's terms; 1 for those that are not named."""
+        """Weights of the loss's terms by name; 1 for terms that are not listed."""
         return {}
 
     def current_loss_weights(self) -> dict[str, float | Tensor]:
-        """`loss_weights` as they are at this point of the training; as they are in evaluation."""
-        return self.loss_weights()
+        """`loss_weights` at this point of the training, with warm-ups applied."""
+        return {**self.loss_weights()}
 
     def build_output(
         self,
@@ -348,12 +390,16 @@ class GAEPreTrainedModel(HubModel):
         posterior: Posterior | None = None,
         metrics: dict[str, Tensor] | None = None,
         return_loss: bool = True,
-        **fields,
+        **fields: Any,
     ) -> GAEOutput:
-        """`loss`: the sum of per-example or scalar terms, weighted by `current_loss_weights`; terms stay unweighted.
+        """A `GAEOutput` whose loss is the weighted sum of the terms.
 
-        What is only to be logged goes into `metrics`: a term of weight 0 that is infinite would turn the loss into
-        nan. The diagnostics of a posterior are added to them.
+        Args:
+            terms: (batch,) or scalar terms of the loss, in nats. `current_loss_weights` weights them.
+            posterior: its diagnostics are added to the metrics.
+            metrics: values that are only logged. A term of weight 0 would not do: 0 times infinity is nan.
+            return_loss: whether to compute the loss; otherwise only `fields` are returned.
+            **fields: other fields of the output.
         """
         if not return_loss:
             return GAEOutput(**fields)
@@ -368,18 +414,24 @@ class GAEPreTrainedModel(HubModel):
         )
 
     def floating_point_ops(self, inputs, exclude_embeddings: bool = True) -> int:
-        """0: transformers' estimate is for transformers, and walks over all modules at every step."""
+        """0: transformers' estimate is for transformers, and it visits all modules in every step."""
         return 0
 
 
 class DeterministicModel(GAEPreTrainedModel):
-    """Base of the methods whose encoder gives one point: the head is one linear layer on the trunk's features."""
+    """Base of the methods whose encoder returns one point: the head is one linear layer on the encoder's features."""
 
-    def setup(self, config):
-        self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim)
+    head: nn.Linear
 
-    def encode(self, pixel_values: Tensor) -> PointMass:
+    def setup(self, config: GAEConfig):
+        self.head = nn.Linear(prod(self.feature_shape), config.latent_dim)
+
+    def encode(self, pixel_values: Tensor) -> Posterior:
         return PointMass(at_least_float32(self.head(self.encode_features(pixel_values))))
+
+    @property
+    def has_prior(self) -> bool:
+        return type(self).sample_prior is not DeterministicModel.sample_prior
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         raise NotImplementedError(
@@ -390,7 +442,7 @@ class DeterministicModel(GAEPreTrainedModel):
 
 
 def register_model(config_class: type[GAEConfig], model_class: type[GAEPreTrainedModel]):
-    """Make a method known to gae_hub, `AutoConfig` and `AutoModel`. A method that is already known is left as it is.
+    """Register a method with gae_hub, `AutoConfig` and `AutoModel`. A registered model_type stays as it is.
 
     Raises:
         ValueError: if the model_type does not begin with "gae_", or a field of the config has no annotation.

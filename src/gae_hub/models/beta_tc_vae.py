@@ -8,6 +8,9 @@ mixture of the
 posteriors of the whole data set, which is estimated on the minibatch by importance weighting (appendix C of the
 paper).
 
+Changes: objective.
+Use it when: you want disentangled latents without the blur of a large beta.
+
 Relations:
     alpha = beta = gamma = 1 is the VAE in expectation: its KL is then a Monte Carlo estimate.
     FactorVAE penalises the same total correlation through a discriminator, without the minibatch bias.

@@ -4,6 +4,9 @@ Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
 .. math::
     \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + \beta\, KL(q(z|x) \| p(z))
 
+Changes: objective.
+Use it when: you want to trade sharp reconstructions (beta < 1) against independent latents (beta > 1).
+
 Relations:
     beta = 1 is the VAE, beta = 0 an autoencoder with a noisy encoder.
     Disentangled beta-VAE holds the KL at a growing target; beta-TC-VAE weighs only one part of the KL.

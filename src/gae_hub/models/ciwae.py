@@ -4,6 +4,9 @@ Teh, 2018), arXiv:1802.04537.
 .. math::
     \mathcal{L}(x) = -\beta\, \frac{1}{K} \sum_k \log w_k - (1 - \beta) \log \frac{1}{K} \sum_k w_k
 
+Changes: bound.
+Use it when: you want one knob between the VAE (1) and IWAE (0).
+
 Relations:
     beta = 0 is IWAE(K), beta = 1 the VAE with K draws.
 """

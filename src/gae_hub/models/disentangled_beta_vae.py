@@ -6,6 +6,9 @@ r"""Disentangled beta-VAE: Understanding Disentangling in beta-VAE (Burgess, Hig
 
 The capacity C grows linearly over the first steps of training and stays at its end, where it also is in evaluation.
 
+Changes: objective.
+Use it when: you want disentangled latents and control of how many nats the code may hold.
+
 Relations:
     A capacity of 0 is beta-VAE. Pythae raises C per epoch, so that it never quite arrives, and evaluates at a moving
     C.

@@ -8,6 +8,9 @@ The discriminator learns to tell draws of :math:`q(z)` from draws of :math:`\pro
 dimension over the batch. The paper permutes a second batch; here the same one serves, of which every image is decoded.
 With several processes each permutes its own batch.
 
+Changes: adversarial.
+Use it when: you want disentangled latents, and batches are too small for beta-TC-VAE's estimate.
+
 Relations:
     gamma = 0 gives encoder and decoder the gradients of the VAE. beta-TC-VAE estimates the same total correlation
     without a discriminator.

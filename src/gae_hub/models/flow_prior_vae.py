@@ -8,6 +8,9 @@ Abbeel, 2017), arXiv:1611.02731.
 in each of the K steps from z to u, with the order of the dimensions reversed from step to step: a masked
 autoregressive flow that is learned with encoder and decoder.
 
+Changes: prior.
+Use it when: samples of N(0, I) look bad: the prior becomes a normalizing flow, learned with the model.
+
 Relations:
     No flow is the VAE, with a Monte Carlo estimate of its KL. The same step on the other side, as part of the
     posterior, is the VAE-IAF: with u for latents, :math:`q(u|x)` is an inverse autoregressive flow whose networks do

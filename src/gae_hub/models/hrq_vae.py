@@ -11,6 +11,9 @@ gradient and a temperature that falls in training; in evaluation they are the mo
 the sum that is decoded short at random, so that deeper levels refine what those before them say; the other terms
 count every level.
 
+Changes: discrete.
+Use it when: you want a hierarchy of integers, from coarse to fine.
+
 Relations:
     One level without noise and without weights is the lookup of VQ-VAE, which has its own losses for the codes.
     Draws from the prior, uniform codes at every level, are no images: fit a sampler on the embeddings.

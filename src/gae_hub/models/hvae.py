@@ -7,6 +7,9 @@ r"""HVAE: Hamiltonian Variational Auto-Encoder (Caterini, Doucet & Sejdinovic, 2
 The posterior's draws follow K tempered leapfrog steps of the Hamiltonian :math:`-\log p(x, z) + \|\rho\|^2 / 2`, which
 carry them towards the true posterior. The steps preserve volume, and tempering scales it by :math:`\beta_0^{d/2}`.
 
+Changes: bound.
+Use it when: a Gaussian posterior is too simple, and the decoder itself should refine it, at several times the cost.
+
 Relations:
     No step at all is the VAE, with a Monte Carlo estimate of its KL. RHVAE gives the momentum a learned metric.
     VAE-IAF and VAE-lin-NF have learned flows in place of the one that the decoder gives.

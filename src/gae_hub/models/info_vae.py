@@ -4,6 +4,9 @@ r"""InfoVAE: Balancing Learning and Inference in Variational Autoencoders (Zhao,
     \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + (1 - \alpha)\, KL(q(z|x) \| p(z))
     + (\alpha + \lambda - 1)\, MMD^2(q(z), p(z))
 
+Changes: objective.
+Use it when: a VAE ignores its latents: the MMD keeps the prior matched while the KL may be weak.
+
 Relations:
     alpha = 0 with an MMD weight of 0 (lambda = 1) is the VAE. alpha = 1 drops the KL, as WAE-MMD does, whose encoder
     has no noise.

@@ -4,6 +4,9 @@ r"""IWAE: Importance Weighted Autoencoders (Burda, Grosse & Salakhutdinov, 2016)
     \mathcal{L}(x) = -\mathbb{E}_{z_1 \dots z_K \sim q(z|x)} \log \frac{1}{K} \sum_k w_k, \quad
     w_k = \frac{p(x|z_k)\, p(z_k)}{q(z_k|x)}
 
+Changes: bound.
+Use it when: you need a tight bound of log p(x) and can decode several samples per image.
+
 Relations:
     K = 1 is the VAE, with a Monte Carlo estimate of its KL. The bound rises with K towards log p(x).
     MIWAE averages several such bounds, CIWAE mixes one with the ELBO, PIWAE gives encoder and decoder different ones.

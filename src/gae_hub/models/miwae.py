@@ -5,6 +5,9 @@ Teh, 2018), arXiv:1802.04537.
     \mathcal{L}(x) = -\frac{1}{M} \sum_m \log \frac{1}{K} \sum_k w_{mk}, \quad
     w_{mk} = \frac{p(x|z_{mk})\, p(z_{mk})}{q(z_{mk}|x)}
 
+Changes: bound.
+Use it when: you want a tight bound, and IWAE with many samples trains its encoder badly.
+
 Relations:
     M = 1 is IWAE(K). K = 1 is the VAE with M draws. A larger M gives the encoder a better gradient, a larger K a
     tighter bound.

@@ -7,6 +7,9 @@ Zemel, 2017), arXiv:1511.06409.
 The dissimilarity of an image counts once for each of its D pixel values, as in every loss here, so that beta = 1 is of
 the order of a VAE's weight.
 
+Changes: objective.
+Use it when: perceived similarity matters more than the error of each pixel, and no likelihood is needed.
+
 Relations:
     The beta-VAE with another distance, and so without a likelihood.
     Pythae weighs one MS-SSIM of the whole batch, of at most 1, against a KL in nats: its beta is D times ours.

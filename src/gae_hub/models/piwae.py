@@ -7,6 +7,9 @@ The decoder follows the gradient of IWAE with all M K draws under one logarithm,
     \mathcal{L}_\theta(x) = -\log \frac{1}{MK} \sum_{m,k} w_{mk}, \quad
     \mathcal{L}_\phi(x) = -\frac{1}{M} \sum_m \log \frac{1}{K} \sum_k w_{mk}
 
+Changes: bound.
+Use it when: you want the tightest bound for the decoder and clean gradients for the encoder.
+
 Relations:
     With M = 1 both are the same, and it is IWAE(K).
     Pythae adds both gradients in the encoder.

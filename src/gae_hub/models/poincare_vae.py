@@ -13,6 +13,9 @@ the encoder gives for :math:`\mu = \exp_0`, and what the decoder reads: a networ
 paper's decoders; the other, whose first layer is of gyroplanes, can be passed as `decoder`. `to_ball` turns latents
 into points of the Poincaré ball, for a picture.
 
+Changes: geometry.
+Use it when: the data are hierarchical: latents in hyperbolic space.
+
 Relations:
     As the curvature goes to 0, the VAE, with a Monte Carlo estimate of its KL. The SVAE has the opposite curvature.
     Pythae takes the encoder's output for points of the ball, which it may lie outside of, and its Riemannian normal
@@ -173,7 +176,7 @@ class PoincareVAEModel(MonteCarloVAEModel):
 
     def setup(self, config: PoincareVAEConfig):
         sizes = [config.latent_dim, config.latent_dim if config.posterior == "wrapped_normal" else 1]
-        self.head = nn.Linear(prod(self.encoder.feature_shape), sum(sizes))
+        self.head = nn.Linear(prod(self.feature_shape), sum(sizes))
 
     def encode(self, pixel_values: Tensor) -> HyperbolicPosterior:
         mean, log_var = at_least_float32(self.head(self.encode_features(pixel_values))).tensor_split(

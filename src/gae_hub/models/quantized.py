@@ -26,7 +26,7 @@ class QuantizedConfig(GAEConfig):
         latent_layout: "spatial", one token of latent_dim numbers for each position of the encoder's map of features;
             "flat", one for each example; "auto", spatial where the features are maps; or "scalar", one for each number
             of the latent vector, which share a codebook of scalars, as in checkpoints of Pythae (VQ-VAE only).
-        ema_decay: of the running averages of the codes' use, per training step.
+        codebook_decay: of the running averages of the codes' use, per training step.
         revival_threshold: a code with less than this share of the codes' mean use is dead, and moves to a random token
             of the next batch; 0 leaves it where it is.
         num_kmeans_iterations: of the k-means on the first training batch that the codes begin with; 0 leaves them at
@@ -37,13 +37,13 @@ class QuantizedConfig(GAEConfig):
 
     num_embeddings: int = 512
     latent_layout: Literal["auto", "spatial", "flat", "scalar"] = "auto"
-    ema_decay: float | int = 0.99
+    codebook_decay: float | int = 0.99
     revival_threshold: float | int = 0.01
     num_kmeans_iterations: int = 10
 
     def validate_codebook(self):
         self.require_positive("num_embeddings")
-        for name in ("ema_decay", "revival_threshold"):
+        for name in ("codebook_decay", "revival_threshold"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         if self.num_kmeans_iterations < 0:
@@ -64,7 +64,7 @@ class QuantizedModel(GAEPreTrainedModel):
         return Codebook(
             config.num_embeddings,
             1 if config.latent_layout == "scalar" else config.latent_dim,
-            config.ema_decay,
+            config.codebook_decay,
             config.revival_threshold,
             config.num_kmeans_iterations,
             **options,
@@ -81,7 +81,7 @@ class QuantizedModel(GAEPreTrainedModel):
         return (self.config.latent_dim, *(feature_shape[1:] if spatial else ()))
 
     def setup(self, config: QuantizedConfig):
-        shape, self.spatial = self.encoder.feature_shape, len(self.latent_shape) == 3
+        shape, self.spatial = self.feature_shape, len(self.latent_shape) == 3
         self.head = (
             nn.Conv2d(shape[0], config.latent_dim, 1) if self.spatial else nn.Linear(prod(shape), config.latent_dim)
         )

@@ -7,6 +7,9 @@ arXiv:1903.12436.
 The squared Frobenius norm of the decoder's Jacobian is estimated without bias by one random projection of the pixels
 onto signs (Hutchinson's estimator), in one backward pass for the whole batch.
 
+Changes: objective.
+Use it when: you want what RAE-L2 gives, with a decoder that is smooth in the latents.
+
 Relations:
     Weights of zero give the AE. RAE-L2 penalises the decoder's weights in place of its gradient.
     Pythae takes the gradient of the sum of the pixels, through the encoder too.

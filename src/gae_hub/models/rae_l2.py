@@ -4,6 +4,9 @@ arXiv:1903.12436.
 .. math::
     \mathcal{L}(x) = -\log p(x|z) + \frac{\beta}{2} \|z\|^2 + \lambda\, \|\theta_D\|^2, \quad z = f(x)
 
+Changes: objective.
+Use it when: you want sharp images from a deterministic code, and fit a density to it afterwards.
+
 Relations:
     Weights of zero give the AE. RAE-GP smooths the decoder by its gradient in place of its weights.
     It has no prior: to generate, fit a sampler on its embeddings, the paper's a Gaussian mixture.

@@ -11,6 +11,9 @@ The HVAE's bound, with a momentum that knows the latent space's metric :math:`G`
 The centroids :math:`c_i = \mu(x_i)` and factors :math:`L_i = L(x_i)` are those of the newest `num_centroids` training
 images, a queue in the model's buffers; the current batch's, of all processes, take part in the gradient.
 
+Changes: geometry.
+Use it when: you have few images: a learned metric for interpolation and for sampling where the data are.
+
 Relations:
     The identity in place of G is the HVAE; no step at all is the VAE, with a Monte Carlo estimate of its KL.
     Pythae leaves out half of log det G, draws the momentum from another matrix than G(z_0), does not solve the

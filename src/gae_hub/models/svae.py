@@ -7,6 +7,9 @@ r"""SVAE: Hyperspherical Variational Auto-Encoders (Davidson, Falorsi, De Cao, K
 The von Mises-Fisher density is proportional to :math:`\exp(\kappa \mu^\top z)` on the unit sphere, and its KL to the
 uniform prior is in closed form: it depends on :math:`\kappa` only.
 
+Changes: geometry.
+Use it when: directions matter more than magnitudes: latents on a sphere, with a uniform prior.
+
 Relations:
     The VAE on a sphere, where no place is the centre that a Gaussian prior pulls all means to.
     The angle between a draw and its mean is drawn by its inverted distribution function, with no rejection: gradients
@@ -110,7 +113,7 @@ class SVAEModel(VAEModel):
     config_class = SVAEConfig
 
     def setup(self, config: SVAEConfig):
-        self.head = nn.Linear(prod(self.encoder.feature_shape), config.latent_dim + 1)
+        self.head = nn.Linear(prod(self.feature_shape), config.latent_dim + 1)
 
     def encode(self, pixel_values: Tensor) -> VonMisesFisher:
         direction, concentration = at_least_float32(self.head(self.encode_features(pixel_values))).tensor_split(

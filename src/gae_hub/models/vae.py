@@ -5,6 +5,9 @@ r"""VAE: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.61
 
 One draw of z per example estimates the first term; the second is in closed form.
 
+Changes: objective.
+Use it when: you need a likelihood and a prior to sample from, with few settings. Start here.
+
 Relations:
     The AE without the noise and the KL. Nearly every other method here changes one term of this loss, its posterior
     or its prior.
@@ -48,7 +51,7 @@ class VAEModel(GAEPreTrainedModel):
     kl_terms: tuple[str, ...] = ("kl",)  # whose weights the warm-up scales
 
     def setup(self, config: VAEConfig):
-        self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim)
+        self.head = nn.Linear(prod(self.feature_shape), 2 * config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(*at_least_float32(self.head(self.encode_features(pixel_values))).chunk(2, dim=-1))
@@ -116,7 +119,7 @@ class VAEModel(GAEPreTrainedModel):
             z, log_q = posterior.rsample_and_log_prob(min(chunk, num_samples - first), generator=generator)
             log_p, _ = self.log_prob(pixel_values, z)
             log_weights.append(log_p + self.prior_log_prob(z) - log_q)
-        return torch.cat(log_weights, 1).logsumexp(1) - log(num_samples) + self.log_prob_constant()
+        return torch.cat(log_weights, 1).logsumexp(1) - log(num_samples) + self.likelihood.constant()
 
 
 class MonteCarloVAEModel(VAEModel):

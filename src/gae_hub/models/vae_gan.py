@@ -13,6 +13,9 @@ features, :math:`\hat{x}` a reconstruction and :math:`x_p` a decoded draw of the
 As in the authors' code, a player that is too strong sits out a step: the discriminator when its cross entropy on real
 or on decoded images falls below equilibrium - margin, the decoder when one of them rises above equilibrium + margin.
 
+Changes: adversarial.
+Use it when: you want sharper images and accept a less stable training and no likelihood.
+
 Relations:
     The VAE with a likelihood in feature space, so none in pixels. AAE plays the game in the latent space.
     Pythae adds the discriminator's gradient to the decoder's, so that the decoder helps it, and leaves out D(x_hat).
@@ -99,7 +102,7 @@ class VAEGANModel(VAEModel):
 
         # the decoder sees the latents as constants, the encoder the decoder
         log_p, reconstruction = self.log_prob(pixel_values, latents.detach())
-        for_encoder = self.activation(frozen(self.decoder, latents.to(self.dtype)))
+        for_encoder = self.likelihood.activation(frozen(self.decoder, latents.to(self.dtype)))
         decoded = torch.cat([reconstruction, self.decode(noise).to(reconstruction.dtype)])
 
         features, real = self.discriminator(pixel_values, layer)

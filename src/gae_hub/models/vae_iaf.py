@@ -8,6 +8,9 @@ Sutskever & Welling, 2016), arXiv:1606.04934.
 The gate :math:`\sigma_k` and the shift :math:`m_k` of dimension j are a MADE's outputs from the dimensions before j
 and a context h(x) of the encoder. The order of the dimensions is reversed from step to step.
 
+Changes: bound.
+Use it when: a Gaussian posterior is too simple, and latents have many dimensions.
+
 Relations:
     No flow is the VAE, with a Monte Carlo estimate of its KL. VAE-lin-NF has planar and radial steps.
     Pythae has no context and no gate (context_size=0, update="affine"), ReLUs, log scales without a bound
@@ -70,7 +73,7 @@ class VAEIAFModel(MonteCarloVAEModel):
 
     def setup(self, config: VAEIAFConfig):
         context_size = config.context_size if config.num_flows else 0
-        self.head = nn.Linear(prod(self.encoder.feature_shape), 2 * config.latent_dim + context_size)
+        self.head = nn.Linear(prod(self.feature_shape), 2 * config.latent_dim + context_size)
         self.flows = nn.ModuleList(
             InverseAutoregressiveStep(
                 config.latent_dim,

@@ -7,6 +7,9 @@ r"""VAE-lin-NF: Variational Inference with Normalizing Flows (Rezende & Mohamed,
 
 Each :math:`f_k` is a planar or a radial step, whose determinant costs as little as the step itself.
 
+Changes: bound.
+Use it when: a Gaussian posterior is too simple, and a few cheap transformations are enough.
+
 Relations:
     No flow is the VAE, with a Monte Carlo estimate of its KL. VAE-IAF has steps that are networks.
     Pythae has one flow for all images (amortized=False here), lets planar steps lose their inverse, and embeds without
@@ -60,7 +63,7 @@ class VAELinNFModel(MonteCarloVAEModel):
         self.sizes = [ELEMENTARY_FLOWS[name][1](config.latent_dim) for name in config.flows]
         count = sum(map(sum, self.sizes))
         outputs = 2 * config.latent_dim + (count if config.amortized else 0)
-        self.head = nn.Linear(prod(self.encoder.feature_shape), outputs)
+        self.head = nn.Linear(prod(self.feature_shape), outputs)
         if count and not config.amortized:
             self.flow_parameters = nn.Parameter(torch.empty(1, count))
 

@@ -7,6 +7,9 @@ r"""VAMP: VAE with a VampPrior (Tomczak & Welling, 2018), arXiv:1705.07120.
 The prior is the aggregated posterior of K pseudo-inputs :math:`u_k`, images that are learned with the model. The
 weight w rises to 1 over a warm-up, and is 1 without one and in evaluation.
 
+Changes: prior.
+Use it when: samples of N(0, I) look bad: the prior becomes a mixture of posteriors, learned with the model.
+
 Relations:
     One standard normal component is the VAE, with a Monte Carlo estimate of its KL.
     The authors' pseudo-inputs pass a Hardtanh, in which a pixel that begins below 0 has no gradient; a sigmoid here.

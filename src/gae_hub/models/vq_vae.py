@@ -7,6 +7,9 @@ r"""VQ-VAE: Neural Discrete Representation Learning (van den Oord, Vinyals & Kav
 with sums over the tokens of z and their dimensions. The decoder's gradient goes from e straight to z. By default the
 codes are moving averages of their tokens, which takes the place of the last term.
 
+Changes: discrete.
+Use it when: you want a code of integers: to compress, or to model with PixelCNN or a transformer.
+
 Relations:
     A codebook that holds every z, and a weight of 0, is the AE. HRQ-VAE adds up the codes of several levels.
     The KL to the prior, uniform over codes, is the constant log K per token, and left out. Draws from that prior are

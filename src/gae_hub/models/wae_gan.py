@@ -6,6 +6,9 @@ r"""WAE-GAN: Wasserstein Auto-Encoders (Tolstikhin, Bousquet, Gelly & Schölkopf
 
 Autoencoder and discriminator are trained at once, each on its own loss.
 
+Changes: adversarial.
+Use it when: you want what the AAE gives, derived from optimal transport.
+
 Relations:
     AAE with a deterministic encoder is the same. WAE-MMD has a kernel in place of the discriminator.
     A weight of 0 gives encoder and decoder the gradients of the AE.

@@ -3,6 +3,9 @@ r"""WAE-MMD: Wasserstein Auto-Encoders (Tolstikhin, Bousquet, Gelly & Schölkopf
 .. math::
     \mathcal{L}(x) = -\log p(x|z) + \lambda\, MMD^2(q(z), p(z)), \quad z = f(x), \quad p(z) = N(0, I)
 
+Changes: objective.
+Use it when: you want a deterministic encoder whose codes follow the prior, without a discriminator.
+
 Relations:
     A weight of 0 is the AE. InfoVAE has the same penalty with a noisy encoder and a KL beside it; WAE-GAN and AAE use
     a discriminator in place of the MMD.

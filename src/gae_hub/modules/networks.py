@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from .backbones import Backbone, BackboneConfig, Sizes
-from .convolutions import Conv2d, ConvTranspose2d
 
 
 @strict
@@ -125,14 +124,14 @@ def pyramid(shape: Sizes, channels: Sizes) -> list[tuple[tuple[int, ...], tuple[
 def down(layer) -> nn.Conv2d:
     """The convolution of one level of the pyramid."""
     before, after, arguments = layer
-    return Conv2d(before[0], after[0], **arguments)
+    return nn.Conv2d(before[0], after[0], **arguments)
 
 
 def up(layer) -> nn.ConvTranspose2d:
     """The transposed convolution that goes back up one level, to the pixel."""
     before, after, arguments = layer
     left_over = tuple(b - a * s for b, a, s in zip(before[1:], after[1:], arguments["stride"], strict=True))
-    return ConvTranspose2d(after[0], before[0], **arguments, output_padding=left_over)
+    return nn.ConvTranspose2d(after[0], before[0], **arguments, output_padding=left_over)
 
 
 def norm(channels: int, batch_norm: bool) -> list[nn.Module]:
@@ -145,8 +144,8 @@ class ResBlock(nn.Module):
     def __init__(self, channels: int = 128, hidden: int = 32, batch_norm: bool = False):
         super().__init__()
         self.net = nn.Sequential(
-            *(nn.ReLU(), Conv2d(channels, hidden, 3, padding=1), *norm(hidden, batch_norm)),
-            *(nn.ReLU(), Conv2d(hidden, channels, 1), *norm(channels, batch_norm)),
+            *(nn.ReLU(), nn.Conv2d(channels, hidden, 3, padding=1), *norm(hidden, batch_norm)),
+            *(nn.ReLU(), nn.Conv2d(hidden, channels, 1), *norm(channels, batch_norm)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,7 +163,7 @@ class Unflatten(nn.Module):
         self.shape = tuple(shape)
         self.spatial = len(latent_shape) == 3 and tuple(latent_shape[1:]) == self.shape[1:]
         if self.spatial:
-            self.linear = Conv2d(latent_shape[0], shape[0], 1)
+            self.linear = nn.Conv2d(latent_shape[0], shape[0], 1)
         else:
             self.linear = nn.Linear(prod(latent_shape), prod(shape))
 

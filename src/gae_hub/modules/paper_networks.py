@@ -20,7 +20,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from .backbones import Backbone, BackboneConfig, Sizes
-from .convolutions import Conv2d, ConvTranspose2d
+from .convolutions import MatmulConv2d, MatmulConvTranspose2d
 from .networks import ResBlock, Unflatten
 
 
@@ -76,7 +76,7 @@ class PaperConvEncoder(Backbone):
             *[
                 m
                 for i, o in zip(widths, widths[1:], strict=False)
-                for m in (Conv2d(i, o, 4, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
+                for m in (MatmulConv2d(i, o, 4, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
             ]
         )
         self.feature_shape = (1024, size // 16, size // 16)
@@ -101,7 +101,7 @@ class PaperConvDecoder(Backbone):
         size = paper_size(output_shape)
         width, net = 1024, [Unflatten(latent_shape, (1024, 4, 4) if size == 28 else (1024, 8, 8))]
         for out, *arguments in self.layers[size]:
-            net.append(ConvTranspose2d(width, out or output_shape[0], *arguments))
+            net.append(MatmulConvTranspose2d(width, out or output_shape[0], *arguments))
             net += [nn.BatchNorm2d(out), nn.ReLU()] if out else []
             width = out
         self.net = nn.Sequential(*net)
@@ -127,7 +127,7 @@ class PaperResNetEncoder(Backbone):
         super().__init__(config)
         size, width, net = paper_size(input_shape), input_shape[0], []
         for out, kernel, stride in self.layers[size]:
-            net.append(Conv2d(width, out, kernel, stride, 1))
+            net.append(nn.Conv2d(width, out, kernel, stride, 1))
             width = out
         self.net = nn.Sequential(*net, ResBlock(), ResBlock())
         self.feature_shape = (128, 8, 8) if size == 32 else (128, 4, 4)
@@ -145,7 +145,7 @@ class PaperResNetDecoder(Backbone):
     def __init__(self, config, output_shape, latent_shape):
         super().__init__(config)
         size, out = paper_size(output_shape), output_shape[0]
-        up = ConvTranspose2d
+        up = nn.ConvTranspose2d
         self.net = nn.Sequential(
             Unflatten(latent_shape, (128, 8, 8) if size == 32 else (128, 4, 4)),
             *{

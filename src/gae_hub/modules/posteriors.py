@@ -1,10 +1,10 @@
-"""What an encoder says about the latents of an image: small objects of tensors with `mean`, `rsample` and `log_prob`.
+"""Posteriors q(z|x): small objects that hold an encoder's output for a batch, with `mean`, `rsample` and `log_prob`.
 
-`torch.distributions` is not used: its objects do not survive transformers' loading on the meta device, nor a
-full-graph compile.
+`torch.distributions` is not used: its objects do not work on the meta device, where transformers builds a model
+before loading it, nor in a full-graph compile.
 """
 
-__all__ = ["DiagonalGaussian", "GaussianPosterior", "PointMass", "Posterior", "gaussian_log_prob"]
+__all__ = ["DiagonalGaussian", "GaussianPosterior", "PointMass", "Posterior", "expand", "gaussian_log_prob"]
 
 from dataclasses import dataclass
 from math import log, pi
@@ -16,41 +16,47 @@ from .noise import randn
 
 
 def gaussian_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_var: Tensor | float = 0.0) -> Tensor:
-    """Element-wise log density of N(mean, exp(log_var)) at z, constants included."""
+    """Element-wise log density of N(mean, exp(log_var)) at z, in nats, constants included."""
     precision = torch.exp(-log_var) if isinstance(log_var, Tensor) else 1.0
     return -0.5 * (log(2 * pi) + log_var + (z - mean).square() * precision)
 
 
+def expand(t: Tensor, num_axes: int) -> Tensor:
+    """(batch, *rest) to (batch, 1, ..., 1, *rest), with `num_axes` new axes."""
+    return t.view(t.shape[0], *[1] * num_axes, *t.shape[1:])
+
+
 class Posterior:
-    """Base of q(z|x) for a batch: `mean` is (batch, latent_dim), in the space that the decoder takes."""
+    """Base of q(z|x) for a batch.
+
+    Args:
+        mean: (batch, latent_dim), in the space of the decoder's input.
+    """
 
     mean: Tensor
 
     def rsample(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        """(batch, *shape, latent_dim) reparametrised draws."""
+        """(batch, *shape, latent_dim) reparametrised samples."""
         raise NotImplementedError
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """(batch, *shape) log density at z, which is (batch, *shape, latent_dim), in nats."""
+        """(batch, *shape) log density, in nats, at z (batch, *shape, latent_dim)."""
         raise NotImplementedError
 
     def rsample_and_log_prob(self, *shape: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Draws with their log density: some densities are known, or exact, at their own draws only."""
+        """Samples and their log density. Some posteriors know their density at their own samples only."""
         z = self.rsample(*shape, generator=generator)
         return z, self.log_prob(z)
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Signs of collapse and divergence, for the log: `active_units` is the number of dimensions whose mean varies
-        over the batch with a variance above 0.01 (Burda et al., 2016, arXiv:1509.00519), and `latent_rms` the root
-        mean square of the means."""
+        """Scalars for the log that show collapse and divergence.
+
+        `active_units` counts the dimensions whose mean varies over the batch with a variance above 0.01 (Burda et al.,
+        2016, arXiv:1509.00519); `latent_rms` is the root mean square of the means.
+        """
         variance, mean = torch.var_mean(self.mean.detach(), 0, correction=0)
         active = (variance > 0.01).sum().to(variance.dtype)
         return {"active_units": active, "latent_rms": (variance + mean.square()).mean().sqrt()}
-
-
-def expand(t: Tensor, num_axes: int) -> Tensor:
-    """(batch, *rest) to (batch, 1, ..., 1, *rest), with so many axes for draws."""
-    return t.view(t.shape[0], *[1] * num_axes, *t.shape[1:])
 
 
 @dataclass
@@ -60,42 +66,45 @@ class PointMass(Posterior):
     mean: Tensor
 
     def rsample(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        """(batch, *shape, latent_dim): the same point each time."""
+        """(batch, *shape, latent_dim): copies of the mean."""
         batch, *dims = self.mean.shape
         return expand(self.mean, len(shape)).expand(batch, *shape, *dims)
 
 
 @dataclass
 class GaussianPosterior(Posterior):
-    """q(z|x) = N(mean, diag(exp(log_var))); both are (batch, latent_dim). A model with a prior of its own has it as it
-    is: its divergence from N(0, I) says nothing there."""
+    """q(z|x) = N(mean, diag(exp(log_var))), for models whose prior is not N(0, I).
+
+    Args:
+        mean, log_var: (batch, latent_dim) each.
+    """
 
     mean: Tensor
     log_var: Tensor
 
     def rsample(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        """(batch, *shape, latent_dim) reparametrised draws."""
+        """(batch, *shape, latent_dim) reparametrised samples."""
         mean, std = expand(self.mean, len(shape)), expand((0.5 * self.log_var).exp(), len(shape))
         return mean + std * randn((mean.shape[0], *shape, mean.shape[-1]), mean, generator)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """(batch, *shape) log density at z, which is (batch, *shape, latent_dim), in nats."""
+        """(batch, *shape) log density, in nats, at z (batch, *shape, latent_dim)."""
         mean, log_var = (expand(t, z.dim() - 2) for t in (self.mean, self.log_var))
         return gaussian_log_prob(z, mean, log_var).sum(-1)
 
 
 class DiagonalGaussian(GaussianPosterior):
-    """A Gaussian with its divergence from the prior N(0, I)."""
+    """A Gaussian posterior with its divergence from the prior N(0, I)."""
 
     def kl_per_dimension(self) -> Tensor:
-        """(batch, latent_dim) KL(q(z_j|x) || N(0, 1)), in nats."""
+        """(batch, latent_dim): KL(q(z_j|x) || N(0, 1)), in nats."""
         return 0.5 * (self.mean.square() + self.log_var.exp() - 1 - self.log_var)
 
     def kl(self) -> Tensor:
-        """(batch,) KL(q(z|x) || N(0, I)), in nats."""
+        """(batch,): KL(q(z|x) || N(0, I)), in nats."""
         return self.kl_per_dimension().sum(-1)
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """`active_units`, and `kl_per_dimension`, (latent_dim,), the batch's mean."""
+        """As for every posterior, and `kl_per_dimension`, (latent_dim,), the batch's mean."""
         with torch.no_grad():
             return {**super().diagnostics(), "kl_per_dimension": self.kl_per_dimension().mean(0)}

@@ -1,10 +1,11 @@
-"""GenerationPipeline: model, image processor and sampler of one repository, from a number to PIL images."""
+"""GenerationPipeline: generates PIL images with the model, sampler and image processor of one repository."""
 
 __all__ = ["GenerationPipeline"]
 
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from huggingface_hub import upload_folder
@@ -21,22 +22,23 @@ from ..images.writing import write_images
 from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 
-_DRAWN = 1000  # latents drawn at a time: another number would give other images
+# latents per call of the sampler; the images of a seed depend on it, so it is fixed
+_LATENTS_PER_DRAW = 1000
 
 
 class GenerationPipeline:
-    """Generates images from a model and a sampler; loads, saves and publishes both as one repository.
+    """Generates images with a model and a sampler, and saves and publishes both as one repository.
 
     A repository holds the model at its root, the sampler in `sampler/`, `preprocessor_config.json`, a card and
     `assets/`.
 
     Args:
         model: an autoencoder.
-        sampler: a fitted sampler over its latents; the model's own prior without one.
-        processor: turns tensors into PIL images; made for the model's shape if not given.
+        sampler: a fitted sampler over its latents. The model's own prior by default.
+        processor: converts tensors to PIL images. By default one for the model's input_shape.
 
     Raises:
-        ValueError: if the sampler's latents are not of the model's size.
+        ValueError: if the latents of sampler and model differ in shape.
 
     Example:
 
@@ -55,21 +57,27 @@ class GenerationPipeline:
         if sampler is not None and tuple(sampler.config.latent_shape or ()) != model.latent_shape:
             raise ValueError(
                 f"the sampler draws latents of shape {sampler.config.latent_shape}, "
-                f"but those of the model have {model.latent_shape}"
+                f"but the model's latents have shape {model.latent_shape}"
             )
         self.model, self.sampler, self.processor = model, sampler, processor or GAEImageProcessor.for_model(model)
 
+    # Generation
+
     def __call__(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> list[Image.Image]:
-        """`num_samples` new images. The same seed gives the same latents, whatever the batch size and the device."""
+        """Generate images, as a list. Arguments as in `stream`."""
         return list(self.stream(num_samples, seed, batch_size))
 
     def stream(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> Iterator[Image.Image]:
-        """New images one by one, with at most a thousand of them in memory; those that a call would give.
+        """Generate images one by one, with at most 1000 in memory: the same images as a call returns.
 
         Args:
-            num_samples: how many.
-            seed: the same seed gives the same latents, whatever the batch size and the device.
+            num_samples: number of images.
+            seed: seed of the latents, which do not depend on batch size or device. Random by default.
             batch_size: images decoded at a time.
+
+        Raises:
+            ValueError: if num_samples is below 1.
+            NotImplementedError: if there is no sampler and the model has no prior.
         """
         for images in self.generate_batches(num_samples, seed, batch_size):
             yield from self.processor.postprocess(images)
@@ -77,16 +85,16 @@ class GenerationPipeline:
     def generate_batches(
         self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500
     ) -> Iterator[Tensor]:
-        """As `stream`, but (num, *input_shape) tensors in [0, 1] on the model's device, a thousand images at most.
+        """Generate (num, *input_shape) tensors in [0, 1] on the model's device, each of at most 1000 images.
 
-        Latents are drawn a thousand at a time, which is no choice: a generator gives other numbers in other parts.
+        Arguments and errors as in `stream`.
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        for first in range(0, num_samples, _DRAWN):
-            size = min(_DRAWN, num_samples - first)
-            yield self.model.generate(size, sampler=self.sampler, generator=generator, batch_size=batch_size)
+        for start in range(0, num_samples, _LATENTS_PER_DRAW):
+            num = min(_LATENTS_PER_DRAW, num_samples - start)
+            yield self.model.generate(num, sampler=self.sampler, generator=generator, batch_size=batch_size)
 
     def write(
         self,
@@ -97,75 +105,81 @@ class GenerationPipeline:
         batch_size: int = 500,
         progress: bool = True,
     ):
-        """Generate images to disk, any number of them: see [`write_images`] for the formats, `stream` for the rest."""
+        """Generate any number of images to disk.
+
+        Args:
+            output, format: as in [`write_images`].
+            num_samples, seed, batch_size: as in `stream`.
+            progress: whether to show a progress bar.
+        """
         images = self.stream(num_samples, seed, batch_size)
         with tqdm(images, desc="generating", total=num_samples, unit=" images", disable=not progress) as bar:
             write_images(bar, num_samples, output, format)
 
-    def to(self, device) -> "GenerationPipeline":
-        """Move model and sampler to a device."""
-        self.model.to(device)
-        if self.sampler is not None:
-            self.sampler.to(device)
+    def to(self, device: str | torch.device) -> "GenerationPipeline":
+        """Move model and sampler to a device, and return the pipeline."""
+        modules: list[torch.nn.Module | None] = [self.model, self.sampler]
+        for module in modules:
+            if module is not None:
+                module.to(device)
         return self
+
+    # Loading, saving and publishing
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path, sampler: str | None = "sampler", **kwargs
+        cls, pretrained_model_name_or_path: str | Path, sampler: str | None = "sampler", **kwargs: Any
     ) -> "GenerationPipeline":
-        """Load model, processor and sampler of one folder or Hub repository.
+        """Load model, processor and sampler from a folder or Hub repository.
 
         Args:
-            pretrained_model_name_or_path: a folder or `user/name`.
-            sampler: the sampler's subfolder; None for the model's own prior.
-            **kwargs: `revision`, `token`, `cache_dir` and others of `AutoGAE.from_pretrained`.
+            pretrained_model_name_or_path: folder, or `user/name` on the Hub.
+            sampler: subfolder of the sampler, or None for the model's own prior. The default "sampler" may be missing.
+            **kwargs: arguments of `AutoGAE.from_pretrained`, such as `revision`, `token` and `cache_dir`.
+
+        Raises:
+            ValueError: if a subfolder other than "sampler" holds no sampler, or there is no gae_hub model.
+            OSError: if the model does not exist, or the Hub fails.
         """
         name = pretrained_model_name_or_path
-        hub = {
-            key: kwargs[key]
-            for key in ("cache_dir", "force_download", "local_files_only", "token", "revision")
-            if key in kwargs
-        }
+        hub_options = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+        hub = {key: kwargs[key] for key in hub_options if key in kwargs}
         model = AutoGAE.from_pretrained(name, **kwargs)
+        fitted = processor = None
+        if sampler is not None:
+            if fetch_file(name, "config.json", subfolder=sampler, **hub) is not None:
+                fitted = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)
+            elif sampler != "sampler":
+                raise ValueError(
+                    f"'{name}' has no sampler in its subfolder '{sampler}': create it with "
+                    f"gae-hub fit-sampler {name} --sampler_name {sampler}"
+                )
+        if fetch_file(name, "preprocessor_config.json", **hub) is not None:
+            processor = GAEImageProcessor.from_pretrained(name, **hub)
+        return cls(model, fitted, processor)
 
-        def has(file: str, **where) -> bool:
-            return fetch_file(name, file, **where, **hub) is not None
+    def save_pretrained(self, save_directory: str | Path, repo_id: str | None = None):
+        """Write model, sampler, processor, a card and a picture of 64 samples into a folder.
 
-        if sampler is not None and has("config.json", subfolder=sampler):
-            sampler = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)
-        elif sampler not in (None, "sampler"):
-            raise ValueError(
-                f"'{name}' has no sampler in its subfolder '{sampler}'; gae-hub fit-sampler --name {sampler} makes one"
-            )
-        else:
-            sampler = None
-        processor = GAEImageProcessor.from_pretrained(name, **hub) if has("preprocessor_config.json") else None
-        return cls(model, sampler, processor)
-
-    def save_pretrained(self, save_directory, repo_id: str | None = None):
-        """Write model, sampler, processor, a card, and a picture of 64 samples into a folder."""
+        Args:
+            save_directory: the folder.
+            repo_id: name of the repository on the Hub, for the card.
+        """
         folder = Path(save_directory)
         self.processor.save_pretrained(folder)
         self.model.save_pretrained(folder)
         self.save_sampler(folder, repo_id)
 
     def save_sampler(self, folder: str | Path, repo_id: str | None = None):
-        """Write the sampler, a picture of 64 samples, and the card anew, beside a model that is there already."""
+        """Write the sampler, a picture of 64 samples and a new card into a folder that holds the model."""
         folder = Path(folder)
         if self.sampler is not None:
             self.sampler.save_pretrained(folder / "sampler")
             (folder / "sampler" / "README.md").unlink(missing_ok=True)  # the repository has one card
-        if is_image_shape(self.model.config.input_shape) and (self.sampler is not None or self._has_prior()):
+        if is_image_shape(self.model.config.input_shape) and (self.sampler is not None or self.model.has_prior):
             (folder / "assets").mkdir(parents=True, exist_ok=True)
             save_samples(self(64, seed=0), folder / "assets" / "samples.png")
         self.model.write_card(folder, repo_id=repo_id, show=True)
-
-    def _has_prior(self) -> bool:
-        try:
-            self.model.sample_prior(1)
-        except NotImplementedError:
-            return False
-        return True
 
     def push_to_hub(
         self,
@@ -176,7 +190,17 @@ class GenerationPipeline:
         revision: str | None = None,
         commit_message: str = "Upload model, sampler and processor",
     ) -> str:
-        """Publish everything in one commit, and return its URL. A card that a person has edited keeps the edits."""
+        """Publish everything in one commit, and return its URL. Text that people added to the card stays.
+
+        Args:
+            repo_id: `user/name`.
+            private, token: as in `huggingface_hub.create_repo`.
+            revision: branch to commit to, created if it does not exist. The main branch by default.
+            commit_message: first line of the commit.
+
+        Raises:
+            HubError: if the network or the Hub fails, or the token has no write access.
+        """
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
             repo_id = open_repository(repo_id, private, token, revision)
             fetch_card(repo_id, folder, token=token, revision=revision)
@@ -187,5 +211,6 @@ class GenerationPipeline:
                 commit_message=commit_message,
                 token=token,
                 revision=revision,
-                delete_patterns=None if self.sampler is not None else "sampler/*",  # fitted on another model
+                # a sampler in the repository was fitted on another model
+                delete_patterns=None if self.sampler is not None else "sampler/*",
             ).commit_url

@@ -1,4 +1,9 @@
-"""One file per density over latents, and the base classes. Importing this package registers every sampler."""
+"""Densities over the latents of a trained autoencoder: one file per sampler.
+
+`base` and `latent_kinds` hold the contract, `learned` the base of the samplers that [`GAETrainer`] trains, and
+`flow_base` the base of those that are normalizing flows. Importing this package registers every sampler. Files here
+may import all layers up to training; they import the trainer where it is used, because it is slow to import.
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules

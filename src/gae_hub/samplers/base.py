@@ -1,18 +1,27 @@
-"""The contract of every sampler: a density over latents, fitted after training, that is a Hub object of its own."""
+"""The contract of every sampler: a density over latents that is fitted after training and saved as a Hub object."""
 
-__all__ = ["SAMPLERS", "GAESampler", "GAESamplerConfig", "register_sampler"]
+__all__ = [
+    "SAMPLERS",
+    "GAESampler",
+    "GAESamplerConfig",
+    "check_latents",
+    "register_sampler",
+    "require_value",
+]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from itertools import chain
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from huggingface_hub import upload_folder
 from huggingface_hub.dataclasses import strict
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from ..core.configuration import StrictConfig, may_register
@@ -20,23 +29,24 @@ from ..core.hub_errors import explained
 from ..core.hub_files import open_repository
 from ..core.hub_model import HubModel
 from ..data.embeddings import embed_dataset
-from ..models.base import inference
-from ..models.quantized import QuantizedModel
-from ..models.svae import SVAEModel
+from ..models.base import GAEPreTrainedModel, inference
 from ..modules.backbones import init_weights
+from .latent_kinds import INCOMPATIBILITIES, LatentKind, get_latent_kind
 
 SAMPLERS: dict[str, type["GAESampler"]] = {}
 """Short name ("gaussian_mixture") to sampler class, filled by `register_sampler`."""
 
+T = TypeVar("T")
+
 
 @strict
 class GAESamplerConfig(StrictConfig):
-    """Fields that all samplers have.
+    """Fields of every sampler.
 
     Args:
-        latent_dim: how many numbers one example's latents hold; `fit` fills it in.
-        latent_shape: their shape, (latent_dim,) or that of a map; `fit` fills it in.
-        unit_norm: whether draws are scaled to length 1, where the model's latents lie on a sphere; `fit_to` knows.
+        latent_dim: number of values in one example's latents. `fit` sets it.
+        latent_shape: their shape: (latent_dim,), or (channels, height, width) for maps. `fit` sets it.
+        unit_norm: whether samples are scaled to length 1, for models whose latents lie on a sphere. `fit_to` sets it.
     """
 
     latent_dim: int | None = None
@@ -45,37 +55,41 @@ class GAESamplerConfig(StrictConfig):
 
     @property
     def is_fitted(self) -> bool:
+        """Whether `fit` or `fit_to` has set the size of the latents."""
         return self.latent_dim is not None
 
 
 class GAESampler(HubModel):
-    """Base of every sampler. It holds no autoencoder: its fitted state is buffers and weights, saved as safetensors.
+    """Base of every sampler. It holds no autoencoder: its state is buffers and weights, saved as safetensors.
 
-    A subclass gives `allocate(config)`, which registers its state at the size in the config, `estimate(latents)`,
-    which fills it, and `draw(num_samples, generator)`; and `log_prob(latents)` if it knows its density.
+    A subclass defines `allocate`, which registers the state at the sizes in the config; `estimate_density`, which
+    calls `reallocate` and fills the state; `draw_latents`; and `log_prob` if its density is known.
 
     Args:
-        config: the config; or leave it out and give its fields as keywords.
+        config: the config.
+        **fields: fields of the config, used if no config is given.
     """
 
-    config_class = GAESamplerConfig
+    config: GAESamplerConfig
+    config_class: type[GAESamplerConfig] = GAESamplerConfig
     base_model_prefix = "sampler"
     main_input_name = "latents"
     model_tags = ["gae-hub", "sampler"]
-    kinds: tuple[str, ...] = ("vectors", "sphere", "codes")  # of latents that it can model: see `kind_of`
+    latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere", "codes")  # kinds of latents that it can model
 
-    def __init__(self, config: GAESamplerConfig | None = None, **fields):
+    def __init__(self, config: GAESamplerConfig | None = None, **fields: Any):
         super().__init__(config or self.config_class(**fields))
         if self.config.is_fitted:
             self.allocate(self.config)
         self.post_init()
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module):
         if module is not self:
             init_weights(self, module)
 
-    # a model of buffers only has no parameter to read these from
+    # transformers reads device and dtype from the parameters only, but a sampler may have none
+
     @property
     def device(self) -> torch.device:
         return next((t.device for t in chain(self.parameters(), self.buffers())), torch.device("cpu"))
@@ -85,135 +99,156 @@ class GAESampler(HubModel):
         tensors = chain(self.parameters(), self.buffers())
         return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
 
+    # For subclasses
+
     def allocate(self, config: GAESamplerConfig):
-        """Register the fitted state, at the sizes in the config."""
+        """Register buffers and modules at the sizes in the config."""
         raise NotImplementedError(f"{type(self).__name__} must define allocate")
 
-    def estimate(self, latents: Tensor, **training):
-        """Fill the state from latents (num, latent_dim)."""
-        raise NotImplementedError(f"{type(self).__name__} must define estimate")
+    def reallocate(self, device: torch.device, dtype: torch.dtype | None = None):
+        """Replace the state by a new one at the sizes in the config, on a device and in a dtype."""
+        self.allocate(self.config)
+        cast(nn.Module, self).to(device=device, dtype=dtype)  # transformers hides the signature of `to`
 
-    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        """(num_samples, latent_dim) latents."""
-        raise NotImplementedError(f"{type(self).__name__} must define draw")
+    def estimate_density(self, latents: Tensor, **training: Any):
+        """Allocate the state and fill it from latents (num, latent_dim)."""
+        raise NotImplementedError(f"{type(self).__name__} must define estimate_density")
 
-    @torch.no_grad()
-    def fit(self, latents: Tensor, **training) -> "GAESampler":
-        """Fit the density and return the sampler.
-
-        Args:
-            latents: (num, *latent_shape), from [`embed_dataset`]; maps are seen as vectors.
-            **training: for the samplers that are trained, see [`LearnedSampler`]; the others take none.
-
-        Raises:
-            ValueError: if latents are not a batch, or hold nan or infinite values.
-        """
-        latents = check_latents(latents)
-        with self.all_or_nothing():
-            self.config.latent_shape, latents = tuple(latents.shape[1:]), latents.flatten(1)
-            self.config.latent_dim = latents.shape[1]
-            self.prepare(latents)
-            self.begin(latents.device)
-            self.estimate(latents, **training)
-        return self.eval()
+    def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        """(num_samples, latent_dim) samples."""
+        raise NotImplementedError(f"{type(self).__name__} must define draw_latents")
 
     @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """What fails inside, or is interrupted, leaves config and state as they were: unfitted, or fitted before.
+    def _restore_on_error(self) -> Iterator[None]:
+        """Restore config and state if the block raises, so that no half-fitted sampler remains.
 
-        Every fit allocates its state anew, so the state before it is kept by its references, and nothing is copied.
+        Every fit allocates new state, so it is enough to keep references to the old one.
         """
-        owners = vars(self), vars(self.config)
-        before = [{key: copy(v) if isinstance(v, (dict, set)) else v for key, v in own.items()} for own in owners]
+        namespaces = vars(self), vars(self.config)
+        saved = [
+            {key: copy(value) if isinstance(value, (dict, set)) else value for key, value in namespace.items()}
+            for namespace in namespaces
+        ]
         try:
             yield
-        except BaseException:  # Ctrl-C too: what is half fitted must not pass for fitted
-            for now, then in zip(owners, before, strict=True):
-                now.clear()
-                now.update(then)
+        except BaseException:  # also KeyboardInterrupt
+            for namespace, before in zip(namespaces, saved, strict=True):
+                namespace.clear()
+                namespace.update(before)
             raise
 
-    def begin(self, device: torch.device):
-        """Make the state, before it is estimated."""
-        self.allocate(self.config)
-        self.to(device)
+    # Fitting
 
-    def prepare(self, latents: Tensor):
-        """Write into the config what sizes of the state depend on, beside those of the latents (num, latent_dim)."""
-
-    def fit_to(self, model, dataset=None, validation_dataset=None, **training) -> "GAESampler":
-        """Fit to the embeddings that a model gives a data set, and return the sampler.
+    @torch.no_grad()
+    def fit(self, latents: Tensor, **training: Any) -> Self:
+        """Fit the density. If this fails or is interrupted, the sampler stays as it was.
 
         Args:
-            model: an autoencoder whose latents this sampler can model.
-            dataset, validation_dataset: what [`load_images`] gives; the samplers that are trained choose their best
-                weights on the second one.
-            **training: as for `fit`.
+            latents: (num, *latent_shape), for example from [`embed_dataset`]. Maps are modelled as vectors.
+            **training: options of the samplers that are trained, see [`LearnedSampler`]. The others accept none.
+
+        Returns:
+            The sampler itself.
 
         Raises:
-            ValueError: if this sampler cannot model the latents of that model.
+            ValueError: if latents are empty, have no batch axis, or hold nan or infinite values.
+        """
+        latents = check_latents(latents)
+        with self._restore_on_error():
+            self.config.latent_shape = tuple(latents.shape[1:])
+            self.config.latent_dim = prod(latents.shape[1:])
+            self.estimate_density(latents.flatten(1), **training)
+        return self.eval()
+
+    def fit_to(
+        self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None, **training: Any
+    ) -> Self:
+        """Fit the density to a model's embeddings of a data set.
+
+        Args:
+            model: a model whose latents this sampler can model.
+            dataset: returned by [`load_images`], or any object that it accepts.
+            validation_dataset: the same. Samplers that are trained select their best weights on it; the others do not
+                use it.
+            **training: as for `fit`.
+
+        Returns:
+            The sampler itself.
+
+        Raises:
+            ValueError: if this sampler cannot model the model's latents, or needs a data set and there is none.
         """
         self.check_model(model)
-        latents = embed_dataset(model, self.require_data(dataset))
-        training = {**self.embed_validation(model, validation_dataset), **training}
-        with self.all_or_nothing():
-            self.config.unit_norm = kind_of(model) == "sphere"
+        latents = embed_dataset(model, self._require_dataset(dataset))
+        with self._restore_on_error():
+            self.config.unit_norm = get_latent_kind(model) == "sphere"
             return self.fit(latents, **training)
 
-    def embed_validation(self, model, dataset) -> dict[str, Tensor]:
-        """Arguments of `fit` from a validation set: none for a sampler that is not trained."""
-        return {}
-
-    def require_data(self, dataset):
+    def _require_dataset(self, dataset: Any) -> Any:
         if dataset is None:
-            raise ValueError(f"{type(self).__name__} is fitted to embeddings: give a data set beside the model")
+            raise ValueError(f"{type(self).__name__}.fit_to needs a data set in addition to the model, got None")
         return dataset
 
     @classmethod
-    def why_not(cls, model) -> str | None:
-        """Why this sampler cannot model the latents of a model; None if it can."""
-        kind = kind_of(model)
-        return None if kind in cls.kinds else _WHY_NOT[kind]
+    def explain_incompatibility(cls, model: GAEPreTrainedModel) -> str | None:
+        """Why this sampler cannot model a model's latents, or None if it can."""
+        kind = get_latent_kind(model)
+        return None if kind in cls.latent_kinds else INCOMPATIBILITIES[kind]
 
     @classmethod
-    def check_model(cls, model):
-        """Raise ValueError, with the samplers that can, if this one cannot model the latents of a model."""
-        reason = cls.why_not(model)
-        if reason is not None:
-            able = [name for name, sampler in sorted(SAMPLERS.items()) if sampler.why_not(model) is None]
-            raise ValueError(
-                f"{cls.__name__} cannot model the latents of {type(model).__name__}: {reason}; {', '.join(able)} can"
-            )
-
-    @inference
-    def sample(self, num_samples: int = 1, generator: torch.Generator | None = None, **conditions) -> Tensor:
-        """(num_samples, *latent_shape) latents.
+    def check_model(cls, model: GAEPreTrainedModel):
+        """Check that this sampler can model a model's latents.
 
         Raises:
-            ValueError: if the sampler was not fitted, or num_samples is below 1.
+            ValueError: if it cannot, with the reason and the samplers that can.
         """
-        self.require_fitted()
+        reason = cls.explain_incompatibility(model)
+        if reason is not None:
+            able = [name for name, other in sorted(SAMPLERS.items()) if other.explain_incompatibility(model) is None]
+            raise ValueError(
+                f"{cls.__name__} cannot model the latents of {type(model).__name__}: {reason}; use one of "
+                f"{', '.join(able)}"
+            )
+
+    # Sampling
+
+    @inference
+    def sample(self, num_samples: int = 1, generator: torch.Generator | None = None, **conditions: Any) -> Tensor:
+        """(num_samples, *latent_shape) samples.
+
+        Args:
+            num_samples: number of samples.
+            generator: source of random numbers. A CPU generator gives the same samples on every device.
+            **conditions: what to sample given, for samplers that support it, such as `labels` of [`PixelCNNSampler`].
+
+        Raises:
+            ValueError: if the sampler is not fitted, or num_samples is below 1.
+        """
+        self._require_fitted()
         if num_samples < 1:
             raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
-        latents = self.draw(num_samples, generator, **conditions)
+        latents = self.draw_latents(num_samples, generator, **conditions)
         if self.config.unit_norm:
-            latents = torch.nn.functional.normalize(latents, dim=1)
-        return latents.unflatten(1, self.config.latent_shape or (self.config.latent_dim,))
-
-    def require_fitted(self):
-        if not self.config.is_fitted:
-            raise ValueError(f"this {type(self).__name__} was not fitted: call fit(latents) first")
+            latents = nn.functional.normalize(latents, dim=1)
+        return latents.unflatten(1, self.config.latent_shape or latents.shape[1:])
 
     def log_prob(self, latents: Tensor) -> Tensor:
-        """(num,) log density of latents (num, *latent_shape), in nats. Only for samplers that know it."""
-        raise NotImplementedError(f"{type(self).__name__} knows no density, so log_prob is not defined for it")
+        """(num,) log density of latents (num, *latent_shape), in nats, for the samplers that know their density."""
+        raise NotImplementedError(f"{type(self).__name__} has no known density, so log_prob is not defined for it")
 
-    def save_pretrained(self, save_directory, **kwargs):
-        """Write config.json, model.safetensors and a card. Only a fitted sampler can be saved."""
+    def _require_fitted(self):
         if not self.config.is_fitted:
-            raise ValueError(
-                f"this {type(self).__name__} was not fitted, so there is nothing to save: call fit(latents)"
-            )
+            raise ValueError(f"this {type(self).__name__} is not fitted: call fit or fit_to first")
+
+    # Saving and publishing
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any):
+        """Write config.json, model.safetensors and a card.
+
+        Raises:
+            ValueError: if the sampler is not fitted.
+        """
+        self._require_fitted()
         super().save_pretrained(save_directory, **kwargs)
 
     def push_to_hub(
@@ -226,28 +261,31 @@ class GAESampler(HubModel):
         revision: str | None = None,
         commit_message: str | None = None,
     ) -> str:
-        """Publish in one commit, and return its URL.
+        """Publish the sampler in one commit.
 
         Args:
             repo_id: `user/name`.
-            subfolder: such as "sampler", the one that [`GenerationPipeline`] loads by default: a place beside a model
-                and other samplers. Without one, the sampler is the repository.
-            private, token: as for `huggingface_hub.create_repo`.
-            revision: a branch, which is made if it is new; main by default.
-            commit_message: says what is uploaded by default.
+            subfolder: folder of the repository, so that a model and several samplers can share it;
+                [`GenerationPipeline`] loads "sampler" by default. Without it, the repository holds this sampler only.
+            private, token: as in `huggingface_hub.create_repo`.
+            revision: branch, created if it does not exist; main by default.
+            commit_message: describes the upload by default.
+
+        Returns:
+            The commit's URL.
 
         Raises:
-            HubError: if network or Hub fail, or the token may not write there.
-            ValueError: if the sampler was not fitted.
+            HubError: if the network or the Hub fails, or the token has no write access.
+            ValueError: if the sampler is not fitted.
         """
         where = {"private": private, "token": token, "revision": revision}
         if subfolder is None:
             return super().push_to_hub(repo_id, commit_message=commit_message, **where)
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / subfolder)
-            (Path(folder) / subfolder / "README.md").unlink(missing_ok=True)  # the repository has one card
+            (Path(folder) / subfolder / "README.md").unlink(missing_ok=True)  # the repository keeps its own card
             return upload_folder(
-                repo_id=open_repository(repo_id, **where),
+                repo_id=open_repository(repo_id, private, token, revision),
                 folder_path=folder,
                 commit_message=commit_message or f"Upload {type(self).__name__} to {subfolder}",
                 token=token,
@@ -256,37 +294,41 @@ class GAESampler(HubModel):
 
 
 def check_latents(latents: Tensor) -> Tensor:
-    """Raise ValueError unless these are a batch of finite numbers."""
+    """Return latents (num, *latent_shape) as a tensor.
+
+    Raises:
+        ValueError: if they are empty, have no batch axis, or hold nan or infinite values.
+    """
     latents = torch.as_tensor(latents)
     if latents.dim() < 2 or not latents.numel():
         raise ValueError(f"latents must be (num, *latent_shape), got shape {tuple(latents.shape)}")
     if not latents.isfinite().all():
-        raise ValueError("latents hold nan or infinite values: the model they come from has diverged")
+        raise ValueError("latents hold nan or infinite values: the training of their model has diverged")
     return latents
 
 
-_WHY_NOT = {
-    "vectors": "they are vectors of real numbers, and not codes",
-    "sphere": "they lie on a sphere, where a density over the whole space has no bound",
-    "codes": "they are vectors of a codebook, where a density over the whole space has no bound",
-}
+def require_value(value: T | None, name: str) -> T:
+    """Return a config field that `fit` or `fit_to` sets.
 
-
-def kind_of(model) -> str:
-    """What latents are: "codes" of a quantizer, points of a unit "sphere", or "vectors" that fill their space."""
-    if isinstance(model, QuantizedModel):
-        return "codes"
-    return "sphere" if isinstance(model, SVAEModel) else "vectors"
-
-
-# Samplers that are trained
+    Raises:
+        ValueError: if it is None.
+    """
+    if value is None:
+        raise ValueError(f"{name} is None, but a fitted sampler needs it: call fit or fit_to, or set it in the config")
+    return value
 
 
 def register_sampler(config_class: type[GAESamplerConfig], sampler_class: type[GAESampler]):
-    """Make a sampler known to gae_hub, `AutoConfig` and `AutoModel`; its model_type is `gae_<name>_sampler`."""
+    """Register a sampler with gae_hub, `AutoConfig` and `AutoModel`. A registered model_type stays as it is.
+
+    Raises:
+        ValueError: if the model_type does not have the form `gae_<name>_sampler`.
+    """
     model_type = config_class.model_type
     if not (model_type.startswith("gae_") and model_type.endswith("_sampler")):
-        raise ValueError(f"{config_class.__name__}.model_type must read 'gae_<name>_sampler', got '{model_type}'")
+        raise ValueError(
+            f"{config_class.__name__}.model_type must have the form 'gae_<name>_sampler', got '{model_type}'"
+        )
     short = model_type.removeprefix("gae_").removesuffix("_sampler")
     if SAMPLERS.setdefault(short, sampler_class) is sampler_class and may_register(model_type):
         AutoConfig.register(model_type, config_class, exist_ok=True)

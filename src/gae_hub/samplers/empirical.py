@@ -3,11 +3,13 @@ r"""Empirical distribution: An Introduction to the Bootstrap (Efron & Tibshirani
 .. math::
     q(z) = \frac{1}{N} \sum_n \delta(z - z_n)
 
-A draw is the embedding of some training image: the generated images are reconstructions.
+A sample is the embedding of a random training image, so generated images are reconstructions.
+
+Use it when: you need latents that certainly decode well, and copies of training codes are acceptable.
 
 Relations:
-    The kernel density without a width. What a measure of samples says of it is what reconstruction alone costs: a
-    learned density that comes no nearer to the training data than this, and no nearer to test data, has memorised.
+    The kernel density with a bandwidth of 0. Metrics of its samples show the error of the reconstruction alone. A
+    learned density that is as close to the training data as this one, but no closer to test data, has memorised.
 """
 
 __all__ = ["EmpiricalSampler", "EmpiricalSamplerConfig"]
@@ -16,14 +18,14 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from .base import GAESampler, GAESamplerConfig, register_sampler
+from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
 
 
 @strict
 class EmpiricalSamplerConfig(GAESamplerConfig):
     """
     Args:
-        num_latents: how many it holds; `fit` fills it in.
+        num_latents: number of stored latents. `fit` sets it.
     """
 
     model_type = "gae_empirical_sampler"
@@ -32,25 +34,24 @@ class EmpiricalSamplerConfig(GAESamplerConfig):
 
 
 class EmpiricalSampler(GAESampler):
+    config: EmpiricalSamplerConfig
+    latents: Tensor  # (num_latents, latent_dim)
+
     config_class = EmpiricalSamplerConfig
 
-    def prepare(self, latents: Tensor):
-        self.config.num_latents = len(latents)
-
     def allocate(self, config: EmpiricalSamplerConfig):
-        self.register_buffer("latents", torch.zeros(config.num_latents, config.latent_dim))
+        num, d = require_value(config.num_latents, "num_latents"), require_value(config.latent_dim, "latent_dim")
+        self.register_buffer("latents", torch.zeros(num, d))
 
-    def estimate(self, latents: Tensor):
+    def estimate_density(self, latents: Tensor):
+        self.config.num_latents = len(latents)
+        self.reallocate(latents.device)
         self.latents.copy_(latents)
 
-    def rows(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        """(num_samples, latent_dim) of the latents, each by chance."""
+    def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         device = generator.device if generator is not None else self.device
         chosen = torch.randint(len(self.latents), (num_samples,), generator=generator, device=device)
         return self.latents[chosen.to(self.device)]
-
-    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        return self.rows(num_samples, generator)
 
 
 register_sampler(EmpiricalSamplerConfig, EmpiricalSampler)

@@ -4,38 +4,43 @@ Jozefowicz, Chen, Sutskever & Welling, 2016), arXiv:1606.04934.
 .. math::
     p(z) = N(u; 0, I) \left| \det \frac{dz}{du} \right|^{-1}, \quad z_i = u_i \exp(a_i(u_{<i})) + m_i(u_{<i})
 
-in each block, with the order of the dimensions reversed from block to block.
+in each block. The order of the dimensions is reversed from block to block.
+
+Use it when: draws must be fast and latents have many dimensions; fitting is slower than with MAF.
 
 Relations:
-    A draw takes one pass through the networks, the density goes from dimension to dimension: the MAF is the other way
-    round, and fits faster. Fitting solves for u as a draw of the MAF does; gradients are those of the implicit
-    function theorem, at the cost of two passes, where Pythae keeps a graph of one pass for each dimension.
+    A sample needs one pass through the networks, the density one step per dimension. The MAF is the other way round,
+    and faster to fit. Fitting solves for u as sampling from the MAF does. Gradients follow from the implicit function
+    theorem at the cost of two passes, where Pythae keeps the graph of one pass per dimension.
 """
 
 __all__ = ["IAFSampler", "IAFSamplerConfig"]
 
-import torch
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
+from torch import nn
 
 from ..modules.flows import InverseAutoregressiveStep, Inverted
 from .base import register_sampler
-from .flow import AffineFlowSampler, AffineFlowSamplerConfig
+from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 
 
 @strict
 class IAFSamplerConfig(AffineFlowSamplerConfig):
-    """No field beside those of every affine flow."""
+    """The fields of every affine flow."""
 
     model_type = "gae_iaf_sampler"
 
 
 class IAFSampler(AffineFlowSampler):
+    config: IAFSamplerConfig
+
     config_class = IAFSamplerConfig
 
-    def step(self, dim: int, **made) -> torch.nn.Module:
-        return Inverted(
-            InverseAutoregressiveStep(dim, update="affine", log_scale_bound=self.config.log_scale_bound, **made)
-        )
+    def build_step(self, dim: int, **made_arguments: Any) -> nn.Module:
+        bound = self.config.log_scale_bound
+        return Inverted(InverseAutoregressiveStep(dim, update="affine", log_scale_bound=bound, **made_arguments))
 
 
 register_sampler(IAFSamplerConfig, IAFSampler)

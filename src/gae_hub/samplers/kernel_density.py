@@ -4,12 +4,14 @@ doi:10.1002/9780470316849.
 .. math::
     q(z) = \frac{1}{N} \sum_n N(z; z_n, h^2 S)
 
-with S the diagonal of the embeddings' variances, and a bandwidth h that is chosen by the likelihood of each embedding
-under the kernels of the others.
+S is the diagonal matrix of the embeddings' variances. The bandwidth h maximises the likelihood of each embedding under
+the kernels of the others.
+
+Use it when: latents have few dimensions and an odd shape, and you want a density without training.
 
 Relations:
-    A Gaussian mixture with a component for each embedding; as h goes to 0, the empirical distribution. A small h says
-    that the embeddings lie in heaps or on a surface.
+    A Gaussian mixture with one component per embedding. As h goes to 0, the empirical distribution. A small h means
+    that the embeddings lie in clusters or near a surface.
 """
 
 __all__ = ["KernelDensitySampler", "KernelDensitySamplerConfig"]
@@ -22,19 +24,19 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from ..modules.noise import randn
-from .base import register_sampler
+from .base import register_sampler, require_value
 from .empirical import EmpiricalSampler, EmpiricalSamplerConfig
 
-_PAIRS = 2**24  # distances that are held at a time
+_MAX_PAIRS = 2**24  # distances in memory at a time
 
 
 @strict
 class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
     """
     Args:
-        bandwidth: h; "likelihood" chooses it by leave-one-out likelihood, and "scott" is N^(-1 / (d + 4)), right for a
-            Gaussian and too wide for others.
-        num_bandwidth_latents: embeddings, spread over all, whose likelihood the choice is made by.
+        bandwidth: h, or how it is chosen: "likelihood" maximises the leave-one-out likelihood; "scott" is
+            N^(-1 / (d + 4)), the right choice for a Gaussian and too wide for other densities.
+        num_bandwidth_latents: number of embeddings, evenly spaced in the data set, whose likelihood is maximised.
     """
 
     model_type = "gae_kernel_density_sampler"
@@ -47,25 +49,30 @@ class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
 
 
 class KernelDensitySampler(EmpiricalSampler):
+    config: KernelDensitySamplerConfig
+    std: Tensor  # (latent_dim,)
+    width: Tensor  # scalar, the bandwidth
+
     config_class = KernelDensitySamplerConfig
 
     def allocate(self, config: KernelDensitySamplerConfig):
         super().allocate(config)
-        self.register_buffer("std", torch.ones(config.latent_dim))
+        self.register_buffer("std", torch.ones(require_value(config.latent_dim, "latent_dim")))
         self.register_buffer("width", torch.ones(()))
 
-    def estimate(self, latents: Tensor):
-        super().estimate(latents)
+    def estimate_density(self, latents: Tensor):
+        super().estimate_density(latents)
         num, d = latents.shape
         std = latents.double().std(0, correction=0)
         self.std.copy_(torch.where(std > 1e-6 * std.max(), std, std.max().clamp(min=1e-6) * 1e-6))
-        if self.config.bandwidth == "likelihood":
-            self.width.copy_(self._most_likely())
+        bandwidth = self.config.bandwidth
+        if bandwidth == "likelihood":
+            self.width.copy_(self._find_most_likely_width())
         else:
-            self.width.fill_(num ** (-1 / (d + 4)) if self.config.bandwidth == "scott" else self.config.bandwidth)
+            self.width.fill_(num ** (-1 / (d + 4)) if bandwidth == "scott" else bandwidth)
 
-    def _most_likely(self) -> Tensor:
-        """Of 60 widths from 1e-3 to 3, that under which embeddings are likeliest by the kernels of the others."""
+    def _find_most_likely_width(self) -> Tensor:
+        """The width with the largest leave-one-out likelihood, of 60 from 1e-3 to 3."""
         num, d = self.latents.shape
         if num < 2:
             return torch.ones(())
@@ -74,32 +81,32 @@ class KernelDensitySampler(EmpiricalSampler):
         )
         widths = torch.logspace(-3, 0.5, 60, device=self.device)
         total = torch.zeros_like(widths)
-        for rows in chosen.split(max(1, _PAIRS // num)):
-            squares = self._squares(self.latents[rows])
-            squares[torch.arange(len(rows), device=self.device), rows] = torch.inf  # itself
+        for rows in chosen.split(max(1, _MAX_PAIRS // num)):
+            squares = self._squared_distances(self.latents[rows])
+            squares[torch.arange(len(rows), device=self.device), rows] = torch.inf  # leave the embedding itself out
             total += torch.stack(
                 [(squares / (-2 * h * h)).logsumexp(-1).sum() - len(rows) * d * h.log() for h in widths]
             )
         return widths[total.argmax()]
 
-    def _squares(self, latents: Tensor) -> Tensor:
-        """(num, num_latents): squared distances to the embeddings, in standard deviations."""
-        exact = "donot_use_mm_for_euclid_dist"  # near points are what counts
+    def _squared_distances(self, latents: Tensor) -> Tensor:
+        """(num, num_latents): squared distances of latents (num, latent_dim) to the embeddings, in units of `std`."""
+        exact = "donot_use_mm_for_euclid_dist"  # the distances that count are small: a matrix product would round them
         return torch.cdist(latents / self.std, self.latents / self.std, compute_mode=exact).square()
 
     @torch.no_grad()
     def log_prob(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, *latent_shape), in nats."""
-        self.require_fitted()
+        self._require_fitted()
         num, d = self.latents.shape
         constant = log(num) + d * (0.5 * log(2 * pi) + self.width.log()) + self.std.log().sum()
-        parts = latents.flatten(1).to(self.dtype).split(max(1, _PAIRS // num))
-        squares = (self._squares(part) for part in parts)
+        parts = latents.flatten(1).to(self.dtype).split(max(1, _MAX_PAIRS // num))
+        squares = (self._squared_distances(part) for part in parts)
         return torch.cat([(square / (-2 * self.width.square())).logsumexp(-1) for square in squares]) - constant
 
-    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        rows = self.rows(num_samples, generator)
-        return rows + self.width * self.std * randn(rows.shape, rows, generator)
+    def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        centres = super().draw_latents(num_samples, generator)
+        return centres + self.width * self.std * randn(centres.shape, centres, generator)
 
 
 register_sampler(KernelDensitySamplerConfig, KernelDensitySampler)

@@ -1,22 +1,43 @@
-"""TODO docstring."""
+"""The base of the samplers that [`GAETrainer`] trains."""
 
-__all__ = ["LatentDataset", "LearnedSampler", "whole_batch"]
+__all__ = ["LatentDataset", "LearnedSampler", "LearnedSamplerConfig"]
 
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
-from torch import Tensor
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import initialization as init
 
 from ..data.embeddings import embed_dataset
-from ..models.base import GAEOutput
+from ..models.base import GAEOutput, GAEPreTrainedModel
+from ..training.checkpointing import get_rng_state, set_rng_state
 from .base import GAESampler, GAESamplerConfig, check_latents
+from .latent_kinds import LatentKind
+
+if TYPE_CHECKING:  # slow to import: `_build_trainer` imports what it needs
+    from transformers import TrainerCallback
+
+    from ..training.arguments import GAETrainingArguments
+    from ..training.trainer import GAETrainer
+
+
+@strict
+class LearnedSamplerConfig(GAESamplerConfig):
+    """Fields of every sampler that is trained.
+
+    Args:
+        seed: seed of the initial weights and of the order of the batches.
+    """
+
+    seed: int = 0
 
 
 class LatentDataset(Dataset):
-    """Named tensors with as many rows each, which come in whole batches, as the trainer takes them."""
+    """Named tensors of equal length on the CPU, read a batch at a time."""
 
     def __init__(self, **tensors: Tensor):
         self.tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
@@ -28,90 +49,156 @@ class LatentDataset(Dataset):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        indices = torch.as_tensor(indices)
-        return {name: tensor[indices] for name, tensor in self.tensors.items()}
+        """A whole batch: DataLoader calls this method with all indices of a batch if it exists."""
+        rows = torch.as_tensor(indices)
+        return {name: tensor[rows] for name, tensor in self.tensors.items()}
 
 
-def whole_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The collator of a [`LatentDataset`]."""
+def _return_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The collator of a `LatentDataset`, whose batches are whole already."""
     return batch
 
 
 class LearnedSampler(GAESampler):
-    """Base of the samplers that [`GAETrainer`] trains, with all that it does: resuming, early stopping, the log.
+    """Base of the samplers that [`GAETrainer`] trains, with its checkpoints, early stopping and log.
 
-    A subclass gives `forward(latents, return_loss=True) -> GAEOutput`, with a loss in nats per example, and
-    `standardize(latents)`, which takes the constants that it needs from data. Its config has a `seed`. `fit` takes,
-    beside the latents:
+    A subclass defines `allocate`, `draw_latents`, and `forward(latents, return_loss=True) -> GAEOutput` with a loss in
+    nats per example; and `fit_standardization` if it standardizes its latents.
 
-    Args:
-        validation_latents: (num, *latent_shape), to choose the best weights by; without them, the last are kept.
-        args: [`GAETrainingArguments`]; those of `default_arguments` in a folder that is deleted, by default.
-        callbacks: of transformers, such as `EarlyStoppingCallback(5)`.
-        resume_from_checkpoint: as for `GAETrainer.train`.
-        progress: show a progress bar, where no `args` say so.
-        **arguments: fields of [`GAETrainingArguments`] in place of the defaults, such as `num_train_epochs=20`.
+    Attributes:
+        log_history: log of the last `fit`, as in `trainer.state.log_history`.
     """
 
-    kinds = ("vectors",)
+    config: LearnedSamplerConfig
+    progress: Tensor  # share of the training steps that are done, set by the trainer; 1 outside training
+    log_history: list[dict[str, float]]
+
+    config_class = LearnedSamplerConfig
+    latent_kinds: tuple[LatentKind, ...] = ("vectors",)
+    default_arguments: dict[str, Any] = {
+        "num_train_epochs": 100,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "cosine",
+    }
+
+    # What the trainer reads
     accepts_loss_kwargs = False
     metric_for_best_model = "loss"
     min_batch_size = 1
-    facts = None
-    default_arguments = {"num_train_epochs": 100, "learning_rate": 1e-3, "lr_scheduler_type": "cosine"}
+    facts: dict[str, Any] | None = None
 
-    def __init__(self, config: GAESamplerConfig | None = None, **fields):
+    def __init__(self, config: LearnedSamplerConfig | None = None, **fields: Any):
         super().__init__(config, **fields)
         self.register_buffer("progress", torch.ones((), dtype=torch.float32), persistent=False)
         self.post_init()
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module):
         if module is self:
-            if "progress" in self._buffers:
+            if "progress" in self._buffers:  # not yet in the constructor of the base class
                 init.ones_(self.progress)
         else:
             super()._init_weights(module)
 
-    def embed_validation(self, model, dataset) -> dict[str, Tensor]:
-        return {} if dataset is None else {"validation_latents": embed_dataset(model, dataset)}
-
-    def begin(self, device: torch.device):
+    def reallocate(self, device: torch.device, dtype: torch.dtype | None = None):
+        """Replace the state by a new one with weights from `config.seed`."""
         with torch.random.fork_rng([]):
             torch.manual_seed(self.config.seed)
-            super().begin(device)
+            super().reallocate(device, dtype)
 
-    def standardize(self, latents: Tensor):
-        """Take constants from latents (num, latent_dim)."""
+    # Fitting
 
-    def examples(self, latents: Tensor, **columns: Tensor) -> LatentDataset:
-        """What the trainer is given of latents (num, latent_dim)."""
-        return LatentDataset(latents=latents, **columns)
+    def fit(
+        self,
+        latents: Tensor,
+        *,
+        validation_latents: Tensor | None = None,
+        args: "GAETrainingArguments | None" = None,
+        callbacks: "list[TrainerCallback] | None" = None,
+        resume_from_checkpoint: str | bool | None = None,
+        progress: bool = True,
+        **arguments: Any,
+    ) -> Self:
+        """Train the density. If this fails or is interrupted, the sampler stays as it was.
 
-    def estimate(
-        self, latents, validation_latents=None, args=None, callbacks=None, resume_from_checkpoint=None, **arguments
+        Args:
+            latents: (num, *latent_shape), for example from [`embed_dataset`]. Maps are modelled as vectors.
+            validation_latents: (num, *latent_shape), on which the best weights are selected. Without them, the last
+                weights are kept.
+            args: training arguments. By default `default_arguments` of the class, in a temporary folder.
+            callbacks: callbacks of transformers, such as `EarlyStoppingCallback(5)`.
+            resume_from_checkpoint: as in `GAETrainer.train`.
+            progress: whether to show a progress bar. `args` decides instead if it is given.
+            **arguments: fields of [`GAETrainingArguments`] to change in the defaults, such as `num_train_epochs=20`.
+
+        Returns:
+            The sampler itself.
+
+        Raises:
+            ValueError: if latents are empty, have no batch axis, or hold nan or infinite values; or if both `args` and
+                fields of it are given.
+        """
+        return super().fit(
+            latents,
+            validation_latents=validation_latents,
+            args=args,
+            callbacks=callbacks,
+            resume_from_checkpoint=resume_from_checkpoint,
+            progress=progress,
+            **arguments,
+        )
+
+    def fit_to(
+        self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None, **training: Any
+    ) -> Self:
+        """Train the density on a model's embeddings of a data set, as in [`GAESampler`].
+
+        The best weights are selected on `validation_dataset`; without it, the last weights are kept.
+        """
+        self.check_model(model)
+        if validation_dataset is not None:
+            training = {"validation_latents": embed_dataset(model, validation_dataset), **training}
+        return super().fit_to(model, dataset, **training)
+
+    def fit_standardization(self, latents: Tensor):
+        """Compute the constants that standardize latents (num, latent_dim). By default there are none."""
+
+    def estimate_density(self, latents: Tensor, validation_latents: Tensor | None = None, **training: Any):
+        self.reallocate(latents.device)
+        self.fit_standardization(latents)
+        validation = None
+        if validation_latents is not None:
+            validation = LatentDataset(latents=check_latents(validation_latents).flatten(1))
+        self.train_on(LatentDataset(latents=latents), validation, **training)
+
+    def train_on(
+        self,
+        dataset: LatentDataset,
+        validation_dataset: LatentDataset | None = None,
+        resume_from_checkpoint: str | bool | None = None,
+        **training: Any,
     ):
-        from ..training.checkpointing import get_rng_state, set_rng_state
-
+        """Train the weights, without a trace in the global random state. `training` is as for `fit`."""
         state, device = get_rng_state(), self.device
-        self.standardize(latents)
-        if isinstance(validation_latents, Tensor):
-            validation_latents = check_latents(validation_latents).flatten(1)
         try:
             with TemporaryDirectory() as folder, torch.enable_grad():
-                trainer = self.trainer(latents, validation_latents, args, callbacks, output_dir=folder, **arguments)
+                trainer = self._build_trainer(dataset, validation_dataset, output_dir=folder, **training)
                 trainer.train(resume_from_checkpoint=resume_from_checkpoint)
                 self.log_history = trainer.state.log_history
         finally:
             set_rng_state(state)
-        self.to(device)
-        self.finish(latents)
+        cast(nn.Module, self).to(device)
 
-    def finish(self, latents: Tensor):
-        """What is done once the weights are there."""
-
-    def trainer(self, latents, validation_latents=None, args=None, callbacks=None, progress=True, **arguments):
-        """The [`GAETrainer`] of `fit`, for latents (num, latent_dim)."""
+    def _build_trainer(
+        self,
+        dataset: LatentDataset,
+        validation_dataset: LatentDataset | None,
+        output_dir: str,
+        args: "GAETrainingArguments | None" = None,
+        callbacks: "list[TrainerCallback] | None" = None,
+        progress: bool = True,
+        **arguments: Any,
+    ) -> "GAETrainer":
         from ..training.arguments import GAETrainingArguments
         from ..training.trainer import GAETrainer
 
@@ -123,30 +210,35 @@ class LearnedSampler(GAESampler):
                 "seed": self.config.seed,
                 "channels_last": False,
             }
-            if validation_latents is None:  # nothing to choose the best weights by
+            if validation_dataset is None:
                 defaults |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-            args = GAETrainingArguments(**{**defaults, **arguments})
-        elif set(arguments) - {"output_dir"}:
-            raise ValueError(f"give {', '.join(sorted(set(arguments) - {'output_dir'}))} in args, or no args")
+            args = GAETrainingArguments(output_dir, **{**defaults, **arguments})
+        elif arguments:
+            names = ", ".join(sorted(arguments))
+            raise ValueError(f"got args and also {names}: set {names} in args, or leave args out")
         return GAETrainer(
             self,
             args,
-            data_collator=whole_batch,
-            train_dataset=self.examples(latents),
-            eval_dataset=None if validation_latents is None else self.examples(validation_latents),
+            data_collator=_return_batch,
+            train_dataset=dataset,
+            eval_dataset=validation_dataset,
             callbacks=callbacks,
         )
 
+    # Training
+
     def build_output(self, terms: dict[str, Tensor], return_loss: bool = True) -> GAEOutput:
-        """The sum of per-example terms as loss, and the terms for the log."""
+        """An output whose loss is the sum of (batch,) terms, in nats, averaged over the batch."""
         if not return_loss:
             return GAEOutput()
         means = {name: term.mean() for name, term in terms.items()}
-        return GAEOutput(loss=sum(means.values()), losses={name: mean.detach() for name, mean in means.items()})
+        first, *others = means.values()
+        return GAEOutput(loss=sum(others, start=first), losses={name: mean.detach() for name, mean in means.items()})
 
-    def parameter_groups(self) -> dict[str, list[torch.nn.Parameter]]:
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Name to parameters that share optimizer settings."""
         return {"sampler": [p for p in self.parameters() if p.requires_grad]}
 
-    def floating_point_ops(self, inputs, exclude_embeddings: bool = True) -> int:
+    def floating_point_ops(self, inputs: Any, exclude_embeddings: bool = True) -> int:
         """0: transformers' estimate is for transformers."""
         return 0

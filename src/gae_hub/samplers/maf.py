@@ -4,39 +4,45 @@ r"""Masked autoregressive flow: Masked Autoregressive Flow for Density Estimatio
 .. math::
     p(z) = N(u; 0, I) \left| \det \frac{du}{dz} \right|, \quad u_i = (z_i - \mu_i(z_{<i})) \exp(-\alpha_i(z_{<i}))
 
-in each block, with the order of the dimensions reversed from block to block.
+in each block. The order of the dimensions is reversed from block to block.
+
+Use it when: the mixture misses structure, and you want an exact density that is trained in minutes.
 
 Relations:
-    The density takes one pass through the networks, a draw goes from dimension to dimension: the IAF is the other way
-    round. One block without hidden layers would be a Gaussian of any covariance.
-    Given those before, a dimension is Gaussian in each block, so that two blocks draw a bridge between two moons; five
-    draw none that is to be seen, and neither do two of the neural spline.
-    Pythae's batch norm undoes the reversal and is not in eval mode after a reload; its draws take a pass for each
-    dimension, and its narrow networks miss dimensions.
+    The density needs one pass through the networks, a sample one step per dimension. The IAF is the other way round,
+    and slower to fit. One block without hidden layers would be a Gaussian of any covariance.
+    In each block a dimension is Gaussian given those before it, so two blocks draw a bridge between two moons. Five
+    blocks draw no visible bridge, and neither do two blocks of the neural spline.
+    In Pythae, batch norm undoes the reversal and is not in eval mode after a reload, samples take one pass per
+    dimension, and narrow networks miss dimensions.
 """
 
 __all__ = ["MAFSampler", "MAFSamplerConfig"]
 
-import torch
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
+from torch import nn
 
 from ..modules.flows import MaskedAutoregressiveStep
 from .base import register_sampler
-from .flow import AffineFlowSampler, AffineFlowSamplerConfig
+from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 
 
 @strict
 class MAFSamplerConfig(AffineFlowSamplerConfig):
-    """No field beside those of every affine flow."""
+    """The fields of every affine flow."""
 
     model_type = "gae_maf_sampler"
 
 
 class MAFSampler(AffineFlowSampler):
+    config: MAFSamplerConfig
+
     config_class = MAFSamplerConfig
 
-    def step(self, dim: int, **made) -> torch.nn.Module:
-        return MaskedAutoregressiveStep(dim, log_scale_bound=self.config.log_scale_bound, **made)
+    def build_step(self, dim: int, **made_arguments: Any) -> nn.Module:
+        return MaskedAutoregressiveStep(dim, log_scale_bound=self.config.log_scale_bound, **made_arguments)
 
 
 register_sampler(MAFSamplerConfig, MAFSampler)

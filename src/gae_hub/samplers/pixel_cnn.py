@@ -5,43 +5,51 @@ Graves & Kavukcuoglu, 2016), arXiv:1606.05328.
     p(c) = \prod_{r, s} p(c_{r s} | c_{<r}, c_{r, <s}), \quad
     y = \tanh(W_f * x) \odot \sigma(W_g * x)
 
-A density of maps of codes: gated convolutions in a vertical stack, which sees all rows above, and a horizontal one,
-which sees the row so far and the vertical stack. Of several levels of codes, each sees those before it at its place.
+A density of maps of codes. It is a network of gated convolutions: the vertical stack sees all rows above, the
+horizontal stack the row so far and the vertical stack. With several levels of codes, each code also sees the lower
+levels at its position.
+
+Use it when: the model has a codebook: codes depend on their neighbours, which uniform codes ignore.
 
 Relations:
-    The prior that VQ-VAE is drawn from. Inputs are shifted by a row and a column once, so that no kernel needs a mask.
-    A draw goes from place to place, but computes each feature once: all together costs one pass, where Pythae's takes
-    a pass for each place, of a plain PixelCNN with a blind spot, on the codes' numbers in place of embeddings.
+    The prior from which VQ-VAE is sampled. Inputs are shifted by a row and a column once, so that no kernel needs a
+    mask.
+    Sampling goes from position to position but computes each feature once, so it costs one pass in total. Pythae takes
+    one pass per position through a plain PixelCNN, which has a blind spot and sees the codes' numbers instead of
+    embeddings.
 """
 
 __all__ = ["PixelCNNSampler", "PixelCNNSamplerConfig"]
 
+from functools import reduce
 from math import prod
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data.embeddings import embed_dataset
-from ..models.base import GAEOutput, inference
+from ..models.base import GAEOutput, GAEPreTrainedModel, inference
 from ..modules.noise import rand
-from .base import GAESamplerConfig, register_sampler
-from .learned import LatentDataset, LearnedSampler
+from ..modules.pixel_cnn import PixelCNN
+from .base import register_sampler, require_value
+from .latent_kinds import LatentKind
+from .learned import LatentDataset, LearnedSampler, LearnedSamplerConfig
 
-_CHUNK = 512  # maps that are drawn at a time
+_MAX_MAPS = 512  # maps sampled at a time
 
 
 @strict
-class PixelCNNSamplerConfig(GAESamplerConfig):
+class PixelCNNSamplerConfig(LearnedSamplerConfig):
     """
     Args:
-        hidden_size: channels of both stacks.
-        num_hidden_layers: gated layers.
+        hidden_size: number of channels of both stacks.
+        num_hidden_layers: number of gated layers.
         kernel_size: odd.
-        num_classes: for a density given the class; None for one without.
-        num_embeddings, num_levels, code_shape: of the codes; `fit` fills them in.
-        seed: of weights and batches.
+        num_classes: number of classes of a density conditioned on the class, or None.
+        num_embeddings, num_levels, code_shape: sizes of the codebooks and of one example's codes. `fit` sets them.
     """
 
     model_type = "gae_pixel_cnn_sampler"
@@ -53,7 +61,6 @@ class PixelCNNSamplerConfig(GAESamplerConfig):
     num_embeddings: int | None = None
     num_levels: int = 1
     code_shape: list[int] | tuple[int, ...] | None = None
-    seed: int = 0
 
     def validate_network(self):
         self.require_positive("hidden_size", "num_hidden_layers", "kernel_size")
@@ -63,77 +70,61 @@ class PixelCNNSamplerConfig(GAESamplerConfig):
             self.require_positive("num_classes")
 
 
-class GatedLayer(nn.Module):
-    """One layer of both stacks, on features (batch, size, height, width) that are shifted already."""
-
-    def __init__(self, size: int, kernel_size: int):
-        super().__init__()
-        self.reach = kernel_size // 2
-        self.vertical = nn.Conv2d(size, 2 * size, (self.reach + 1, kernel_size))
-        self.horizontal = nn.Conv2d(size, 2 * size, (1, self.reach + 1))
-        self.between = nn.Conv2d(2 * size, 2 * size, 1)
-        self.out = nn.Conv2d(size, size, 1)
-
-    def forward(self, above: Tensor, left: Tensor, condition: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        vertical = self.vertical(F.pad(above, (self.reach, self.reach, self.reach, 0)))
-        horizontal = self.horizontal(F.pad(left, (self.reach, 0))) + self.between(vertical)
-        if condition is not None:
-            vertical, horizontal = vertical + condition[0], horizontal + condition[1]
-        return gated(vertical), left + self.out(gated(horizontal))
-
-    def next_row(self, window: Tensor) -> tuple[Tensor, Tensor]:
-        """From the rows (batch, size, reach + 1, width) that the last one sees: its vertical features before the
-        gate, (batch, 2 size, 1, width), and what they give to the horizontal stack."""
-        vertical = F.conv2d(F.pad(window, (self.reach, self.reach)), self.vertical.weight, self.vertical.bias)
-        return vertical, self.between(vertical)
-
-    def next_place(self, window: Tensor, given: Tensor) -> Tensor:
-        """From the places (batch, size, reach + 1) that the last one sees, and (batch, 2 size) from above: its
-        horizontal features (batch, size)."""
-        horizontal = F.linear(window.flatten(1), self.horizontal.weight.flatten(1), self.horizontal.bias) + given
-        return window[:, :, -1] + F.linear(gated(horizontal), self.out.weight.flatten(1), self.out.bias)
-
-
-def gated(features: Tensor) -> Tensor:
-    """tanh of the first half of the channels times the sigmoid of the second."""
-    values, gates = features.chunk(2, dim=1)
-    return values.tanh() * gates.sigmoid()
-
-
 class PixelCNNSampler(LearnedSampler):
-    """Draws codes, and gives their vectors: those of the codebooks that `fit` is given."""
+    """Samples codes and returns their vectors from the codebooks that it was fitted with.
+
+    Args:
+        config: the config.
+        **fields: fields of the config, used if no config is given.
+    """
+
+    config: PixelCNNSamplerConfig
+    codebooks: Tensor  # (num_levels, num_embeddings, dim)
+    class_weights: Tensor  # (num_classes,) shares of the classes in the training set
 
     config_class = PixelCNNSamplerConfig
-    kinds = ("codes",)
-    draws_codes = True
+    latent_kinds: tuple[LatentKind, ...] = ("codes",)
+    draws_codes = True  # a quantized model decodes these samples without quantizing them again
 
     def allocate(self, config: PixelCNNSamplerConfig):
-        size, k, levels = config.hidden_size, config.num_embeddings, config.num_levels
-        self.register_buffer("codebooks", torch.zeros(levels, k, config.latent_shape[0]))
-        self.embeddings = nn.ModuleList(nn.Embedding(k, size) for _ in range(levels))
-        self.layers = nn.ModuleList(GatedLayer(size, config.kernel_size) for _ in range(config.num_hidden_layers))
-        self.hidden = nn.Linear(size, size)
-        self.levels_before = nn.ModuleList(nn.Embedding(k, size) for _ in range(levels - 1))
-        self.heads = nn.ModuleList(nn.Linear(size, k) for _ in range(levels))
+        num_embeddings = require_value(config.num_embeddings, "num_embeddings")
+        dim = require_value(config.latent_shape, "latent_shape")[0]
+        self.register_buffer("codebooks", torch.zeros(config.num_levels, num_embeddings, dim))
+        self.network = PixelCNN(
+            num_embeddings,
+            config.num_levels,
+            config.hidden_size,
+            config.num_hidden_layers,
+            config.kernel_size,
+            config.num_classes,
+        )
         if config.num_classes is not None:
-            self.classes = nn.Embedding(config.num_classes, 4 * size * config.num_hidden_layers)
             self.register_buffer("class_weights", torch.full((config.num_classes,), 1 / config.num_classes))
 
     # Fitting
 
-    def fit_to(self, model, dataset=None, validation_dataset=None, **training) -> "PixelCNNSampler":
-        """Fit to the codes that a model gives a data set, and to its labels where the config has `num_classes`."""
+    def fit_to(
+        self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None, **training: Any
+    ) -> Self:
+        """Train the density on a model's codes of a data set, and on its labels if the config has `num_classes`.
+
+        Arguments are as in [`LearnedSampler`].
+
+        Raises:
+            ValueError: if the model has no codes, or there is no data set, or no labels where they are needed.
+        """
         self.check_model(model)
-        if hasattr(model, "codebooks"):  # one for each level, and codes with a last axis of levels
-            codebooks = torch.stack([book.codes.detach() for book in model.codebooks])
+        self._require_dataset(dataset)
+        quantizer = cast(Any, model)  # the base of quantized models does not declare the codebooks
+        if hasattr(model, "codebooks"):  # one per level; codes then have a last axis of levels
+            codebooks = torch.stack([book.codes for book in quantizer.codebooks])
         else:
-            codebooks = model.codebook.codes.detach()
-        data = {"": self.require_data(dataset), "validation_": validation_dataset}
-        for prefix, images in data.items():
+            codebooks = quantizer.codebook.codes
+        for prefix, images in (("", dataset), ("validation_", validation_dataset)):
             if images is not None:
-                training[f"{prefix}codes"] = embed_dataset(model, images, what="codes")
+                training[f"{prefix}codes"] = embed_dataset(model, images, output="codes")
                 training[f"{prefix}labels"] = getattr(images, "labels", None)
-        return self.fit(codebooks=codebooks, **training)
+        return self.fit(codebooks=codebooks.detach(), **training)
 
     @torch.no_grad()
     def fit(
@@ -143,174 +134,130 @@ class PixelCNNSampler(LearnedSampler):
         labels: Tensor | None = None,
         validation_codes: Tensor | None = None,
         validation_labels: Tensor | None = None,
-        **training,
-    ) -> "PixelCNNSampler":
-        """Fit the density of codes, and return the sampler.
+        **training: Any,
+    ) -> Self:
+        """Train the density of codes. If this fails or is interrupted, the sampler stays as it was.
 
         Args:
-            codes: (num, height, width) or (num,); with a last axis of levels if there are several codebooks.
-            codebooks: (num_embeddings, dim), the codes' vectors; or (levels, num_embeddings, dim), of which a place's
-                latents are the sum.
-            labels: (num,) classes, where the config has `num_classes`.
-            validation_codes, validation_labels: to choose the best weights by.
-            **training: see [`LearnedSampler`].
+            codes: (num, height, width) or (num,) integers, with a last axis of levels if there are several codebooks.
+            codebooks: (num_embeddings, dim), the vectors of the codes; or (levels, num_embeddings, dim), whose vectors
+                are summed over the levels.
+            labels: (num,) integers, if the config has `num_classes`.
+            validation_codes, validation_labels: the same for the validation set, to select the best weights on.
+            **training: as for [`LearnedSampler`].
+
+        Returns:
+            The sampler itself.
 
         Raises:
-            ValueError: if codes are no integers of the codebook, or labels are missing or no classes.
+            ValueError: if codes are not integers of the codebook, or labels are missing or not classes.
         """
-        config, leveled = self.config, codebooks.dim() == 3
-        codebooks = codebooks if leveled else codebooks.unsqueeze(0)
-        if codes.is_floating_point() or codes.dim() - leveled not in (1, 3):
+        config, has_levels = self.config, codebooks.dim() == 3
+        codebooks = codebooks if has_levels else codebooks.unsqueeze(0)
+        num_axes = codes.dim() - has_levels
+        if codes.is_floating_point() or num_axes not in (1, 3):
             raise ValueError(
-                f"codes must be integers (num[, height, width]{'[, levels]' if leveled else ''}), got shape "
+                f"codes must be integers (num[, height, width]{'[, levels]' if has_levels else ''}), got shape "
                 f"{tuple(codes.shape)} and dtype {codes.dtype}"
             )
-        spatial = tuple(codes.shape[1:3]) if codes.dim() - leveled == 3 else ()
-        with self.all_or_nothing():
+        spatial = tuple(codes.shape[1:3]) if num_axes == 3 else ()
+        with self._restore_on_error():
             config.num_levels, config.num_embeddings, dim = codebooks.shape
             config.code_shape = spatial or (1, 1)
             config.latent_shape = (dim, *spatial)
             config.latent_dim = prod(config.latent_shape)
-            columns = self._columns(codes, labels)
+            examples = self._prepare_examples(codes, labels)
+            validation = None
             if validation_codes is not None:
-                training["validation_latents"] = self._columns(validation_codes, validation_labels)
-            self.begin(codes.device)
-            self.estimate(columns, codebooks=codebooks, **training)
+                validation = LatentDataset(**self._prepare_examples(validation_codes, validation_labels))
+            self.reallocate(codes.device)
+            self.codebooks.copy_(codebooks)
+            if config.num_classes is not None:
+                counts = examples["labels"].bincount(minlength=config.num_classes)
+                self.class_weights.copy_(counts / counts.sum())
+            self.train_on(LatentDataset(**examples), validation, **training)
         return self.eval()
 
-    def _columns(self, codes: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+    def _prepare_examples(self, codes: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Check codes and labels, and return them as arguments of `forward`."""
         config = self.config
-        if codes.numel() == 0 or codes.min() < 0 or codes.max() >= config.num_embeddings:
-            raise ValueError(f"codes must lie in [0, {config.num_embeddings}), the codebook's size")
-        columns = {"codes": codes.reshape(len(codes), *config.code_shape, config.num_levels)}
+        num_embeddings = require_value(config.num_embeddings, "num_embeddings")
+        if codes.numel() == 0 or codes.min() < 0 or codes.max() >= num_embeddings:
+            found = f"[{codes.min()}, {codes.max()}]" if codes.numel() else "no codes"
+            raise ValueError(f"codes must lie in [0, {num_embeddings}), the indices of the codebook, got {found}")
+        code_shape = require_value(config.code_shape, "code_shape")
+        examples = {"codes": codes.reshape(len(codes), *code_shape, config.num_levels)}
         if config.num_classes is not None:
             if labels is None:
-                raise ValueError(f"num_classes is {config.num_classes}, but there are no labels to learn them by")
-            columns["labels"] = check_labels(labels, config.num_classes).to(codes.device)
-        return columns
-
-    def estimate(self, columns, codebooks=None, **training):
-        self._codebooks = codebooks
-        super().estimate(columns, **training)
-
-    def examples(self, columns) -> LatentDataset:
-        return LatentDataset(**columns)
-
-    def standardize(self, columns):
-        self.codebooks.copy_(self._codebooks)
-        del self._codebooks
-        if self.config.num_classes is not None:
-            counts = columns["labels"].bincount(minlength=self.config.num_classes)
-            self.class_weights.copy_(counts / counts.sum())
-
-    # The network
-
-    def conditions(self, labels: Tensor | None) -> list:
-        """What each layer's two stacks are given of the labels: pairs of (batch, 2 size, 1, 1), or None."""
-        if self.config.num_classes is None:
-            return [None] * len(self.layers)
-        parts = self.classes(labels).unflatten(1, (len(self.layers), 2, -1))[..., None, None]
-        return [(part[:, 0], part[:, 1]) for part in parts.unbind(1)]
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """(batch, size, height, width) of codes (batch, height, width, levels)."""
-        return sum(e(own) for e, own in zip(self.embeddings, codes.unbind(-1), strict=True)).movedim(-1, 1)
-
-    def level_logits(self, features: Tensor, level: int, codes: Tensor) -> Tensor:
-        """(*batch, num_embeddings) from features (*batch, size) and codes (*batch, levels) of the levels before."""
-        for before, own in zip(self.levels_before[:level], codes.unbind(-1), strict=False):
-            features = features + before(own)
-        return self.heads[level](features.relu())
-
-    def logits(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(batch, height, width, levels, num_embeddings) for codes (batch, height, width, levels)."""
-        inputs = self.embed(codes)
-        above, left = F.pad(inputs, (0, 0, 1, 0))[:, :, :-1], F.pad(inputs, (1, 0))[..., :-1]
-        for layer, condition in zip(self.layers, self.conditions(labels), strict=True):
-            above, left = layer(above, left, condition)
-        features = self.hidden(left.relu().movedim(1, -1))
-        return torch.stack([self.level_logits(features, level, codes) for level in range(codes.shape[-1])], -2)
+                raise ValueError(f"num_classes is {config.num_classes}, which needs labels, got None")
+            examples["labels"] = _check_labels(labels, config.num_classes).to(codes.device)
+        return examples
 
     def forward(self, codes: Tensor, labels: Tensor | None = None, return_loss: bool = True) -> GAEOutput:
-        """The mean of -log p(codes), in nats per map, as loss."""
+        """The loss: the mean of -log p(codes) over codes (batch, height, width, levels), in nats per map."""
         if not return_loss:
             return GAEOutput()
-        logits = self.logits(codes, labels)
+        logits = self.network(codes, labels)
         each = F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(len(codes), -1)
         return self.build_output({"negative_log_likelihood": each.sum(1)})
 
     @inference
     def code_log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(num,) log probability of codes, as `fit` takes them, in nats."""
-        self.require_fitted()
-        columns = self._columns(codes, labels)
-        log_p = self.logits(columns["codes"], columns.get("labels")).log_softmax(-1)
-        return log_p.gather(-1, columns["codes"].unsqueeze(-1)).flatten(1).sum(1)
+        """(num,) log probability of codes, in nats. Codes and labels are as for `fit`."""
+        self._require_fitted()
+        examples = self._prepare_examples(codes, labels)
+        log_p = self.network(**examples).log_softmax(-1)
+        return log_p.gather(-1, examples["codes"].unsqueeze(-1)).flatten(1).sum(1)
 
-    # Drawing
+    # Sampling
 
-    def draw(self, num_samples: int, generator: torch.Generator | None, labels: Tensor | int | None = None) -> Tensor:
-        vectors = self.lookup(self.draw_codes(num_samples, generator, labels))
-        return vectors.movedim(-1, 1).flatten(1)
-
-    def lookup(self, codes: Tensor) -> Tensor:
-        """(num, height, width, dim): sums of the levels' vectors."""
-        return sum(book[own] for book, own in zip(self.codebooks, codes.unbind(-1), strict=True))
+    def draw_latents(
+        self, num_samples: int, generator: torch.Generator | None, labels: Tensor | int | None = None
+    ) -> Tensor:
+        codes = self.draw_codes(num_samples, generator, labels)
+        levels = [book[own] for book, own in zip(self.codebooks, codes.unbind(-1), strict=True)]
+        return reduce(torch.add, levels).movedim(-1, 1).flatten(1)
 
     @inference
     def draw_codes(
         self, num_samples: int, generator: torch.Generator | None = None, labels: Tensor | int | None = None
     ) -> Tensor:
-        """(num_samples, height, width, levels) codes, of given classes or of those that chance gives."""
+        """(num_samples, height, width, levels) sampled codes.
+
+        Args:
+            num_samples: number of samples.
+            generator: source of random numbers. A CPU generator gives the same codes on every device.
+            labels: (num_samples,) classes, or one class for all. By default they are drawn with their shares in the
+                training set.
+
+        Raises:
+            ValueError: if labels are not classes, or the sampler was fitted without labels.
+        """
         config = self.config
-        shape = (num_samples, *config.code_shape, config.num_levels)
-        uniform = rand(shape, self.codebooks, generator)
-        if config.num_classes is None and labels is not None:
-            raise ValueError("this PixelCNN was fitted without labels: set num_classes and fit it with them")
-        if config.num_classes is not None:
-            if labels is None:
-                device = generator.device if generator is not None else self.device
-                weights = self.class_weights.to(device)
-                labels = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
-            labels = check_labels(torch.as_tensor(labels), config.num_classes).to(self.device).expand(num_samples)
-        parts = [None] * -(-num_samples // _CHUNK) if labels is None else labels.split(_CHUNK)
-        return torch.cat([self._draw(u, own) for u, own in zip(uniform.split(_CHUNK), parts, strict=True)])
+        code_shape = require_value(config.code_shape, "code_shape")
+        uniform = rand((num_samples, *code_shape, config.num_levels), self.codebooks, generator)
+        classes = self._choose_classes(num_samples, generator, labels)
+        parts = [None] * -(-num_samples // _MAX_MAPS) if classes is None else classes.split(_MAX_MAPS)
+        return torch.cat([self.network.sample(u, own) for u, own in zip(uniform.split(_MAX_MAPS), parts, strict=True)])
 
-    def _draw(self, uniform: Tensor, labels: Tensor | None) -> Tensor:
-        """Codes by uniform numbers of the same shape, row by row and place by place."""
-        batch, height, width, levels = uniform.shape
-        size, reach = self.config.hidden_size, self.config.kernel_size // 2
-        codes = uniform.new_zeros(uniform.shape, dtype=torch.long)
-        conditions = self.conditions(labels)
-        above = [uniform.new_zeros(batch, size, reach, width) for _ in self.layers]  # the rows that the next one sees
-        for row in range(height):
-            features = self.embed(codes[:, row - 1 : row]) if row else uniform.new_zeros(batch, size, 1, width)
-            given = []
-            for index, (layer, condition) in enumerate(zip(self.layers, conditions, strict=True)):
-                window = torch.cat([above[index], features], 2)
-                vertical, across = layer.next_row(window)
-                if condition is not None:
-                    vertical, across = vertical + condition[0], across + condition[1]
-                above[index], features = window[:, :, 1:], gated(vertical)
-                given.append(across[:, :, 0].movedim(-1, 0).contiguous())
-            left = [uniform.new_zeros(batch, size, reach + width) for _ in self.layers]
-            for column in range(width):
-                place = self.embed(codes[:, row : row + 1, column - 1 : column]).flatten(1) if column else None
-                features = uniform.new_zeros(batch, size) if place is None else place
-                for layer, across, seen in zip(self.layers, given, left, strict=True):
-                    seen[:, :, reach + column] = features
-                    features = layer.next_place(seen[:, :, column : column + reach + 1], across[column])
-                features = self.hidden(features.relu())
-                for level in range(levels):
-                    sums = self.level_logits(features, level, codes[:, row, column]).softmax(-1).cumsum(-1)
-                    target = uniform[:, row, column, level, None] * sums[:, -1:]
-                    drawn = torch.searchsorted(sums, target.contiguous(), right=True).squeeze(1)
-                    codes[:, row, column, level] = drawn.clamp(max=sums.shape[1] - 1)
-        return codes
+    def _choose_classes(
+        self, num_samples: int, generator: torch.Generator | None, labels: Tensor | int | None
+    ) -> Tensor | None:
+        """(num_samples,) classes to condition on, or None."""
+        num_classes = self.config.num_classes
+        if num_classes is None:
+            if labels is not None:
+                raise ValueError("this PixelCNN was fitted without labels: set num_classes and fit it with labels")
+            return None
+        if labels is None:
+            device = generator.device if generator is not None else self.device
+            weights = self.class_weights.to(device)
+            labels = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
+        return _check_labels(torch.as_tensor(labels), num_classes).to(self.device).expand(num_samples)
 
 
-def check_labels(labels: Tensor, num_classes: int) -> Tensor:
-    """Raise ValueError unless labels are integers of [0, num_classes)."""
+def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
+    """Return labels unless they are not integers in [0, num_classes), which raises ValueError."""
     if labels.is_floating_point() or (labels < 0).any() or (labels >= num_classes).any():
         raise ValueError(f"labels must be integers in [0, {num_classes}), got {labels.unique().tolist()[:10]}")
     return labels

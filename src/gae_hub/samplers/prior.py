@@ -6,44 +6,48 @@ r"""Prior: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.
 The prior that a model was trained with, without the model: a standard normal, the uniform distribution on a
 hypersphere, a normal distribution of the Poincaré ball, the mixture of a VampPrior, or a learned flow.
 
+Use it when: you want the model's own prior as a Hub object, without the model.
+
 Relations:
-    A flow that is fitted after training takes the prior's place, of any method:
+    Equal to `model.sample_prior` to the bit, as a Hub object. If the embeddings are not distributed as the prior, the
+    other samplers, which are fitted to the embeddings, give better images.
+    A flow that is fitted after training can replace the prior of any method:
     `model.generate(n, sampler=MAFSampler().fit_to(model, images))`.
-    `model.sample_prior`, to the bit, as a Hub object. Where the embeddings are not spread as the prior, the other
-    samplers, which are fitted to them, make better images.
 """
 
 __all__ = ["PriorSampler", "PriorSamplerConfig"]
 
 from math import log
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from ..models.base import inference
+from ..models.base import GAEPreTrainedModel, inference
 from ..models.flow_prior_vae import FlowPriorVAEModel, prior_flow
 from ..models.poincare_vae import FAMILIES, PoincareVAEModel
 from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
+from ..modules.flows import Flow
 from ..modules.geometry import unit
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
-from .base import GAESampler, GAESamplerConfig, register_sampler
+from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
+from .latent_kinds import LatentKind
 
-_FLOW = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
+_FLOW_FIELDS = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
 
 
 @strict
 class PriorSamplerConfig(GAESamplerConfig):
     """
     Args:
-        prior: "normal", "sphere", "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates,
-            "mixture", or "flow". `fit_to` takes it from the model, and the fields below.
-        curvature, prior_scale: of the Poincaré ball's normal.
-        num_components: of the mixture.
-        num_flows, num_hidden_layers, hidden_size, activation: of the flow.
+        prior: "normal"; "sphere"; "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates;
+            "mixture"; or "flow". `fit_to` sets it and the fields below from the model.
+        curvature, prior_scale: curvature of the Poincaré ball, and scale of its normal distribution.
+        num_components: number of components of the mixture.
+        num_flows, num_hidden_layers, hidden_size, activation: as in `FlowPriorVAEConfig`.
     """
 
     model_type = "gae_prior_sampler"
@@ -62,95 +66,109 @@ class PriorSamplerConfig(GAESamplerConfig):
 
 
 class PriorSampler(GAESampler):
-    """`fit_to(model)` needs no data; `fit(latents)` takes nothing but their shape, and has no mixture, nor flow."""
+    """`fit_to(model)` needs no data. `fit(latents)` uses only their shape, and cannot make a mixture or a flow.
+
+    Args:
+        config: the config.
+        **fields: fields of the config, used if no config is given.
+    """
+
+    config: PriorSamplerConfig
+    centre: Tensor  # (1, latent_dim) zeros
+    means: Tensor  # (num_components, latent_dim), if the prior is a mixture
+    stds: Tensor  # (num_components, latent_dim), if the prior is a mixture
+    flow: Flow  # if the prior is a flow
 
     config_class = PriorSamplerConfig
-    kinds = ("vectors", "sphere")
+    latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere")
 
     @classmethod
-    def why_not(cls, model) -> str | None:
-        reason = super().why_not(model)
-        special = (SVAEModel, PoincareVAEModel, VAMPModel, FlowPriorVAEModel)
-        if reason is None and not isinstance(model, special) and not draws_normal(model):
-            return "it has no prior that this sampler knows"
+    def explain_incompatibility(cls, model: GAEPreTrainedModel) -> str | None:
+        reason = super().explain_incompatibility(model)
+        known = isinstance(model, (SVAEModel, PoincareVAEModel, VAMPModel, FlowPriorVAEModel))
+        if reason is None and not known and not _has_normal_prior(model):
+            return "this sampler does not know their prior, or they have none"
         return reason
 
     def allocate(self, config: PriorSamplerConfig):
-        for name in {"mixture": ("num_components",), "flow": _FLOW}.get(config.prior, ()):
-            if getattr(config, name) is None:
-                raise ValueError(f"prior '{config.prior}' needs {name}, got None: `fit_to` takes it from a model")
-        self.register_buffer("centre", torch.zeros(1, config.latent_dim))
-        for name in ("means", "stds"):  # those of a mixture before
+        d = require_value(config.latent_dim, "latent_dim")
+        self.register_buffer("centre", torch.zeros(1, d))
+        for name in ("means", "stds"):  # of an earlier mixture
             self._buffers.pop(name, None)
         self._modules.pop("flow", None)
         if config.prior == "flow":
-            self.flow = prior_flow(config.latent_dim, **{name: getattr(config, name) for name in _FLOW})
+            self.flow = prior_flow(d, **{name: require_value(getattr(config, name), name) for name in _FLOW_FIELDS})
         if config.prior == "mixture":
-            self.register_buffer("means", torch.zeros(config.num_components, config.latent_dim))
-            self.register_buffer("stds", torch.ones(config.num_components, config.latent_dim))
+            num_components = require_value(config.num_components, "num_components")
+            self.register_buffer("means", torch.zeros(num_components, d))
+            self.register_buffer("stds", torch.ones(num_components, d))
 
-    def prepare(self, latents: Tensor):
+    def estimate_density(self, latents: Tensor):
         if self.config.prior in ("mixture", "flow"):
-            raise ValueError(f"a prior that is a {self.config.prior} is that of a model: use fit_to(model)")
-
-    def estimate(self, latents: Tensor):
-        self.centre.zero_()
+            raise ValueError(f"prior '{self.config.prior}' belongs to a model: use fit_to(model)")
+        self.reallocate(latents.device)
 
     @torch.no_grad()
-    def fit_to(self, model, dataset=None, validation_dataset=None) -> "PriorSampler":
-        """Take the prior of a model. Data, if given, change nothing."""
+    def fit_to(self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None) -> Self:
+        """Copy the prior of a model. Data sets are accepted, as by every sampler, and not used.
+
+        Raises:
+            ValueError: if the model has no prior that this sampler knows.
+        """
         self.check_model(model)
-        config = self.config
-        with self.all_or_nothing():
-            config.prior, config.num_components = "normal", None
-            for name in _FLOW:
-                setattr(config, name, None)
-            config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
-            if isinstance(model, SVAEModel):
-                config.prior = "sphere"
-            elif isinstance(model, PoincareVAEModel):
-                config.prior = model.config.prior
-                config.curvature, config.prior_scale = model.config.curvature, model.config.prior_scale
-            elif isinstance(model, VAMPModel):
-                config.prior, config.num_components = "mixture", model.config.num_components
-            elif isinstance(model, FlowPriorVAEModel) and model.config.num_flows:
-                config.prior = "flow"
-                for name in _FLOW:
-                    setattr(config, name, getattr(model.config, name))
-            self.allocate(config)
-            self.to(device=model.device, dtype=model.dtype)
-            if config.prior == "mixture":
-                components = mixture_of(model)
+        with self._restore_on_error():
+            self._copy_config(model)
+            self.reallocate(model.device, model.dtype)
+            if isinstance(model, VAMPModel):
+                components = _compute_components(model)
                 self.means.copy_(components.mean)
                 self.stds.copy_((0.5 * components.log_var).exp())
-            if config.prior == "flow":
+            if self.config.prior == "flow" and isinstance(model, FlowPriorVAEModel):
                 self.flow.load_state_dict(model.prior.state_dict())
         return self.eval()
 
-    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        prior, d = self.config.prior, self.config.latent_dim
+    def _copy_config(self, model: GAEPreTrainedModel):
+        config = self.config
+        config.latent_dim, config.latent_shape = model.config.latent_dim, tuple(model.latent_shape)
+        config.prior, config.num_components = "normal", None
+        for name in _FLOW_FIELDS:
+            setattr(config, name, None)
+        if isinstance(model, SVAEModel):
+            config.prior = "sphere"
+        elif isinstance(model, PoincareVAEModel):
+            config.prior = model.config.prior
+            config.curvature, config.prior_scale = model.config.curvature, model.config.prior_scale
+        elif isinstance(model, VAMPModel):
+            config.prior, config.num_components = "mixture", model.config.num_components
+        elif isinstance(model, FlowPriorVAEModel) and model.config.num_flows:
+            config.prior = "flow"
+            for name in _FLOW_FIELDS:
+                setattr(config, name, getattr(model.config, name))
+
+    def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        prior, shape = self.config.prior, (num_samples, self.centre.shape[1])
         if prior == "mixture":
             device = generator.device if generator is not None else self.device
             k = torch.randint(len(self.means), (num_samples,), generator=generator, device=device).to(self.device)
-            return self.means[k] + self.stds[k] * randn((num_samples, d), self.stds, generator)
+            return self.means[k] + self.stds[k] * randn(shape, self.stds, generator)
         if prior in FAMILIES:
             log_var = torch.full_like(self.centre[:, :1], 2 * log(self.config.prior_scale))
             normal = FAMILIES[prior](self.centre, log_var, self.config.curvature)
             return normal.rsample(num_samples, generator=generator)[0]
-        noise = randn((num_samples, d), self.centre, generator)
+        noise = randn(shape, self.centre, generator)
         if prior == "flow":
             return self.flow.inverse(noise)[0]
         return unit(noise) if prior == "sphere" else noise
 
 
 @inference
-def mixture_of(model: VAMPModel) -> DiagonalGaussian:
-    """The components of its prior."""
+def _compute_components(model: VAMPModel) -> DiagonalGaussian:
+    """The components of a model's prior, in eval mode."""
     return model.components()
 
 
-def draws_normal(model) -> bool:
-    """Whether a model's prior is N(0, I), which its own draws tell."""
+def _has_normal_prior(model: GAEPreTrainedModel) -> bool:
+    """Whether `model.sample_prior` returns the generator's standard normal numbers unchanged."""
     try:
         drawn = model.sample_prior(2, torch.Generator().manual_seed(0))
     except NotImplementedError:

@@ -4,11 +4,13 @@ r"""Two-stage VAE: Diagnosing and Enhancing VAE Models (Dai & Wipf, 2019), arXiv
     \mathcal{L}(z) = \mathbb{E}_{q(u|z)} \left[ \frac{\|z - f(u)\|^2}{2 \gamma^2} \right] + d \log \gamma
     + \frac{d}{2} \log 2 \pi + KL(q(u|z) \| N(0, I))
 
-A second VAE on the latents of the first, with as many dimensions as these and a learned scale gamma.
+A second VAE on the latents of the first, with the same number of dimensions and a learned scale gamma.
+
+Use it when: the model is a VAE whose latents do not follow its prior, and you want a second VAE to follow them.
 
 Relations:
-    The VAE with observation_std="optimal", on latents. Pythae's leaves the scale out of its loss, so that the KL
-    dominates, u carries nothing, and draws are one blob of the wrong width.
+    The VAE with observation_std="optimal", on latents. Pythae leaves the scale out of its loss, so that the KL
+    dominates, u carries no information, and the samples are a single mode of the wrong width.
 """
 
 __all__ = ["TwoStageVAESampler", "TwoStageVAESamplerConfig"]
@@ -25,40 +27,42 @@ from ..modules.flows import Standardization
 from ..modules.networks import mlp
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
-from .base import GAESamplerConfig, register_sampler
-from .learned import LearnedSampler
+from .base import register_sampler, require_value
+from .learned import LearnedSampler, LearnedSamplerConfig
+
+_MAX_ROWS = 10_000  # samples per pass of the decoder
 
 
 @strict
-class TwoStageVAESamplerConfig(GAESamplerConfig):
+class TwoStageVAESamplerConfig(LearnedSamplerConfig):
     """
     Args:
-        hidden_sizes: widths of encoder and decoder.
-        seed: of weights and batches.
+        hidden_sizes: widths of the encoder's hidden layers; the decoder's are reversed.
     """
 
     model_type = "gae_two_stage_vae_sampler"
 
     hidden_sizes: list[int] | tuple[int, ...] = (1024, 1024)
-    seed: int = 0
 
     def validate_networks(self):
         self.require_positive("hidden_sizes")
 
 
 class TwoStageVAESampler(LearnedSampler):
+    config: TwoStageVAESamplerConfig
+
     config_class = TwoStageVAESamplerConfig
 
     def allocate(self, config: TwoStageVAESamplerConfig):
-        d, sizes = config.latent_dim, [*config.hidden_sizes]
+        d, sizes = require_value(config.latent_dim, "latent_dim"), [*config.hidden_sizes]
         self.standardization = Standardization(d)
         self.encoder, self.decoder = mlp([d, *sizes]), mlp([d, *sizes[::-1]])
-        # both see their input beside the last hidden layer, as in the authors' code
+        # the heads see the network's input in addition to the last hidden layer, as in the authors' code
         self.to_posterior = nn.Linear(d + (sizes[-1] if sizes else d), 2 * d)
         self.to_latents = nn.Linear(d + (sizes[0] if sizes else d), d)
         self.scale = Scale()
 
-    def standardize(self, latents: Tensor):
+    def fit_standardization(self, latents: Tensor):
         self.standardization.fit(latents)
 
     def encode(self, z: Tensor) -> DiagonalGaussian:
@@ -66,10 +70,11 @@ class TwoStageVAESampler(LearnedSampler):
         return DiagonalGaussian(*self.to_posterior(torch.cat([z, self.encoder(z)], 1)).chunk(2, dim=1))
 
     def decode(self, u: Tensor) -> Tensor:
+        """(num, latent_dim): the mean of the standardized latents given u (num, latent_dim)."""
         return self.to_latents(torch.cat([u, self.decoder(u)], 1))
 
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
-        """The bound on -log p(z), in nats, with one draw of u for each."""
+        """The bound on -log p(z), in nats, with one sample of u per example."""
         z, log_det = self.standardization(latents.flatten(1).to(self.dtype))
         posterior, log_scale = self.encode(z), self.scale.log_scale
         square = (z - self.decode(posterior.rsample())).square().sum(-1)
@@ -77,16 +82,19 @@ class TwoStageVAESampler(LearnedSampler):
         reconstruction = 0.5 * square * (-2 * log_scale).exp() + constant - log_det
         return self.build_output({"reconstruction": reconstruction, "kl": posterior.kl()}, return_loss)
 
-    def draw(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        shape, like = (num_samples, self.config.latent_dim), self.standardization.mean
+    def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        shape = (num_samples, require_value(self.config.latent_dim, "latent_dim"))
+        like = torch.empty(0, device=self.device, dtype=self.dtype)
         u, noise = randn(shape, like, generator), randn(shape, like, generator)
-        z = torch.cat([self.decode(part) for part in u.split(10_000)]) + self.scale.log_scale.exp() * noise
+        z = torch.cat([self.decode(part) for part in u.split(_MAX_ROWS)]) + self.scale.log_scale.exp() * noise
         return self.standardization.inverse(z)[0]
 
 
 class Scale(nn.Module):
-    """The logarithm of gamma, which is small at first: from 1, with latents of unit variance, training may begin by
-    closing the encoder, and find no way back."""
+    """The logarithm of gamma, which starts small.
+
+    Latents have unit variance: if gamma started at 1, training could switch the encoder off first and never recover.
+    """
 
     def __init__(self):
         super().__init__()

@@ -252,7 +252,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         """As in transformers, but evaluations never drop their last batch, and images in memory are indexed on the
         training device, in this process, if they fit there.
         """
-        resident = dataset.on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
+        resident = dataset.place_on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
         given, self.args = self.args, copy(self.args)
         self.args.dataloader_drop_last = is_training and given.dataloader_drop_last
         if resident is not dataset:

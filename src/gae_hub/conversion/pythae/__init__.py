@@ -1,1 +1,5 @@
-"""TODO package docstring."""
+"""Import of Pythae checkpoints.
+
+`reading` opens a checkpoint safely, `methods` converts the settings and tensors of each method, `network_matching`
+recognises encoders and decoders, and `convert` builds the model.
+"""

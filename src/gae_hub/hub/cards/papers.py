@@ -1,4 +1,4 @@
-"""The paper behind a method, read from the first lines of its file: name, title, authors, year, identifier."""
+"""The paper behind a method, parsed from its file's docstring: name, title, authors, year, identifier, formula."""
 
 __all__ = ["Paper", "paper_of"]
 
@@ -8,7 +8,9 @@ import sys
 from dataclasses import dataclass
 from textwrap import dedent
 
-_FIRST = re.compile(r"(?P<name>[^:]+): (?P<title>.+) \((?P<authors>[^()]+), (?P<year>\d{4})\), (?P<id>\S+:\S+?)\.?")
+_FIRST_LINE = re.compile(
+    r"(?P<name>[^:]+): (?P<title>.+) \((?P<authors>[^()]+), (?P<year>\d{4})\), (?P<id>\S+:\S+?)\.?"
+)
 _URLS = {
     "arXiv": "https://arxiv.org/abs/",
     "doi": "https://doi.org/",
@@ -18,7 +20,19 @@ _URLS = {
 
 @dataclass(frozen=True)
 class Paper:
-    """What a method's docstring says of its paper."""
+    """A method's paper.
+
+    Args:
+        name: name of the method.
+        title: title of the paper.
+        authors: family names, separated by ", " and " & ", or ending in "et al.".
+        year: year of publication.
+        id: "arXiv:...", "doi:..." or "openreview:...".
+        formula: the loss in LaTeX, if the docstring has one.
+        relations: how the method relates to others.
+        changes: what the method changes: "objective", "bound", "prior", "adversarial", "discrete", "geometry".
+        use_when: when to choose the method.
+    """
 
     name: str
     title: str
@@ -27,39 +41,55 @@ class Paper:
     id: str
     formula: str | None = None
     relations: str = ""
+    changes: str = ""
+    use_when: str = ""
 
     @property
     def url(self) -> str:
+        """Web address of the paper."""
         scheme, _, number = self.id.partition(":")
         return _URLS[scheme] + number
 
     @property
     def bibtex(self) -> str:
-        scheme, _, number = self.id.partition(":")
-        first = re.sub(r"\W", "", re.split(r",| & | et al", self.authors)[0].split()[-1].lower())
+        """BibTeX entry of the paper."""
+        scheme, _, _ = self.id.partition(":")
+        first_author = re.sub(r"\W", "", re.split(r",| & | et al", self.authors)[0].split()[-1].lower())
         authors = re.sub(r" et al\.?$", " and others", re.sub(r", | & ", " and ", self.authors))
         journal = f"arXiv preprint {self.id}" if scheme == "arXiv" else scheme
         return (
-            f"@article{{{first}{self.year},\n  title = {{{self.title}}},\n  author = {{{authors}}},\n"
+            f"@article{{{first_author}{self.year},\n  title = {{{self.title}}},\n  author = {{{authors}}},\n"
             f"  year = {{{self.year}}},\n  journal = {{{journal}}},\n  url = {{{self.url}}}\n}}"
         )
 
 
-def paper_of(model_class: type) -> Paper | None:
-    """The paper of a model or sampler class; for a class of somebody's own that of its nearest parent, or None."""
-    for cls in model_class.__mro__:
+def paper_of(method_class: type) -> Paper | None:
+    """The paper of a model or sampler class, or of its nearest parent that has one; None if no parent has one."""
+    for cls in method_class.__mro__:
         text = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
-        first, _, rest = text.partition("\n\n")
-        match = _FIRST.fullmatch(" ".join(first.split()))
+        first_paragraph, _, rest = text.partition("\n\n")
+        match = _FIRST_LINE.fullmatch(" ".join(first_paragraph.split()))
         if match is not None and match["id"].partition(":")[0] in _URLS:
-            return _paper(match, rest)
+            return _parse_paper(match, rest)
     return None
 
 
-def _paper(first: re.Match, rest: str) -> Paper:
+def _parse_paper(first: re.Match, rest: str) -> Paper:
     formula = re.search(r"\.\. math::\n((?:    .*\n|\n)+)", rest)
     return Paper(
-        **{**first.groupdict(), "year": int(first["year"])},
-        formula=formula and " ".join(line.strip() for line in formula[1].strip().splitlines()),
+        name=first["name"],
+        title=first["title"],
+        authors=first["authors"],
+        year=int(first["year"]),
+        id=first["id"],
+        formula=" ".join(line.strip() for line in formula[1].strip().splitlines()) if formula else None,
         relations=dedent(rest.partition("Relations:\n")[2]).strip(),
+        changes=_parse_line("Changes", rest).rstrip("."),
+        use_when=_parse_line("Use it when", rest),
     )
+
+
+def _parse_line(label: str, text: str) -> str:
+    """The text after "label: ", with its indented continuation lines."""
+    found = re.search(rf"^{label}: (.*(?:\n    .*)*)", text, re.M)
+    return " ".join(found[1].split()) if found else ""

@@ -1,1 +1,1 @@
-"""TODO package docstring."""
+"""Metrics as plain functions of arrays. Files here import `core`, `modules`, `images` and `metrics.results`."""

@@ -14,25 +14,27 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     r"""Unbiased estimate of :math:`2 E|X - Y| - E|X - X'| - E|Y - Y'|` (Székely & Rizzo, 2013,
     doi:10.1016/j.jspi.2013.03.018).
 
-    It is zero in expectation if and only if both sets come from one distribution, and may come out slightly negative.
+    Its expectation is zero if and only if both sets have the same distribution; the estimate can be slightly negative.
 
     Args:
-        x, y: (num, ...) points; flattened, and compared by Euclidean distance in float64. At least two of each.
+        x, y: (num, ...) points, at least 2 each. They are flattened and compared by Euclidean distance in float64.
+
+    Raises:
+        ValueError: if a side has fewer than 2 points.
     """
     if len(x) < 2 or len(y) < 2:
         raise ValueError(f"the energy distance needs at least 2 points on each side, got {len(x)} and {len(y)}")
-    x, y = (t.detach().flatten(1).split(CHUNK) for t in (x, y))
-    num = [sum(map(len, parts)) for parts in (x, y)]
-    between = sum(_sum(a, b) for a in x for b in y) / (num[0] * num[1])
-    within = [_sum_of_pairs(parts) / (n * (n - 1) / 2) for parts, n in zip((x, y), num, strict=True)]
-    return (2 * between - within[0] - within[1]).item()
+    x_parts, y_parts = (points.detach().flatten(1).split(CHUNK) for points in (x, y))
+    between = float(sum(_sum_of_distances(a, b) for a in x_parts for b in y_parts)) / (len(x) * len(y))
+    return 2 * between - _mean_within(x_parts, len(x)) - _mean_within(y_parts, len(y))
 
 
-def _sum(x: Tensor, y: Tensor) -> Tensor:
+def _sum_of_distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x.double(), y.double()).sum()
 
 
-def _sum_of_pairs(parts: tuple[Tensor, ...]) -> Tensor:
-    """Each pair once: the diagonal is left out."""
+def _mean_within(parts: tuple[Tensor, ...], num: int) -> float:
+    """Mean distance between two different points of one side."""
     inside = sum(torch.pdist(part.double()).sum() for part in parts)
-    return inside + sum(_sum(*pair) for pair in combinations(parts, 2))
+    across = sum(_sum_of_distances(a, b) for a, b in combinations(parts, 2))
+    return float(inside + across) / (num * (num - 1) / 2)

@@ -10,20 +10,25 @@ __all__ = ["inception_score"]
 import torch
 from torch import Tensor
 
-from ..estimate import Estimate, require_features
+from ..results import Estimate
+from .checks import check_features
 
 
 def inception_score(logits: Tensor, num_splits: int = 1) -> Estimate:
-    """Exponential of the mean divergence of the predicted classes from their mean; 1 for predictions that are all
-    alike, the number of classes for certain ones that are evenly spread.
+    """Exponential of the mean KL divergence of the predicted classes from their average.
+
+    The score is 1 if all predictions are equal, and the number of classes if they are certain and evenly spread.
 
     Args:
-        logits: (num, classes) before the softmax.
-        num_splits: 1 takes all images together, so that their order does not matter. The published code takes the
-            mean over 10 parts, in the order of the images, each of which is biased more; their standard deviation
-            is then a detail.
+        logits: (num, classes), before the softmax.
+        num_splits: 1 uses all images together, so their order does not matter. The published code averages over 10
+            parts, in the order of the images; each part is more biased. `details` then holds the standard deviation
+            of the parts.
+
+    Raises:
+        ValueError: for fewer images than splits, fewer than 2 images, or logits that are not finite.
     """
-    require_features("the Inception Score", logits, max(2, num_splits))
+    check_features("the Inception Score", logits, max(2, num_splits))
     if num_splits < 1:
         raise ValueError(f"num_splits must be 1 or more, got {num_splits}")
     log_p = logits.double().log_softmax(1)
@@ -34,7 +39,7 @@ def inception_score(logits: Tensor, num_splits: int = 1) -> Estimate:
     divergences = _divergences(log_p)
     score = divergences.mean().exp()
     error = score * divergences.std() / len(log_p) ** 0.5  # the derivative by p(y) vanishes in expectation
-    return Estimate.normal(score.item(), error.item(), "closed form: delta method", least=1.0)
+    return Estimate.normal(score.item(), error.item(), "closed form: delta method", lower_bound=1.0)
 
 
 def _divergences(log_p: Tensor) -> Tensor:

@@ -3,8 +3,8 @@ r"""KID: Demystifying MMD GANs (Bińkowski, Sutherland, Arbel & Gretton, 2018), 
 .. math::
     MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y), \quad k(x, y) = (x^T y / dim + 1)^3
 
-The unbiased estimate from all pairs. The paper averages it over subsets of 1000, which has the same expectation and
-more noise; `kernel_distance_of_subsets` does that.
+`kernel_distance` is the unbiased estimate from all pairs. The paper averages it over subsets of 1000 images, which has
+the same expectation and more noise: `kernel_distance_of_subsets`.
 """
 
 __all__ = ["kernel_distance", "kernel_distance_of_subsets"]
@@ -12,29 +12,32 @@ __all__ = ["kernel_distance", "kernel_distance_of_subsets"]
 import torch
 from torch import Tensor
 
-from ..estimate import Estimate, require_features
+from ..results import Estimate
+from .checks import check_features, check_same_dim
 
 CHUNK = 2048  # rows whose kernel is in memory at a time
 
 
 def kernel_distance(samples: Tensor, references: Tensor, degree: int = 3) -> Estimate:
-    """Unbiased squared MMD of two sets of features under the polynomial kernel: KID, if Inception gave them.
+    """Unbiased squared MMD of two sets of features under the polynomial kernel. With Inception features this is KID.
 
-    It is 0 in expectation for equal distributions, and may come out slightly negative. Its standard error is that of
-    the linear part of the statistic, which vanishes as the distributions become equal; the variance of the rest,
-    which remains then, is not in it.
+    Its expectation is 0 for equal distributions; the estimate can be slightly negative. The standard error covers the
+    linear part of the U-statistic. That part vanishes as the distributions become equal, and the remaining variance is
+    not included.
 
     Args:
-        samples, references: (num, dim); numbers may differ, and must be 2 or more.
-        degree: of the polynomial.
+        samples, references: (num, dim) features; the two sides can have different numbers, at least 2.
+        degree: degree of the polynomial.
+
+    Raises:
+        ValueError: for fewer than 2 rows, values that are not finite, or sides with different dim.
     """
     for side in (samples, references):
-        require_features("KID", side, 2)
+        check_features("KID", side, 2, "images on each side")
     x, y = samples.double(), references.double()
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"the two sides have features of {x.shape[1]} and {y.shape[1]} dimensions")
-    within_x, within_y = (_row_means(t, t, degree, own=True) for t in (x, y))
-    x_to_y, y_to_x = _row_means(x, y, degree), _row_means(y, x, degree)
+    check_same_dim(x.shape[1], y.shape[1])
+    within_x, within_y = (_mean_kernels(side, side, degree, same=True) for side in (x, y))
+    x_to_y, y_to_x = _mean_kernels(x, y, degree), _mean_kernels(y, x, degree)
     value = within_x.mean() + within_y.mean() - 2 * x_to_y.mean()
     variance = 4 * ((within_x - x_to_y).var() / len(x) + (within_y - y_to_x).var() / len(y))
     return Estimate.normal(value.item(), variance.sqrt().item(), "closed form: linear part of the U-statistic")
@@ -48,29 +51,36 @@ def kernel_distance_of_subsets(
     seed: int = 0,
     degree: int = 3,
 ) -> Estimate:
-    """As published: the mean of [`kernel_distance`] over random subsets, and their standard deviation as a detail."""
-    least = min(len(samples), len(references))
-    if not 2 <= subset_size <= least:
-        raise ValueError(f"subset_size must be from 2 to the images of the smaller side, {least}, got {subset_size}")
+    """Mean of [`kernel_distance`] over random subsets, as published. `details` holds the subsets' standard deviation.
+
+    Args:
+        samples, references: (num, dim) features.
+        subset_size: rows of each side in a subset.
+        num_subsets: number of subsets.
+        seed: seed of the subsets.
+        degree: degree of the polynomial.
+
+    Raises:
+        ValueError: if a side has fewer than `subset_size` rows, or for the reasons of `kernel_distance`.
+    """
+    smaller = min(len(samples), len(references))
+    if not 2 <= subset_size <= smaller:
+        raise ValueError(
+            f"subset_size must be from 2 to the number of images on the smaller side, {smaller}, got {subset_size}"
+        )
     generator = torch.Generator().manual_seed(seed)
-    values = torch.tensor(
-        [
-            kernel_distance(
-                *(t[torch.randperm(len(t), generator=generator)[:subset_size]] for t in (samples, references)), degree
-            ).value
-            for _ in range(num_subsets)
-        ],
-        dtype=torch.float64,
-    )
-    return Estimate(values.mean().item(), details={"deviation_of_subsets": values.std(correction=0).item()})
+
+    def draw(side: Tensor) -> Tensor:
+        return side[torch.randperm(len(side), generator=generator)[:subset_size]]
+
+    values = [kernel_distance(draw(samples), draw(references), degree).value for _ in range(num_subsets)]
+    distances = torch.tensor(values, dtype=torch.float64)
+    return Estimate(distances.mean().item(), details={"deviation_of_subsets": distances.std(correction=0).item()})
 
 
-def _row_means(x: Tensor, y: Tensor, degree: int, own: bool = False) -> Tensor:
-    """(num_x,) means over y of k(x_i, y_j); without j = i if both are the same."""
-    means = []
-    for rows in x.split(CHUNK):
-        means.append((rows @ y.T / x.shape[1] + 1).pow_(degree).sum(1))
-    sums = torch.cat(means)
-    if not own:
+def _mean_kernels(x: Tensor, y: Tensor, degree: int, same: bool = False) -> Tensor:
+    """(num_x,) mean of k(x_i, y_j) over j. With `same`, x and y are one set and j = i is left out."""
+    sums = torch.cat([(rows @ y.T / x.shape[1] + 1).pow_(degree).sum(1) for rows in x.split(CHUNK)])
+    if not same:
         return sums / len(y)
     return (sums - (x.square().sum(1) / x.shape[1] + 1) ** degree) / (len(y) - 1)

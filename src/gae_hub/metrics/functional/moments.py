@@ -1,46 +1,82 @@
-"""Count, mean and covariance of rows that arrive in batches: float64, streamed, merged exactly."""
+"""Count, mean and covariance of rows that arrive in batches: streamed in float64, and merged exactly."""
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "add_gram"]
+
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...core.distributed import gather_rows, num_processes, sum_over_processes
 
-BLOCK = 1024  # rows that are folded at once, or as many as there are dimensions
+BLOCK = 1024  # rows that are folded together, unless there are more dimensions than that
+
+
+@dataclass
+class _Folded:
+    """Statistics of rows that are no longer stored.
+
+    Args:
+        count: number of rows.
+        mean: (dim,).
+        scatter: (dim, dim) sum of outer products about the mean. Only its upper triangle is valid.
+    """
+
+    count: int
+    mean: Tensor
+    scatter: Tensor
+
+    def copy(self) -> "_Folded":
+        return replace(self, scatter=self.scatter.clone())  # only the scatter matrix is changed in place
+
+    def add_count_and_mean(self, count: int, mean: Tensor) -> tuple[Tensor, float]:
+        """Add `count` rows with this mean to count and mean.
+
+        Returns:
+            The difference of the means before, and the weight of its outer product in the scatter of all rows (Chan,
+            Golub & LeVeque, 1979).
+        """
+        total, offset = self.count + count, mean - self.mean
+        weight = self.count * count / total
+        self.mean, self.count = self.mean + offset * (count / total), total
+        return offset, weight
 
 
 class Moments:
-    """Mean and covariance of (num, dim) rows, which are added a batch at a time and not kept.
+    """Mean and covariance of (num, dim) rows, which are added in batches and not stored.
 
-    Rows are folded in blocks of a fixed size, so that the batch size does not change a bit of the result. Up to one
-    block, they are kept as they are: with fewer rows than dimensions these are the covariance's low-rank factor, and
-    no (dim, dim) matrix is made.
+    Rows are folded into the statistics in blocks of a fixed size, so the result does not depend on the batch size.
+    Rows of the last, incomplete block are stored. With no more rows than dimensions, they are a low-rank factor of
+    the covariance, and no (dim, dim) matrix is allocated.
 
-    Sums are merged by the formula of Chan, Golub & LeVeque (1979), which is exact: parts give what the whole gives,
-    up to float64's rounding.
+    Statistics are merged by the formula of Chan, Golub & LeVeque (1979): merged parts equal the whole up to the
+    rounding of float64.
 
     Args:
-        rows: the first rows, if there are any yet.
+        rows: first rows to add.
     """
 
     def __init__(self, rows: Tensor | None = None):
-        self.folded, self.mean = 0, None  # count, (dim,)
-        self.scatter = None  # (dim, dim), the sum of outer products about the mean: its upper triangle only
-        self.kept, self.buffer = 0, None  # rows that are not folded yet are the first of the buffer's
+        self._folded: _Folded | None = None
+        self._buffer: Tensor | None = None
+        self._num_waiting = 0  # rows at the start of the buffer that are not folded yet
         if rows is not None:
             self.add(rows)
 
     @classmethod
-    def from_statistics(cls, mean, covariance, count: int) -> "Moments":
-        """Moments that somebody else has computed, such as `mu` and `sigma` of a published file.
+    def from_statistics(cls, mean: Any, covariance: Any, count: int) -> "Moments":
+        """Moments from known statistics, such as `mu` and `sigma` of a published file.
 
         Args:
-            mean: (dim,).
-            covariance: (dim, dim), normalised by count - 1.
-            count: rows that they come from.
+            mean: (dim,) array or tensor.
+            covariance: (dim, dim) array or tensor, normalised by count - 1.
+            count: number of rows that they were computed from.
+
+        Raises:
+            ValueError: if the shapes do not match, or count is below 2.
         """
-        mean, covariance = (torch.as_tensor(t, dtype=torch.float64) for t in (mean, covariance))
+        mean, covariance = (torch.as_tensor(values, dtype=torch.float64) for values in (mean, covariance))
         if mean.dim() != 1 or covariance.shape != (len(mean), len(mean)):
             raise ValueError(
                 f"mean must be (dim,) and covariance (dim, dim), got {tuple(mean.shape)} and {tuple(covariance.shape)}"
@@ -48,152 +84,176 @@ class Moments:
         if count < 2:
             raise ValueError(f"count must be 2 or more, got {count}")
         moments = cls()
-        moments.folded, moments.mean, moments.scatter = int(count), mean.clone(), covariance * (count - 1)
+        moments._folded = _Folded(int(count), mean.clone(), covariance * (count - 1))
         return moments
 
     @property
     def count(self) -> int:
-        return self.folded + self.kept
+        """Number of rows."""
+        return self._num_folded + self._num_waiting
 
     @property
     def dim(self) -> int | None:
-        return self.buffer.shape[1] if self.buffer is not None else None if self.mean is None else len(self.mean)
+        """Number of dimensions; None before the first rows."""
+        if self._buffer is not None:
+            return self._buffer.shape[1]
+        return None if self._folded is None else len(self._folded.mean)
 
     @property
-    def waiting(self) -> Tensor:
-        """(kept, dim) rows that are not folded yet."""
-        return torch.zeros(0, self.dim or 0, dtype=torch.float64) if self.buffer is None else self.buffer[: self.kept]
+    def _num_folded(self) -> int:
+        return 0 if self._folded is None else self._folded.count
+
+    @property
+    def _waiting(self) -> Tensor:
+        """(num_waiting, dim) rows that are not folded yet."""
+        if self._buffer is None:
+            return torch.zeros(0, self.dim or 0, dtype=torch.float64)
+        return self._buffer[: self._num_waiting]
 
     def add(self, rows: Tensor) -> "Moments":
-        """Add rows, (num, dim) of any floating dtype.
+        """Add (num, dim) rows of any floating dtype. Returns this object.
 
         Raises:
-            ValueError: if they have another dim than those before, or hold nan or infinite values.
+            ValueError: if the rows have another dim than earlier ones, or hold nan or infinite values.
         """
         if rows.dim() != 2 or (self.dim is not None and rows.shape[1] != self.dim):
             raise ValueError(
                 f"rows must be (num, {self.dim if self.dim is not None else 'dim'}), got shape {tuple(rows.shape)}"
             )
-        if not (rows.sum().isfinite() or rows.isfinite().all()):  # a finite sum is of finite values, and sooner there
-            raise ValueError("the features hold nan or infinite values: the images, or the network, hold them too")
+        if not (rows.sum().isfinite() or rows.isfinite().all()):  # a finite sum, which is faster, proves it for all
+            raise ValueError("features hold nan or infinite values; check the images and the network")
         rows = rows.detach().cpu() if rows.device.type == "mps" else rows.detach()  # mps has no float64
         block = max(BLOCK, rows.shape[1])
         while len(rows):
-            if self.kept == block:
-                self._fold(self.buffer)
-                self.kept = 0
-            num = min(len(rows), block - self.kept)
-            self._make_room(self.kept + num + 1, block + 1, rows)
-            self.buffer[self.kept : self.kept + num] = rows[:num]
-            self.kept, rows = self.kept + num, rows[num:]
+            if self._buffer is not None and self._num_waiting == block:
+                self._folded, self._num_waiting = _fold(self._folded, self._buffer), 0
+            num = min(len(rows), block - self._num_waiting)
+            end = self._num_waiting + num
+            buffer = self._grow_buffer(end + 1, block + 1, rows)  # `_fold` needs one row more
+            buffer[self._num_waiting : end] = rows[:num]
+            self._num_waiting, rows = end, rows[num:]
         return self
 
     def merge(self, other: "Moments") -> "Moments":
-        """Add the rows that another object has seen."""
-        if other.folded and not self.folded:
-            self.folded, self.mean, self.scatter = other.folded, other.mean, other.scatter.clone()
-        elif other.folded:
-            offset, share = self._join(other.folded, other.mean)
-            self.scatter.add_(other.scatter).addr_(offset, offset, alpha=share)
-        return self.add(other.waiting) if other.kept else self
+        """Add the rows of another object. Returns this object."""
+        if other._folded is not None:
+            if self._folded is None:
+                self._folded = other._folded.copy()
+            else:
+                offset, weight = self._folded.add_count_and_mean(other._folded.count, other._folded.mean)
+                self._folded.scatter.add_(other._folded.scatter).addr_(offset, offset, alpha=weight)
+        return self.add(other._waiting) if other._num_waiting else self
 
     def reduce(self) -> "Moments":
-        """The moments of all processes' rows together, on each of them; on one process, these."""
+        """Moments of the rows of all processes, on each process. In a single process, this object."""
         if num_processes() == 1:
             return self
         whole, dim = Moments(), int(gather_rows(torch.tensor([self.dim or 0])).max())
-        mean = self.mean if self.folded else torch.zeros(dim, dtype=torch.float64)
-        count = sum_over_processes(torch.tensor(float(self.folded), dtype=torch.float64, device=mean.device))
+        num = self._num_folded
+        mean = torch.zeros(dim, dtype=torch.float64) if self._folded is None else self._folded.mean
+        count = sum_over_processes(torch.tensor(float(num), dtype=torch.float64, device=mean.device))
         if count:
-            whole.mean = sum_over_processes(self.folded * mean) / count
-            offset = mean - whole.mean
-            scatter = self.scatter if self.folded else torch.zeros(dim, dim, dtype=torch.float64, device=mean.device)
-            whole.scatter = sum_over_processes(scatter + self.folded * torch.outer(offset, offset))
-            whole.folded = int(count)
-        rows = self.waiting if self.kept else torch.zeros(0, dim, dtype=torch.float64)
+            total_mean = sum_over_processes(num * mean) / count
+            offset = mean - total_mean
+            scatter = mean.new_zeros(dim, dim) if self._folded is None else self._folded.scatter
+            scatter = sum_over_processes(scatter + num * torch.outer(offset, offset))
+            whole._folded = _Folded(int(count), total_mean, scatter)
+        rows = self._waiting if self._num_waiting else torch.zeros(0, dim, dtype=torch.float64)
         return whole.add(gather_rows(rows))
 
-    def totals(self) -> tuple[int, Tensor, Tensor]:
-        """Count, mean (dim,) and covariance (dim, dim), with the unbiased normalisation that all FIDs use."""
-        self.require(2)
-        whole = Moments()
-        whole.folded, whole.mean = self.folded, self.mean
-        whole.scatter = None if self.scatter is None else self.scatter.clone()
-        if self.kept:
-            whole._fold(self.buffer[: self.kept + 1].clone())
-        return whole.folded, whole.mean, symmetric(whole.scatter).div_(whole.folded - 1)
+    def compute_statistics(self) -> tuple[int, Tensor, Tensor]:
+        """Count, mean (dim,) and covariance (dim, dim), normalised by count - 1 as in all implementations of FID.
 
-    def low_rank(self) -> tuple[Tensor, Tensor] | None:
-        """Mean, and A of shape (count, dim) with covariance A^T A, if there are fewer rows than dimensions."""
-        self.require(2)
-        if self.folded or self.count > self.dim:
+        Raises:
+            ValueError: for fewer than 2 rows.
+        """
+        folded = None if self._folded is None else self._folded.copy()
+        if self._buffer is not None and self._num_waiting:
+            folded = _fold(folded, self._buffer[: self._num_waiting + 1].clone())
+        if folded is None or folded.count < 2:
+            raise _too_few(self.count)
+        return folded.count, folded.mean, _symmetrise(folded.scatter).div_(folded.count - 1)
+
+    def factorize_low_rank(self) -> tuple[Tensor, Tensor] | None:
+        """Mean (dim,), and A (count, dim) with covariance A^T A; None if there are more rows than dimensions.
+
+        Raises:
+            ValueError: for fewer than 2 rows.
+        """
+        if self.count < 2:
+            raise _too_few(self.count)
+        rows = self._waiting
+        if self._folded is not None or len(rows) > rows.shape[1]:
             return None
-        rows = self.waiting
         mean = rows.mean(0)
         return mean, (rows - mean) / (len(rows) - 1) ** 0.5
 
-    def require(self, least: int):
-        if self.count < least:
-            raise ValueError(f"a covariance needs {least} or more images on each side, got {self.count}")
-
-    def _make_room(self, least: int, most: int, like: Tensor):
-        """A buffer of so many rows: it grows by doubling, as not everybody fills a block."""
-        size = 0 if self.buffer is None else len(self.buffer)
-        if size < least:
-            grown = like.new_empty(min(max(least, 2 * size), most), like.shape[1], dtype=torch.float64)
-            if self.kept:
-                grown[: self.kept] = self.waiting
-            self.buffer = grown
-
-    def _fold(self, rows: Tensor):
-        """Take rows into mean and scatter. They are overwritten, and the last is none: it is room for the offset of
-        the means, whose outer product is then one of the sum's."""
-        values, room = rows[:-1], rows[-1]
-        if not self.folded:
-            self.mean = torch.zeros_like(room)
-            self.scatter = room.new_zeros(len(room), len(room))
-        mean = values.mean(0)
-        values -= mean
-        offset, share = self._join(len(values), mean)
-        room.copy_(offset * share**0.5)
-        self.scatter = plus_gram(self.scatter, rows)
-
-    def _join(self, count: int, mean: Tensor) -> tuple[Tensor, float]:
-        """Move count and mean as `count` more rows with a mean ask, and give the offset of the means with the weight
-        that its outer product has in the scatter of all rows."""
-        total, offset = self.folded + count, mean - self.mean
-        share = self.folded * count / total
-        self.mean, self.folded = self.mean + offset * (count / total), total
-        return offset, share
+    def _grow_buffer(self, min_rows: int, max_rows: int, like: Tensor) -> Tensor:
+        """The buffer, with at least `min_rows` rows. It doubles, because small data sets never fill a block."""
+        size = 0 if self._buffer is None else len(self._buffer)
+        if self._buffer is None or size < min_rows:
+            grown = like.new_empty(min(max(min_rows, 2 * size), max_rows), like.shape[1], dtype=torch.float64)
+            if self._num_waiting:
+                grown[: self._num_waiting] = self._waiting
+            self._buffer = grown
+        return self._buffer
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors from which `from_state_dict` makes the same object."""
-        state = {"rows": self.waiting.clone()} if self.kept else {}
-        if self.folded:
-            state |= {"count": torch.tensor(self.folded), "mean": self.mean, "scatter": symmetric(self.scatter)}
+        """Tensors from which `from_state_dict` builds an equal object."""
+        state = {"rows": self._waiting.clone()} if self._num_waiting else {}
+        if self._folded is not None:
+            scatter = _symmetrise(self._folded.scatter)
+            state |= {"count": torch.tensor(self._folded.count), "mean": self._folded.mean, "scatter": scatter}
         return state
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> "Moments":
+        """Moments from the output of `state_dict`, which stays as it is."""
         moments = cls()
         if "count" in state:
-            moments.folded, moments.mean = int(state["count"]), state["mean"]
-            moments.scatter = state["scatter"].clone()  # it is added to in its place
+            moments._folded = _Folded(int(state["count"]), state["mean"], state["scatter"].clone())
         return moments.add(state["rows"]) if "rows" in state else moments
 
 
-def symmetric(triangle: Tensor) -> Tensor:
+def _fold(folded: _Folded | None, rows: Tensor) -> _Folded:
+    """Add rows to the statistics, in place, and return these.
+
+    All but the last row are data. The last one is overwritten with the scaled offset of the means, so that a single
+    product adds its outer product too. The data are overwritten as well.
+    """
+    values, last = rows[:-1], rows[-1]
+    if folded is None:
+        folded = _Folded(0, torch.zeros_like(last), last.new_zeros(len(last), len(last)))
+    mean = values.mean(0)
+    values -= mean
+    offset, weight = folded.add_count_and_mean(len(values), mean)
+    last.copy_(offset * weight**0.5)
+    folded.scatter = add_gram(folded.scatter, rows)
+    return folded
+
+
+def _symmetrise(triangle: Tensor) -> Tensor:
     """The symmetric matrix with this upper triangle."""
     upper = triangle.triu()
     return upper.add_(upper.triu(1).T)
 
 
-def plus_gram(scatter: Tensor, rows: Tensor) -> Tensor:
-    """scatter + rows^T rows, in its place; on the CPU the upper triangle only, which is half of the work."""
+def add_gram(scatter: Tensor, rows: Tensor) -> Tensor:
+    """scatter + rows^T rows, computed in place. On the CPU only the upper triangle, which is half of the work.
+
+    Args:
+        scatter: (dim, dim) float64.
+        rows: (num, dim) float64.
+    """
     if rows.device.type != "cpu":
         return scatter.addmm_(rows.T, rows)
-    from scipy.linalg.blas import dsyrk
+    from scipy.linalg import blas
 
-    # BLAS counts by columns: it sees the transposes, and the lower triangle
-    total = dsyrk(1.0, rows.numpy().T, 1.0, scatter.numpy().T, lower=True, overwrite_c=True)
+    # BLAS stores matrices by columns: it sees the transposes, and the lower triangle
+    syrk = blas.dsyrk  # pyright: ignore[reportAttributeAccessIssue] (scipy loads the functions of BLAS by name)
+    total = syrk(1.0, rows.numpy().T, 1.0, scatter.numpy().T, lower=True, overwrite_c=True)
     return torch.from_numpy(total.T)
+
+
+def _too_few(count: int) -> ValueError:
+    return ValueError(f"a covariance needs 2 or more images on each side, got {count}")

@@ -1,6 +1,38 @@
-"""The engine: a measure takes predictions and references a batch at a time, and gives numbers with their passports."""
+"""Measures: classes that receive predictions and references in batches, and compute numbers with their passports.
 
-from .base import MEASURES, SIDES, Measure, Rows
+Files here import `core`, `metrics.functional`, `metrics.networks` and `metrics.results`.
+"""
+
+__all__ = [
+    "DCI",
+    "FID",
+    "KID",
+    "MEASURES",
+    "MIG",
+    "MSE",
+    "MSSSIM",
+    "PRDC",
+    "PSNR",
+    "SAP",
+    "SIDES",
+    "SSIM",
+    "BetaVAEScore",
+    "Clustering",
+    "Energy",
+    "FactorVAEScore",
+    "FeatureMeasure",
+    "InceptionScore",
+    "Interpolation",
+    "LPIPSMeasure",
+    "LatentUsage",
+    "LogLikelihood",
+    "Measure",
+    "PairMeasure",
+    "Probe",
+    "Rows",
+]
+
+from .base import MEASURES, SIDES, Measure
 from .features import FID, KID, PRDC, FeatureMeasure, InceptionScore
 from .latents import (
     DCI,
@@ -16,3 +48,4 @@ from .latents import (
     Probe,
 )
 from .pairs import MSE, MSSSIM, PSNR, SSIM, LPIPSMeasure, PairMeasure
+from .rows import Rows

@@ -1,122 +1,87 @@
-"""What every measure is: batches of predictions and references in, numbers with their passports out."""
+"""Base of all measures: batches of predictions and references in, numbers with their passports out."""
 
-__all__ = ["COUNTS", "MEASURES", "SIDES", "Measure", "Rows"]
+__all__ = ["COUNTS", "MEASURES", "SIDES", "Measure"]
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ...core.distributed import gather_rows
-from ..estimate import Estimate
-from ..fingerprint import Fingerprint
-from ..passport import Measurement, Passport
+from ..results import Estimate, Measurement, Passport
+from .fingerprint import Fingerprint
+from .rows import Rows, RowStore
 
 MEASURES: dict[str, type["Measure"]] = {}
-"""Name to class, of every measure that is published as a metric of `evaluate`."""
+"""Name to class, for every measure that is published as a metric of `evaluate`."""
 
 SIDES = ("predictions", "references")
 COUNTS = ("num_samples", "num_references")
-_DTYPES = (torch.float32, torch.float64, torch.int64)
-
-
-class Rows:
-    """Rows that arrive in batches and are kept: what a measure needs that no running sum can stand for."""
-
-    def __init__(self, rows: Tensor | None = None):
-        self.parts: list[Tensor] = [] if rows is None else [rows]
-
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.parts))
-
-    def add(self, rows: Tensor) -> "Rows":
-        if self.parts and rows.shape[1:] != self.parts[0].shape[1:]:
-            raise ValueError(f"rows of shape {tuple(rows.shape[1:])} follow some of {tuple(self.parts[0].shape[1:])}")
-        self.parts.append(rows.detach())
-        return self
-
-    def merge(self, other: "Rows") -> "Rows":
-        for rows in other.parts:
-            self.add(rows)
-        return self
-
-    def reduce(self) -> "Rows":
-        """The rows of all processes, on each of them."""
-        own = self.tensor()
-        known = torch.tensor([[own.dim(), _DTYPES.index(own.dtype)]] if self.parts else [[0, 0]])
-        axes, dtype = gather_rows(known).amax(0).tolist()
-        if not axes:
-            return self
-        empty = torch.zeros(0, *[0] * (axes - 1), dtype=_DTYPES[dtype])
-        return Rows(gather_rows(own if self.parts else empty))
-
-    def tensor(self) -> Tensor:
-        """(num, ...); (0,) if there are none."""
-        return torch.cat(self.parts) if self.parts else torch.zeros(0)
 
 
 class Measure:
-    """Base of every measure: `add` batches, `merge` what others have seen, `compute`.
+    """Base of all measures: `add` batches, `merge` the batches of another object, `compute` the numbers.
 
-    Under `torch.distributed`, `compute` measures the batches of all processes together, on each of them.
+    With `torch.distributed`, `compute` measures the batches of all processes together, on each process.
 
     Args:
-        **options: what the measure's function takes besides the two sides; `compute` takes them too.
+        **options: options of the measure, the parameters of `function` that have defaults. `compute` accepts them too.
 
     Raises:
-        ValueError: for an option that it does not have.
+        ValueError: for an unknown option.
     """
 
     name = ""
-    predictions = ""  # what they are, for people
-    references: str | None = None  # the same; None if the measure needs no other side
-    settings: dict[str, Any] = {}  # what a passport says of the measure besides its options
-    function: Callable[..., dict[str, Estimate]]
-    seed: int | None = None  # of what its inputs were drawn by, where the caller knows
+    predictions_help = ""  # what the predictions are, for users
+    references_help: str | None = None  # what the references are; None if the measure has no references
+    references_optional = False
+    function: Callable[..., dict[str, Estimate]]  # from the rows of both sides, and options, to named estimates
 
     def __init_subclass__(cls):
         if cls.name:
             MEASURES[cls.name] = cls
 
-    def __init__(self, **options):
-        self.options = self._known(options)
+    def __init__(self, **options: Any):
+        self.options = self._check_options(options)
+        self.settings: dict[str, Any] = {}  # settings for the passport that are not options
+        self.seed: int | None = None  # seed of the predictions, if the caller knows it
         self.reset()
 
     @classmethod
-    def defaults(cls) -> dict[str, Any]:
-        """Options and their defaults."""
+    def default_options(cls) -> dict[str, Any]:
+        """Options and their default values."""
         parameters = inspect.signature(cls.function).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty}
 
-    def _known(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _check_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        known = self.default_options()
         for name in options:
-            if name not in self.defaults():
-                known = ", ".join(self.defaults()) or "none"
-                raise ValueError(f"the metric '{self.name}' has no option '{name}'; its options are {known}")
+            if name not in known:
+                raise ValueError(
+                    f"the metric '{self.name}' has no option '{name}'; its options are {', '.join(known) or 'none'}"
+                )
         return options
 
     def reset(self):
-        """Forget all batches."""
-        self.sides = {side: Rows() for side in SIDES}
+        """Remove all batches."""
+        self.sides: dict[str, RowStore] = {side: Rows() for side in SIDES}
         self.fingerprint = Fingerprint()  # of the references
 
-    def add(self, predictions=None, references=None):
-        """Add a batch of one side or of both; the two may have unlike sizes, unless the measure compares pairs."""
+    def add(self, predictions: Any = None, references: Any = None):
+        """Add a batch of one side or of both. The two may differ in size, unless the measure compares pairs."""
         for side, batch in zip(SIDES, (predictions, references), strict=True):
-            if batch is not None and (side == "predictions" or self.references):
-                self.sides[side].add(self.rows(side, batch))
+            if batch is not None and (side == "predictions" or self.references_help):
+                self.sides[side].add(self.to_rows(side, batch))
                 if side == "references":
-                    self.identify(batch)
+                    self.add_to_fingerprint(batch)
 
-    def identify(self, references):
-        """Take a batch of references into their fingerprint."""
-        self.fingerprint.add(self.rows("references", references))
+    def add_to_fingerprint(self, references: Any):
+        """Add a batch of references to the fingerprint."""
+        self.fingerprint.add(self.to_rows("references", references))
 
-    def rows(self, side: str, batch) -> Tensor:
-        """(num, ...) rows from a batch as people give it."""
+    def to_rows(self, side: str, batch: Any) -> Tensor:
+        """(num, ...) rows, from a tensor, an array or a list."""
         if isinstance(batch, (list, tuple)) and any(isinstance(row, Tensor) for row in batch):
             batch = torch.stack([torch.as_tensor(row) for row in batch])
         rows = torch.as_tensor(batch).detach()
@@ -125,22 +90,27 @@ class Measure:
         return rows.to(torch.int64 if not rows.is_floating_point() else torch.promote_types(rows.dtype, torch.float32))
 
     def merge(self, other: "Measure"):
-        """Add what another object of the same measure has seen."""
+        """Add the batches of another object of the same class."""
         for side in SIDES:
             self.sides[side].merge(other.sides[side])
         self.fingerprint.merge(other.fingerprint)
 
-    def compute(self, **options) -> dict[str, Measurement]:
+    def compute(self, **options: Any) -> dict[str, Measurement]:
         """Named numbers, each with its passport.
 
+        Args:
+            **options: options of the measure; they override those of the constructor.
+
         Raises:
-            ValueError: if a side is empty, or too small for the measure.
+            ValueError: if a side is empty or too small, or an option is unknown.
         """
-        options = {**self.defaults(), **self.options, **self._known(options)}
-        sides, fingerprint = [self.sides[side].reduce() for side in SIDES], self.fingerprint.reduce()
-        for side, rows, what in zip(SIDES, sides, (self.predictions, self.references), strict=True):
-            if what and not what.startswith("optional") and not rows.count:
-                raise ValueError(f"'{self.name}' was given no {side}: {what}")
+        options = {**self.default_options(), **self.options, **self._check_options(options)}
+        predictions, references = (self.sides[side].reduce() for side in SIDES)
+        fingerprint = self.fingerprint.reduce()
+        if not predictions.count:
+            raise ValueError(f"'{self.name}' has no predictions: add {self.predictions_help}")
+        if self.references_help and not self.references_optional and not references.count:
+            raise ValueError(f"'{self.name}' has no references: add {self.references_help}")
         settings = {name: value for name, value in options.items() if name != "seed" and _is_plain(value)}
         return {
             name: Measurement(
@@ -148,8 +118,8 @@ class Measure:
                 Passport(
                     metric=name,
                     settings=settings | self.settings,
-                    num_samples=sides[0].count,
-                    num_references=sides[1].count or None,
+                    num_samples=predictions.count,
+                    num_references=references.count or None,
                     biased_by=self.biased_by(name, **options),
                     references_fingerprint=fingerprint.hex() if fingerprint.total else None,
                     seed=options.get("seed", self.seed),
@@ -157,24 +127,25 @@ class Measure:
                     interval=estimate.interval,
                     interval_method=estimate.method,
                     details=estimate.details,
-                    **self.origin(),
+                    **self.describe_extractor(),
                 ),
             )
-            for name, estimate in self.estimate(*sides, **options).items()
+            for name, estimate in self.estimate(predictions, references, **options).items()
         }
 
-    def estimate(self, predictions, references, **options) -> dict[str, Estimate]:
-        both = [predictions.tensor()] + ([references.tensor()] if self.references else [])
-        return type(self).function(*both, **options)
+    def estimate(self, predictions: RowStore, references: RowStore, **options: Any) -> dict[str, Estimate]:
+        """Named estimates from both sides."""
+        sides = [predictions, references] if self.references_help else [predictions]
+        return type(self).function(*(cast(Rows, side).to_tensor() for side in sides), **options)
 
-    def biased_by(self, number: str, **options) -> tuple[str, ...]:
-        """The counts, of `COUNTS`, that the expectation of a number depends on."""
+    def biased_by(self, number: str, **options: Any) -> tuple[str, ...]:
+        """Those of `COUNTS` that the expected value of a number depends on."""
         return ()
 
-    def origin(self) -> dict[str, Any]:
-        """Extractor fields of the passport."""
+    def describe_extractor(self) -> dict[str, Any]:
+        """Fields of the passport that describe the extractor."""
         return {}
 
 
-def _is_plain(value) -> bool:
+def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))

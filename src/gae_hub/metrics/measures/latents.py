@@ -1,4 +1,4 @@
-"""Measures on latents, likelihoods and paths: what a model has learnt, beyond its images."""
+"""Measures on latents, likelihoods and paths: what a model has learnt beyond its images."""
 
 __all__ = [
     "DCI",
@@ -16,125 +16,132 @@ __all__ = [
 ]
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from ..estimate import Estimate
-from ..functional import disentanglement as dis
-from ..functional.clustering import clustering
+from ..functional.clustering import clustering_scores
+from ..functional.disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
 from ..functional.energy import energy_distance
 from ..functional.interpolation import interpolation_quality
-from ..functional.likelihood import latent_usage, log_likelihood
+from ..functional.likelihood import latent_usage, summarize_log_likelihoods
 from ..functional.probe import linear_probe
+from ..results import Estimate
 from .base import COUNTS, Measure
 
 
 class LogLikelihood(Measure):
-    """Log-likelihood in nats with its standard error over images, and bits per dimension where `num_dims` is given."""
+    """Log-likelihood in nats with its standard error over images, and bits per dimension if `num_dims` is given."""
 
     name = "log_likelihood"
-    predictions = "log p(x) of each image, in nats"
-    function = staticmethod(log_likelihood)
+    predictions_help = "log p(x) of each image, in nats"
+    function = staticmethod(summarize_log_likelihoods)
 
 
 class LatentUsage(Measure):
     """Active units (Burda et al., 2016, arXiv:1509.00519), KL divergence and KL per dimension of the posteriors."""
 
     name = "latent_usage"
-    predictions = "posterior means, (num, latent_dim)"
-    references = "optional: divergences from the prior, (num, latent_dim)"
+    predictions_help = "posterior means, (num, latent_dim)"
+    references_help = "optional: KL divergences from the prior, (num, latent_dim)"
+    references_optional = True
 
-    def identify(self, references):
-        """They are the model's own, and say nothing of the data."""
+    def add_to_fingerprint(self, references: Any):
+        """Add nothing: the divergences come from the model, not from the data."""
 
     @staticmethod
-    def function(means, kl, threshold: float = 0.01):
+    def function(means: Tensor, kl: Tensor, threshold: float = 0.01) -> dict[str, Estimate]:
         return latent_usage(means, kl if len(kl) else None, threshold)
 
 
 class Clustering(Measure):
-    """The paper's k-means on latents: accuracy with the prevalent class per cluster, Hungarian accuracy, NMI, ARI."""
+    """Agreement of k-means on latents with classes: the paper's accuracy, Hungarian accuracy, NMI and ARI.
+
+    For the paper's accuracy, each cluster predicts its most frequent class.
+    """
 
     name = "clustering"
-    predictions = "latents, (num, latent_dim)"
-    references = "classes, (num,) integers"
-    function = staticmethod(clustering)
+    predictions_help = "latents, (num, latent_dim)"
+    references_help = "classes, (num,) integers"
+    function = staticmethod(clustering_scores)
 
 
 class Probe(Measure):
-    """The paper's classifier: accuracy of one linear layer on latents, over 20 runs that are trained together.
+    """The paper's classifier: accuracy of one linear layer on latents, mean over 20 runs that are trained together.
 
-    Trained on one random half and measured on the other; or give `train_latents` and `train_labels` to `compute`.
+    It is trained on a random half and measured on the other half, unless `compute` gets `train_latents` and
+    `train_labels`.
     """
 
     name = "probe"
-    predictions = Clustering.predictions
-    references = Clustering.references
+    predictions_help = Clustering.predictions_help
+    references_help = Clustering.references_help
 
     @staticmethod
     def function(
-        latents,
-        labels,
-        train_latents=None,
-        train_labels=None,
+        latents: Tensor,
+        labels: Tensor,
+        train_latents: Tensor | None = None,
+        train_labels: Tensor | None = None,
         num_runs: int = 20,
         num_epochs: int = 50,
         batch_size: int = 256,
         learning_rate: float = 1e-2,
         seed: int = 0,
-    ):
+    ) -> dict[str, Estimate]:
         if len(latents) != len(labels):
             raise ValueError(f"there are {len(latents)} latents but {len(labels)} labels")
-        if (train_latents is None) != (train_labels is None):
-            raise ValueError("train_latents and train_labels go together: only one of them is given")
-        if train_latents is None:
+        if train_latents is None and train_labels is None:
             order = torch.randperm(len(latents), generator=torch.Generator().manual_seed(seed))
             fit, test = order[: len(order) // 2], order[len(order) // 2 :]
             train_latents, train_labels, latents, labels = latents[fit], labels[fit], latents[test], labels[test]
+        if train_latents is None or train_labels is None:
+            raise ValueError("pass train_latents and train_labels together, or neither")
         fitting = {"num_epochs": num_epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
         return linear_probe(train_latents, train_labels, latents, labels, num_runs, **fitting)
 
 
 class FactorMeasure(Measure):
-    """Base of the measures of disentanglement: each is a function of latents and factors, under a name."""
+    """Base of the measures of disentanglement: each is a function of latents and factors."""
 
-    predictions = "latents, (num, latent_dim)"
-    references = "factors of variation, (num, num_factors) integers"
+    predictions_help = "latents, (num, latent_dim)"
+    references_help = "factors of variation, (num, num_factors) integers"
 
     def __init_subclass__(cls, name: str, function: Callable[..., dict[str, Estimate]]):
         cls.name, cls.function = name, staticmethod(function)
         super().__init_subclass__()
 
-    def biased_by(self, number, **options):
-        return COUNTS[:1]  # of few rows, counts overestimate what latents know, and classifiers learn less
+    def biased_by(self, number: str, **options: Any) -> tuple[str, ...]:
+        return COUNTS[:1]  # few rows inflate mutual information, and leave classifiers undertrained
 
 
-class MIG(FactorMeasure, name="mig", function=dis.mutual_information_gap):
+class MIG(FactorMeasure, name="mig", function=mutual_information_gap):
     """Mutual information gap (Chen et al., 2018, arXiv:1802.04942), with 20 bins for each latent."""
 
 
-class DCI(FactorMeasure, name="dci", function=dis.dci):
+class DCI(FactorMeasure, name="dci", function=dci):
     """Disentanglement, completeness and informativeness (Eastwood & Williams, 2018, openreview:By-7dz-AZ)."""
 
 
-class SAP(FactorMeasure, name="sap", function=dis.sap_score):
+class SAP(FactorMeasure, name="sap", function=sap_score):
     """Separated attribute predictability (Kumar et al., 2018, arXiv:1711.00848)."""
 
 
-class FactorVAEScore(FactorMeasure, name="factor_vae_score", function=dis.factor_vae_score):
-    """The FactorVAE score (Kim & Mnih, 2018, arXiv:1802.05983): a majority vote by the latent that varies least."""
+class FactorVAEScore(FactorMeasure, name="factor_vae_score", function=factor_vae_score):
+    """The FactorVAE score (Kim & Mnih, 2018, arXiv:1802.05983): majority vote of the latents that vary least."""
 
 
-class BetaVAEScore(FactorMeasure, name="beta_vae_score", function=dis.beta_vae_score):
-    """The beta-VAE score (Higgins et al., 2017, openreview:Sy2fzU9gl): which factor was fixed, told linearly."""
+class BetaVAEScore(FactorMeasure, name="beta_vae_score", function=beta_vae_score):
+    """The beta-VAE score (Higgins et al., 2017, openreview:Sy2fzU9gl): linear prediction of the fixed factor."""
 
 
 class Interpolation(Measure):
     """Fidelity of the ends, evenness of the steps and straightness of paths between images."""
 
     name = "interpolation"
-    predictions = "paths, (num, steps, *input_shape)"
-    references = "the images at their ends, (num, 2, *input_shape)"
+    predictions_help = "paths, (num, steps, *input_shape)"
+    references_help = "images at the ends of the paths, (num, 2, *input_shape)"
     function = staticmethod(interpolation_quality)
 
 
@@ -142,9 +149,9 @@ class Energy(Measure):
     """Energy distance (Székely & Rizzo, 2013, doi:10.1016/j.jspi.2013.03.018) of two sets of points or images."""
 
     name = "energy"
-    predictions = "points or images, (num, ...) floats"
-    references = predictions
+    predictions_help = "points or images, (num, ...) floats"
+    references_help = predictions_help
 
     @staticmethod
-    def function(predictions, references):
+    def function(predictions: Tensor, references: Tensor) -> dict[str, Estimate]:
         return {"energy_distance": Estimate(energy_distance(predictions, references))}

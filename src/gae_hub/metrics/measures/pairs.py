@@ -1,40 +1,51 @@
-"""Measures on pairs of images: how near each reconstruction is to its original."""
+"""Measures on pairs of images: how close each reconstruction is to its original."""
 
 __all__ = ["MSE", "MSSSIM", "PSNR", "SSIM", "LPIPSMeasure", "PairMeasure"]
 
+from pathlib import Path
+from typing import Any, cast
+
 from torch import Tensor
 
-from ..estimate import Estimate
-from ..functional.reconstruction import PIXELWISE
-from ..images import as_float
+from ..functional.image_batches import as_float
+from ..functional.reconstruction import multiscale_similarity, psnr, squared_error, structural_similarity
 from ..networks.lpips import LPIPS
+from ..results import Estimate
 from .base import SIDES, Measure
+from .rows import Rows, RowStore
 
 
 class PairMeasure(Measure):
-    """Base of the measures that compare each prediction with its reference. Either side may come first: batches are
-    joined in the order in which they arrive."""
+    """Base of the measures that compare each prediction with its reference.
 
-    predictions = "images, uint8 or floats in [0, 1]"
-    references = "the images that they should be, in the same order and of the same size"
+    The two sides can arrive in separate batches of different sizes: images are paired in the order of their arrival.
+    A subclass implements `compare`.
+    """
+
+    predictions_help = "images, uint8 or floats in [0, 1]"
+    references_help = "the originals, in the same order and of the same size"
+
+    @classmethod
+    def default_options(cls) -> dict[str, Any]:
+        return {}
 
     def reset(self):
         super().reset()
         self.waiting: dict[str, list[Tensor]] = {side: [] for side in SIDES}
 
-    def identify(self, references):
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        """(batch,) values for two batches of images in [0, 1]."""
+        raise NotImplementedError
+
+    def add_to_fingerprint(self, references: Any):
         self.fingerprint.add(as_float(references).float())
 
-    def compare(self, x: Tensor, y: Tensor) -> Tensor:
-        """(batch,) from two batches of images in [0, 1]."""
-        return PIXELWISE[self.name](x, y)
-
-    def add(self, predictions=None, references=None):
+    def add(self, predictions: Any = None, references: Any = None):
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None:
                 self.waiting[side].append(as_float(batch))
                 if side == "references":
-                    self.identify(batch)
+                    self.add_to_fingerprint(batch)
         while all(self.waiting.values()):
             pair = [self.waiting[side].pop(0) for side in SIDES]
             num = min(map(len, pair))
@@ -46,85 +57,108 @@ class PairMeasure(Measure):
                 raise ValueError(
                     f"'{self.name}' compares images of one shape, got {(*x.shape[1:],)} and {(*y.shape[1:],)}"
                 )
-            for side in SIDES:  # so that both sides count
-                self.sides[side].add(self.compare(x, y))
+            self.add_values(self.compare(x, y))
 
-    def merge(self, other):
-        if any(self.waiting.values()) or any(other.waiting.values()):
-            raise ValueError(f"'{self.name}' cannot be merged while images wait for their other side")
+    def add_values(self, values: Tensor):
+        """Add the (num,) values of compared pairs."""
+        for side in SIDES:  # both, so that the counts of both sides are right
+            self.sides[side].add(values)
+
+    def merge(self, other: Measure):
+        if any(self.waiting.values()) or any(cast(PairMeasure, other).waiting.values()):
+            raise ValueError(f"'{self.name}' cannot be merged: it has predictions or references without their partner")
         super().merge(other)
 
-    def compute(self, **options):
+    def compute(self, **options: Any):
         for side, images in self.waiting.items():
             if images:
-                paired = self.sides[side].count
-                counts = {other: paired for other in SIDES} | {side: paired + sum(map(len, images))}
+                num_pairs = self.sides[side].count
+                counts = dict.fromkeys(SIDES, num_pairs) | {side: num_pairs + sum(map(len, images))}
                 raise ValueError(
                     f"'{self.name}' compares pairs, but there are {counts['predictions']} predictions "
                     f"and {counts['references']} references"
                 )
         return super().compute(**options)
 
-    @staticmethod
-    def function(values, same):
-        raise NotImplementedError
-
-    def estimate(self, predictions, references, **options):
-        return {self.name: Estimate.mean(predictions.tensor())}
+    def estimate(self, predictions: RowStore, references: RowStore, **options: Any) -> dict[str, Estimate]:
+        return {self.name: Estimate.mean(cast(Rows, predictions).to_tensor())}
 
 
 class MSE(PairMeasure):
-    """Mean squared error per pixel for images in [0, 1], and times 1000 as the paper's tables show it."""
+    """Mean squared error per pixel, for images in [0, 1]; `mse_x1000` is 1000 times that, as in the paper's tables."""
 
     name = "mse"
 
-    def estimate(self, predictions, references, **options):
-        values = predictions.tensor()
-        return {"mse": Estimate.mean(values, least=0.0), "mse_x1000": Estimate.mean(1000 * values, least=0.0)}
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        return squared_error(x, y)
+
+    def estimate(self, predictions: RowStore, references: RowStore, **options: Any) -> dict[str, Estimate]:
+        values = cast(Rows, predictions).to_tensor()
+        return {
+            "mse": Estimate.mean(values, lower_bound=0.0),
+            "mse_x1000": Estimate.mean(1000 * values, lower_bound=0.0),
+        }
 
 
 class PSNR(PairMeasure):
-    """Peak signal-to-noise ratio in decibels, the mean over images; equal images have 100."""
+    """Peak signal-to-noise ratio in decibels, mean over images; 100 for equal images."""
 
     name = "psnr"
 
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        return psnr(x, y)
+
 
 class SSIM(PairMeasure):
-    """Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), the mean over images; 1 at most."""
+    """Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), mean over images; 1 for equal images."""
 
     name = "ssim"
 
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        return structural_similarity(x, y)
+
 
 class MSSSIM(PairMeasure):
-    """Multiscale structural similarity (Wang et al., 2003, doi:10.1109/ACSSC.2003.1292216), the mean over images."""
+    """Multiscale structural similarity (Wang et al., 2003, doi:10.1109/ACSSC.2003.1292216), mean over images."""
 
     name = "ms_ssim"
 
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
+        return multiscale_similarity(x, y)
+
 
 class LPIPSMeasure(PairMeasure):
-    """Learned perceptual distance (Zhang et al., 2018, arXiv:1801.03924), version 0.1, the mean over images.
+    """Learned perceptual distance (Zhang et al., 2018, arXiv:1801.03924), version 0.1, mean over images.
 
     Args:
-        network: an [`LPIPS`], in place of the next three.
+        network: an [`LPIPS`], instead of the following arguments.
         backbone: "alex" or "vgg".
-        weights, heads: files or URLs of the backbone and of the linear layers.
+        weights, heads: files or URLs of the backbone's and the linear layers' weights.
     """
 
     name = "lpips"
 
-    def __init__(self, network: LPIPS | None = None, backbone: str = "alex", weights=None, heads=None, **options):
+    def __init__(
+        self,
+        network: LPIPS | None = None,
+        backbone: str = "alex",
+        weights: str | Path | None = None,
+        heads: str | Path | None = None,
+        **options: Any,
+    ):
         self._network, self._source = network, (backbone, weights, heads)
         super().__init__(**options)
 
     @property
     def network(self) -> LPIPS:
+        """The network, loaded when the first images arrive."""
         if self._network is None:
             self._network = LPIPS(*self._source)
         return self._network
 
-    def compare(self, x, y):
+    def compare(self, x: Tensor, y: Tensor) -> Tensor:
         device = self.network.head0.device
         return self.network(x.float().to(device), y.float().to(device))
 
-    def origin(self):
+    def describe_extractor(self) -> dict[str, Any]:
         return {"extractor": self.network.name, "extractor_sha256": self.network.sha256}

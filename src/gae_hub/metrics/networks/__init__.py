@@ -1,1 +1,4 @@
-"""TODO package docstring."""
+"""Networks whose features or distances metrics use: extractors, Inception, LPIPS, and a classifier to train.
+
+Files here import `core`, `modules`, `data`, `hub`, `metrics.functional.image_batches` and `metrics.tensor_cache`.
+"""

@@ -1,21 +1,20 @@
-"""A small classifier trained on the data set itself, for features that say more about its images than Inception's."""
+"""A small classifier, trained on the data set itself, whose features describe its images better than Inception's."""
 
-__all__ = ["FeatureClassifier", "FeatureClassifierConfig", "train_extractor"]
+__all__ = ["FeatureClassifier", "FeatureClassifierConfig"]
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import torch
 import torch.nn.functional as F
 from huggingface_hub import ModelCardData
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import AutoConfig, AutoModel
 
 from ...core.configuration import StrictConfig
 from ...core.hub_model import HubModel
-from ...data.loading import as_image_dataset
-from ...hub.cards import render
+from ...hub.cards.facts import is_repo_id, sanitize
+from ...hub.cards.merging import BEGIN, END, write_merged
+from ...hub.cards.render import card_name
 from ...modules.inputs import check_values
 
 
@@ -23,13 +22,13 @@ from ...modules.inputs import check_values
 class FeatureClassifierConfig(StrictConfig):
     """
     Args:
-        image_size: edge length that images are resized to.
-        num_channels: 1 or 3.
-        num_classes: classes of the data set.
-        channels: of the convolutions, each of which halves the image, except the first.
+        image_size: height and width that images are resized to.
+        num_channels: channels of the images, 1 or 3.
+        num_classes: number of classes of the data set, at least 2.
+        channels: output channels of the convolutions. All but the first have stride 2.
         feature_dim: size of the features, which the last layer classifies.
-        dataset: what it was trained on.
-        accuracy: on images that it has not seen, if there were any.
+        dataset: name of the data set it was trained on.
+        accuracy: accuracy on held-out images, if there were any.
     """
 
     model_type = "gae_feature_classifier"
@@ -49,9 +48,10 @@ class FeatureClassifierConfig(StrictConfig):
 
 
 class FeatureClassifier(HubModel):
-    """Convolutions with batch normalisation, an average over the image, features, and a linear layer."""
+    """Convolutions with batch normalisation, an average pool to 2 x 2, a feature layer, and a linear classifier."""
 
     config_class = FeatureClassifierConfig
+    config: FeatureClassifierConfig
     base_model_prefix = "classifier"
     main_input_name = "pixel_values"
     accepts_loss_kwargs = False
@@ -68,8 +68,8 @@ class FeatureClassifier(HubModel):
         self.head = nn.Linear(config.feature_dim, config.num_classes)
         self.post_init()
 
-    def features(self, pixel_values: Tensor) -> Tensor:
-        """(batch, feature_dim) of images in [0, 1] of any size."""
+    def extract_features(self, pixel_values: Tensor) -> Tensor:
+        """(batch, feature_dim) features of images in [0, 1], (batch, num_channels, height, width) of any size."""
         size = self.config.image_size
         if tuple(pixel_values.shape[-2:]) != (size, size):
             pixel_values = F.interpolate(
@@ -77,121 +77,38 @@ class FeatureClassifier(HubModel):
             )
         return F.relu(self.to_features(self.trunk(2 * pixel_values - 1)))
 
-    def forward(self, pixel_values: Tensor, labels: Tensor | None = None, return_loss: bool = True):
+    def forward(
+        self, pixel_values: Tensor, labels: Tensor | None = None, return_loss: bool = True
+    ) -> dict[str, Tensor]:
+        """`logits` (batch, num_classes) and, with `labels` (batch,), the cross-entropy as `loss`."""
         check_values(pixel_values)
-        logits = self.head(self.features(pixel_values))
+        logits = self.head(self.extract_features(pixel_values))
         return ({"loss": F.cross_entropy(logits, labels)} if labels is not None else {}) | {"logits": logits}
 
     def write_card(self, folder, repo_id: str | None = None, show: bool = False):
-        """Write README.md: what it is, and how to measure with it. What a person wrote around it stays.
+        """Write README.md: what the classifier is, and how to measure with it. Text around the card is kept.
 
         Args:
-            folder: where it was saved.
-            repo_id: the Hub repository; without it the name of the folder stands in the snippet.
-            show: as for models, whose cards have pictures; this one has none.
+            folder: folder of the saved classifier.
+            repo_id: Hub repository; by default the snippet names the folder.
+            show: ignored; cards of models have pictures, this one has none.
         """
-        config, name = self.config, render.known_name(repo_id or Path(folder).resolve().name)
+        config, name = self.config, card_name(repo_id or Path(folder).resolve().name)
         metadata = ModelCardData(
             library_name="gae-hub",
             pipeline_tag="image-classification",
             tags=["gae-hub", "feature-extractor"],
-            datasets=[config.dataset] if render.is_repo_id(config.dataset) else None,
+            datasets=[config.dataset] if config.dataset and is_repo_id(config.dataset) else None,
         )
-        known = "" if config.accuracy is None else f" It knows {config.accuracy:.2%} of images that it has not seen."
+        accuracy = "" if config.accuracy is None else f" Its accuracy on held-out images is {config.accuracy:.2%}."
         card = (
-            f"---\n{metadata.to_yaml()}\n---\n\n{render.BEGIN}\n\n# {name}\n\nA classifier of {config.num_classes} "
-            f"classes, trained on `{render.plain(config.dataset or 'a data set')}` as an extractor of features.{known}"
-            f'\n\n```python\nimport gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", feature_extractor="{name}"\n)'
-            f"\n```\n\n{render.END}\n"
+            f"---\n{metadata.to_yaml()}\n---\n\n{BEGIN}\n\n# {name}\n\nA classifier of {config.num_classes} "
+            f"classes, trained on `{sanitize(config.dataset or 'a data set')}` as a feature extractor for metrics."
+            f'{accuracy}\n\n```python\nimport gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", '
+            f'feature_extractor="{name}"\n)\n```\n\n{END}\n'
         )
-        render.merge_into(Path(folder) / "README.md", card)
+        write_merged(Path(folder) / "README.md", card)
 
 
 AutoConfig.register(FeatureClassifierConfig.model_type, FeatureClassifierConfig, exist_ok=True)
 AutoModel.register(FeatureClassifierConfig, FeatureClassifier, exist_ok=True)
-
-
-def train_extractor(
-    dataset,
-    eval_dataset=None,
-    num_train_epochs: float = 10,
-    learning_rate: float = 2e-3,
-    batch_size: int = 128,
-    seed: int = 0,
-    progress: bool = True,
-    **fields,
-) -> FeatureClassifier:
-    """Train a classifier on labelled images, by transformers' Trainer.
-
-    Args:
-        dataset: labelled images, from [`load_images`].
-        eval_dataset: others, for the accuracy that its config records.
-        num_train_epochs, learning_rate, batch_size: of AdamW, with a learning rate that falls to 0.
-        seed: of the weights and the order of the images.
-        progress: show a progress bar.
-        **fields: of [`FeatureClassifierConfig`].
-
-    Raises:
-        ValueError: if the images have no labels, or are no images.
-    """
-    dataset = as_image_dataset(dataset)
-    labels = getattr(dataset, "labels", None)
-    if labels is None:
-        raise ValueError(f"'{getattr(dataset, 'name', 'the data set')}' has no labels, which a classifier learns from")
-    if len(dataset.input_shape) != 3:
-        raise ValueError(f"an extractor is for images, but '{dataset.name}' has input_shape {dataset.input_shape}")
-    classes = labels.unique()
-    channels, *size = dataset.input_shape
-    torch.manual_seed(seed)
-    fields = {"image_size": max(size), "num_channels": channels, "num_classes": len(classes), **fields}
-    model = FeatureClassifier(FeatureClassifierConfig(dataset=dataset.name, **fields))
-    with TemporaryDirectory() as folder:
-        args = TrainingArguments(
-            folder,
-            num_train_epochs=num_train_epochs,
-            learning_rate=learning_rate,
-            per_device_train_batch_size=batch_size,
-            lr_scheduler_type="cosine",
-            weight_decay=1e-2,
-            save_strategy="no",
-            logging_strategy="epoch",
-            report_to="none",
-            seed=seed,
-            disable_tqdm=not progress,
-            remove_unused_columns=False,
-            dataloader_pin_memory=torch.accelerator.is_available(),
-        )
-        trainer = Trainer(model, args, data_collator=_collate, train_dataset=_Labelled(dataset, classes))
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    model.eval()
-    if eval_dataset is not None:
-        model.config.accuracy = accuracy(model, _Labelled(as_image_dataset(eval_dataset), classes))
-    return model
-
-
-@torch.no_grad()
-def accuracy(model: FeatureClassifier, dataset: "_Labelled", batch_size: int = 500) -> float:
-    """Share of the images whose class the model finds."""
-    right = 0
-    for batch in torch.utils.data.DataLoader(dataset, batch_size, collate_fn=_collate):
-        found = model(batch["pixel_values"].to(model.device))["logits"].argmax(1)
-        right += (found.cpu() == batch["labels"]).sum()
-    return float(right) / len(dataset)
-
-
-class _Labelled(torch.utils.data.Dataset):
-    """Images with their classes as indices."""
-
-    def __init__(self, dataset, classes: Tensor):
-        self.dataset, self.labels = dataset, torch.searchsorted(classes, dataset.labels)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitems__(self, indices) -> dict[str, Tensor]:
-        return {**self.dataset.__getitems__(indices), "labels": self.labels[torch.as_tensor(indices)]}
-
-
-def _collate(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    return batch  # the data set has made it whole

@@ -1,4 +1,4 @@
-"""Networks that turn images into the features that FID and its kin compare."""
+"""Extractors: networks that turn images into the features that FID and related metrics compare."""
 
 __all__ = ["ClassifierExtractor", "Extractor", "InceptionExtractor", "TransformersExtractor", "load_extractor"]
 
@@ -6,137 +6,157 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from ...core.hub_files import fetch_file
-from ..images import as_uint8
-from .classifier import FeatureClassifier
+from ..functional.image_batches import as_uint8
+from ..tensor_cache import hash_tensors
+from .classifier import FeatureClassifier, FeatureClassifierConfig
+from .downloads import load_published_weights
 from .inception import PUBLISHED_SHA256, PUBLISHED_URL, RESIZES, InceptionV3, preprocess
-from .weights import published_weights, sha256_of
 
 
 class Extractor:
-    """Base of every extractor: a network in eval mode, and what a passport tells of it.
+    """Base of all extractors: a network in eval mode, and its description for passports.
 
-    Images are brought to 8 bits before anything else, as they would be in files, so that both sides of a comparison
-    are alike. Grey images become three equal channels where the network takes colours.
+    Images are converted to 8 bits first, as image files store them, so that both sides of a comparison have the same
+    precision. Grey images are repeated to three channels where the network expects colour.
+
+    A subclass implements `prepare(images)`, from uint8 (batch, channels, height, width) to the network's input, and
+    `extract(inputs)`, from there to (batch, dim) features.
 
     Args:
-        network: the module; it is put into eval mode, and its parameters take no gradients.
-        name: what people call it.
-        resize: how it resizes and scales images, in words.
-
-    A subclass gives `prepare(images)`, from uint8 (batch, channels, height, width) to the network's input, and
-    `extract(input)`, from there to (batch, dim).
+        network: the module. It is put into eval mode, and its parameters require no gradients.
+        name: name for passports and messages.
+        resize: how images are resized and scaled, in words.
     """
 
-    head: nn.Linear | None = None  # from features to logits, if the network classifies
+    network: nn.Module
+    head: nn.Linear | None = None  # from features to logits, if the network is a classifier
 
     def __init__(self, network: nn.Module, name: str, resize: str):
         self.network, self.name, self.resize = network.eval().requires_grad_(False), name, resize
-        self._last: dict[bytes, Tensor] = {}
+        self._recent: dict[bytes, Tensor] = {}
 
     @cached_property
     def sha256(self) -> str:
-        """Of the network's tensors."""
-        return sha256_of(self.network.state_dict())
+        """SHA-256 of the network's tensors."""
+        return hash_tensors(self.network.state_dict())
 
     @property
     def parameter(self) -> Tensor:
+        """A parameter of the network, for its device and dtype."""
         return next(self.network.parameters())
 
-    def to(self, device) -> "Extractor":
+    def to(self, device: str | torch.device) -> "Extractor":
+        """Move the network to a device. Returns this object."""
         self.network.to(device)
         return self
 
-    def __call__(self, images) -> Tensor:
-        """(num, dim) features of images of any size, grey or in colour: uint8, or floats in [0, 1].
+    def __call__(self, images: Any) -> Tensor:
+        """(num, dim) features.
 
-        The features of the last two batches are kept, since several metrics ask for the same ones in turn.
+        The features of the last two batches are kept, because several metrics ask for the same batches in turn.
+
+        Args:
+            images: uint8, or floats in [0, 1], of any size, grey or in colour. Images in a list may differ in size.
         """
-        if isinstance(images, (list, tuple)) and len(images) > 1:  # which may differ in size
+        if isinstance(images, (list, tuple)) and len(images) > 1:
             batches = [as_uint8([image]) for image in images]
             if len({batch.shape for batch in batches}) > 1:
-                return torch.cat([self._features(batch) for batch in batches])
-            return self._features(torch.cat(batches))
-        return self._features(as_uint8(images))
+                return torch.cat([self._cached_features(batch) for batch in batches])
+            return self._cached_features(torch.cat(batches))
+        return self._cached_features(as_uint8(images))
 
     @torch.no_grad()
-    def _features(self, images: Tensor) -> Tensor:
-        content = images.cpu().contiguous().numpy()
+    def _cached_features(self, images: Tensor) -> Tensor:
+        content = images.cpu().contiguous().numpy().data
         key = hashlib.blake2b(content, key=repr(tuple(images.shape)).encode()[:64]).digest()
-        if key not in self._last:
-            if len(self._last) > 1:
-                self._last.pop(next(iter(self._last)))
-            self._last[key] = self.extract(self.prepare(images.to(self.parameter.device)))
-        return self._last[key]
+        if key not in self._recent:
+            if len(self._recent) > 1:
+                self._recent.pop(next(iter(self._recent)))
+            self._recent[key] = self.extract(self.prepare(images.to(self.parameter.device)))
+        return self._recent[key]
 
     def prepare(self, images: Tensor) -> Tensor:
+        """Input of the network, from (batch, channels, height, width) uint8."""
         raise NotImplementedError
 
-    def extract(self, images: Tensor) -> Tensor:
+    def extract(self, inputs: Tensor) -> Tensor:
+        """(batch, dim) features, from the output of `prepare`."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def logits(self, features: Tensor) -> Tensor:
-        """(num, classes) for (num, dim) features. Only for extractors that classify."""
+    def compute_logits(self, features: Tensor) -> Tensor:
+        """(num, num_classes) logits for (num, dim) features.
+
+        Raises:
+            ValueError: if the network is not a classifier.
+        """
         if self.head is None:
             raise ValueError(
-                f"the extractor '{self.name}' has no classes, which the Inception Score needs: use 'inception', "
-                "or a classifier made by gae-hub train-extractor"
+                f"the extractor '{self.name}' has no classes, which the Inception Score needs; use 'inception', or a "
+                "classifier from gae-hub train-extractor"
             )
         return F.linear(features, self.head.weight, self.head.bias)
 
 
 INCEPTION_REMEDY = (
-    "give the file's path, load_extractor('inception', weights=PATH) or --weights PATH; or choose another extractor, "
-    "such as a transformers vision model or one made by gae-hub train-extractor"
+    "pass its path, load_extractor('inception', weights=PATH) or --weights PATH; or choose another extractor, such as "
+    "a vision model of transformers or a classifier from gae-hub train-extractor"
 )
 
 
-def in_colour(images: Tensor) -> Tensor:
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-
-
 class InceptionExtractor(Extractor):
-    """TensorFlow's Inception of 2015-12-05, which FID and Inception Score are defined by: 2048 features, 1008 classes.
+    """TensorFlow's Inception of 2015-12-05, which defines FID and Inception Score: 2048 features, 1008 classes.
 
     Args:
-        weights: the published file or a URL of it; its SHA-256 is verified. It is downloaded once if None.
+        weights: published file, or its URL; the SHA-256 is verified. The default downloads it once.
         resize: "tensorflow", as the paper's TTUR code and torch-fidelity do, or "pytorch", as pytorch-fid does.
 
     Raises:
-        OSError: if the weights cannot be had; nothing else is taken in their place.
+        ValueError: if `resize` is another name, or `weights` is another file.
+        OSError: if the weights do not exist or cannot be downloaded. There is no fallback to other weights.
     """
+
+    network: InceptionV3
 
     def __init__(self, weights: str | Path | None = None, resize: str = "tensorflow"):
         if resize not in RESIZES:
             raise ValueError(f"resize must be one of {', '.join(RESIZES)}, got '{resize}'")
         with torch.device("meta"):
             network = InceptionV3()
-        state = published_weights(weights or PUBLISHED_URL, PUBLISHED_SHA256, "inception", INCEPTION_REMEDY)
+        state = load_published_weights(weights or PUBLISHED_URL, PUBLISHED_SHA256, "inception", INCEPTION_REMEDY)
         network.load_state_dict(state, assign=True)
         super().__init__(network, "inception-2015-12-05", RESIZES[resize])
-        self.kind = resize
+        self.resize_name = resize
 
     def prepare(self, images: Tensor) -> Tensor:
-        return preprocess(in_colour(images).to(self.parameter.dtype) / 255, self.kind)
+        return preprocess(_in_colour(images).to(self.parameter.dtype) / 255, self.resize_name)
 
-    def extract(self, images: Tensor) -> Tensor:
-        return self.network(images)
+    def extract(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs)
 
     @torch.no_grad()
-    def logits(self, features: Tensor) -> Tensor:
-        """(num, 1008), without the bias, as the code of the Inception Score has it."""
+    def compute_logits(self, features: Tensor) -> Tensor:
+        """(num, 1008) logits, without the bias, as in the published code of the Inception Score."""
         return F.linear(features, self.network.fc.weight)
 
 
 class ClassifierExtractor(Extractor):
-    """A [`FeatureClassifier`], trained on the data set itself: it knows what its images differ in."""
+    """A [`FeatureClassifier`], trained on the data set itself.
+
+    Args:
+        network: the classifier.
+        name: its folder or Hub repository.
+    """
+
+    network: FeatureClassifier
 
     def __init__(self, network: FeatureClassifier, name: str):
         size = network.config.image_size
@@ -147,35 +167,43 @@ class ClassifierExtractor(Extractor):
         channels = self.network.config.num_channels
         if images.shape[1] > channels:
             raise ValueError(
-                f"the extractor '{self.name}' is for grey images, but these have {images.shape[1]} channels"
+                f"the extractor '{self.name}' expects grey images, got {images.shape[1]} channels; train one on these "
+                "images, or convert them to grey"
             )
         return images.expand(-1, channels, -1, -1).to(self.parameter.dtype) / 255
 
-    def extract(self, images: Tensor) -> Tensor:
-        return self.network.features(images)
+    def extract(self, inputs: Tensor) -> Tensor:
+        return self.network.extract_features(inputs)
 
 
 class TransformersExtractor(Extractor):
-    """Any vision model of `transformers`: DINOv2, CLIP, ViT, ConvNeXt.
+    """A vision model of `transformers`, such as DINOv2, CLIP, ViT or ConvNeXt.
 
-    Features are CLIP's image embedding, else the pooled output; else, or where the checkpoint has no weights for the
-    pooler, the first token.
+    The features are CLIP's image embedding, or the pooled output, or the first token if the model has no pooler or the
+    checkpoint has no weights for it.
 
     Args:
-        name: a Hub repository or a folder.
-        size: edge length that whole images are resized to; that of the repository's image processor by default.
-        **kwargs: `revision`, `token` and others of `AutoModel.from_pretrained`.
+        name: folder or Hub repository.
+        size: height and width that images are resized to; by default those of the repository's image processor.
+        **kwargs: `revision`, `token` and other arguments of `AutoModel.from_pretrained`.
+
+    Raises:
+        ValueError: if the checkpoint has no weights for parts other than the pooler.
     """
 
-    def __init__(self, name: str, size: int | None = None, **kwargs):
+    network: PreTrainedModel
+
+    def __init__(self, name: str, size: int | None = None, **kwargs: Any):
         model, info = AutoModel.from_pretrained(name, output_loading_info=True, use_safetensors=True, **kwargs)
         missing = sorted(info["missing_keys"])
         self.pooled = not any("pool" in key for key in missing)
         others = [key for key in missing if "pool" not in key]
         if others:
-            raise ValueError(f"the checkpoint '{name}' has no weights for {', '.join(others[:3])}: it is no extractor")
-        hub = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "subfolder") if key in kwargs}
-        found = fetch_file(name, "preprocessor_config.json", **hub)
+            raise ValueError(
+                f"'{name}' is not usable as an extractor: the checkpoint has no weights for {', '.join(others[:3])}"
+            )
+        where = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "subfolder") if key in kwargs}
+        found = fetch_file(name, "preprocessor_config.json", **where)
         settings = json.loads(found.read_text(encoding="utf-8")) if found else {}
         vision = getattr(model.config, "vision_config", model.config)
         self.size = size or _edge(settings) or _edge({"size": getattr(vision, "image_size", None)}) or 224
@@ -188,21 +216,30 @@ class TransformersExtractor(Extractor):
 
     def prepare(self, images: Tensor) -> Tensor:
         like = self.parameter
-        images = resized(in_colour(images).float() / 255, self.size, "bicubic").clamp(0, 1)
+        images = _in_colour(images).float() / 255
+        if tuple(images.shape[-2:]) != (self.size, self.size):
+            size = (self.size, self.size)
+            images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
+        images = images.clamp(0, 1)
         mean, std = (torch.tensor(values, device=like.device).view(-1, 1, 1) for values in (self.mean, self.std))
         return ((images - mean) / std).to(like.dtype)
 
-    def extract(self, images: Tensor) -> Tensor:
-        ask = getattr(self.network, "get_image_features", self.network)
-        output = ask(pixel_values=images)
+    def extract(self, inputs: Tensor) -> Tensor:
+        embed = getattr(self.network, "get_image_features", self.network)
+        output = embed(pixel_values=inputs)
         if not isinstance(output, Tensor):
             pooled = output.pooler_output if self.pooled else None
             output = pooled if pooled is not None else output.last_hidden_state[:, 0]
         return output.flatten(1)
 
 
-def _edge(settings: dict) -> int | None:
-    """The edge length that an image processor brings images to."""
+def _in_colour(images: Tensor) -> Tensor:
+    """(batch, 3, height, width) from 1 or 3 channels."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def _edge(settings: dict[str, Any]) -> int | None:
+    """Edge length that an image processor crops or resizes to."""
     for name in ("crop_size", "size"):
         size = settings.get(name)
         size = next(iter(size.values()), None) if isinstance(size, dict) else size
@@ -212,39 +249,34 @@ def _edge(settings: dict) -> int | None:
     return None
 
 
-def resized(images: Tensor, size: int, mode: str) -> Tensor:
-    if tuple(images.shape[-2:]) == (size, size):
-        return images
-    return F.interpolate(images, (size, size), mode=mode, antialias=True, align_corners=False)
-
-
-def load_extractor(name: str | Extractor = "inception", weights: str | None = None, **kwargs) -> Extractor:
-    """An extractor by its name.
+def load_extractor(name: str | Extractor = "inception", weights: str | Path | None = None, **kwargs: Any) -> Extractor:
+    """Load an extractor by name.
 
     Args:
-        name: "inception"; the repository or folder of a classifier that `gae-hub train-extractor` has made, or of any
-            vision model of `transformers`; or an extractor, which passes as it is.
-        weights: for "inception", the published file or its URL, if it is not to be downloaded from where it is
-            published.
-        **kwargs: `resize` for "inception"; `size` for vision models; `revision` and others for the Hub.
+        name: "inception"; the folder or repository of a classifier from `gae-hub train-extractor`, or of a vision
+            model of `transformers`; or an extractor, which is returned as it is.
+        weights: for "inception", the published file or its URL. The default downloads it.
+        **kwargs: `resize` for "inception"; `size` for vision models; `revision` and other arguments for the Hub.
 
     Raises:
-        OSError: if its weights cannot be had.
+        ValueError: if `weights` are given for an extractor other than "inception".
+        OSError: if the folder or repository does not exist, or the weights cannot be downloaded.
     """
     if isinstance(name, Extractor):
         return name
     if name == "inception":
         return InceptionExtractor(weights, **kwargs)
     if weights is not None:
-        raise ValueError(f"weights are for the extractor 'inception'; those of '{name}' come with it")
-    hub = {key: kwargs[key] for key in ("revision", "token", "cache_dir") if key in kwargs}
+        raise ValueError(f"weights are for the extractor 'inception' only; '{name}' has its own")
+    where = {key: kwargs[key] for key in ("revision", "token", "cache_dir") if key in kwargs}
     try:
-        config, _ = PreTrainedConfig.get_config_dict(name, **hub)
+        config, _ = PreTrainedConfig.get_config_dict(name, **where)
     except OSError as error:
         raise OSError(
-            f"no extractor '{name}': it is neither 'inception', nor a folder here, nor a repository on the Hub that "
+            f"there is no extractor '{name}': expected 'inception', a local folder, or a repository on the Hub that "
             f"you can read ({error})"
         ) from error
-    if config.get("model_type") == FeatureClassifier.config_class.model_type:
-        return ClassifierExtractor(FeatureClassifier.from_pretrained(name, **kwargs), name)
+    if config.get("model_type") == FeatureClassifierConfig.model_type:
+        classifier: Any = FeatureClassifier.from_pretrained(name, **kwargs)
+        return ClassifierExtractor(classifier, name)
     return TransformersExtractor(name, **kwargs)

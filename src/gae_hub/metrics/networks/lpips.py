@@ -1,36 +1,41 @@
 r"""LPIPS: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (Zhang, Isola, Efros, Shechtman &
-Wang, 2018), arXiv:1801.03924.
+Wang, 2018), arXiv:1801.03924. Version 0.1.
 
 .. math::
     d(x, y) = \sum_l \mathrm{mean}_{hw} \, w_l^T (\hat f_l(x) - \hat f_l(y))^2
 
-with the outputs f of five layers of AlexNet or VGG-16, scaled to unit length over their channels. Version 0.1.
+where f are the outputs of five layers of AlexNet or VGG-16, scaled to unit length over their channels.
 """
 
 __all__ = ["BACKBONES", "LPIPS"]
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .weights import published_weights, sha256_of
+from ..tensor_cache import hash_tensors
+from .downloads import load_published_weights
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A published network: its layers by the numbers of their modules, and where its weights are.
+    """A published network: its layers, and the files of its weights.
 
     Args:
-        layers: (channels, kernel, stride, padding) of a convolution and its rectifier, or (kernel, stride) of a pool.
-        taps: modules whose outputs are compared.
-        least: pixels a side that the network needs.
+        layers: (channels, kernel, stride, padding) for a convolution with ReLU, or (kernel, stride) for a max pool.
+        taps: indices of the modules whose outputs are compared.
+        min_size: smallest height and width that the network accepts.
+        url: file of the backbone's weights.
+        sha256: first digits of that file's SHA-256.
+        heads_url: file of the linear layers' weights.
     """
 
     layers: tuple[tuple[int, ...], ...]
     taps: tuple[int, ...]
-    least: int
+    min_size: int
     url: str
     sha256: str
     heads_url: str
@@ -42,7 +47,7 @@ BACKBONES = {
     "alex": Backbone(
         layers=((64, 11, 4, 2), (3, 2), (192, 5, 1, 2), (3, 2), _C[384], _C[256], _C[256]),
         taps=(1, 4, 7, 9, 11),
-        least=31,
+        min_size=31,
         url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
         sha256="7be5be79",
         heads_url=f"{_HEADS}alex.pth",
@@ -53,68 +58,80 @@ BACKBONES = {
             *(_C[512], _C[512], _C[512], (2, 2), _C[512], _C[512], _C[512]),
         ),
         taps=(3, 8, 15, 22, 29),
-        least=16,
+        min_size=16,
         url="https://download.pytorch.org/models/vgg16-397923af.pth",
         sha256="397923af",
         heads_url=f"{_HEADS}vgg.pth",
     ),
 }
-MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the network's input, from images in [-1, 1]
+MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # normalisation of the input, from images in [-1, 1]
 
 
 class LPIPS(nn.Module):
-    """The distance, by the published weights of a backbone and of the five linear layers on it.
+    """LPIPS with published weights of the backbone and of the five linear layers.
 
     Args:
-        backbone: "alex", as most reports, or "vgg".
-        weights: the backbone's file as torchvision publishes it, or a URL of it; its SHA-256 is verified.
-        heads: the file of the linear layers, `alex.pth` or `vgg.pth` of the authors, or a URL of it.
+        backbone: "alex", which most reports use, or "vgg".
+        weights: file of the backbone's weights as torchvision publishes it, or its URL. Its SHA-256 is verified.
+        heads: file of the linear layers' weights, `alex.pth` or `vgg.pth` of the authors, or its URL.
+
+    Without `weights` or `heads`, the published files are downloaded.
 
     Raises:
-        OSError: if the weights cannot be had.
-        ValueError: if they are not what they should be.
+        OSError: if a file does not exist or cannot be downloaded.
+        ValueError: if a file does not hold the expected weights.
     """
+
+    features: nn.Sequential
+    head0: Tensor
 
     def __init__(self, backbone: str = "alex", weights: str | Path | None = None, heads: str | Path | None = None):
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got '{backbone}'")
         self.spec, self.name = BACKBONES[backbone], f"lpips-{backbone}"
-        self.features = _network(self.spec)
+        self.features = _build_backbone(self.spec)
         remedy = (
-            f"give the files' paths: LPIPS('{backbone}', weights=BACKBONE, heads=HEADS), "
+            f"pass the paths: LPIPS('{backbone}', weights=BACKBONE, heads=HEADS), "
             f"load('lpips', backbone='{backbone}', weights=BACKBONE, heads=HEADS), or --options "
             f'\'{{"lpips": {{"backbone": "{backbone}", "weights": "BACKBONE", "heads": "HEADS"}}}}\''
         )
-        state = published_weights(weights or self.spec.url, self.spec.sha256, self.name, remedy)
-        kept = {name: value for name, value in state.items() if name.startswith("features.")}
-        self.load_state_dict(kept)
-        linear = published_weights(heads or self.spec.heads_url, None, f"{self.name} (its linear layers)", remedy)
+        state = load_published_weights(weights or self.spec.url, self.spec.sha256, self.name, remedy)
+        self.load_state_dict({name: value for name, value in state.items() if name.startswith("features.")})
+        linear = load_published_weights(heads or self.spec.heads_url, None, f"{self.name} (linear layers)", remedy)
         for index, tap in enumerate(self.spec.taps):
-            name, channels = f"lin{index}.model.1.weight", self._channels(tap)
+            name, channels = f"lin{index}.model.1.weight", self._num_channels(tap)
             if name not in linear or linear[name].numel() != channels:
-                raise ValueError(f"the heads of '{self.name}' have no {name} of {channels} channels")
+                raise ValueError(
+                    f"the heads of '{self.name}' must hold {name} with {channels} channels; check the file"
+                )
             self.register_buffer(f"head{index}", linear[name].view(channels, 1, 1))
         self.eval().requires_grad_(False)
-        self.sha256 = sha256_of(self.state_dict())
+        self.sha256 = hash_tensors(self.state_dict())
 
-    def _channels(self, tap: int) -> int:
-        return [layer.out_channels for layer in self.features[: tap + 1] if isinstance(layer, nn.Conv2d)][-1]
+    def _num_channels(self, tap: int) -> int:
+        layers = list(self.features)[: tap + 1]
+        return [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)][-1]
 
     @torch.no_grad()
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """(batch,) distances of images in [0, 1], (batch, 1 or 3, height, width)."""
-        if min(x.shape[-2:]) < self.spec.least:
+        """(batch,) distances between images in [0, 1], each (batch, 1 or 3, height, width).
+
+        Raises:
+            ValueError: if the images are smaller than the network accepts.
+        """
+        if min(x.shape[-2:]) < self.spec.min_size:
             raise ValueError(
-                f"{self.name} needs images of {self.spec.least} pixels a side or more, got {tuple(x.shape[-2:])}"
+                f"{self.name} needs images of at least {self.spec.min_size} x {self.spec.min_size} pixels, got "
+                f"{x.shape[-2]} x {x.shape[-1]}"
             )
-        total = 0.0
-        for index, (a, b) in enumerate(zip(self._outputs(x), self._outputs(y), strict=True)):
-            total = total + (getattr(self, f"head{index}") * (a - b).square()).sum(1).mean((1, 2))
+        total = x.new_zeros(len(x))
+        for index, (a, b) in enumerate(zip(self._iterate_taps(x), self._iterate_taps(y), strict=True)):
+            total = total + (self.get_buffer(f"head{index}") * (a - b).square()).sum(1).mean((1, 2))
         return total
 
-    def _outputs(self, images: Tensor):
-        """The taps' outputs, of unit length over the channels."""
+    def _iterate_taps(self, images: Tensor) -> Iterator[Tensor]:
+        """Outputs of the compared layers, scaled to unit length over the channels."""
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
         value = (2 * images.expand(-1, 3, -1, -1) - 1 - mean) / std
         for index, layer in enumerate(self.features):
@@ -123,12 +140,13 @@ class LPIPS(nn.Module):
                 yield value / (value.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
-def _network(spec: Backbone) -> nn.Sequential:
+def _build_backbone(spec: Backbone) -> nn.Sequential:
     layers, width = [], 3
     for layer in spec.layers:
         if len(layer) == 2:
             layers.append(nn.MaxPool2d(*layer))
         else:
-            layers += [nn.Conv2d(width, *layer), nn.ReLU()]
-            width = layer[0]
+            channels, kernel, stride, padding = layer
+            layers += [nn.Conv2d(width, channels, kernel, stride, padding), nn.ReLU()]
+            width = channels
     return nn.Sequential(*layers)

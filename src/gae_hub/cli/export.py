@@ -1,0 +1,55 @@
+"""Export encoder and decoder for use without gae_hub: to torch.export, ONNX or diffusers."""
+
+__all__ = ["add_arguments", "run"]
+
+import json
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from .flags import DATASET, OUTPUT_DIR, SPLIT, Flag
+from .parser import Parser, UsageError
+from .run_record import RUN_FILE, find_data
+
+MOST_IMAGES = 10_000
+"""Number of images that suffice to measure the scale of the latents."""
+
+
+def add_arguments(parser: Parser):
+    parser.add_model()
+    parser.usage = "%(prog)s model --output_dir DIR [flags]"
+    parser.add_flags(
+        replace(OUTPUT_DIR, required=True),
+        Flag("format", Literal["torch", "onnx", "diffusers"], "Format of encoder and decoder", "torch"),
+        DATASET,
+        replace(SPLIT, default="train"),
+    )
+    parser.epilog = (
+        "An autoencoder for diffusers scales its latents. The factor is measured on --dataset, by default on the data "
+        "of the training run."
+    )
+
+
+def run(args: Namespace):
+    from torch.utils.data import Subset
+
+    from ..auto import AutoGAE
+    from ..conversion.export import export_model
+    from ..data.loading import iterate_batches, load_images
+
+    is_for_diffusers = args.format == "diffusers"
+    if args.dataset and not is_for_diffusers:
+        raise UsageError(f"--dataset: only --format diffusers scales latents by data, but the format is {args.format}")
+    images = None
+    if is_for_diffusers and (args.dataset or (Path(args.model) / RUN_FILE).is_file()):
+        name, loading = find_data(args.model, args.dataset)
+        dataset = load_images(name, args.split, **loading)
+        chosen = range(0, len(dataset), -(-len(dataset) // MOST_IMAGES))
+        print(f"measuring the scale of the latents on {len(chosen):,} images of {name}, {args.split}")
+        images = iterate_batches(Subset(dataset, chosen))
+    written = export_model(AutoGAE.from_pretrained(args.model), args.output_dir, args.format, images)
+    print("\n".join(str(path) for path in written))
+    if is_for_diffusers:
+        factor = json.loads((Path(args.output_dir) / "diffusers.json").read_text(encoding="utf-8"))["scaling_factor"]
+        print(f"scaling_factor {factor:.5g}" + ("" if images else ", the default: pass --dataset to measure it"))

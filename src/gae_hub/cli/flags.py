@@ -1,0 +1,100 @@
+"""Flags: their names, types, defaults and help texts. A flag of several commands is defined here, once."""
+
+__all__ = [
+    "BATCH_SIZE",
+    "CHANNELS",
+    "DATASET",
+    "IMAGE_SIZE",
+    "NUM_SAMPLES",
+    "OUTPUT_DIR",
+    "PUSH_TO_HUB",
+    "SAMPLER_NAME",
+    "SEED",
+    "SPLIT",
+    "Flag",
+    "sampler_subfolder",
+]
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .values import read_value, type_name
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag `--name value`, which can also be a key of a YAML file.
+
+    Args:
+        name: in snake_case, without dashes.
+        type: the annotation by which values are read.
+        help: one line for `--help`.
+        default: value of a flag that is not given.
+        choices: the only values allowed, if the type does not name them.
+        minimum: the smallest number allowed.
+        bare: value of a flag that is given without a value; None if a value is required.
+        many: whether the flag accepts several words, each of the flag's type.
+        required: whether the flag must be given.
+    """
+
+    name: str
+    type: Any
+    help: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    bare: Any = None
+    many: bool = False
+    required: bool = False
+
+    @property
+    def annotation(self) -> Any:
+        """The type, or a Literal of the choices."""
+        # choices are known at run time only
+        return Literal[self.choices] if self.choices else self.type  # pyright: ignore[reportInvalidTypeForm]
+
+    @property
+    def metavar(self) -> str:
+        """Name of the value in `--help`."""
+        return type_name(self.annotation)
+
+    @property
+    def full_help(self) -> str:
+        """Help text with the default, escaped for argparse."""
+        default = self.default
+        if isinstance(default, bool):
+            default = str(default).lower()
+        elif isinstance(default, (list, tuple)):
+            default = " ".join(map(str, default))
+        is_shown = default not in (None, "", {})
+        return (self.help + (f" (default: {default})" if is_shown else "")).replace("%", "%%")
+
+    def read(self, value: Any) -> Any:
+        """A value of the flag's type, from text or from a value of a YAML file.
+
+        Raises:
+            ValueError: if the value does not have the type, or is below the minimum.
+        """
+        found = read_value(self.annotation, value)
+        if self.minimum is not None and found is not None and not found >= self.minimum:
+            raise ValueError(f"expected {self.minimum} or more, got {found}")
+        return found
+
+
+# Flags of several commands
+
+DATASET = Flag("dataset", str, "Data set: digits, a folder, or a name on the Hub")
+SPLIT = Flag("split", str, "Split of the data set")
+IMAGE_SIZE = Flag("image_size", int | None, "Edge length to which image files are cropped and resized", minimum=1)
+CHANNELS = Flag("channels", Literal[1, 3] | None, "Number of channels to convert image files to")
+SEED = Flag("seed", int, "Seed of all random numbers", 0)
+NUM_SAMPLES = Flag("num_samples", int, "Number of images to generate", 64, minimum=1)
+BATCH_SIZE = Flag("batch_size", int, "Number of images per batch", 128, minimum=1)
+SAMPLER_NAME = Flag("sampler_name", str, "Subfolder of the sampler; prior is the model's own prior", "sampler")
+OUTPUT_DIR = Flag("output_dir", str, "Folder to write to")
+PUSH_TO_HUB = Flag("push_to_hub", bool, "Publish the result to the model's Hub repository")
+
+
+def sampler_subfolder(sampler_name: str) -> str | None:
+    """The subfolder that `--sampler_name` names, or None for the model's own prior."""
+    return None if sampler_name == "prior" else sampler_name

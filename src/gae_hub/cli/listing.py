@@ -1,0 +1,27 @@
+"""List methods, samplers, networks and metrics, with their papers."""
+
+__all__ = ["add_arguments", "run"]
+
+from argparse import Namespace
+
+from .parser import Parser
+from .tables import print_table
+
+
+def add_arguments(parser: Parser):
+    parser.usage = "%(prog)s"
+
+
+def run(args: Namespace):
+    from ..auto import AutoGAE, AutoSampler
+    from ..hub.cards.papers import paper_of
+    from ..metrics.model_metrics import METRICS
+    from ..modules.backbones import backbone_names
+
+    for auto, title in ((AutoGAE, "method"), (AutoSampler, "sampler")):
+        papers = {name: paper_of(auto.model_class(name)) for name in auto.names()}
+        rows = [[name, p.name, f"{p.authors}, {p.year}, {p.id}"] for name, p in papers.items() if p is not None]
+        print_table([title, "", "paper"], rows)
+    print_table(["network", "as"], [[name, "encoder, decoder"] for name in backbone_names("encoder")])
+    metrics = {name: metric.description for name, metric in METRICS.items()}
+    print_table(["metric", ""], [[name, summary] for name, summary in metrics.items()])

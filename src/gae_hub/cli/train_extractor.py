@@ -1,0 +1,46 @@
+"""Train a small classifier on a labelled data set, as a feature extractor for FID and related metrics."""
+
+__all__ = ["add_arguments", "run"]
+
+from argparse import Namespace
+from dataclasses import replace
+
+from .flags import BATCH_SIZE, CHANNELS, DATASET, IMAGE_SIZE, OUTPUT_DIR, SEED, Flag
+from .parser import Parser
+from .run_record import DEFAULT_DATASET
+
+
+def add_arguments(parser: Parser):
+    parser.usage = "%(prog)s [flags]"
+    parser.add_flags(
+        replace(DATASET, default=DEFAULT_DATASET),
+        IMAGE_SIZE,
+        CHANNELS,
+        replace(OUTPUT_DIR, default="outputs/extractor"),
+        Flag("num_train_epochs", float, "Passes over the training images", 10.0, minimum=0),
+        Flag("learning_rate", float, "Initial learning rate of Adam", 2e-3, minimum=0),
+        BATCH_SIZE,
+        SEED,
+    )
+
+
+def run(args: Namespace):
+    from ..data.loading import load_images
+    from ..metrics.networks.classifier_training import train_extractor
+
+    dataset: str = args.dataset
+    splits = ("train", "validation")
+    train, validation = load_images(dataset, splits, image_size=args.image_size, channels=args.channels)
+    model = train_extractor(
+        train,
+        validation,
+        batch_size=args.batch_size,
+        num_train_epochs=args.num_train_epochs,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+    )
+    model.save_pretrained(args.output_dir)
+    print(
+        f"accuracy {model.config.accuracy:.2%} on {len(validation):,} validation images, saved to {args.output_dir}\n"
+        f"next: gae-hub evaluate MODEL --metrics fid --extractor {args.output_dir}"
+    )

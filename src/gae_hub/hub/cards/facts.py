@@ -1,0 +1,211 @@
+"""Facts about a model and its training run: training.json, kept beside the card so that later saves can show them.
+
+Anyone may have written the training.json of a repository, so a card shows only facts that pass a check, with
+sanitised text.
+"""
+
+__all__ = ["FACTS_FILE", "FACT_CHECKS", "is_repo_id", "load_facts", "measure_latents", "sanitize", "valid_facts"]
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import logging
+
+from ...core.hub_files import fetch_file
+from ...models.base import GAEPreTrainedModel
+from ...samplers.base import GAESampler
+
+logger = logging.get_logger(__name__)
+
+FACTS_FILE = "training.json"
+MAX_FACTS_BYTES = 1 << 24
+MAX_TEXT_LENGTH = 300
+
+Check = Callable[[Any], bool]
+
+
+# Checks
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) < 1 << 63
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_integer(value)
+
+
+def _is_plain_data(value: Any, depth: int = 8) -> bool:
+    """Whether a value consists of text, numbers, lists and dicts, nested at most `depth` levels."""
+    if isinstance(value, (dict, list, tuple)):
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth > 0 and all(_is_plain_data(content, depth - 1) for content in inner)
+    return value is None or _is_text(value) or _is_number(value)
+
+
+def _optional(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _list_of(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _dict_of(check: Check) -> Check:
+    """A dict with text keys, whose values all pass one check."""
+    return lambda value: isinstance(value, dict) and all(map(_is_text, value)) and all(map(check, value.values()))
+
+
+def _dict_with(checks: dict[str, Check]) -> Check:
+    """A dict whose values for these keys pass their checks. Other keys are allowed."""
+    return lambda value: isinstance(value, dict) and all(check(value.get(key)) for key, check in checks.items())
+
+
+_has_position = _dict_with({"epoch": _is_number, "step": _is_integer})
+_is_latents = _dict_with(
+    {
+        "order": _list_of(_is_integer),
+        "active_units": _is_integer,
+        "num_images": _is_integer,
+        "by": lambda value: value in ("kl", "variance"),
+        "values": _list_of(_is_number),
+    }
+)
+FACT_CHECKS: dict[str, Check] = {
+    **dict.fromkeys(("dataset", "revision"), _is_text),
+    **dict.fromkeys(("num_train_images", "num_processes", "steps", "best_step"), _is_integer),
+    **dict.fromkeys(("seconds", "joules"), _is_number),
+    **dict.fromkeys(("arguments", "environment"), _dict_of(_is_plain_data)),
+    "warnings": _dict_of(_is_text),
+    "divergences": _list_of(_dict_with({"step": _is_integer, "term": _is_text, "restored_step": _is_integer})),
+    "log": _list_of(lambda entry: _has_position(entry) and _dict_of(_is_number)(entry) and len(entry) < 100),
+    "latents": lambda value: value == {} or _is_latents(value),
+    "imported": _dict_with({"from": _is_text, "notes": _list_of(_is_text)}),
+    "results": _dict_with(
+        {
+            "dataset": _is_text,
+            "split": _optional(_is_text),
+            "metrics": _dict_of(_is_number),
+            "passports": _optional(_dict_of(_dict_of(_is_plain_data))),
+        }
+    ),
+}
+"""Name to check of every fact that a card can show. None means unknown, and passes."""
+
+
+def valid_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that pass their check. Each other fact is ignored with a warning."""
+    valid = {}
+    for name, value in facts.items():
+        if value is None or (_is_plain_data(value) and FACT_CHECKS.get(name, _is_plain_data)(value)):
+            valid[name] = value
+        else:
+            logger.warning(f"ignoring '{sanitize(name)}' from {FACTS_FILE}: its value has the wrong type or structure")
+    return valid
+
+
+def is_repo_id(name: str | None) -> bool:
+    """Whether a name has the form of a Hub repository, "user/name"."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name or "") is not None
+
+
+def sanitize(value: Any) -> Any:
+    """Text without characters that start HTML, code, links or table cells, or that UTF-8 cannot encode; shortened.
+
+    Applies to all text in nested dicts and lists. Other values are returned unchanged.
+    """
+    if isinstance(value, dict):
+        return {sanitize(key): sanitize(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [sanitize(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"[<>`|\[\]\x00-\x1f\ud800-\udfff]", " ", value)[:MAX_TEXT_LENGTH]
+
+
+# Loading and measuring
+
+
+def load_facts(model: GAEPreTrainedModel | GAESampler) -> dict[str, Any]:
+    """Facts that the model holds, or else the facts of the checkpoint that it was loaded from. Samplers have none.
+
+    A training.json that cannot be read is ignored with a warning.
+    """
+    if isinstance(model, GAESampler):
+        return {}
+    if model.facts is None:
+        path = _find_facts(*model.source)
+        model.facts = _read_facts(path) if path is not None and path.is_file() else {}
+    return model.facts
+
+
+def _find_facts(source: str, where: dict[str, Any]) -> Path | None:
+    """Path of training.json in the folder or Hub repository `source`, or None."""
+    if source and Path(source).is_dir():
+        return Path(source) / FACTS_FILE
+    if not is_repo_id(source):
+        return None
+    try:
+        return fetch_file(source, FACTS_FILE, **where)
+    except (OSError, ValueError) as error:
+        logger.warning(f"ignoring {FACTS_FILE} of '{source}', which could not be loaded ({error})")
+        return None
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """Content of training.json, or an empty dict, with a warning, if it is too large or not a JSON object."""
+    size = path.stat().st_size
+    if size > MAX_FACTS_BYTES:
+        logger.warning(f"ignoring '{path}': it has {size:,} bytes, expected at most {MAX_FACTS_BYTES:,}")
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        logger.warning(f"ignoring '{path}': it is not valid JSON ({error})")
+        return {}
+    if not isinstance(facts, dict):
+        logger.warning(f"ignoring '{path}': expected a JSON object, got a {type(facts).__name__}")
+        return {}
+    return facts
+
+
+def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
+    """How much of its latent dimensions a model uses for some images: the fact "latents".
+
+    Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
+    posterior has no KL per dimension.
+
+    Args:
+        model: a trained model.
+        images: (num_images, *input_shape), on the model's device.
+
+    Returns:
+        `num_images`, `active_units` (dimensions whose mean varies by more than 0.01), `by` ("kl" or "variance"), and
+        `order` and `values`, largest value first. Empty for latent maps.
+    """
+    model.eval()
+    with torch.no_grad():
+        posterior = model.encode(images)
+        means = posterior.mean
+        if means.dim() != 2:
+            return {}
+        variance = means.var(0, correction=0)
+        kl = getattr(posterior, "kl_per_dimension", None)
+        values = variance if kl is None else kl().mean(0)
+    order = values.argsort(descending=True)
+    return {
+        "num_images": len(images),
+        "active_units": int((variance > 0.01).sum()),
+        "order": order.tolist(),
+        "by": "variance" if kl is None else "kl",
+        "values": [round(float(value), 4) for value in values[order]],
+    }

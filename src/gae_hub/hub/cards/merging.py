@@ -1,0 +1,60 @@
+"""Merging a new card into an earlier one, so that the text and metadata that people added stay."""
+
+__all__ = ["BEGIN", "END", "merge_cards", "write_merged"]
+
+import re
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData, RepoCard
+from transformers.utils import logging
+from yaml import YAMLError
+
+logger = logging.get_logger(__name__)
+
+BEGIN = "<!-- gae_hub: begin. Each save replaces the text up to the end mark; write above or below it. -->"
+END = "<!-- gae_hub: end -->"
+_BEGIN_PATTERN = re.compile(r"<!-- gae_hub: begin\b[^>]*-->")  # its wording may differ in cards of other versions
+# metadata that only gae_hub sets: values of an earlier card are dropped
+_OWN_METADATA = {"library_name", "pipeline_tag", "model-index", "widget", "datasets"}
+# the description that transformers' push_to_hub writes into the card of an empty repository
+_TRANSFORMERS_DESCRIPTION = (
+    "This is the model card of a 🤗 transformers model that has been pushed on the Hub. "
+    "This model card has been automatically generated."
+)
+
+
+def write_merged(path: Path, card: str):
+    """Write a card to a path, merged with the card that is there."""
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    path.write_text(merge_cards(old, card) if old else card, encoding="utf-8")
+
+
+def merge_cards(old: str, new: str) -> str:
+    """The new card, with the old card's text outside the marks and the metadata that gae_hub does not set.
+
+    An old card without marks was written by hand and is returned unchanged, unless it is the unedited template of
+    transformers. So is a card whose metadata is not valid YAML, with a warning.
+    """
+    try:
+        old_card, new_card = RepoCard(old, ignore_metadata_errors=True), RepoCard(new)
+    except (ValueError, YAMLError) as error:
+        logger.warning(f"README.md was not updated, because its metadata cannot be read: {error}")
+        return old
+    begin = _BEGIN_PATTERN.search(old_card.text)
+    if begin is None or END not in old:
+        return new if _is_transformers_template(old_card) else old
+    before, after = old_card.text[: begin.start()], old_card.text[begin.end() :].partition(END)[2]
+    added = {name: value for name, value in old_card.data.to_dict().items() if name not in _OWN_METADATA}
+    metadata = {**added, **new_card.data.to_dict()}
+    tags = [*(new_card.data.get("tags") or []), *(old_card.data.get("tags") or [])]
+    metadata["tags"] = list(dict.fromkeys(tags))
+    generated = BEGIN + new_card.text.partition(BEGIN)[2].partition(END)[0] + END
+    return f"---\n{ModelCardData(**metadata, ignore_metadata_errors=True).to_yaml()}\n---\n{before}{generated}{after}"
+
+
+def _is_transformers_template(card: RepoCard) -> bool:
+    """Whether this is the unedited card that transformers' push_to_hub writes into an empty repository."""
+    template = ModelCard.from_template(
+        ModelCardData(library_name="transformers"), model_description=_TRANSFORMERS_DESCRIPTION
+    )
+    return card.text.strip() == template.text.strip()

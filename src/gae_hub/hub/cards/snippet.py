@@ -1,0 +1,65 @@
+"""The code example of a card, and its captured output."""
+
+__all__ = ["build_snippet", "run_snippet"]
+
+import io
+import json
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import torch
+from transformers.utils import logging
+
+from ...images.processing import is_image_shape
+from ...models.base import GAEPreTrainedModel
+from ...samplers.base import GAESampler
+
+logger = logging.get_logger(__name__)
+
+
+def build_snippet(model: GAEPreTrainedModel | GAESampler, repo: str, sampler: str | None = None) -> str:
+    """Python code that loads and uses a repository or folder.
+
+    Args:
+        model: the model or sampler that it holds.
+        repo: its name, as a Python literal.
+        sampler: description of the sampler beside the model, or None if there is none.
+    """
+    if isinstance(model, GAESampler):
+        return (
+            "import torch\nfrom gae_hub import AutoSampler\n\n"
+            f"sampler = AutoSampler.from_pretrained({repo})\n"
+            "latents = sampler.sample(16, generator=torch.Generator().manual_seed(0))\n"
+            "print(tuple(latents.shape))  # model.generate(16, sampler=sampler) decodes such samples"
+        )
+    input_shape = model.config.input_shape
+    generates = is_image_shape(input_shape) and (sampler is not None or model.has_prior)
+    lines = ["import torch", f"from gae_hub import AutoGAE{', GenerationPipeline' if generates else ''}", ""]
+    if generates:
+        parts = "model + processor" + (f" + {sampler}" if sampler else "")
+        lines += [
+            f"pipe = GenerationPipeline.from_pretrained({repo})  # {parts}",
+            "images = pipe(num_samples=16, seed=0)  # PIL images",
+            "print(len(images), images[0].size, images[0].mode)",
+            "",
+        ]
+    lines += [
+        f"model = AutoGAE.from_pretrained({repo})",
+        f"pixel_values = torch.rand(16, {', '.join(map(str, input_shape))})  # a batch with values in [0, 1]",
+        "latents = model.embed(pixel_values)",
+        "reconstruction = model.reconstruct(pixel_values)",
+        "print(tuple(latents.shape), tuple(reconstruction.shape))",
+    ]
+    return "\n".join(lines)
+
+
+def run_snippet(model: GAEPreTrainedModel | GAESampler, folder: Path, sampler: str | None = None) -> str | None:
+    """Output of the code example for the files of a folder, or None, with a warning, if it fails."""
+    code, output = build_snippet(model, json.dumps(str(folder.resolve())), sampler), io.StringIO()
+    try:
+        with torch.random.fork_rng([]), redirect_stdout(output):
+            exec(compile(code, "model card", "exec"), {})
+    except (ImportError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
+        logger.warning(f"the code example of the model card failed, so the card shows no output of it: {error}")
+        return None
+    return output.getvalue().strip()

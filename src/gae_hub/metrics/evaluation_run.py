@@ -1,0 +1,201 @@
+"""One evaluation of a model: its data, and the images, features and embeddings that several metrics share."""
+
+__all__ = ["EvaluationRun", "ImageSet"]
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .._version import __version__
+from ..data.embeddings import embed_dataset
+from ..data.factors import read_factors
+from ..data.loading import as_image_dataset, iterate_batches
+from ..models.base import GAEPreTrainedModel
+from ..pipelines.generation import GenerationPipeline
+from ..samplers.base import GAESampler
+from .functional.image_batches import as_uint8
+from .functional.moments import Moments
+from .measures import MEASURES, Measure, Rows
+from .measures.fingerprint import Fingerprint
+from .measures.rows import RowStore
+from .networks.extractors import Extractor, load_extractor
+from .networks.lpips import LPIPS
+from .tensor_cache import cache_folder, save_atomically
+
+BATCH_SIZE = 100  # images that a network gets at a time
+
+ImageSet = Literal["data", "samples", "reconstructions"]
+
+
+class EvaluationRun:
+    """A model, its data, and what metrics compute from both.
+
+    Images stream: each metric generates or reconstructs them again, in batches, and none are stored. Features are
+    stored only for the image sets in `keep_features`, or where a measure stores all rows; otherwise their moments are.
+    Embeddings are computed once.
+
+    The other arguments are those of [`evaluate_model`].
+
+    Args:
+        keep_features: image sets whose features are needed all at once.
+    """
+
+    def __init__(
+        self,
+        model: GAEPreTrainedModel,
+        dataset: Any,
+        sampler: GAESampler | None = None,
+        num_samples: int = 1000,
+        seed: int = 0,
+        *,
+        extractor: str | Extractor = "inception",
+        weights: str | Path | None = None,
+        train_dataset: Any = None,
+        lpips: LPIPS | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        factors: Sequence[str] | None = None,
+        progress: bool = False,
+        keep_features: Collection[ImageSet] = (),
+    ):
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        self.model, self.sampler = model, sampler
+        self.dataset: Any = as_image_dataset(dataset)
+        self.train_dataset: Any = None if train_dataset is None else as_image_dataset(train_dataset)
+        self.num_samples, self.seed, self.progress = num_samples, seed, progress
+        self.lpips, self.options = lpips, dict(options or {})
+        self.keep_features = frozenset(keep_features)
+        self._extractor_source, self._factor_names = (extractor, weights), factors
+        self._features: dict[ImageSet, Tensor] = {}
+
+    def new_generator(self) -> torch.Generator:
+        """A generator with the run's seed. Each metric uses its own, so values do not depend on the other metrics."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def new_measure(self, name: str, **kwargs: Any) -> Measure:
+        """The measure `name` with the run's seed and the options for it."""
+        measure_class = MEASURES[name]
+        seed = {"seed": self.seed} if "seed" in measure_class.default_options() else {}
+        measure = measure_class(**kwargs, **{**seed, **self.options.get(name, {})})
+        measure.seed = self.seed
+        return measure
+
+    # Images
+
+    def iterate_data(self) -> Iterator[Tensor]:
+        """Batches of the data set's images."""
+        return iterate_batches(self.dataset, BATCH_SIZE)
+
+    def iterate_samples(self) -> Iterator[Tensor]:
+        """Batches of generated images, on the CPU. `gae-hub generate` with this seed writes the same images."""
+        pipe = GenerationPipeline(self.model, self.sampler)
+        for images in pipe.generate_batches(self.num_samples, self.seed, BATCH_SIZE):
+            yield from images.cpu().split(BATCH_SIZE)
+
+    def iterate_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (reconstructions, images), on the CPU."""
+        for images in tqdm(self.iterate_data(), desc="reconstructing", disable=not self.progress, leave=False):
+            yield self.model.reconstruct(images.to(self.model.device)).float().cpu(), images
+
+    def iterate_uint8(self, image_set: ImageSet) -> Iterator[Tensor]:
+        """Batches of an image set in 8 bits. Values of a model beyond [0, 1] are clamped, as in image files."""
+        if image_set == "data":
+            yield from map(as_uint8, self.iterate_data())
+        elif image_set == "samples":
+            yield from (as_uint8(images.clamp(0, 1)) for images in self.iterate_samples())
+        else:
+            yield from (as_uint8(images.clamp(0, 1)) for images, _ in self.iterate_pairs())
+
+    # Features
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The extractor, on the model's device."""
+        return load_extractor(*self._extractor_source).to(self.model.device)
+
+    def iterate_features(self, image_set: ImageSet) -> Iterator[Tensor]:
+        """(batch, dim) features of an image set, on the CPU."""
+        desc = f"features of {image_set}"
+        for images in tqdm(self.iterate_uint8(image_set), desc=desc, disable=not self.progress, leave=False):
+            yield self.extractor(images).cpu()
+
+    def all_features(self, image_set: ImageSet) -> Tensor:
+        """(num, dim) features of an image set, on the CPU, computed once."""
+        if image_set not in self._features:
+            self._features[image_set] = torch.cat(list(self.iterate_features(image_set)))
+        return self._features[image_set]
+
+    def add_features(self, store: RowStore, image_set: ImageSet):
+        """Add the features of an image set to one side of a measure."""
+        if image_set in self.keep_features or isinstance(store, Rows):
+            store.add(self.all_features(image_set))
+        else:
+            for rows in self.iterate_features(image_set):
+                store.add(rows)
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Fingerprint of the data set's 8-bit images."""
+        found = Fingerprint()
+        for images in self.iterate_uint8("data"):
+            found.add(images)
+        return found
+
+    def load_data_moments(self) -> Moments:
+        """Moments of the features of the data set, from the cache if they were computed before.
+
+        The file's name consists of the data set's fingerprint and a hash of the extractor.
+        """
+        images = self.fingerprint.hex()
+        described = f"{self.extractor.sha256} {self.extractor.resize} gae_hub {__version__}"
+        network = hashlib.sha256(described.encode()).hexdigest()
+        path = cache_folder("statistics") / f"{images}-{network[:16]}.safetensors"
+        if path.is_file():
+            return Moments.from_state_dict(load_file(path))
+        moments = Moments()
+        self.add_features(moments, "data")
+        save_atomically(moments.state_dict(), path)
+        return moments
+
+    # Latents, labels, factors
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """(num, latent_dim) posterior means of the data set, on the CPU."""
+        return self.embed(self.dataset)
+
+    def embed(self, dataset: Any) -> Tensor:
+        """(num, latent_dim) posterior means of a data set, on the CPU."""
+        return embed_dataset(self.model, dataset, progress=self.progress).flatten(1).float().cpu()
+
+    def read_labels(self, metric: str, dataset: Any = None) -> Tensor:
+        """(num,) labels of a data set, the evaluated one by default.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        dataset = self.dataset if dataset is None else dataset
+        labels = getattr(dataset, "labels", None)
+        if labels is None:
+            raise ValueError(
+                f"'{getattr(dataset, 'name', 'the data set')}' has no labels, which the metric '{metric}' needs"
+            )
+        return labels
+
+    def read_factors(self, metric: str) -> tuple[Tensor, list[str]]:
+        """(num, num_factors) factors of variation of the data set, and their names.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        try:
+            return read_factors(self.dataset, self._factor_names)
+        except ValueError as error:
+            raise ValueError(f"cannot compute the metric '{metric}': {error}") from error

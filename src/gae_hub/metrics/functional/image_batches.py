@@ -1,0 +1,72 @@
+"""Conversion of images to the batches that metrics compare: uint8 for extractors, floats in [0, 1] for pixels."""
+
+__all__ = ["as_float", "as_uint8"]
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...images.processing import channels_of, image_to_array
+from ...modules.inputs import check_values
+from ...modules.precision import at_least_float32
+
+
+def as_uint8(images: Any) -> Tensor:
+    """(num, channels, height, width) uint8. Floats in [0, 1] are rounded to 8 bits, as image files store them.
+
+    Args:
+        images: as for `as_float`.
+    """
+    batch = _as_batch(images)
+    return batch if batch.dtype == torch.uint8 else (batch * 255).round().to(torch.uint8)
+
+
+def as_float(images: Any) -> Tensor:
+    """(num, channels, height, width) floats in [0, 1], float32 or float64.
+
+    Args:
+        images: a tensor or array of shape (num, channels, height, width), (num, height, width, channels) or, for grey
+            images, (num, height, width); or a list of PIL images, arrays or tensors of one size.
+
+    Raises:
+        ValueError: for values out of range or not finite, images of different sizes, or no images.
+    """
+    batch = _as_batch(images)
+    return batch.float() / 255 if batch.dtype == torch.uint8 else at_least_float32(batch)
+
+
+def _as_batch(images: Any) -> Tensor:
+    """(num, channels, height, width), uint8 or floats in [0, 1], on the device of the images."""
+    if isinstance(images, Image.Image):
+        images = [images]
+    if isinstance(images, (list, tuple)):
+        images = [_as_image(image) for image in images]
+        shapes = sorted({tuple(image.shape) for image in images})
+        if len(shapes) > 1:
+            raise ValueError(f"the images of one batch must have one shape, got {shapes[0]} and {shapes[-1]}")
+        images = torch.stack(images) if images else torch.empty(0)
+    batch = torch.as_tensor(images)
+    if not batch.numel():
+        raise ValueError(f"there are no images: got shape {tuple(batch.shape)}")
+    if batch.dim() == 3:
+        batch = batch.unsqueeze(1)
+    if batch.dim() == 4 and batch.shape[1] not in (1, 3) and batch.shape[3] in (1, 3):
+        batch = batch.movedim(3, 1)
+    if batch.dim() != 4 or batch.shape[1] not in (1, 3):
+        raise ValueError(
+            f"images must be (num, 1 or 3 channels, height, width) or (num, height, width), got {tuple(batch.shape)}"
+        )
+    if batch.dtype != torch.uint8:
+        if not batch.is_floating_point():
+            raise ValueError(f"images must be uint8, or floats in [0, 1], got dtype {batch.dtype}")
+        check_values(batch)
+    return batch
+
+
+def _as_image(image: Any) -> Tensor:
+    """(channels, height, width)."""
+    if isinstance(image, Image.Image):
+        return torch.from_numpy(image_to_array(image, channels_of(image)).copy())
+    return _as_batch(torch.as_tensor(image).unsqueeze(0))[0]

@@ -1,0 +1,255 @@
+"""The metrics of a model: how each one computes its numbers from an evaluation."""
+
+__all__ = ["METRICS", "Metric"]
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+from tqdm.auto import tqdm
+
+from ..data.loading import iterate_batches
+from ..models.base import inference
+from .evaluation_run import BATCH_SIZE, EvaluationRun, ImageSet
+from .functional.reconstruction import squared_error
+from .measures import MSE, Interpolation, LogLikelihood
+from .results import Measurement
+
+Numbers = dict[str, Measurement]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """An entry of `METRICS`.
+
+    Args:
+        description: one sentence, for tables.
+        compute: function from an evaluation to named numbers.
+        keep_features: image sets whose features it needs all at once, not as a stream.
+    """
+
+    description: str
+    compute: Callable[[EvaluationRun], Numbers]
+    keep_features: tuple[ImageSet, ...] = ()
+
+
+# Reconstruction
+
+
+def _measure_mse(run: EvaluationRun) -> Numbers:
+    measure = cast(MSE, run.new_measure("mse"))
+    for output, data in run.iterate_pairs():  # not converted to images: vectors and any values are valid
+        measure.fingerprint.add(data.float())
+        measure.add_values(squared_error(output, data))
+    return measure.compute()
+
+
+def _measure_pairs(run: EvaluationRun, name: str) -> Numbers:
+    measure = run.new_measure(name, **({"network": run.lpips} if name == "lpips" else {}))
+    for output, images in run.iterate_pairs():
+        measure.add(output.clamp(0, 1), images)
+    return measure.compute()
+
+
+# Generation
+
+
+def _measure_fid(run: EvaluationRun, image_set: ImageSet = "samples", prefix: str = "") -> Numbers:
+    measure = run.new_measure("fid", feature_extractor=run.extractor)
+    measure.sides["references"].merge(run.load_data_moments())
+    measure.fingerprint.merge(run.fingerprint)
+    run.add_features(measure.sides["predictions"], image_set)
+    return {f"{prefix}{name}": value for name, value in measure.compute().items()}
+
+
+def _measure_features(run: EvaluationRun, name: str) -> Numbers:
+    measure = run.new_measure(name, feature_extractor=run.extractor)
+    run.add_features(measure.sides["predictions"], "samples")
+    if measure.references_help:
+        run.add_features(measure.sides["references"], "data")
+        measure.fingerprint.merge(run.fingerprint)
+    return measure.compute()
+
+
+def _measure_energy(run: EvaluationRun) -> Numbers:
+    references, others = _draw_images(run, 2 * run.num_samples).chunk(2)
+    samples = torch.cat(list(run.iterate_samples()))
+    found = {}
+    for name, points in {"energy_distance": samples, "energy_distance_of_data": others}.items():
+        measure = run.new_measure("energy")
+        measure.add(points, references)
+        found[name] = measure.compute()["energy_distance"]
+    return found
+
+
+def _draw_images(run: EvaluationRun, num: int) -> Tensor:
+    """Random images of the data set, without replacement, in random order."""
+    chosen = torch.randperm(len(run.dataset), generator=run.new_generator())[:num].tolist()
+    return torch.cat(list(iterate_batches(Subset(run.dataset, chosen), BATCH_SIZE)))
+
+
+# Likelihood and latents
+
+
+def _measure_log_likelihood(run: EvaluationRun) -> Numbers:
+    options = dict(run.options.get("log_likelihood", {}))
+    num_draws = options.pop("num_draws", 100)
+    discrete = run.model.likelihood.is_discrete
+    measure = LogLikelihood(num_dims=prod(run.model.config.input_shape), discrete=discrete, **options)
+    measure.settings, measure.seed = {"num_draws": num_draws}, run.seed
+    generator = run.new_generator()
+    for images in tqdm(run.iterate_data(), desc="log-likelihood", disable=not run.progress, leave=False):
+        images = images.to(run.model.device)
+        measure.add(run.model.log_likelihood(images, num_samples=num_draws, generator=generator).cpu())
+        measure.fingerprint.add(images.float())
+    return measure.compute()
+
+
+def _measure_latent_usage(run: EvaluationRun) -> Numbers:
+    measure = run.new_measure("latent_usage")
+    measure.add(run.embeddings)
+    encode = inference(type(run.model).encode)
+    for images in run.iterate_data():
+        posterior: Any = encode(run.model, images.to(run.model.device))
+        if "kl_per_dimension" not in posterior.diagnostics() or not hasattr(posterior, "kl_per_dimension"):
+            break  # the prior is not N(0, I), or there is none
+        measure.add(references=posterior.kl_per_dimension().flatten(1).cpu())
+    return measure.compute()
+
+
+# Classification and clustering
+
+
+def _measure_probe(run: EvaluationRun) -> Numbers:
+    measure, train = run.new_measure("probe"), {}
+    if run.train_dataset is not None:
+        labels = run.read_labels("probe", run.train_dataset)
+        train = {"train_latents": run.embed(run.train_dataset), "train_labels": labels}
+    measure.settings = {"trained_on": "the training data" if train else "one half of the data"}
+    measure.add(run.embeddings, run.read_labels("probe"))
+    return measure.compute(**train)
+
+
+def _measure_clustering(run: EvaluationRun) -> Numbers:
+    labels = run.read_labels("clustering")
+    measure = run.new_measure("clustering")
+    measure.add(run.embeddings, labels)
+    found = measure.compute()
+    passport = found["clustering_accuracy"].passport
+    return found | {"clustering_accuracy_std": Measurement(passport.details["deviation_of_fits"], passport)}
+
+
+# Disentanglement and interpolation
+
+
+def _measure_disentanglement(run: EvaluationRun, name: str) -> Numbers:
+    factors, names = run.read_factors(name)
+    measure = run.new_measure(name)
+    measure.settings = {"factors": ", ".join(names)}
+    measure.add(run.embeddings, factors)
+    return measure.compute()
+
+
+def _measure_interpolation(run: EvaluationRun) -> Numbers:
+    options = dict(run.options.get("interpolation", {}))
+    num_steps, num_paths = options.pop("num_steps", 10), min(options.pop("num_paths", 100), len(run.dataset) // 2)
+    if options or num_paths < 1:
+        raise ValueError(
+            "interpolation needs 2 or more images, and has the options num_steps and num_paths: got "
+            f"{len(run.dataset)} images and {', '.join(options) or 'no other option'}"
+        )
+    measure = Interpolation()
+    measure.settings, measure.seed = {"num_steps": num_steps}, run.seed
+    starts, ends = _draw_images(run, 2 * num_paths).chunk(2)
+    for start, end in zip(starts.split(BATCH_SIZE // 10), ends.split(BATCH_SIZE // 10), strict=True):
+        paths = run.model.interpolate(start.to(run.model.device), end.to(run.model.device), num_steps)
+        measure.add(paths.float().cpu(), torch.stack([start, end], 1))
+    return measure.compute()
+
+
+METRICS: dict[str, Metric] = {
+    "mse": Metric(
+        "Mean squared error of the reconstructions per pixel, and 1000 times that, as in the paper.", _measure_mse
+    ),
+    "psnr": Metric(
+        "Peak signal-to-noise ratio of the reconstructions, in decibels.",
+        partial(_measure_pairs, name="psnr"),
+    ),
+    "ssim": Metric("Structural similarity of the reconstructions.", partial(_measure_pairs, name="ssim")),
+    "ms_ssim": Metric(
+        "Multiscale structural similarity of the reconstructions.", partial(_measure_pairs, name="ms_ssim")
+    ),
+    "lpips": Metric(
+        "Learned perceptual distance of the reconstructions; downloads its weights.",
+        partial(_measure_pairs, name="lpips"),
+    ),
+    "reconstruction_fid": Metric(
+        "FID between reconstructions and data.",
+        partial(_measure_fid, image_set="reconstructions", prefix="reconstruction_"),
+    ),
+    "fid": Metric(
+        "Frechet Inception distance between samples and data, with Inception or another extractor.", _measure_fid
+    ),
+    "kid": Metric(
+        "Kernel Inception distance between samples and data, unbiased for any number of samples.",
+        partial(_measure_features, name="kid"),
+        keep_features=("data", "samples"),
+    ),
+    "inception_score": Metric(
+        "Inception Score of samples.",
+        partial(_measure_features, name="inception_score"),
+        keep_features=("samples",),
+    ),
+    "prdc": Metric(
+        "Precision, recall, density and coverage of samples.",
+        partial(_measure_features, name="prdc"),
+        keep_features=("data", "samples"),
+    ),
+    "energy": Metric(
+        "Energy distance in pixels from samples to half of the data, and from the other half as a floor.",
+        _measure_energy,
+    ),
+    "log_likelihood": Metric(
+        "Log-likelihood by importance sampling, with its standard error, and bits per dimension.",
+        _measure_log_likelihood,
+    ),
+    "latent_usage": Metric(
+        "Active units, and the KL divergence of the posteriors from N(0, I), in total and per dimension.",
+        _measure_latent_usage,
+    ),
+    "probe": Metric("Accuracy of the paper's linear classifier on the embeddings, mean over 20 runs.", _measure_probe),
+    "clustering": Metric(
+        "Agreement of k-means on the embeddings with the classes: the paper's accuracy, Hungarian accuracy, NMI, ARI.",
+        _measure_clustering,
+    ),
+    "mig": Metric(
+        "Mutual information gap of the embeddings; needs factors of variation.",
+        partial(_measure_disentanglement, name="mig"),
+    ),
+    "dci": Metric(
+        "Disentanglement, completeness and informativeness of the embeddings; needs factors of variation.",
+        partial(_measure_disentanglement, name="dci"),
+    ),
+    "sap": Metric(
+        "Separated attribute predictability of the embeddings; needs factors of variation.",
+        partial(_measure_disentanglement, name="sap"),
+    ),
+    "factor_vae_score": Metric(
+        "The FactorVAE score of the embeddings; needs factors of variation.",
+        partial(_measure_disentanglement, name="factor_vae_score"),
+    ),
+    "beta_vae_score": Metric(
+        "The beta-VAE score of the embeddings; needs factors of variation.",
+        partial(_measure_disentanglement, name="beta_vae_score"),
+    ),
+    "interpolation": Metric(
+        "Fidelity of the ends, evenness and straightness of paths between images of the data.",
+        _measure_interpolation,
+    ),
+}
+"""Name to metric, in the order of the documentation."""

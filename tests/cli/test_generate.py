@@ -1,0 +1,47 @@
+"""`gae-hub generate`: outputs, samplers and seeds."""
+
+import pytest
+from PIL import Image
+from shell import run
+
+
+def test_the_same_seed_gives_the_same_picture(trained, tmp_path, capsys):
+    for output in ("a.png", "b.png"):
+        assert run("generate", trained, "--num_samples", 9, "--output", tmp_path / output) == 0
+    assert "9 images from GaussianMixtureSampler, saved to" in capsys.readouterr().out
+    assert run("generate", trained, "--num_samples", 9, "--seed", 1, "--output", tmp_path / "c.png") == 0
+    a, b, c = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png"))
+    assert a == b != c
+
+
+def test_a_folder_of_images_from_the_prior(trained, tmp_path, capsys):
+    flags = ["--num_samples", 3, "--output_dir", tmp_path / "each", "--sampler_name", "prior"]
+    assert run("generate", trained, *flags) == 0
+    with Image.open(tmp_path / "each" / "000002.png") as image:
+        assert image.size == (8, 8) and len(list((tmp_path / "each").iterdir())) == 3
+    assert "3 images from the model's prior" in capsys.readouterr().out
+
+
+def test_the_default_output_is_a_picture(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("generate", trained, "--num_samples", 4) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--output a.png --output_dir b", "--output names a file and --output_dir a folder; pass one of them"),
+        ("--output a", "--output: expected a picture such as samples.png or an .npz file, got 'a'; for a folder pass"),
+        ("--output a.xyz", "--output: expected a picture such as samples.png or an .npz file, got 'a.xyz'"),
+        ("--format dataset", "--format dataset needs --output_dir"),
+        ("--output_dir a --format npz", "--format: expected one of folder, dataset, got 'npz'"),
+        ("--num_samples 1000000", "--num_samples: 1000000 images do not fit into one picture (at most 10,000); pass"),
+        ("--sampler maf", "unknown flag --sampler; did you mean --sampler_name?"),
+    ],
+)
+def test_usage_errors_are_found_before_the_model_is_loaded(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("generate", "no-such-model", *words.split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"gae-hub generate: {message}") and err.count("\n") == 1 and list(tmp_path.iterdir()) == []

@@ -1,0 +1,122 @@
+"""training.json: which facts pass their checks, how text is sanitised, and how latents are measured."""
+
+import json
+
+import pytest
+import torch
+from cases import VAE, images
+
+from gae_hub import AutoGAE
+from gae_hub.hub.cards.facts import measure_latents
+
+LOG_ENTRY = {"epoch": 1, "step": 1, "loss": 1.0}
+RESULTS = {"dataset": "user/data", "split": "test", "metrics": {"mse": 1.0}}
+
+
+def saved_again(folder, facts):
+    """Save a model, write its training.json, load it and save it again. Returns the second folder."""
+    VAE.build().save_pretrained(folder / "model")
+    text = facts if isinstance(facts, str) else json.dumps(facts)
+    (folder / "model" / "training.json").write_text(text)
+    AutoGAE.from_pretrained(folder / "model").save_pretrained(folder / "again")
+    return folder / "again"
+
+
+def test_facts_are_kept_when_a_model_is_loaded_and_saved(trained, tmp_path):
+    AutoGAE.from_pretrained(trained).save_pretrained(tmp_path)
+    assert "1397 images, 28 steps" in (tmp_path / "README.md").read_text()
+    assert json.loads((tmp_path / "training.json").read_text())["steps"] == 28
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"latents": {"a": 1}},
+        {"latents": {"order": [0], "by": "entropy", "values": [1.0], "active_units": 1, "num_images": 1}},
+        {"results": {"metrics": {"a": 1}}},
+        {"results": {**RESULTS, "metrics": {"mse": "1.0"}}},
+        {"results": {**RESULTS, "metrics": [1.0]}},
+        {"results": {**RESULTS, "passports": {"mse": 1}}},
+        {"log": [{"loss": 1}]},
+        {"log": [{**LOG_ENTRY, "loss": [1.0]}]},
+        {"log": [{**LOG_ENTRY, "loss": 10**400}]},
+        {"log": {"loss": 1}},
+        {"dataset": 3},
+        {"steps": "many"},
+        {"joules": "many"},
+        {"arguments": [1]},
+        {"environment": 1},
+        {"imported": {"x": 1}},
+        {"imported": {"from": "VAE", "notes": 1}},
+        {"warnings": ["collapse"]},
+        {"divergences": [{"step": 1}]},
+        {"of another version": json.loads("[" * 500 + "]" * 500)},
+    ],
+    ids=lambda facts: json.dumps(facts)[:60],
+)
+def test_invalid_facts_are_ignored_with_a_warning(tmp_path, facts, caplog):
+    """The save succeeds, and the valid facts are kept."""
+    name, valid = next(iter(facts)), {"dataset": "user/data", "log": [LOG_ENTRY], "steps": 7}
+    folder = saved_again(tmp_path, {**valid, **facts})
+    assert f"ignoring '{name}' from training.json" in caplog.text
+    kept = {key: value for key, value in valid.items() if key != name}
+    assert json.loads((folder / "training.json").read_text()) == kept
+    text = (folder / "README.md").read_text()
+    assert "## Limitations" in text and ("dataset" not in kept or "trained on `user/data` only" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 10, "is not valid JSON"),
+        ("[1, 2]", "expected a JSON object, got a list"),
+        ('"text"', "expected a JSON object, got a str"),
+        (" " * (1 << 25), "it has 33,554,432 bytes, expected at most 16,777,216"),
+    ],
+    ids=["broken", "list", "text", "large"],
+)
+def test_an_invalid_file_is_ignored_with_a_warning(tmp_path, text, message, caplog):
+    folder = saved_again(tmp_path, text)
+    assert message in caplog.text
+    assert (folder / "README.md").is_file() and not (folder / "training.json").exists()
+
+
+def test_incomplete_facts_are_shown(tmp_path):
+    """A text that UTF-8 cannot encode, a run of unknown length, results without a split."""
+    facts = {"dataset": "odd \ud800", "log": [LOG_ENTRY], "results": {"dataset": "user/data", "metrics": {"mse": 1}}}
+    text = (saved_again(tmp_path, facts) / "README.md").read_text()
+    assert "trained on `odd  `" in text and "| mse | 1 |" in text and "| 1 | 1 | 1 |" in text and "None" not in text
+    assert "\nOn `user/data`:\n" in text
+
+
+def test_text_of_facts_is_sanitised(tmp_path):
+    bad = "<img src=x onerror=alert(1)>`|[a](javascript:b)\n# Title"
+    facts = {
+        "dataset": bad,
+        "revision": bad,
+        "num_train_images": 1,
+        "arguments": {bad: bad},
+        "environment": {bad: bad},
+        "warnings": {bad: bad},
+        "divergences": [{"step": 1, "term": bad, "restored_step": 0}],
+        "imported": {"from": bad, "notes": [bad]},
+        "log": [{"epoch": 1, "step": 1, "loss": 1.0, bad: 2.0}],
+        "num_processes": 1,
+        "steps": 1,
+        "seconds": 1,
+        "best_step": None,
+        "results": {"dataset": bad, "split": bad, "metrics": {bad: 1.0}, "passports": {bad: {bad: bad}}},
+    }
+    text = (saved_again(tmp_path, facts) / "README.md").read_text().partition("---\n\n")[2]
+    assert text.count("img src=x") >= 14  # every fact is shown
+    assert "<img" not in text and "\n# Title" not in text and "](javascript" not in text
+
+
+def test_latents_are_ordered_by_their_kl():
+    model = VAE.build(latent_dim=3).eval()
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.0, 2.0, 1.0, 0.0, 0.0, 0.0]))  # means 0, 2, 1; variances 1
+    found = measure_latents(model, images())
+    assert found["order"] == [1, 2, 0] and found["values"] == [2.0, 0.5, 0.0] and found["by"] == "kl"
+    assert found["active_units"] == 0 and found["num_images"] == len(images())

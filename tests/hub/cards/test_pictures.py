@@ -1,0 +1,42 @@
+"""Pictures for a card: which are drawn, and the latent traversal."""
+
+from cases import AE, VAE, images
+
+from gae_hub import GenerationPipeline
+from gae_hub.hub.cards.pictures import traverse_latents
+
+
+def test_pictures_are_drawn_for_a_pipeline_but_not_for_a_checkpoint(tmp_path):
+    model = VAE.build()
+    model.examples = images(16)
+    model.save_pretrained(tmp_path)
+    assert not (tmp_path / "assets").exists() and "Output, captured" not in (tmp_path / "README.md").read_text()
+    GenerationPipeline(model).save_pretrained(tmp_path)
+    assert {path.stem for path in (tmp_path / "assets").iterdir()} == {
+        "samples",
+        "reconstructions",
+        "interpolations",
+        "traversal",
+    }
+
+
+def test_a_model_without_a_prior_has_no_samples(tmp_path):
+    GenerationPipeline(AE.build()).save_pretrained(tmp_path)
+    assert not (tmp_path / "assets" / "samples.png").exists() and (tmp_path / "README.md").exists()
+
+
+def test_data_that_are_not_images_have_no_pictures(tmp_path):
+    GenerationPipeline(VAE.build(input_shape=(2, 8, 8))).save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").is_file() and not (tmp_path / "assets").exists()
+
+
+def test_latent_traversal():
+    """The middle image of a row has the mean of its dimension; the other dimensions stay."""
+    model, examples = VAE.build(latent_dim=3).eval(), images()
+    rows = traverse_latents(model, examples, [1, 2], num_steps=5)
+    assert rows.shape == (10, 1, 8, 8)
+    embeddings = model.embed(examples)
+    for row, dimension in ((0, 1), (1, 2)):
+        latents = embeddings[:1].clone()
+        latents[:, dimension] = embeddings[:, dimension].mean()
+        assert rows[5 * row + 2].allclose(model.decode(latents)[0], atol=1e-6)

@@ -1,0 +1,40 @@
+"""Results of a model: in the card's table and in its model-index."""
+
+from cases import VAE
+from huggingface_hub import ModelCard
+
+from gae_hub.hub.cards.results import record_results
+
+
+def test_results_become_the_model_index(tmp_path):
+    model = VAE.build()
+    model.facts = {"results": {"dataset": "user/data", "split": "test", "metrics": {"mse": 0.25}}}
+    model.save_pretrained(tmp_path)
+    result = ModelCard.load(tmp_path / "README.md").data.eval_results[0]
+    assert (result.dataset_name, result.dataset_split, result.metric_type, result.metric_value) == (
+        "user/data",
+        "test",
+        "mse",
+        0.25,
+    )
+    text = (tmp_path / "README.md").read_text()
+    assert "| mse | 0.25 |" in text and "On the test split of `user/data`:" in text
+
+
+def test_passports_are_in_the_table_and_in_the_model_index(tmp_path):
+    model = VAE.build()
+    model.save_pretrained(tmp_path)
+    results = {
+        "dataset": "user/data",
+        "split": "test",
+        "num_samples": 10,
+        "seed": 0,
+        "metrics": {"fid": 12.5, "mse": 1.0},
+    }
+    passport = {"extractor": "user/inception", "sha256": "abc", "num_samples": 10}
+    record_results(model, tmp_path, {**results, "passports": {"fid": passport}})
+    card = ModelCard.load(tmp_path / "README.md")
+    assert "| fid | 12.5 | extractor user/inception, sha256 abc, num_samples 10 |" in card.text
+    assert "| mse | 1 |  |" in card.text
+    by_name = {result.metric_type: result for result in card.data.eval_results}
+    assert by_name["fid"].metric_args == passport and by_name["mse"].metric_args is None

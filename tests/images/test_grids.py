@@ -1,0 +1,38 @@
+"""Grids of images, to the pixel."""
+
+import torch
+from cases import images
+from PIL import Image
+
+from gae_hub.images.grids import (
+    image_grid,
+    reconstruction_grid,
+    save_interpolations,
+    save_reconstructions,
+    save_samples,
+)
+
+
+def test_image_grid():
+    grid = image_grid(images(5, (3, 10, 20)), columns=3, title="T", min_edge=20)
+    assert grid.size == (3 * 44 + 4, 2 * 24 + 4 + 28) and grid.mode == "RGB"
+    assert image_grid(images(4)).size == (2 * 52 + 4, 2 * 52 + 4)
+    block = grid.crop((4, 32, 44, 52)).resize((20, 10), Image.Resampling.NEAREST)
+    expected = (images(5, (3, 10, 20))[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    assert block.tobytes() == expected.tobytes()
+
+
+def test_reconstruction_grid_alternates_rows():
+    white, black = torch.ones(3, 1, 48, 48), torch.zeros(3, 1, 48, 48)
+    grid = reconstruction_grid(white, black, columns=2)
+    centres = [[grid.getpixel((4 + 52 * column + 24, 32 + 52 * row + 24)) for column in (0, 1)] for row in range(3)]
+    assert centres == [[255, 255], [0, 0], [255, 0]]
+
+
+def test_files_are_written(tmp_path):
+    save_samples(images(9), tmp_path / "a.png")
+    save_reconstructions(images(7), images(7), tmp_path / "b.png", columns=4)
+    save_interpolations(images(6).unflatten(0, (2, 3)), tmp_path / "c.png")
+    for name in "abc":
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert min(picture.size) > 50

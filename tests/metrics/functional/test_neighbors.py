@@ -1,0 +1,58 @@
+"""Precision, recall, density and coverage of distributions with known values."""
+
+import pytest
+import torch
+from builders import gaussian_rows
+from cases import generator
+
+from gae_hub.metrics import density_coverage, precision_recall
+
+
+def test_precision_and_recall_are_not_swapped():
+    """Samples cover one of the two regions of the data: all of them are precise, and half of the data is recalled."""
+    near, far = torch.rand(200, 2, generator=generator()), torch.rand(200, 2, generator=generator(1)) + 100
+    references = torch.cat([near, far])
+    samples = torch.rand(300, 2, generator=generator(2))
+    found = precision_recall(samples, references) | density_coverage(samples, references)
+    assert found["precision"].value > 0.9 and found["recall"].value == pytest.approx(0.5, abs=0.05)
+    assert found["coverage"].value == pytest.approx(0.5, abs=0.05)
+    swapped = precision_recall(references, samples)
+    assert swapped["recall"].value == found["precision"].value and swapped["precision"].value == found["recall"].value
+    low, high = found["recall"].interval
+    assert low < 0.5 < high
+
+
+def test_density_of_equal_distributions_is_one():
+    found = density_coverage(gaussian_rows(1500, 2), gaussian_rows(1500, 2, 1))
+    assert found["density"].value == pytest.approx(1, abs=0.1) and found["coverage"].value > 0.95
+
+
+def test_definition():
+    x, y = gaussian_rows(40, 3), gaussian_rows(50, 3, 1)
+    radii = torch.cdist(y, y).fill_diagonal_(torch.inf).sort(1).values[:, 2]
+    inside = torch.cdist(x, y) <= radii
+    assert precision_recall(x, y)["precision"].value == pytest.approx(inside.any(1).double().mean().item())
+    assert density_coverage(x, y, 3)["density"].value == pytest.approx((inside.sum() / (3 * 40)).item())
+    assert density_coverage(x, y, 3)["coverage"].value == pytest.approx(inside.any(0).double().mean().item())
+
+
+def test_invalid_input():
+    with pytest.raises(ValueError, match="needs 4 or more images on each side, got 3"):
+        precision_recall(gaussian_rows(3, 2), gaussian_rows(50, 2))
+    with pytest.raises(ValueError, match="num_neighbors must be 1 or more, got 0"):
+        density_coverage(gaussian_rows(9, 2), gaussian_rows(9, 2), 0)
+    with pytest.raises(ValueError, match="features of the same size, got 2 and 3 dimensions"):
+        precision_recall(gaussian_rows(9, 2), gaussian_rows(9, 3))
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_chunks_do_not_change_the_values(chunk, monkeypatch):
+    x, y = gaussian_rows(20, 5, 20), gaussian_rows(33, 5, 33)
+
+    def numbers():
+        found = precision_recall(x, y) | density_coverage(x, y)
+        return {name: (estimate.value, estimate.error) for name, estimate in found.items()}
+
+    whole = numbers()
+    monkeypatch.setattr("gae_hub.metrics.functional.neighbors.CHUNK", chunk)
+    assert numbers() == {name: pytest.approx(values, rel=1e-10) for name, values in whole.items()}

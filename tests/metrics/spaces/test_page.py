@@ -1,0 +1,143 @@
+"""The Gradio pages of the metrics' Spaces: all are built, and two are served and queried over HTTP."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cases import generator, images
+from PIL import Image
+
+from gae_hub.metrics import MEASURES, Moments, frechet_distance, load_extractor
+from gae_hub.metrics.networks.classifier import FeatureClassifier, FeatureClassifierConfig
+from gae_hub.metrics.spaces.page import measure_files
+from gae_hub.metrics.spaces.render import render_space
+
+CHILD = Path(__file__).parents[2] / "space_apps.py"
+ENVIRONMENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def test_files_are_measured(tmp_path):
+    paths = []
+    for index in range(6):
+        image = Image.fromarray((torch.rand(8, 8, generator=generator(index)) * 255).byte().numpy())
+        image.save(tmp_path / f"{index}.png")
+        paths.append(str(tmp_path / f"{index}.png"))
+    found = measure_files("mse", paths[:3], paths[3:])
+    assert found["mse"]["value"] > 0 and found["mse"]["num_samples"] == 3
+    assert measure_files("mse", paths[:3], paths[:3])["mse"]["value"] == 0
+    assert "'mse' has no predictions" in measure_files("mse", None, None)["error"]
+    assert "needs one .npy file for each side, got 0.png" in measure_files("clustering", paths, None)["error"]
+    json.dumps(found)
+
+
+@pytest.mark.parametrize("name", ["fid", "kid", "prdc", "inception_score"])
+def test_files_are_measured_with_an_extractor(name, extractor, tmp_path):
+    extractor.network.save_pretrained(tmp_path / "tiny")
+    x, y = images(20), images(24, seed=1)
+    np.save(tmp_path / "x.npy", x.numpy())
+    np.save(tmp_path / "y.npy", y.numpy())
+    found = measure_files(name, [str(tmp_path / "x.npy")], [str(tmp_path / "y.npy")], str(tmp_path / "tiny"))
+    engine = MEASURES[name](feature_extractor=extractor)
+    engine.add(x, y)
+    expected = engine.compute()
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key]["value"] == pytest.approx(float(value))
+        assert found[key]["extractor_sha256"] == extractor.sha256
+
+
+# Gradio, in other processes
+
+
+def run_child(*words, **kwargs):
+    """The JSON that space_apps.py prints."""
+    command, environment = [sys.executable, CHILD, *words], {**os.environ, **ENVIRONMENT}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, **kwargs)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Arrays to upload, and an extractor."""
+    torch.manual_seed(0)
+    config = FeatureClassifierConfig(image_size=8, channels=[4], feature_dim=5, num_classes=3)
+    FeatureClassifier(config).save_pretrained(tmp_path / "extractor")
+    x, y = images(12, (1, 16, 16)), images(12, (1, 16, 16), seed=1)
+    labels = torch.arange(12) % 3
+    latents = torch.eye(4)[labels] + 0.01 * torch.randn(12, 4, generator=generator())
+    latents[0] = latents[1]  # one latent among those of another class
+    arrays = {"x": x, "y": y, "labels": labels, "latents": latents, "numbers": x[:, 0, 0, 0]}
+    arrays |= {"factors": torch.arange(24).view(12, 2) % 3, "ends": torch.stack([x, y], 1)}
+    arrays |= {"paths": torch.stack([x, (x + y) / 2, y], 1)}
+    for key, value in arrays.items():
+        np.save(tmp_path / f"{key}.npy", value.numpy())
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_every_page_measures_files(folder):
+    pages = run_child("build", folder)
+    assert pages.keys() == MEASURES.keys()
+    for name, page in pages.items():
+        needs_extractor = name in ("fid", "kid", "prdc", "inception_score")
+        assert page["components"] == ["File", "File", "Textbox", "JSON"]
+        assert page["visible"] == [True, bool(MEASURES[name].references_help), needs_extractor]
+        assert page["extractor"] == ("inception" if needs_extractor else "")
+        assert "has no predictions" in page["without_files"]["error"]
+        if name != "lpips":
+            numbers = page["with_files"].values()
+            assert numbers and all(number["num_samples"] == 12 for number in numbers), page
+
+
+@pytest.fixture
+def serve(folder):
+    """A function that serves the app.py of a metric's Space on the loopback, and returns its address."""
+    processes = []
+
+    def start(name: str) -> str:
+        space = folder / name
+        space.mkdir()
+        for file, content in render_space(name).items():
+            (space / file).write_text(content, encoding="utf-8")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        own = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_SSR_MODE": "False"}
+        environment = {**os.environ, **ENVIRONMENT, **own, "GRADIO_TEMP_DIR": str(folder / "uploads")}
+        with (space / "log.txt").open("w") as log:
+            command = [sys.executable, "app.py"]
+            processes.append(subprocess.Popen(command, cwd=space, env=environment, stdout=log, stderr=log))
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.slow
+def test_apps_answer_over_http(serve, folder):
+    clustering, fid = serve("clustering"), serve("fid")
+    pixels = torch.randint(0, 256, (9, 8, 8), generator=generator(), dtype=torch.uint8)
+    files = [str(folder / f"{index}.png") for index in range(9)]
+    for path, image in zip(files, pixels, strict=True):
+        Image.fromarray(image.numpy()).save(path)
+    requests = [
+        (clustering, [str(folder / "latents.npy")], [str(folder / "labels.npy")], ""),
+        (fid, files[:4], files[4:], str(folder / "extractor")),
+        (fid, files[:4], None, str(folder / "extractor")),
+    ]
+    scores, distance, one_side = run_child("ask", input=json.dumps(requests))
+    assert scores["clustering_accuracy"]["value"] == pytest.approx(11 / 12)
+    network = load_extractor(str(folder / "extractor"))
+    x, y = (Moments(network(part.unsqueeze(1))) for part in (pixels[:4], pixels[4:]))
+    assert distance["fid"]["value"] == pytest.approx(frechet_distance(x, y))
+    assert distance["fid"]["extractor_sha256"] == network.sha256 and distance["fid"]["num_references"] == 5
+    assert "'fid' has no references" in one_side["error"]

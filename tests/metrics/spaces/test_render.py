@@ -1,0 +1,23 @@
+"""The folders in the package are those that the templates give."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gae_hub.metrics import MEASURES, path
+from gae_hub.metrics.spaces.render import render_space
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_folder_is_up_to_date(name):
+    rendered = render_space(name)
+    assert {file.name: file.read_text() for file in Path(path(name)).iterdir() if file.is_file()} == rendered, (
+        "run python scripts/make_spaces.py"
+    )
+    front = yaml.safe_load(rendered["README.md"].split("---")[1])
+    assert front["sdk"] == "gradio" and front["sdk_version"].startswith("6.") and front["app_file"] == "app.py"
+    assert {"evaluate", "metric"} <= set(front["tags"]) and front["description"].endswith(".")
+    assert "gae_hub" in rendered["requirements.txt"].split()
+    ast.parse(rendered["app.py"])

@@ -1,0 +1,115 @@
+"""evaluate_model: every metric, its streaming and caching, and its errors."""
+
+import json
+
+import pytest
+import torch
+from cases import METRICS, VAE, images
+
+from gae_hub import GenerationPipeline
+from gae_hub.data.datasets import ImageDataset
+from gae_hub.metrics import MEASURES, Moments, Passport, evaluate_model, frechet_distance, to_results
+from gae_hub.metrics import METRICS as REGISTRY
+from gae_hub.metrics.evaluation_run import EvaluationRun
+
+
+def dataset(num=60):
+    """Images with labels and two factors."""
+    data = ImageDataset(images(num, (1, 16, 16)), torch.arange(num) % 3)
+    data.factors = torch.stack([torch.arange(num) % 3, torch.arange(num) // 3 % 2], 1)
+    return data
+
+
+def test_every_metric_has_a_row():
+    assert set(METRICS) == set(REGISTRY)
+    assert set(MEASURES) <= set(REGISTRY)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metric_returns_its_numbers_reproducibly(name, extractor, lpips):
+    quick = {"probe": {"num_epochs": 2}, "beta_vae_score": {"num_votes": 50}, "dci": {"num_trees": 3}}
+    given = {"num_samples": 20, "extractor": extractor, "lpips": lpips, "options": quick}
+    runs = [evaluate_model(VAE.build(input_shape=(1, 16, 16)), dataset(), [name], **given) for _ in range(2)]
+    assert set(runs[0]) == METRICS[name] and runs[0] == runs[1]
+    for key, value in runs[0].items():
+        assert torch.isfinite(torch.tensor(value)), key
+        passport = value.passport.to_dict()
+        assert passport["library"].startswith("gae_hub") and passport["num_samples"] > 0 and "seed" in passport
+        assert Passport.from_dict(json.loads(json.dumps(passport))) == Passport.from_dict(passport)
+    assert json.loads(json.dumps(to_results(runs[0])))["metrics"].keys() == METRICS[name]
+
+
+def test_mean_squared_error():
+    model, x = VAE.build(), images(50)
+    errors = (x - model.reconstruct(x)).square().flatten(1).mean(1).double()
+    found = evaluate_model(model, x, ["mse"])
+    assert found["mse"] == pytest.approx(errors.mean().item())
+    assert found["mse_x1000"] == pytest.approx(1000 * errors.mean().item())
+    assert found["mse"].passport.standard_error == pytest.approx((errors.std() / 50**0.5).item(), rel=1e-4)
+    with pytest.raises(ValueError, match="the metric 'mse' has no option 'bins'; its options are none"):
+        evaluate_model(model, x, ["mse"], options={"mse": {"bins": 3}})
+
+
+def test_reference_statistics_are_cached_by_the_content_of_the_data(extractor, monkeypatch):
+    model, x = VAE.build(), images(40, seed=9)
+    first = evaluate_model(model, x, ["fid"], num_samples=30, extractor=extractor)
+    seen = []
+    inner = extractor.extract
+    monkeypatch.setattr(extractor, "extract", lambda batch: seen.append(len(batch)) or inner(batch))
+    extractor._recent.clear()
+    assert evaluate_model(model, x, ["fid"], num_samples=30, extractor=extractor) == first
+    assert sum(seen) == 30  # the samples only
+    extractor._recent.clear()
+    evaluate_model(model, images(40, seed=10), ["fid"], num_samples=30, extractor=extractor)
+    assert sum(seen) == 30 + 40 + 30  # other data
+
+
+def test_samples_are_generated_in_parts(monkeypatch):
+    """At most a thousand images are generated at a time, the same ones as by the pipeline."""
+    model, sizes = VAE.build(), []
+    expected = torch.cat(list(GenerationPipeline(model).generate_batches(1100, seed=5)))
+    inner = model.generate
+    monkeypatch.setattr(model, "generate", lambda num, **kwargs: sizes.append(num) or inner(num, **kwargs))
+    run = EvaluationRun(model, images(150, seed=4), num_samples=1100, seed=5)
+    torch.testing.assert_close(torch.cat(list(run.iterate_samples())), expected)
+    assert sizes == [1000, 100]
+
+
+def test_features_are_stored_only_where_a_metric_needs_all(extractor, monkeypatch):
+    model, x = VAE.build(), images(150, seed=4)
+    given = {"num_samples": 1100, "seed": 5, "extractor": extractor}
+    found, stored = {}, []
+    inner = EvaluationRun.all_features
+    monkeypatch.setattr(EvaluationRun, "all_features", lambda run, which: stored.append(which) or inner(run, which))
+    for names in (["fid", "reconstruction_fid"], ["fid", "kid"]):
+        stored.clear()
+        found[names[1]] = evaluate_model(model, x, names, **given)["fid"]
+        assert bool(stored) == ("kid" in names)
+    assert found["kid"] == found["reconstruction_fid"]
+    samples = torch.cat(list(GenerationPipeline(model).generate_batches(1100, seed=5)))
+    direct = frechet_distance(Moments(extractor(samples)), Moments(extractor(x)))
+    assert found["kid"] == pytest.approx(direct, rel=1e-4)
+    extrapolated = evaluate_model(model, x, ["fid"], options={"fid": {"extrapolate": True}}, **given)
+    assert stored[-1] == "samples" and extrapolated["fid_infinity"] < float(extrapolated["fid"])
+
+
+def test_errors_about_the_request(extractor):
+    model, x = VAE.build(), images(5)
+    with pytest.raises(ValueError, match="unknown metric 'fidd': expected one of mse, psnr"):
+        evaluate_model(model, x, ["fidd"])
+    with pytest.raises(ValueError, match="'array' has no labels, which the metric 'clustering' needs"):
+        evaluate_model(model, x, ["clustering"])
+    with pytest.raises(ValueError, match="cannot compute the metric 'mig': 'array' has no factors of variation"):
+        evaluate_model(model, x, ["mig"])
+    with pytest.raises(ValueError, match="a covariance needs 2 or more images on each side, got 1"):
+        evaluate_model(model, x, ["fid"], num_samples=1, extractor=extractor)
+    with pytest.raises(ValueError, match="the metric 'fid' has no option 'bins'"):
+        evaluate_model(model, x, ["fid"], extractor=extractor, options={"fid": {"bins": 3}})
+    with pytest.raises(ValueError, match="num_samples must be 1 or more"):
+        evaluate_model(model, x, ["fid"], num_samples=0)
+
+
+def test_error_about_weights_that_cannot_be_downloaded(monkeypatch):
+    monkeypatch.setattr("gae_hub.metrics.networks.extractors.PUBLISHED_URL", "http://127.0.0.1:9/inception.pth")
+    with pytest.raises(OSError, match="cannot download the weights of inception .*; download it .* --weights PATH"):
+        evaluate_model(VAE.build(), images(5), ["fid"])
