@@ -11,7 +11,7 @@ from cases import MODELS, generator, images
 
 from gae_hub import AAEConfig, FactorVAEConfig, GAETrainer, GAETrainingArguments, VAEGANConfig, WAEGANConfig
 from gae_hub.models.factor_vae import permute_dimensions
-from gae_hub.modules.discriminators import Discriminator, accuracy
+from gae_hub.modules.discriminators import Discriminator, discriminator_accuracy
 from gae_hub.modules.noise import randn
 from gae_hub.modules.posteriors import DiagonalGaussian
 
@@ -183,7 +183,7 @@ def test_every_image_counts_in_factor_vae():
 
 def test_accuracy_counts_both_sides():
     real, fake = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([-1.0, -3.0, -2.0])
-    assert accuracy(real, fake).item() == pytest.approx(5 / 6)
+    assert discriminator_accuracy(real, fake).item() == pytest.approx(5 / 6)
 
 
 @pytest.mark.parametrize("name", ["aae", "wae_gan", "factor_vae", "vae_gan"])

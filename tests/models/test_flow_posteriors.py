@@ -9,7 +9,7 @@ from torch.autograd.functional import jacobian
 from torch.distributions import MultivariateNormal
 
 from gae_hub import AutoGAE, VAEIAFConfig, VAEIAFModel, VAELinNFConfig, VAELinNFModel
-from gae_hub.modules.flows import FlowPosterior
+from gae_hub.modules.flow_posterior import FlowPosterior
 from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
 
 X = images(6).double()
@@ -94,8 +94,8 @@ def test_the_density_is_that_of_the_draws(name):
 def test_the_log_determinant_is_that_of_autograd(name):
     posterior = build(name).encode(X[:1])
     z = posterior.base.rsample(generator=generator())
-    moved, log_det = posterior.flow(z)
-    exact = torch.linalg.slogdet(jacobian(lambda z: posterior.flow(z)[0], z)[0, :, 0])[1]
+    moved, log_det = posterior.transform(z)
+    exact = torch.linalg.slogdet(jacobian(lambda z: posterior.transform(z)[0], z)[0, :, 0])[1]
     torch.testing.assert_close(log_det[0], exact)
     drawn, log_q = posterior.rsample_and_log_prob(generator=generator())
     torch.testing.assert_close(drawn, moved)
@@ -174,7 +174,7 @@ def test_no_parameter_of_a_linear_flow_is_dead(amortized):
 def test_amortized_flows_differ_from_image_to_image():
     z = torch.zeros(6, 3, dtype=torch.float64)
     for name, differ in (("planar", True), ("shared", False), ("gated", True), ("affine", False)):
-        moved = build(name).encode(X).flow(z)[0]
+        moved = build(name).encode(X).transform(z)[0]
         assert torch.allclose(moved, moved[:1].expand_as(moved)) is not differ, name
     d, parameters = 3, 3 * 7
     assert build("planar").head.out_features == 2 * d + parameters
@@ -186,7 +186,7 @@ def test_the_order_is_reversed_from_step_to_step():
     z = torch.zeros(1, 3, dtype=torch.float64)
     for num_flows, full in ((1, False), (2, True)):
         posterior = build("gated", num_flows=num_flows).encode(X[:1])
-        derivative = jacobian(lambda z, q=posterior: q.flow(z)[0], z)[0, :, 0]
+        derivative = jacobian(lambda z, q=posterior: q.transform(z)[0], z)[0, :, 0]
         upper = derivative[torch.ones(3, 3).triu(1).bool()]
         assert (upper != 0).all() if full else (upper == 0).all()
 
@@ -194,9 +194,9 @@ def test_the_order_is_reversed_from_step_to_step():
 def test_the_fields_of_the_autoregressive_flow_reach_its_steps():
     posterior = build("gated", forget_bias=1000).encode(X)
     z = posterior.base.rsample(100, generator=generator())
-    assert torch.equal(posterior.flow(z)[0], z)  # gates that are open keep z
-    assert (build("gated").encode(X).flow(z)[1] < 0).all()  # a gate shrinks, an affine step may stretch
-    assert (build("affine").encode(X).flow(z)[1] > 0).any()
+    assert torch.equal(posterior.transform(z)[0], z)  # gates that are open keep z
+    assert (build("gated").encode(X).transform(z)[1] < 0).all()  # a gate shrinks, an affine step may stretch
+    assert (build("affine").encode(X).transform(z)[1] > 0).any()
     assert len(build("gated", num_flows=3, num_hidden_layers=4).flows[2].made.others) == 3
     assert build("gated", num_flows=0).head.out_features == 6  # no step has a use for the context
 
@@ -205,14 +205,14 @@ def test_the_fields_of_the_autoregressive_flow_reach_its_steps():
 def test_embedding_is_where_the_flow_takes_the_mean(name):
     model = build(name)
     posterior = model.encode(X)
-    torch.testing.assert_close(model.embed(X), posterior.flow(posterior.base.mean)[0])
+    torch.testing.assert_close(model.embed(X), posterior.transform(posterior.base.mean)[0])
     assert (model.embed(X) - posterior.base.mean).abs().max() > 0.05
 
 
 @ALL
 def test_the_density_at_other_points_is_refused(name):
     posterior = build(name).encode(X)
-    with pytest.raises(NotImplementedError, match="at its own draws only: use rsample_and_log_prob"):
+    with pytest.raises(NotImplementedError, match="at its own samples only; use rsample_and_log_prob"):
         posterior.log_prob(posterior.mean)
 
 

@@ -6,7 +6,8 @@ from cases import NETWORKS, SHAPE, generator, images
 from torch.autograd.functional import jacobian
 
 from gae_hub import AutoSampler, FlowPriorVAEConfig, FlowPriorVAEModel, PriorSampler
-from gae_hub.modules.flows import FlowPosterior, MaskedAutoregressiveStep
+from gae_hub.modules.autoregressive_steps import MaskedAutoregressiveStep
+from gae_hub.modules.flow_posterior import FlowPosterior
 from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
 
 X = images(6).double()

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 from torch.func import functional_call
 
 from gae_hub import AutoGAE, HVAEConfig, HVAEModel, RHVAEConfig, RHVAEModel, VAEModel
-from gae_hub.modules.riemannian_metric import Metric
+from gae_hub.modules.riemannian_metric import RiemannianMetric
 
 X = images(3).double()
 UNTEMPERED = {"beta_zero": 1, "learn_beta_zero": False}
@@ -119,7 +119,7 @@ def test_the_ratio_of_the_momenta_is_that_of_their_densities(name):
     z, noise = start()
     scale = model.tempering()[0].detach()
     if name == "rhvae":
-        rho = scale * model.metric().at(z).momentum(noise)
+        rho = scale * model.metric().at(z).sample_momentum(noise)
         covariance = torch.linalg.inv(model.metric().inverse(z)) * scale**2
         found, ratio = model.evolve(X, z, noise, model.metric())
         _, last = trajectory(model, X, z, rho)
@@ -211,7 +211,7 @@ def test_the_metric_is_its_definition():
     centroids = torch.randn(5, 3, generator=generator(), dtype=torch.float64)
     factors = torch.randn(5, 3, 3, generator=generator(1), dtype=torch.float64)
     matrices = factors @ factors.mT
-    metric = Metric(centroids, matrices, 1.3, 0.05)
+    metric = RiemannianMetric(centroids, matrices, 1.3, 0.05)
     z, momentum = start(4)
     by_hand = torch.stack(
         [
@@ -286,7 +286,7 @@ def test_a_new_metric_is_the_identity_at_the_origin():
 
 def test_evaluation_makes_no_matrix_for_each_pair():
     """(batch, centroids, d, d) would be 1.3 GB here; what is made is counted by the profiler."""
-    metric = Metric(torch.randn(500, 16), torch.eye(16).expand(500, 16, 16).contiguous(), 1.5, 0.01)
+    metric = RiemannianMetric(torch.randn(500, 16), torch.eye(16).expand(500, 16, 16).contiguous(), 1.5, 0.01)
     z = torch.randn(1000, 16)
     with torch.profiler.profile(profile_memory=True) as profile, torch.no_grad():
         metric.inverse(z)

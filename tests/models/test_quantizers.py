@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn.parallel import DistributedDataParallel
 
 from gae_hub import AutoGAE, HRQVAEConfig, HRQVAEModel, VQVAEConfig, VQVAEModel
-from gae_hub.modules.codebooks import kmeans, perplexity, random_tokens
+from gae_hub.modules.codebooks import draw_tokens, perplexity
+from gae_hub.modules.kmeans import kmeans
 
 X = images(12)
 FIELDS = {"input_shape": SHAPE, "latent_dim": 3, "num_embeddings": 6, **NETWORKS}
@@ -53,7 +54,7 @@ def randn(*shape, seed=0):
 def step(book, tokens, seed=0):
     """One training step: the codes that were looked up, and what was observed."""
     book.prepare(tokens, generator(seed))
-    codes = book.nearest(tokens)
+    codes = book.find_nearest(tokens)
     return codes, book.observe(tokens, codes)
 
 
@@ -62,12 +63,14 @@ def step(book, tokens, seed=0):
 
 def test_the_nearest_code_is_the_nearest():
     tokens, codes = randn(4, 5, 7), randn(20, 7, seed=1)
-    assert torch.equal(codebook(codes).nearest(tokens), torch.cdist(tokens.flatten(0, 1), codes).argmin(1).view(4, 5))
+    assert torch.equal(
+        codebook(codes).find_nearest(tokens), torch.cdist(tokens.flatten(0, 1), codes).argmin(1).view(4, 5)
+    )
 
 
 def test_scores_are_distances_up_to_a_constant_for_each_token():
     tokens, codes = randn(9, 4), randn(6, 4, seed=1)
-    constant = codebook(codes).scores(tokens) + torch.cdist(tokens, codes).square()
+    constant = codebook(codes).compute_scores(tokens) + torch.cdist(tokens, codes).square()
     torch.testing.assert_close(constant, constant[:, :1].expand(-1, 6))
 
 
@@ -76,13 +79,13 @@ def test_far_from_the_origin_digits_are_left():
     codes = 0.1 * randn(20, 3) + 1e4
     tokens = (0.1 * randn(200, 3, seed=1) + 1e4).float()
     book = codebook(codes.float().double()).float()
-    assert torch.equal(book.nearest(tokens), torch.cdist(tokens.double(), codes.float().double()).argmin(1))
+    assert torch.equal(book.find_nearest(tokens), torch.cdist(tokens.double(), codes.float().double()).argmin(1))
 
 
 def test_autocast_leaves_the_lookup_alone():
     tokens, book = randn(500, 3).float(), codebook(randn(50, 3, seed=1)).float()
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(book.nearest(tokens), codebook(book.codes.double()).nearest(tokens.double()))
+        assert torch.equal(book.find_nearest(tokens), codebook(book.codes.double()).find_nearest(tokens.double()))
 
 
 def test_no_step_makes_a_vector_for_each_pair():
@@ -145,7 +148,7 @@ def test_evaluation_observes_only():
     book = codebook(randn(5, 3)).eval()
     before = deepcopy(book.state_dict())
     tokens = randn(40, 3, seed=2)
-    metrics = book.observe(tokens, book.nearest(tokens))
+    metrics = book.observe(tokens, book.find_nearest(tokens))
     assert metrics["perplexity"] > 1
     assert all(torch.equal(value, before[name]) for name, value in book.state_dict().items())
 
@@ -165,16 +168,16 @@ def test_a_dead_code_moves_to_a_token_and_is_used(learned):
     codes = torch.tensor([[0.0, 0.0], [4.0, 0.0], [1e6, 1e6]])
     tokens = randn(20, 2) + torch.tensor([2.0, 0.0])
     book = codebook(codes, torch.tensor([15.0, 5.0, 0.05]), learned=learned)
-    assert book.dead().tolist() == [False, False, True]
+    assert book.find_dead().tolist() == [False, False, True]
     mean = book.counts.mean()
     book.prepare(tokens, generator())
     assert torch.equal(book.codes[:2].detach(), codes[:2].double())  # the living stay
     assert (tokens == book.codes[2]).all(1).sum() == 1
     torch.testing.assert_close(book.counts, torch.stack([*torch.tensor([15.0, 5.0]).double(), mean]))
-    assert (book.nearest(tokens) == 2).any()
+    assert (book.find_nearest(tokens) == 2).any()
     for seed in range(20):  # time to win tokens
         step(book, randn(20, 2, seed=seed) - 100)
-        assert not book.dead()[2]
+        assert not book.find_dead()[2]
 
 
 def test_dead_codes_get_different_tokens():
@@ -195,11 +198,11 @@ def test_none_is_revived_below_a_threshold_of_zero():
 
 def test_random_tokens_are_all_tokens_before_one_comes_again():
     tokens = randn(10, 2)
-    drawn = random_tokens(tokens, 25, generator())
+    drawn = draw_tokens(tokens, 25, generator())
     for part in (drawn[:10], drawn[10:20]):
         assert torch.equal(part.sort(0).values, tokens.sort(0).values)
     assert not torch.equal(drawn[:10], tokens)
-    firsts = torch.stack([random_tokens(tokens, 1, generator(seed))[0, 0] for seed in range(2000)])
+    firsts = torch.stack([draw_tokens(tokens, 1, generator(seed))[0, 0] for seed in range(2000)])
     counts = torch.stack([(firsts == token).sum() for token in tokens[:, 0]])
     assert ((counts - 200).square() / 200).sum() < 27.9  # chi square of 9 degrees of freedom, p = 0.001
 
@@ -235,7 +238,7 @@ def test_each_iteration_lowers_the_distortion():
     tokens = randn(500, 4)
     errors = [distortion(tokens, kmeans(tokens, 12, steps, generator())) for steps in (0, 1, 5, 20)]
     assert errors[0] > errors[1] > errors[2] > errors[3]
-    uniform = torch.stack([distortion(tokens, random_tokens(tokens, 12, generator(s))) for s in range(20)]).mean()
+    uniform = torch.stack([distortion(tokens, draw_tokens(tokens, 12, generator(s))) for s in range(20)]).mean()
     plus = torch.stack([distortion(tokens, kmeans(tokens, 12, 0, generator(s))) for s in range(20)]).mean()
     assert plus < uniform
     seeds = kmeans(tokens, 12, 0, generator())

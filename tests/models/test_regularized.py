@@ -14,7 +14,7 @@ from gae_hub import (
     RAEL2Model,
     WAEMMDConfig,
 )
-from gae_hub.modules.losses import frozen, mmd
+from gae_hub.modules.losses import call_frozen, mmd
 from gae_hub.modules.posteriors import DiagonalGaussian
 
 X = images(6)
@@ -121,7 +121,7 @@ def test_the_gradient_penalty_reaches_the_decoder_and_works_in_evaluation():
 def test_frozen_reaches_the_inputs_and_not_the_weights():
     layer = torch.nn.Linear(3, 2)
     x = torch.randn(4, 3, requires_grad=True)
-    frozen(layer, x).sum().backward()
+    call_frozen(layer, x).sum().backward()
     assert layer.weight.grad is None and torch.equal(x.grad, layer.weight.sum(0).expand(4, 3))
 
 

@@ -12,14 +12,14 @@ from scipy import integrate, special, stats
 from gae_hub import SVAEConfig, SVAEModel
 from gae_hub.models import svae
 from gae_hub.models.svae import VonMisesFisher
-from gae_hub.modules.geometry import log_sphere_area, unit, vmf_moments
+from gae_hub.modules.sphere import log_sphere_area, normalize, vmf_moments
 
 DIMS, KAPPAS = (2, 3, 16, 64, 256), (1e-6, 0.1, 5.0, 100.0, 1e4, 1e7)
 X = images(4)
 
 
 def posterior(dim, kappa, batch=1):
-    mean = unit(torch.randn(batch, dim, generator=generator(), dtype=torch.float64))
+    mean = normalize(torch.randn(batch, dim, generator=generator(), dtype=torch.float64))
     return VonMisesFisher(mean, torch.full((batch, 1), float(kappa), dtype=torch.float64))
 
 
@@ -48,8 +48,8 @@ def test_the_density_integrates_to_one_on_the_circle_and_the_sphere(kappa):
 def test_the_density_integrates_to_one_by_its_cosine(dim, kappa):
     """In any dimension: the area of the circle of latitude at an angle is sin^(d - 2) times that of a sphere."""
     q = posterior(dim, kappa)
-    tangent = unit(torch.randn(1, dim, generator=generator(1), dtype=torch.float64))
-    tangent = unit(tangent - (tangent * q.mean).sum(-1, keepdim=True) * q.mean)
+    tangent = normalize(torch.randn(1, dim, generator=generator(1), dtype=torch.float64))
+    tangent = normalize(tangent - (tangent * q.mean).sum(-1, keepdim=True) * q.mean)
     num = 20_000
     angle = (torch.arange(num, dtype=torch.float64) + 0.5) * (pi / num)  # midpoints
     z = angle[:, None].cos() * q.mean + angle[:, None].sin() * tangent
@@ -107,7 +107,7 @@ def test_draws_follow_the_density(dim, kappa):
 def test_gradients_by_the_concentration_are_whole(dim):
     """The mean of d cos / d kappa over draws is A'(kappa): a rejection sampler's misses a part of it."""
     kappa = torch.full((1, 1), 8.0, dtype=torch.float64, requires_grad=True)
-    mean = unit(torch.randn(1, dim, generator=generator(), dtype=torch.float64))
+    mean = normalize(torch.randn(1, dim, generator=generator(), dtype=torch.float64))
     cosine = (VonMisesFisher(mean, kappa).rsample(20_000, generator=generator()) * mean).sum(-1)
     (slope,) = torch.autograd.grad(cosine.mean(), kappa, retain_graph=True)
     at = kappa.detach().requires_grad_()
@@ -166,7 +166,7 @@ def test_gradients_by_the_mean():
     """For E[a.z] = A(kappa) a.mean, the derivative by the mean is A(kappa) a along the sphere."""
     direction = torch.randn(1, 4, generator=generator(), dtype=torch.float64, requires_grad=True)
     a = torch.randn(4, generator=generator(1), dtype=torch.float64)
-    mean = unit(direction)
+    mean = normalize(direction)
     kappa = torch.full((1, 1), 5.0, dtype=torch.float64)
     estimate = VonMisesFisher(mean, kappa).rsample(60_000, generator=generator()) @ a
     (slope,) = torch.autograd.grad(estimate.mean(), direction, retain_graph=True)

@@ -60,7 +60,7 @@ def test_bic_selects_the_number_of_components():
 def test_precision_of_distant_clusters(kind, has_float64, monkeypatch):
     """Variances of 0.01 about means of +-100, in float32; also on a device without float64."""
     if not has_float64:
-        monkeypatch.setattr("gae_hub.modules.expectation_maximization.wide", lambda tensor: tensor)
+        monkeypatch.setattr("gae_hub.modules.expectation_maximization.to_float64", lambda tensor: tensor)
     centres = torch.tensor([[100.0, 100.0, -100.0], [-100.0, 100.0, 100.0]])
     data = centres[torch.arange(2000) % 2] + 0.1 * noise(2000, 3)
     fields = {"num_components": 2, "covariance_type": kind}

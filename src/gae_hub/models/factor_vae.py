@@ -23,8 +23,13 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.modules.discriminators import Discriminator, accuracy, players, real_or_fake
-from gae_hub.modules.losses import frozen, require_examples
+from gae_hub.modules.discriminators import (
+    Discriminator,
+    discriminator_accuracy,
+    discriminator_loss,
+    partition_parameters,
+)
+from gae_hub.modules.losses import call_frozen, require_examples
 from gae_hub.modules.noise import rand
 
 from .base import GAEOutput, register_model
@@ -75,12 +80,12 @@ class FactorVAEModel(VAEModel):
         terms = {
             "reconstruction": -log_p,
             "kl": posterior.kl(),
-            "total_correlation": frozen(self.discriminator, latents),
-            "discriminator": 0.5 * real_or_fake(joint, product),
+            "total_correlation": call_frozen(self.discriminator, latents),
+            "discriminator": 0.5 * discriminator_loss(joint, product),
         }
         metrics = {
             "negative_elbo": (terms["reconstruction"] + terms["kl"]).mean(),
-            "discriminator_accuracy": accuracy(joint, product),
+            "discriminator_accuracy": discriminator_accuracy(joint, product),
         }
         fields = {"reconstruction": reconstruction, "latents": latents}
         return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
@@ -89,7 +94,7 @@ class FactorVAEModel(VAEModel):
         return {"total_correlation": self.config.gamma}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        return players(self, "autoencoder", discriminator=self.discriminator)
+        return partition_parameters(self, "autoencoder", discriminator=self.discriminator)
 
 
 def permute_dimensions(latents: Tensor, generator: torch.Generator | None = None) -> Tensor:

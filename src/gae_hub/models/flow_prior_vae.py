@@ -27,7 +27,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from torch import Generator, Tensor
 
-from gae_hub.modules.flows import Flow, MaskedAutoregressiveStep
+from gae_hub.modules.autoregressive_steps import MaskedAutoregressiveStep
+from gae_hub.modules.flows import Flow
 from gae_hub.modules.posteriors import GaussianPosterior, gaussian_log_prob
 
 from .base import inference, register_model

@@ -115,7 +115,7 @@ class HRQVAEModel(QuantizedModel):
         temperatures = self.temperatures().to(tokens.dtype)
         found, residual = [], tokens
         for codebook, temperature in zip(self.codebooks, temperatures, strict=True):
-            scores = codebook.scores(residual)
+            scores = codebook.compute_scores(residual)
             log_q = scores.log_softmax(-1)
             kl = (log_q.exp() * (log_q + log(scores.shape[-1]))).sum(-1)
             if sample:
@@ -182,7 +182,7 @@ class HRQVAEModel(QuantizedModel):
         """Take the codebooks from the data, or revive their dead codes, each on what the nearest codes leave over."""
         for codebook in self.codebooks:
             codebook.prepare(tokens, generator)
-            tokens = tokens - codebook(codebook.nearest(tokens))
+            tokens = tokens - codebook(codebook.find_nearest(tokens))
 
     def depth_mask(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """(*batch, levels), as `like`: 1 for the levels that are kept, 0 from the first on that is dropped."""

@@ -28,7 +28,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from gae_hub.modules.backbones import running_statistics
+from gae_hub.modules.backbones import use_running_statistics
 from gae_hub.modules.noise import randn
 from gae_hub.modules.posteriors import DiagonalGaussian, Posterior
 
@@ -141,7 +141,7 @@ class HVAEModel(MonteCarloVAEModel):
     def force(self, pixel_values: Tensor, z: Tensor) -> Tensor:
         """The gradient of log p(x, z) by z; batch norm by its running statistics, so that images stay independent."""
         create_graph = torch.is_grad_enabled()
-        with torch.enable_grad(), running_statistics(self.decoder):
+        with torch.enable_grad(), use_running_statistics(self.decoder):
             at = z if z.requires_grad else z.detach().requires_grad_()
             log_p, _ = self.log_prob(pixel_values, at, adapt=False)
             joint = log_p + self.prior_log_prob(at)

@@ -7,8 +7,13 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.modules.discriminators import Discriminator, accuracy, players, real_or_fake
-from gae_hub.modules.losses import frozen
+from gae_hub.modules.discriminators import (
+    Discriminator,
+    discriminator_accuracy,
+    discriminator_loss,
+    partition_parameters,
+)
+from gae_hub.modules.losses import call_frozen
 from gae_hub.modules.noise import randn
 
 from .base import GAEConfig, GAEOutput, GAEPreTrainedModel
@@ -59,10 +64,10 @@ class LatentGANModel(GAEPreTrainedModel):
         encoded = self.discriminator(latents.detach())
         terms = {
             "reconstruction": -log_p,
-            "adversarial": F.softplus(-frozen(self.discriminator, latents)),
-            "discriminator": real_or_fake(prior, encoded),
+            "adversarial": F.softplus(-call_frozen(self.discriminator, latents)),
+            "discriminator": discriminator_loss(prior, encoded),
         }
-        metrics = {"discriminator_accuracy": accuracy(prior, encoded)}
+        metrics = {"discriminator_accuracy": discriminator_accuracy(prior, encoded)}
         fields = {"reconstruction": reconstruction, "latents": latents}
         return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
 
@@ -74,4 +79,4 @@ class LatentGANModel(GAEPreTrainedModel):
         return GAEPreTrainedModel.sample_prior(self, num_samples, generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        return players(self, "autoencoder", discriminator=self.discriminator)
+        return partition_parameters(self, "autoencoder", discriminator=self.discriminator)

@@ -23,7 +23,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from gae_hub.modules.ms_ssim import max_levels, ms_ssim
+from gae_hub.modules.ms_ssim import max_scales, ms_ssim
 from gae_hub.modules.precision import at_least_float32, full_precision
 
 from .base import GAEOutput, GAEPreTrainedModel, register_model
@@ -52,7 +52,7 @@ class MSSSIMVAEConfig(VAEConfig):
             raise ValueError(f"window_size must be odd and above 0, got {self.window_size}")
         if len(self.input_shape) != 3:
             raise ValueError(f"input_shape must be (channels, height, width) for MS-SSIM, got {self.input_shape}")
-        most = max_levels(*self.input_shape[1:])
+        most = max_scales(*self.input_shape[1:])
         if not most:
             raise ValueError(f"input_shape must have 4 pixels a side or more for MS-SSIM, got {self.input_shape}")
         if self.num_scales is not None and not 1 <= self.num_scales <= most:

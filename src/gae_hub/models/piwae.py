@@ -23,7 +23,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.modules.losses import frozen
+from gae_hub.modules.losses import call_frozen
 
 from .base import GAEOutput, register_model
 from .miwae import MIWAEConfig, MIWAEModel
@@ -51,7 +51,7 @@ class PIWAEModel(MIWAEModel):
         kl = self.compute_kl_warmup() * divergence
 
         # the encoder's bound sees the decoder's weights as constants, the decoder's bound the draws
-        log_p, reconstruction = self.log_prob(pixel_values, latents, decoder=lambda z: frozen(self.decoder, z))
+        log_p, reconstruction = self.log_prob(pixel_values, latents, decoder=lambda z: call_frozen(self.decoder, z))
         encoder_bound = self.bound(log_p - kl)
         log_p, _ = self.log_prob(pixel_values, latents.detach())
         joint = (log_p - kl.detach()).flatten(1)

@@ -32,21 +32,18 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.modules.geometry import (
+from gae_hub.modules.hyperbolic_space import (
     from_ball,
     hyperbolic_geodesic,
-    log_integral,
+    hyperbolic_translate,
     log_sinhc,
-    log_sphere_area,
-    sample_by_cdf,
-    support,
     to_ball,
-    translate,
-    unit,
 )
+from gae_hub.modules.inverse_cdf import find_support, log_integral, sample_by_cdf
 from gae_hub.modules.noise import rand, randn
 from gae_hub.modules.posteriors import Posterior, expand, gaussian_log_prob
-from gae_hub.modules.precision import at_least_float32, wide
+from gae_hub.modules.precision import at_least_float32, to_float64
+from gae_hub.modules.sphere import log_sphere_area, normalize
 
 from .base import register_model
 from .vae import MonteCarloVAEModel, VAEConfig
@@ -109,12 +106,12 @@ class HyperbolicPosterior(Posterior):
         return self.carry(tangents), self.centred_log_prob(tangents).to(self.mean.dtype)
 
     def carry(self, tangent: Tensor) -> Tensor:
-        mean = expand(wide(self.mean), tangent.dim() - 2)
-        return translate(mean, tangent, self.curvature).to(self.mean.dtype)
+        mean = expand(to_float64(self.mean), tangent.dim() - 2)
+        return hyperbolic_translate(mean, tangent, self.curvature).to(self.mean.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        mean = expand(wide(self.mean), z.dim() - 2)
-        return self.centred_log_prob(translate(-mean, wide(z), self.curvature)).to(self.mean.dtype)
+        mean = expand(to_float64(self.mean), z.dim() - 2)
+        return self.centred_log_prob(hyperbolic_translate(-mean, to_float64(z), self.curvature)).to(self.mean.dtype)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """`active_units`, and `radius`, the mean distance of the means from the origin."""
@@ -127,11 +124,11 @@ class WrappedNormal(HyperbolicPosterior):
 
     def tangents(self, shape, generator):
         batch, dim = self.mean.shape
-        std = expand((0.5 * wide(self.log_var)).exp(), len(shape))
-        return std * wide(randn((batch, *shape, dim), self.mean, generator))
+        std = expand((0.5 * to_float64(self.log_var)).exp(), len(shape))
+        return std * to_float64(randn((batch, *shape, dim), self.mean, generator))
 
     def centred_log_prob(self, tangent):
-        flat = gaussian_log_prob(tangent, 0.0, expand(wide(self.log_var), tangent.dim() - 2)).sum(-1)
+        flat = gaussian_log_prob(tangent, 0.0, expand(to_float64(self.log_var), tangent.dim() - 2)).sum(-1)
         stretch = log_sinhc(self.curvature**0.5 * torch.linalg.vector_norm(tangent, dim=-1))
         return flat - (tangent.shape[-1] - 1) * stretch
 
@@ -140,13 +137,13 @@ class RiemannianNormal(HyperbolicPosterior):
     """The density exp(-distance^2 / (2 sigma^2)) / Z; `log_var` is (batch, 1)."""
 
     def tangents(self, shape, generator):
-        noise = randn((len(self.mean), *shape, self.mean.shape[-1]), wide(self.mean), generator)
+        noise = randn((len(self.mean), *shape, self.mean.shape[-1]), to_float64(self.mean), generator)
         uniform = rand((len(self.mean), *shape), noise, generator)
-        return sample_by_cdf(self._log_density, *self._bounds(), uniform).unsqueeze(-1) * unit(noise)
+        return sample_by_cdf(self._log_density, *self._bounds(), uniform).unsqueeze(-1) * normalize(noise)
 
     def centred_log_prob(self, tangent):
-        variance, dim = wide(self.log_var).exp(), self.mean.shape[-1]
-        radial = log_integral(self._log_density, *support(self._log_density, *self._bounds()))
+        variance, dim = to_float64(self.log_var).exp(), self.mean.shape[-1]
+        radial = log_integral(self._log_density, *find_support(self._log_density, *self._bounds()))
         log_z = radial + 0.5 * variance * self.curvature * (dim - 1) ** 2 + log_sphere_area(dim)
         log_z, variance = (t.view(-1, *[1] * (tangent.dim() - 2)) for t in (log_z, variance))
         return -0.5 * tangent.square().sum(-1) / variance - log_z
@@ -154,7 +151,7 @@ class RiemannianNormal(HyperbolicPosterior):
     def _log_density(self, radius: Tensor) -> Tensor:
         """Log of exp(-r^2 / (2 sigma^2)) (sinh(sqrt(c) r) / sqrt(c))^(d - 1) without the constant sigma^2 c (d - 1)^2
         / 2, which makes the exponentials one square: for a large sigma they would cancel."""
-        variance, power, root = wide(self.log_var).exp(), self.mean.shape[-1] - 1, self.curvature**0.5
+        variance, power, root = to_float64(self.log_var).exp(), self.mean.shape[-1] - 1, self.curvature**0.5
         room = (-(-2 * root * radius).expm1() / (2 * root)).clamp(min=torch.finfo(radius.dtype).tiny)
         return -0.5 * (radius - power * root * variance).square() / variance + power * room.log()
 
@@ -162,7 +159,7 @@ class RiemannianNormal(HyperbolicPosterior):
         """(batch, 1) each: radii that hold the mass. The mode solves r = a coth(sqrt(c) r), with a = (d - 1) sqrt(c)
         sigma^2, and coth x is between max(1, 1 / x) and 1 + 1 / x; the log density bends more than a Gaussian's."""
         with torch.no_grad():
-            std, power = (0.5 * wide(self.log_var)).exp(), self.mean.shape[-1] - 1
+            std, power = (0.5 * to_float64(self.log_var)).exp(), self.mean.shape[-1] - 1
             far, near = power * self.curvature**0.5 * std.square(), power**0.5 * std
             low, high = torch.maximum(far, near), 0.5 * (far + (far.square() + 4 * near.square()).sqrt())
             return (low - 10 * std).clamp(min=0), high + 10 * std
@@ -203,7 +200,7 @@ class PoincareVAEModel(MonteCarloVAEModel):
         return FAMILIES[self.config.prior](mean, log_var, self.config.curvature)
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
-        return self.prior(latents).centred_log_prob(wide(latents)).to(latents.dtype)
+        return self.prior(latents).centred_log_prob(to_float64(latents)).to(latents.dtype)
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         like = at_least_float32(torch.empty(0, device=self.device, dtype=self.dtype))
@@ -211,8 +208,8 @@ class PoincareVAEModel(MonteCarloVAEModel):
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, latent_dim): points at t, (steps,), on the geodesic from start to end."""
-        start, end = (wide(point).unsqueeze(1) for point in (start, end))
-        return hyperbolic_geodesic(start, end, wide(t).view(1, -1, 1), self.config.curvature).to(t.dtype)
+        start, end = (to_float64(point).unsqueeze(1) for point in (start, end))
+        return hyperbolic_geodesic(start, end, to_float64(t).view(1, -1, 1), self.config.curvature).to(t.dtype)
 
     def to_ball(self, latents: Tensor) -> Tensor:
         """(..., latent_dim): the points of the Poincaré ball of radius 1 / sqrt(curvature) that latents stand for."""

@@ -30,10 +30,10 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from gae_hub.core.distributed import gather_batch
-from gae_hub.modules.networks import mlp
+from gae_hub.modules.network_blocks import build_mlp
 from gae_hub.modules.posteriors import Posterior
 from gae_hub.modules.precision import at_least_float32, full_precision
-from gae_hub.modules.riemannian_metric import Metric, Place, product
+from gae_hub.modules.riemannian_metric import LocalMetric, RiemannianMetric, matrix_vector_product
 
 from .base import register_model
 from .hvae import HamiltonianPosterior, HVAEConfig, HVAEModel
@@ -79,7 +79,7 @@ class RHVAEModel(HVAEModel):
             return
         n, d = config.num_centroids, config.latent_dim
         sizes = (prod(config.input_shape), *config.metric_hidden_sizes)
-        self.factor_network = nn.Sequential(nn.Flatten(), mlp(sizes), nn.Linear(sizes[-1], d * (d + 1) // 2))
+        self.factor_network = nn.Sequential(nn.Flatten(), build_mlp(sizes), nn.Linear(sizes[-1], d * (d + 1) // 2))
         self.register_buffer("centroids", torch.zeros(n, d))
         self.register_buffer("matrices", torch.zeros(n, d, d))
         self.register_buffer("next_place", torch.zeros((), dtype=torch.long))
@@ -101,10 +101,10 @@ class RHVAEModel(HVAEModel):
         metric = self.metric(*self.remember(pixel_values, base.mean) if self.training else ())
         return HamiltonianPosterior(base, lambda z, noise: self.evolve(pixel_values, z, noise, metric))
 
-    def metric(self, centroids: Tensor | None = None, matrices: Tensor | None = None) -> Metric:
+    def metric(self, centroids: Tensor | None = None, matrices: Tensor | None = None) -> RiemannianMetric:
         """The metric of these centroids, or of the stored ones."""
         stored = (self.centroids, self.matrices) if centroids is None else (centroids, matrices)
-        return Metric(*stored, self.config.temperature, self.config.metric_regularization)
+        return RiemannianMetric(*stored, self.config.temperature, self.config.metric_regularization)
 
     def factors(self, pixel_values: Tensor) -> Tensor:
         """(batch, d, d): L, lower triangular with a positive diagonal."""
@@ -130,15 +130,17 @@ class RHVAEModel(HVAEModel):
             self.next_place.copy_((self.next_place + len(means)) % n)
         return queue
 
-    def evolve(self, pixel_values: Tensor, z: Tensor, noise: Tensor, metric: Metric) -> tuple[Tensor, Tensor]:
+    def evolve(
+        self, pixel_values: Tensor, z: Tensor, noise: Tensor, metric: RiemannianMetric
+    ) -> tuple[Tensor, Tensor]:
         """z_K, and log N(rho_0; 0, G / beta_0) - log N(rho_K; 0, G) minus the log of the volume's change."""
         start = metric.at(z)
-        momentum = start.momentum(noise) * self.tempering()[0]
+        momentum = start.sample_momentum(noise) * self.tempering()[0]
         end, momentum = self.trajectory(pixel_values, start, momentum)
-        kinetic = (momentum * product(end.inverse, momentum)).sum(-1) - noise.square().sum(-1)
+        kinetic = (momentum * matrix_vector_product(end.inverse, momentum)).sum(-1) - noise.square().sum(-1)
         return end.z, 0.5 * kinetic + end.half_log_det() - start.half_log_det()
 
-    def trajectory(self, pixel_values: Tensor, place: Place, momentum: Tensor) -> tuple[Place, Tensor]:
+    def trajectory(self, pixel_values: Tensor, place: LocalMetric, momentum: Tensor) -> tuple[LocalMetric, Tensor]:
         """z_K and rho_K from z_0 and rho_0, by tempered steps of the generalised leapfrog."""
         step, scales, iterations = self.step_size(), self.tempering(), range(self.config.num_fixed_point_iterations)
         force = self.force(pixel_values, place.z)
@@ -146,9 +148,9 @@ class RHVAEModel(HVAEModel):
             half = momentum
             for _ in iterations:
                 half = momentum + 0.5 * step * (force - place.kinetic_gradient(half))
-            moved, velocity = place.z, product(place.inverse, half)
+            moved, velocity = place.z, matrix_vector_product(place.inverse, half)
             for _ in iterations:
-                moved = place.z + 0.5 * step * (velocity + product(place.metric.inverse(moved), half))
+                moved = place.z + 0.5 * step * (velocity + matrix_vector_product(place.metric.inverse(moved), half))
             place = place.metric.at(moved)
             force = self.force(pixel_values, place.z)
             momentum = (half + 0.5 * step * (force - place.kinetic_gradient(half))) * (after / before)

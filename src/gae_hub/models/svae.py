@@ -27,10 +27,11 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.modules.geometry import great_circle, log_sphere_area, sample_by_cdf, unit, vmf_moments
+from gae_hub.modules.inverse_cdf import sample_by_cdf
 from gae_hub.modules.noise import rand, randn
 from gae_hub.modules.posteriors import PointMass, Posterior, expand
-from gae_hub.modules.precision import at_least_float32, wide
+from gae_hub.modules.precision import at_least_float32, to_float64
+from gae_hub.modules.sphere import great_circle, log_sphere_area, normalize, vmf_moments
 
 from .base import register_model
 from .vae import VAEConfig, VAEModel
@@ -68,12 +69,12 @@ class VonMisesFisher(Posterior):
         return z.to(self.mean.dtype), self._log_prob(versine)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        mean = expand(unit(wide(self.mean)), z.dim() - 2)
-        return self._log_prob((unit(wide(z)) - mean).square().sum(-1) / 2)
+        mean = expand(normalize(to_float64(self.mean)), z.dim() - 2)
+        return self._log_prob((normalize(to_float64(z)) - mean).square().sum(-1) / 2)
 
     def kl(self) -> Tensor:
         """(batch,) KL(q(z|x) || uniform), in nats."""
-        concentration = wide(self.concentration)
+        concentration = to_float64(self.concentration)
         mean_log, _, mean_versine = vmf_moments(self.mean.shape[-1], concentration)
         return (-concentration * mean_versine - mean_log).squeeze(-1).to(self.mean.dtype)
 
@@ -84,7 +85,7 @@ class VonMisesFisher(Posterior):
 
     def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Draws, and 1 - cosine of their angle to the mean."""
-        mean, concentration = unit(wide(self.mean)), wide(self.concentration)
+        mean, concentration = normalize(to_float64(self.mean)), to_float64(self.concentration)
         batch, dim = mean.shape
 
         def log_density(angle):
@@ -99,11 +100,11 @@ class VonMisesFisher(Posterior):
         angle = sample_by_cdf(log_density, low, high, rand((batch, *shape), mean, generator)).unsqueeze(-1)
         mean = expand(mean, len(shape))
         noise = randn((batch, *shape, dim), mean, generator)
-        tangent = unit(noise - (noise * mean).sum(-1, keepdim=True) * mean)
+        tangent = normalize(noise - (noise * mean).sum(-1, keepdim=True) * mean)
         return angle.cos() * mean + angle.sin() * tangent, 2 * (angle / 2).sin().square().squeeze(-1)
 
     def _log_prob(self, versine: Tensor) -> Tensor:
-        concentration, dim = wide(self.concentration), self.mean.shape[-1]
+        concentration, dim = to_float64(self.concentration), self.mean.shape[-1]
         mean_log = vmf_moments(dim, concentration)[0]
         concentration, mean_log = (t.view(-1, *[1] * (versine.dim() - 1)) for t in (concentration, mean_log))
         return (-concentration * versine - mean_log - log_sphere_area(dim)).to(self.mean.dtype)
@@ -119,19 +120,19 @@ class SVAEModel(VAEModel):
         direction, concentration = at_least_float32(self.head(self.encode_features(pixel_values))).tensor_split(
             [self.config.latent_dim], dim=-1
         )
-        return VonMisesFisher(unit(wide(direction)).to(direction.dtype), F.softplus(concentration) + 1)
+        return VonMisesFisher(normalize(to_float64(direction)).to(direction.dtype), F.softplus(concentration) + 1)
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
         """(batch, *draws) log density of the uniform prior by the surface: the same everywhere."""
         return torch.full_like(latents[..., 0], -log_sphere_area(self.config.latent_dim))
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        return unit(at_least_float32(super().sample_prior(num_samples, generator)))
+        return normalize(at_least_float32(super().sample_prior(num_samples, generator)))
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, latent_dim): points at t, (steps,), on the great circle from start to end."""
-        start, end = (unit(wide(point)).unsqueeze(1) for point in (start, end))
-        return great_circle(start, end, wide(t).view(1, -1, 1)).to(t.dtype)
+        start, end = (normalize(to_float64(point)).unsqueeze(1) for point in (start, end))
+        return great_circle(start, end, to_float64(t).view(1, -1, 1)).to(t.dtype)
 
 
 register_model(SVAEConfig, SVAEModel)

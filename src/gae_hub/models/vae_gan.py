@@ -32,8 +32,8 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from gae_hub.core.distributed import mean_over_processes
-from gae_hub.modules.discriminators import Discriminator, accuracy, players
-from gae_hub.modules.losses import frozen
+from gae_hub.modules.discriminators import Discriminator, discriminator_accuracy, partition_parameters
+from gae_hub.modules.losses import call_frozen
 from gae_hub.modules.noise import randn
 
 from .base import GAEOutput, GAEPreTrainedModel, register_model
@@ -102,13 +102,13 @@ class VAEGANModel(VAEModel):
 
         # the decoder sees the latents as constants, the encoder the decoder
         log_p, reconstruction = self.log_prob(pixel_values, latents.detach())
-        for_encoder = self.likelihood.activation(frozen(self.decoder, latents.to(self.dtype)))
+        for_encoder = self.likelihood.activation(call_frozen(self.decoder, latents.to(self.dtype)))
         decoded = torch.cat([reconstruction, self.decode(noise).to(reconstruction.dtype)])
 
         features, real = self.discriminator(pixel_values, layer)
         fake = self.discriminator(decoded.detach())
-        decoded_features, passing = frozen(self.discriminator, decoded, layer)
-        encoder_features, _ = frozen(self.discriminator, for_encoder, layer)
+        decoded_features, passing = call_frozen(self.discriminator, decoded, layer)
+        encoder_features, _ = call_frozen(self.discriminator, for_encoder, layer)
         terms = {
             "kl": posterior.kl(),
             "feature": 0.5 * (features.detach() - encoder_features).square().sum(-1),
@@ -118,7 +118,7 @@ class VAEGANModel(VAEModel):
         }
         if self.training and self.config.margin is not None:
             self.sits_out = self.too_strong(F.softplus(-real).detach().mean(), F.softplus(fake).detach().mean())
-        metrics = {"reconstruction": -log_p.mean(), "discriminator_accuracy": accuracy(real, fake)}
+        metrics = {"reconstruction": -log_p.mean(), "discriminator_accuracy": discriminator_accuracy(real, fake)}
         fields = {"reconstruction": reconstruction, "latents": latents}
         return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
 
@@ -146,7 +146,7 @@ class VAEGANModel(VAEModel):
         self.sits_out = None
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        return players(self, "encoder", decoder=self.decoder, discriminator=self.discriminator)
+        return partition_parameters(self, "encoder", decoder=self.decoder, discriminator=self.discriminator)
 
 
 register_model(VAEGANConfig, VAEGANModel)

@@ -26,7 +26,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.modules.flows import FlowPosterior, InverseAutoregressiveStep
+from gae_hub.modules.autoregressive_steps import InverseAutoregressiveStep
+from gae_hub.modules.flow_posterior import FlowPosterior
 from gae_hub.modules.posteriors import DiagonalGaussian, Posterior
 from gae_hub.modules.precision import at_least_float32
 

@@ -26,7 +26,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from gae_hub.modules.flows import FlowPosterior
+from gae_hub.modules.flow_posterior import FlowPosterior
 from gae_hub.modules.planar_radial import ELEMENTARY_FLOWS
 from gae_hub.modules.posteriors import DiagonalGaussian, Posterior
 from gae_hub.modules.precision import at_least_float32
@@ -60,7 +60,7 @@ class VAELinNFModel(MonteCarloVAEModel):
 
     def setup(self, config: VAELinNFConfig):
         # the parameters of each step, and which of them begin at zero to make it the identity
-        self.sizes = [ELEMENTARY_FLOWS[name][1](config.latent_dim) for name in config.flows]
+        self.sizes = [ELEMENTARY_FLOWS[name].parameter_sizes(config.latent_dim) for name in config.flows]
         count = sum(map(sum, self.sizes))
         outputs = 2 * config.latent_dim + (count if config.amortized else 0)
         self.head = nn.Linear(prod(self.feature_shape), outputs)
@@ -89,7 +89,7 @@ class VAELinNFModel(MonteCarloVAEModel):
             return base
         parameters = outputs[:, 2 * d :] if self.config.amortized else at_least_float32(self.flow_parameters)
         parts = parameters.split([sum(sizes) for sizes in self.sizes], dim=-1)
-        steps = (ELEMENTARY_FLOWS[name][0] for name in self.config.flows)
+        steps = (ELEMENTARY_FLOWS[name].step for name in self.config.flows)
         return FlowPosterior(base, [partial(s, parameters=p) for s, p in zip(steps, parts, strict=True)])
 
 

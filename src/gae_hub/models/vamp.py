@@ -26,7 +26,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from gae_hub.modules.backbones import running_statistics
+from gae_hub.modules.backbones import use_running_statistics
 from gae_hub.modules.noise import randn
 from gae_hub.modules.posteriors import DiagonalGaussian, GaussianPosterior
 from gae_hub.modules.precision import at_least_float32, full_precision
@@ -74,7 +74,7 @@ class VAMPModel(MonteCarloVAEModel):
         Batch norm goes by its running statistics, so that the prior is one function in training and evaluation, and
         the pseudo-inputs leave no trace in these statistics. They lie in [0, 1] by themselves, and are not checked.
         """
-        with running_statistics(self.encoder):
+        with use_running_statistics(self.encoder):
             features = self.encoder(self.pseudo_logits.sigmoid()).flatten(1)
         return DiagonalGaussian(*at_least_float32(self.head(features)).chunk(2, dim=-1))
 

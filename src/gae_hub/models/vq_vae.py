@@ -73,7 +73,7 @@ class VQVAEModel(QuantizedModel):
     def quantize(
         self, latents: Tensor, sample: bool = False, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        codes = self.codebook.nearest(self.tokens(latents))
+        codes = self.codebook.find_nearest(self.tokens(latents))
         return self.lookup(codes), codes
 
     def lookup(self, codes: Tensor) -> Tensor:

@@ -1,26 +1,29 @@
-"""Encoder trunks and decoders: images to features, latents to images.
+"""Encoders and decoders: their base classes, their short names, and custom networks.
 
-A trunk returns features and the model owns the head, so one trunk serves every method. A decoder returns pixels
-*before* the activation. Each is a `PreTrainedModel` with a config of its own, and goes by a short name in a model's
-`encoder_config` or `decoder_config`: "mlp" for any shape, vectors too; "conv" and "resnet" for any (channels, height,
-width), odd sizes included; "paper_conv" and "paper_resnet", in paper_networks.py, for those of the Pythae paper.
+An encoder returns features, and the model owns the layer from features to latents: so one encoder serves every method.
+A decoder returns pixels *before* the activation. Each network is a `PreTrainedModel` with its own config. A model's
+`encoder_config` and `decoder_config` refer to it by a short name: "mlp" for any shape; "conv" and "resnet" for
+(channels, height, width), odd sizes included; "paper_conv" and "paper_resnet" for the sizes of the Pythae paper.
 """
 
 __all__ = [
     "Backbone",
     "BackboneConfig",
+    "Sizes",
     "backbone_config",
     "backbone_names",
     "build_decoder",
     "build_encoder",
+    "init_weights",
     "register_backbone",
-    "running_statistics",
+    "use_running_statistics",
 ]
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -31,6 +34,15 @@ from gae_hub.core.configuration import StrictConfig, may_register
 
 Role = Literal["encoder", "decoder"]
 Sizes = list[int] | tuple[int, ...]
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+class _ModelConfig(Protocol):
+    """The fields of a model's config that this file uses."""
+
+    input_shape: Sizes
+    encoder_config: str | dict | PreTrainedConfig | None
+    decoder_config: str | dict | PreTrainedConfig | None
 
 
 @strict
@@ -41,30 +53,35 @@ class BackboneConfig(StrictConfig):
 class Backbone(PreTrainedModel):
     """Base of encoders and decoders.
 
-    A trunk is built as `Trunk(config, input_shape)`, maps pixel_values (batch, *input_shape) to features (batch,
-    *feature_shape), and has the attribute `feature_shape`. A decoder is built as `Decoder(config, output_shape,
-    latent_shape)`, the latter (latent_dim,) or (latent_dim, height, width), and maps latents (batch, *latent_shape) to
-    pixels before the activation, (batch, *output_shape).
+    An encoder is built as `Encoder(config, input_shape)`. It maps pixel_values, (batch, *input_shape), to features,
+    (batch, *feature_shape), and sets the attribute `feature_shape`. A decoder is built as `Decoder(config,
+    output_shape, latent_shape)`, where latent_shape is (latent_dim,) or (latent_dim, height, width). It maps latents,
+    (batch, *latent_shape), to pixels before the activation, (batch, *output_shape).
     """
 
     config_class = BackboneConfig
+    feature_shape: tuple[int, ...]
 
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module):
         init_weights(self, module)
 
 
 def init_weights(model: PreTrainedModel, module: nn.Module):
-    """PyTorch's own initialisation, in place of transformers' N(0, 0.02)."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        PreTrainedModel._init_weights(model, module)  # its reset_parameters would wipe loaded running statistics
-    elif hasattr(module, "reset_parameters"):
-        module.reset_parameters()  # transformers guards torch.nn.init while it loads, so loaded weights stay
+    """Initialise a module with its `reset_parameters`, instead of with N(0, 0.02) as transformers does."""
+    if isinstance(module, BatchNorm):
+        # its reset_parameters would also reset running statistics that were loaded
+        PreTrainedModel._init_weights(model, module)
+    elif callable(reset := getattr(module, "reset_parameters", None)):
+        reset()  # transformers guards torch.nn.init while it loads a checkpoint, so loaded weights are kept
 
 
 @contextmanager
-def running_statistics(module: nn.Module):
-    """Batch norm by its running statistics inside, as in evaluation: no example depends on the others."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+def use_running_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch normalisation uses its running statistics inside this context, as in evaluation.
+
+    The output for one example then does not depend on the other examples of the batch.
+    """
+    norms = [m for m in module.modules() if isinstance(m, BatchNorm) and m.training]
     for norm in norms:
         norm.training = False
     try:
@@ -74,36 +91,21 @@ def running_statistics(module: nn.Module):
             norm.training = True
 
 
-# Fully connected
+# Short names
+
+_SHORT_NAMES: dict[str, dict[str, str]] = {"encoder": {}, "decoder": {}}  # role, then short name, to model_type
 
 
-# Convolutions for any shape
-
-
-# A person's own modules
-
-
-@strict
-class CustomModuleConfig(BackboneConfig):
-    """Stands in a saved config for a network that was passed as a plain module.
+def register_backbone(config_class: type[PreTrainedConfig], model_class: type[PreTrainedModel]):
+    """Register an encoder or decoder: models then accept its config and its short name, and checkpoints reload it.
 
     Args:
-        class_name: the module's class, for the error that asks for it again.
-    """
+        config_class: the network's config, a [`BackboneConfig`]. Its `base_config_key`, "encoder_config" or
+            "decoder_config", gives the role. Its `model_type`, without "gae_" and the role, is the short name.
+        model_class: the network, a [`Backbone`].
 
-    model_type = "gae_custom_module"
-
-    class_name: str = ""
-
-
-_SHORT_NAMES: dict[str, dict[str, str]] = {"encoder": {}, "decoder": {}}
-
-
-def register_backbone(config_class, model_class):
-    """Make `encoder_config` or `decoder_config` accept a network of one's own by its config, and reload it.
-
-    The role is read from the config's `base_config_key`; the short name is the `model_type` without `gae_` and the
-    role.
+    Raises:
+        ValueError: for another `base_config_key`.
     """
     role = config_class.base_config_key.removesuffix("_config")
     if role not in _SHORT_NAMES:
@@ -111,23 +113,28 @@ def register_backbone(config_class, model_class):
             f"{config_class.__name__}.base_config_key must be 'encoder_config' or 'decoder_config', "
             f"got '{config_class.base_config_key}'"
         )
-    short = config_class.model_type.removeprefix("gae_").removesuffix(f"_{role}")
-    _SHORT_NAMES[role][short] = config_class.model_type
+    short_name = config_class.model_type.removeprefix("gae_").removesuffix(f"_{role}")
+    _SHORT_NAMES[role][short_name] = config_class.model_type
     if may_register(config_class.model_type):
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
         AutoModel.register(config_class, model_class, exist_ok=True)
 
 
 def backbone_names(role: Role) -> list[str]:
-    """The short names that `encoder_config` or `decoder_config` takes."""
+    """Short names of the registered encoders or decoders, sorted."""
     return sorted(_SHORT_NAMES[role])
 
 
-def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> PreTrainedConfig:
-    """The config that a person means by `encoder_config` or `decoder_config`: a name, a dict, a config, or nothing.
+def backbone_config(role: Role, spec: str | dict[str, Any] | PreTrainedConfig | None) -> PreTrainedConfig:
+    """The config object that a value of `encoder_config` or `decoder_config` refers to.
+
+    Args:
+        role: "encoder" or "decoder".
+        spec: a short name; a dict with `model_type`, "mlp" by default, and the network's fields; a config object,
+            which is returned; or None for "mlp".
 
     Raises:
-        ValueError: for a name or a model_type that is not registered.
+        ValueError: if the network is not registered, or has no such field.
     """
     if isinstance(spec, PreTrainedConfig):
         return spec
@@ -135,63 +142,100 @@ def backbone_config(role: Role, spec: str | dict | PreTrainedConfig | None) -> P
     name = spec.setdefault("model_type", "mlp")
     spec["model_type"] = _SHORT_NAMES[role].get(name, name)
     if spec["model_type"] not in {*_SHORT_NAMES[role].values(), CustomModuleConfig.model_type}:
-        near = get_close_matches(name, backbone_names(role), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(backbone_names(role))}"
+        names = backbone_names(role)
         if "auto_map" in spec:
-            hint = "it comes with code of its own, which AutoGAE.from_pretrained(..., trust_remote_code=True) runs"
-        raise ValueError(
-            f"{role}_config names no known {role}: '{name}'; {hint} "
-            "(a network of one's own: register_backbone, or pass the module)"
-        )
+            hint = "it has custom code: load it with AutoGAE.from_pretrained(..., trust_remote_code=True)"
+        elif near := get_close_matches(name, names, n=1):
+            hint = f"did you mean '{near[0]}'?"
+        else:
+            hint = (
+                f"registered are {', '.join(names)}. For a custom network, call register_backbone or pass the module "
+                f"as {role}="
+            )
+        raise ValueError(f"{role}_config must name a registered {role}, got '{name}'; {hint}")
     return AutoConfig.for_model(**spec)
 
 
-def build_encoder(config, module: nn.Module | None = None) -> nn.Module:
-    """The trunk of a model's config, or the person's own module with its `feature_shape`."""
+# Building networks from a model's config, or accepting custom ones
+
+
+@strict
+class CustomModuleConfig(BackboneConfig):
+    """Placeholder in a saved config for a custom network without a registered config.
+
+    Args:
+        class_name: the network's class, for the error that asks for the network.
+    """
+
+    model_type = "gae_custom_module"
+
+    class_name: str = ""
+
+
+def build_encoder(config: _ModelConfig, module: nn.Module | None = None) -> nn.Module:
+    """The encoder of a model, with the attribute `feature_shape`.
+
+    Args:
+        config: the model's config. `encoder_config` is overwritten if a module is given.
+        module: a custom encoder, which is returned.
+
+    Raises:
+        ValueError: if the config was saved with a custom encoder, and no module is given.
+    """
     if module is None:
-        _refuse_custom("encoder", config.encoder_config)
+        _require_built_in("encoder", config.encoder_config)
         return AutoModel.from_config(config.encoder_config, input_shape=config.input_shape)
-    config.encoder_config = _own(module)
+    config.encoder_config = _adopt(module)
     if not hasattr(module, "feature_shape"):
-        module.feature_shape = _output_shape(module, config.input_shape)
+        shape = _output_shape(module, config.input_shape)
+        module.feature_shape = shape  # pyright: ignore[reportArgumentType] (typed for submodules and tensors only)
     return module
 
 
-def build_decoder(config, latent_shape: Sizes, module: nn.Module | None = None) -> nn.Module:
-    """The decoder of a model's config, or the person's own module."""
+def build_decoder(config: _ModelConfig, latent_shape: Sizes, module: nn.Module | None = None) -> nn.Module:
+    """The decoder of a model.
+
+    Args:
+        config: the model's config. `decoder_config` is overwritten if a module is given.
+        latent_shape: shape of one example's latents.
+        module: a custom decoder, which is returned.
+
+    Raises:
+        ValueError: if the config was saved with a custom decoder and no module is given, or if the module's output
+            does not have the shape `input_shape`.
+    """
     if module is None:
-        _refuse_custom("decoder", config.decoder_config)
+        _require_built_in("decoder", config.decoder_config)
         return AutoModel.from_config(
             config.decoder_config, output_shape=config.input_shape, latent_shape=tuple(latent_shape)
         )
-    config.decoder_config = _own(module)
+    config.decoder_config = _adopt(module)
     shape = _output_shape(module, latent_shape)
     if shape != config.input_shape:
         raise ValueError(
-            f"decoder {type(module).__name__} maps latents of shape {tuple(latent_shape)} to {shape}, "
-            f"but input_shape is {config.input_shape}"
+            f"decoder {type(module).__name__} must return images of input_shape {config.input_shape}, but it maps "
+            f"latents of shape {tuple(latent_shape)} to {shape}"
         )
     return module
 
 
-def _refuse_custom(role: Role, config):
+def _require_built_in(role: Role, config: object):
     if isinstance(config, CustomModuleConfig):
         raise ValueError(
-            f"this model was saved with its own {role}, {config.class_name}: "
-            f"pass {role}={config.class_name}(...) to from_pretrained, "
-            "or give that network a config and call register_backbone"
+            f"this model was saved with a custom {role}, {config.class_name}; pass {role}={config.class_name}(...) to "
+            "from_pretrained. A network that is registered with register_backbone before saving reloads by itself"
         )
 
 
-def _own(module: nn.Module) -> PreTrainedConfig:
-    """The config to save for a person's module, whose weights are kept as they are."""
+def _adopt(module: nn.Module) -> PreTrainedConfig:
+    """Mark a custom network as initialised, so that its weights are kept, and return the config to save for it."""
     for part in module.modules():
-        part._is_hf_initialized = True
+        part._is_hf_initialized = True  # pyright: ignore[reportArgumentType] (the mark of transformers)
     return module.config if isinstance(module, Backbone) else CustomModuleConfig(class_name=type(module).__name__)
 
 
 def _output_shape(module: nn.Module, input_shape: Sizes) -> tuple[int, ...]:
-    """Shape of one example's output, found on a weightless copy: no random number is drawn, no statistic updated."""
+    """Shape of one example's output. Runs on a copy without memory: no random numbers, no updated statistics."""
     copy = deepcopy(module).to("meta").eval()
     dtype = next((p.dtype for p in copy.parameters()), torch.float32)
     with torch.no_grad():

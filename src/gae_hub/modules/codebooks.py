@@ -1,11 +1,10 @@
-r"""Vector quantization: a codebook that follows the data, and what the models have in common that decode its codes.
+r"""Codebooks of vector quantization, which follow the data.
 
-A latent map (latent_dim, height, width) holds one token for each position, a latent vector is one token; tokens are
-(\*batch, latent_dim), their codes (\*batch,).
+A token is a vector that is quantized: a position of a latent map (latent_dim, height, width), or a whole latent
+vector. Tokens are (\*batch, dim), and their codes, indices into the codebook, are (\*batch,).
 """
 
-__all__ = ["Codebook", "kmeans"]
-
+__all__ = ["Codebook", "draw_tokens", "perplexity"]
 
 import torch
 import torch.nn.functional as F
@@ -14,35 +13,41 @@ from transformers import initialization as init
 
 from gae_hub.core.distributed import broadcast_from_first, num_processes, process_index, sum_over_processes
 
+from .kmeans import count_and_sum, kmeans, proximity_scores
 from .noise import rand
-from .precision import at_least_float32, full_precision
+from .precision import at_least_float32
 
-_TOKENS_PER_CODE = 64  # what k-means sees at most
+_MAX_TOKENS_PER_CODE = 64  # in the sample that k-means runs on
 
 
 class Codebook(nn.Module):
-    r"""K vectors and a running count of the tokens that each is given, equal in all processes.
+    r"""K code vectors and a running count of the tokens assigned to each. All processes hold the same codebook.
 
-    A training step calls `prepare`, looks the codes up, and calls `observe`: so it decodes the codes as they were
-    before its own update. With n tokens of sum s, a code e of count N becomes
+    A training step calls `prepare`, looks up the codes, and calls `observe`: so the codes that it decodes are those
+    before its own update. With n tokens of sum s assigned to it, a code vector e with count N becomes
 
     .. math::
         N \leftarrow \gamma N + (1 - \gamma) n, \quad e \leftarrow e + (1 - \gamma) (s - n e) / N,
 
-    which is the paper's e = m / N with m = N e. As m is not stored, a code that is not used stays exactly where it is,
-    however small its count becomes.
+    which is the paper's e = m / N with m = N e. As m is not stored, an unused code vector does not move, no matter how
+    small its count becomes.
 
     Args:
         num_codes: K.
-        dim: size of a code.
+        dim: size of a code vector.
         ema_decay: decay of the running counts and sums, per training step.
-        revival_threshold: a code with less than this share of the mean count is dead, and moves to a random token of
-            the next batch; 0 revives none.
+        revival_threshold: a code with less than this share of the mean count is dead. It moves to a random token of
+            the next batch and gets the mean count. With 0, dead codes are not moved.
         num_kmeans_iterations: iterations of the k-means on the first training batch.
-        learned: whether the codes are a parameter, moved by the gradient, in place of the update above.
-        radius: of the sphere on which the codes begin; without it, as in the paper's code, a cube of width 2 / K.
-        from_data: whether the first training batch takes the place of that beginning.
+        learned: whether the code vectors are a parameter that follows the gradient, instead of the update above.
+        radius: radius of the sphere on which the code vectors are initialised. By default they are uniform in a cube
+            of width 2 / K, as in the paper's code.
+        from_data: whether k-means on the first training batch replaces the initialised code vectors.
     """
+
+    codes: Tensor  # (K, dim), the code vectors
+    counts: Tensor  # (K,)
+    initialized: Tensor  # scalar: whether the code vectors were taken from data
 
     def __init__(
         self,
@@ -66,7 +71,7 @@ class Codebook(nn.Module):
             self.register_buffer("codes", codes)
         self.register_buffer("counts", torch.ones_like(codes[:, 0]))
         self.register_buffer("initialized", torch.zeros((), dtype=torch.bool))
-        self.ready = False  # known to be initialized: a step that asked the buffer would wait for the device
+        self._is_ready = False  # whether initialisation is done: reading the buffer in each step would stall a GPU
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -79,11 +84,11 @@ class Codebook(nn.Module):
         init.zeros_(self.initialized)
 
     def _load_from_state_dict(self, *args, **kwargs):
-        self.ready = False
+        self._is_ready = False
         super()._load_from_state_dict(*args, **kwargs)
 
     def _apply(self, fn, recurse: bool = True):
-        """Half precision would lose the small steps of the averages: a cast to it moves to its device only."""
+        """As in PyTorch, but without casts to half precision, which would lose the small steps of the averages."""
 
         def apply(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
@@ -92,115 +97,94 @@ class Codebook(nn.Module):
         return super()._apply(apply, recurse)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Codes (*batch,) to their vectors, (*batch, dim)."""
+        """(*batch, dim): the code vectors of codes (*batch,)."""
         return F.embedding(codes, self.codes)
 
-    def scores(self, tokens: Tensor) -> Tensor:
-        """(*batch, K): -||token - e_k||^2 up to a constant for each token."""
-        return closeness(tokens.to(self.codes.dtype), self.codes)
+    def compute_scores(self, tokens: Tensor) -> Tensor:
+        """(*batch, K): -||token - e_k||^2, up to a constant per token."""
+        return proximity_scores(tokens.to(self.codes.dtype), self.codes)
 
     @torch.no_grad()
-    def nearest(self, tokens: Tensor) -> Tensor:
-        """(*batch,) index of the code nearest to each token."""
-        return self.scores(tokens).argmax(-1)
+    def find_nearest(self, tokens: Tensor) -> Tensor:
+        """(*batch,): the code nearest to each token."""
+        return self.compute_scores(tokens).argmax(-1)
 
-    def dead(self) -> Tensor:
-        """(K,) whether a code's count is below the threshold; below 0.01 of the mean where none is revived."""
+    def find_dead(self) -> Tensor:
+        """(K,): whether a code is dead. Without revival, the threshold is 0.01 of the mean count."""
         return self.counts < (self.revival_threshold or 0.01) * self.counts.mean()
 
     @torch.no_grad()
     def prepare(self, tokens: Tensor, generator: torch.Generator | None = None):
-        """Begin a training step: the first takes the codes from the tokens, each later one moves dead codes to some.
+        """Start a training step: revive dead codes; in the first step, take the code vectors from the tokens.
 
-        A revived code starts with the mean count, and so has time to win tokens.
+        A revived code starts with the mean count, so that it has time to win tokens.
+
+        Args:
+            tokens: (*batch, dim) of this process.
+            generator: chooses the tokens.
         """
         tokens = tokens.flatten(0, -2)
-        if not self.ready:
+        if not self._is_ready:
             self.initialize(tokens, generator)
         if self.revival_threshold:
-            dead, places = self.dead(), random_tokens(tokens, len(self.codes), generator)
+            dead, places = self.find_dead(), draw_tokens(tokens, len(self.codes), generator)
             self.codes.copy_(torch.where(dead.unsqueeze(1), places, self.codes))
             self.counts.copy_(torch.where(dead, self.counts.mean(), self.counts))
 
-    @torch.compiler.disable  # k-means happens once, and would be unrolled
+    @torch.compiler.disable(reason="k-means runs once, and would be unrolled")
     def initialize(self, tokens: Tensor, generator: torch.Generator | None = None):
-        """Put the codes at the clusters of tokens (num, dim) of all processes, unless that was done before."""
+        """Move the code vectors to the clusters of the tokens of all processes, (num, dim), unless done before."""
         if self.from_data and not self.initialized:
             size = len(self.codes)
-            sample = random_tokens(tokens, min(len(tokens) * num_processes(), size * _TOKENS_PER_CODE), generator)
+            sample = draw_tokens(tokens, min(len(tokens) * num_processes(), size * _MAX_TOKENS_PER_CODE), generator)
             self.codes.copy_(broadcast_from_first(kmeans(sample, size, self.num_kmeans_iterations, generator)))
-            counts, _ = self.totals(tokens, self.nearest(tokens))
+            counts, _ = self._count_and_sum(tokens, self.find_nearest(tokens))
             self.counts.copy_(counts.clamp(min=counts.mean()))
             self.initialized.fill_(True)
-        self.ready = True
+        self._is_ready = True
 
-    def totals(self, tokens: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """(K,) how many tokens of all processes each code is given, and (K, dim) their sum."""
-        sums = sum_over_processes(totals(tokens, codes, len(self.codes)))
-        return sums[:, 0], sums[:, 1:]
+    def _count_and_sum(self, tokens: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """(K,) number and (K, dim) sum of the tokens of all processes that are assigned to each code."""
+        totals = sum_over_processes(count_and_sum(tokens, codes, len(self.codes)))
+        return totals[:, 0], totals[:, 1:]
 
     @torch.no_grad()
     def observe(self, tokens: Tensor, codes: Tensor) -> dict[str, Tensor]:
-        """End a step: follow the tokens in training, and tell the perplexity of their codes and the dead codes."""
-        counts, sums = self.totals(tokens.flatten(0, -2), codes.flatten())
+        """End a step. In training mode, update counts and code vectors.
+
+        Args:
+            tokens: (*batch, dim) of this process.
+            codes: (*batch,), the codes that the tokens were assigned to.
+
+        Returns:
+            "perplexity" of the codes of this step, and "dead_codes", their number.
+        """
+        counts, sums = self._count_and_sum(tokens.flatten(0, -2), codes.flatten())
         if self.training:
             self.counts.lerp_(counts, 1 - self.ema_decay)
             if not self.learned:
                 pull = (1 - self.ema_decay) * (sums - counts.unsqueeze(1) * self.codes)
-                # where the count is so small that it is clamped, nothing pulls
+                # a count so small that it is clamped belongs to an unused code, whose pull is 0
                 self.codes.add_(pull / self.counts.clamp(min=torch.finfo(counts.dtype).tiny).unsqueeze(1))
-        return {"perplexity": perplexity(counts), "dead_codes": self.dead().sum().to(counts.dtype)}
+        return {"perplexity": perplexity(counts), "dead_codes": self.find_dead().sum().to(counts.dtype)}
 
 
 def perplexity(counts: Tensor) -> Tensor:
-    """exp of the entropy of (*batch, K) counts: how many codes as often used as each other would be as diverse."""
+    """(*batch,): exp of the entropy of counts (*batch, K), the effective number of codes in use."""
     return torch.special.entr(counts / counts.sum(-1, keepdim=True)).sum(-1).exp()
 
 
-def closeness(points: Tensor, centres: Tensor) -> Tensor:
-    """(*batch, num): -||point - centre||^2 up to a constant for each point, by one product of matrices.
+def draw_tokens(tokens: Tensor, num: int, generator: torch.Generator | None = None) -> Tensor:
+    """Random tokens of all processes, without replacement until every token was drawn. Equal in all processes.
 
-    Moving all by the centres' mean leaves the distances, and makes the squares small that they are the difference of.
+    Args:
+        tokens: (count, dim), with the same count in each process.
+        num: number of tokens to draw.
+        generator: chooses the tokens.
+
+    Returns:
+        (num, dim).
     """
-    mean = centres.detach().mean(0)
-    centres = centres - mean
-    with full_precision(points):
-        return 2 * (points - mean) @ centres.T - centres.square().sum(-1)
-
-
-def totals(points: Tensor, groups: Tensor, num: int) -> Tensor:
-    """(num, 1 + dim): how many points (total, dim) are in each group, by their (total,) group, and their sum."""
-    rows = torch.cat([torch.ones_like(points[:, :1]), points], 1)
-    return rows.new_zeros(num, rows.shape[1]).index_add_(0, groups, rows)
-
-
-def kmeans(points: Tensor, num: int, iterations: int, generator: torch.Generator | None = None) -> Tensor:
-    """(num, dim) centres of points (total, dim): k-means++ (Arthur & Vassilvitskii, 2007), then Lloyd's iterations.
-
-    With fewer points than centres, points are repeated with a little noise.
-    """
-    total = len(points)
-    uniform, square = rand((num, 1), points, generator), torch.zeros_like(points[:, 0])
-    centres = torch.empty_like(points[:1]).repeat(num, 1)
-    for i in range(num):
-        weights = torch.where(square.sum() > 0, square, 1.0)  # 1 at first, and again once all points are centres
-        sums = weights.cumsum(0)
-        centres[i] = points[torch.searchsorted(sums, uniform[i] * sums[-1], right=True).clamp(max=total - 1)]
-        away = (points - centres[i]).square().sum(-1)
-        square = torch.minimum(square, away) if i else away
-    noise = rand(centres.shape, points, generator) - 0.5
-    centres[total:] += 0.01 * points.std(0, correction=0) * noise[total:]
-    for _ in range(iterations):
-        counts, sums = totals(points, closeness(points, centres).argmax(-1), num).tensor_split([1], 1)
-        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    return centres
-
-
-# Several processes: all end with the same tensor
-
-
-def random_tokens(tokens: Tensor, num: int, generator: torch.Generator | None = None) -> Tensor:
-    """(num, dim) of the tokens of all processes, (count, dim) in each, in random order; all before one comes again."""
     count, total = len(tokens), len(tokens) * num_processes()
     order = rand((total,), tokens, generator).argsort()
     places = broadcast_from_first(order[torch.arange(num, device=order.device) % total]) - process_index() * count

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .codebooks import closeness, kmeans
+from .kmeans import kmeans, proximity_scores
 from .noise import randn
-from .precision import full_precision, wide
+from .precision import full_precision, to_float64
 
 CovarianceType = Literal["full", "diag", "tied"]
 _MAX_ROWS = 8192  # points in a pass
@@ -132,15 +132,15 @@ def maximize_likelihood(
     centres = kmeans(subset, k, 10, generator)
     moments = _Moments(centres, mixture.covariance_type)
     for part in points.split(_MAX_ROWS):
-        moments.add(part, F.one_hot(closeness(part, centres).argmax(-1), k))
+        moments.add(part, F.one_hot(proximity_scores(part, centres).argmax(-1), k))
     mixture.assign(*moments.maximize(len(points), covariance_regularization), covariance_regularization)
 
     last = -float("inf")
     for _ in range(num_iterations):
-        moments, total = _Moments(mixture.means, mixture.covariance_type), wide(points.new_zeros(()))
+        moments, total = _Moments(mixture.means, mixture.covariance_type), to_float64(points.new_zeros(()))
         for part in points.split(_MAX_ROWS):
             log_probs = mixture.component_log_prob(part)
-            total += wide(log_probs.logsumexp(-1)).sum()
+            total += to_float64(log_probs.logsumexp(-1)).sum()
             moments.add(part, log_probs.softmax(-1))
         mixture.assign(*moments.maximize(len(points), covariance_regularization), covariance_regularization)
         mean_log_prob = (total / len(points)).item()
@@ -163,7 +163,7 @@ class _Moments:
     def __init__(self, centres: Tensor, covariance_type: CovarianceType):
         k, d = centres.shape
         self.covariance_type: CovarianceType = covariance_type
-        self.centres = wide(centres)
+        self.centres = to_float64(centres)
         self.counts, self.sums = self.centres.new_zeros(k), self.centres.new_zeros(k, d)
         shapes = {"diag": (k, d), "tied": (1, d, d), "full": (k, d, d)}
         self.squares = self.centres.new_zeros(shapes[covariance_type])
@@ -171,7 +171,7 @@ class _Moments:
 
     def add(self, points: Tensor, responsibilities: Tensor):
         """Add points (num, d), with responsibilities (num, k) whose rows sum to 1."""
-        points, r = wide(points), wide(responsibilities.to(points.dtype))
+        points, r = to_float64(points), to_float64(responsibilities.to(points.dtype))
         self.counts += r.sum(0)
         with full_precision(points):
             if self.covariance_type == "tied":  # relative to the centres' mean, weighted by r

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Checks of the values that a model receives."""
 
 __all__ = ["check_values"]
 
@@ -6,12 +6,18 @@ from torch import Tensor
 
 
 def check_values(pixel_values: Tensor):
-    """Raise ValueError unless all values are finite and in [0, 1]."""
+    """Check that all values are finite and in [0, 1].
+
+    Raises:
+        ValueError: if they are not.
+    """
     low, high = (float(bound) for bound in pixel_values.detach().aminmax())
-    if 0 <= low and high <= 1:  # False for nan
+    if 0 <= low and high <= 1:  # False for NaN
         return
     bad = int((~pixel_values.isfinite()).sum())
     if bad:
-        raise ValueError(f"pixel_values holds {bad} values that are nan or infinite; remove or replace them first")
-    hint = "divide by 255" if low >= 0 and 1 < high <= 255 else "rescale them, for instance with GAEImageProcessor"
-    raise ValueError(f"pixel_values must lie in [0, 1], but lie in [{low:g}, {high:g}]: {hint}")
+        raise ValueError(
+            f"pixel_values must be finite, got {bad} values that are nan or infinite; remove or replace them"
+        )
+    hint = "divide by 255" if low >= 0 and 1 < high <= 255 else "rescale them, for example with GAEImageProcessor"
+    raise ValueError(f"pixel_values must lie in [0, 1], got values from {low:g} to {high:g}; {hint}")

@@ -1,10 +1,8 @@
-"""Pieces that more than one loss is made of.
+"""Parts that several losses share."""
 
-A loss that couples the examples of a batch sees the batch of all processes: `gather_batch` brings it together.
-"""
+__all__ = ["call_frozen", "mmd", "require_examples"]
 
-__all__ = ["frozen", "mmd", "require_examples"]
-
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,31 +12,46 @@ from gae_hub.core.distributed import gather_batch
 
 from .precision import full_precision
 
+MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
-def frozen(module: nn.Module, *inputs: Tensor):
-    """Call a module with its weights as constants: gradients reach the inputs only."""
+
+def call_frozen(module: nn.Module, *inputs: Any) -> Any:
+    """Call a module with detached parameters: gradients reach the inputs, but not the parameters."""
     return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, inputs)
 
 
-def require_examples(count: int, what: str, least: int = 2):
-    """Raise ValueError for a batch that is too small for a statistic over its examples."""
-    if count < least:
-        raise ValueError(f"{what} needs at least {least} examples in a batch, got {count}")
-
-
-def mmd(x: Tensor, y: Tensor, kernel: str = "imq", bandwidth: float = 1.0) -> Tensor:
-    """Unbiased estimate of the squared maximum mean discrepancy of two samples (Gretton et al., 2012, U-statistic).
-
-    The kernels are those of WAE, arXiv:1711.01558, for a prior of standard deviation `bandwidth`: with C = 2 dim
-    bandwidth^2,
-    "imq" is the sum of s C / (s C + d^2) over seven scales s, and "rbf" is exp(-d^2 / C). All scales share one
-    distance matrix. With several processes, the samples are those of all.
+def require_examples(count: int, what: str, minimum: int = 2):
+    """Check that a batch is large enough for a statistic over its examples.
 
     Args:
-        x, y: (num, dim), at least two points each and as many.
+        count: number of examples in the batch.
+        what: the statistic or method, for the error.
+        minimum: smallest number of examples.
 
     Raises:
-        ValueError: for fewer than two points.
+        ValueError: if the batch is smaller.
+    """
+    if count < minimum:
+        raise ValueError(f"{what} needs at least {minimum} examples in a batch, got {count}")
+
+
+def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"] = "imq", bandwidth: float = 1.0) -> Tensor:
+    """Unbiased estimate of the squared maximum mean discrepancy of two samples (Gretton et al., 2012, U-statistic).
+
+    The kernels follow WAE, arXiv:1711.01558, for a prior with standard deviation `bandwidth`. With distance d
+    and C = 2 dim bandwidth^2, "imq" is the sum of s C / (s C + d^2) over seven scales s, and "rbf" is exp(-d^2 / C).
+    In a distributed run, the samples of all processes are used.
+
+    Args:
+        x, y: (num, dim) each, with the same num of at least 2.
+        kernel: "imq", the inverse multiquadratic, or "rbf", the Gaussian.
+        bandwidth: standard deviation of the prior.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: if num is less than 2.
     """
     x, y = gather_batch(x), gather_batch(y)
     require_examples(len(x), "the MMD")
@@ -50,7 +63,9 @@ def mmd(x: Tensor, y: Tensor, kernel: str = "imq", bandwidth: float = 1.0) -> Te
     if kernel == "rbf":
         values = (-squares / constant).exp()
     else:
-        values = sum(scale * constant / (scale * constant + squares) for scale in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0))
+        values = torch.zeros_like(squares)
+        for scale in MMD_SCALES:
+            values = values + scale * constant / (scale * constant + squares)
     n = len(x)
     diagonal = torch.diagonal(values)
     within_x = (values[:n, :n].sum() - diagonal[:n].sum()) / (n * (n - 1))

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Encoders and decoders for any shape: fully connected ("mlp"), convolutional ("conv") and residual ("resnet")."""
 
 __all__ = [
     "NETWORKS",
@@ -10,19 +10,10 @@ __all__ = [
     "MLPDecoderConfig",
     "MLPEncoder",
     "MLPEncoderConfig",
-    "ResBlock",
-    "ResNetBackbone",
     "ResNetDecoder",
     "ResNetDecoderConfig",
     "ResNetEncoder",
     "ResNetEncoderConfig",
-    "Unflatten",
-    "down",
-    "mlp",
-    "norm",
-    "pyramid",
-    "residual_blocks",
-    "up",
 ]
 
 from math import prod
@@ -33,13 +24,18 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from .backbones import Backbone, BackboneConfig, Sizes
+from .network_blocks import LatentProjection, ResBlock, build_mlp, optional_batch_norm, plan_levels
+
+# Fully connected networks
 
 
 @strict
 class MLPEncoderConfig(BackboneConfig):
-    """
+    """Fields of the fully connected encoder.
+
     Args:
-        hidden_sizes: widths of the hidden layers, each followed by the activation. None at all makes the model linear.
+        hidden_sizes: sizes of the hidden layers, from the image inwards, each followed by the activation. An empty
+            list makes the encoder linear.
         activation: "relu", or "tanh" as in the experiments of IWAE.
     """
 
@@ -55,9 +51,11 @@ class MLPEncoderConfig(BackboneConfig):
 
 @strict
 class MLPDecoderConfig(MLPEncoderConfig):
-    """
+    """Fields of the fully connected decoder.
+
     Args:
-        hidden_sizes: widths of the hidden layers, from the latents to the image.
+        hidden_sizes: sizes of the hidden layers, from the latents to the image, each followed by the activation. An
+            empty list makes the decoder linear.
         activation: "relu" or "tanh".
     """
 
@@ -65,19 +63,15 @@ class MLPDecoderConfig(MLPEncoderConfig):
     base_config_key = "decoder_config"
 
 
-def mlp(sizes: Sizes, activation: str = "relu") -> nn.Sequential:
-    """A linear layer and the activation, once for each pair of neighbouring sizes."""
-    act = {"relu": nn.ReLU, "tanh": nn.Tanh}[activation]
-    return nn.Sequential(*[m for pair in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(*pair), act())])
-
-
 class MLPEncoder(Backbone):
+    """Fully connected layers on the flattened input; the features are the last hidden layer."""
+
     config_class = MLPEncoderConfig
 
-    def __init__(self, config, input_shape):
+    def __init__(self, config: MLPEncoderConfig, input_shape: Sizes):
         super().__init__(config)
         sizes = (prod(input_shape), *config.hidden_sizes)
-        self.net = mlp(sizes, config.activation)
+        self.net = build_mlp(sizes, config.activation)
         self.feature_shape = (sizes[-1],)
         self.post_init()
 
@@ -86,12 +80,14 @@ class MLPEncoder(Backbone):
 
 
 class MLPDecoder(Backbone):
+    """Fully connected layers from the flattened latents to the pixels."""
+
     config_class = MLPDecoderConfig
 
-    def __init__(self, config, output_shape, latent_shape):
+    def __init__(self, config: MLPDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
         super().__init__(config)
         sizes = (prod(latent_shape), *config.hidden_sizes)
-        self.net = nn.Sequential(*mlp(sizes, config.activation), nn.Linear(sizes[-1], prod(output_shape)))
+        self.net = nn.Sequential(*build_mlp(sizes, config.activation), nn.Linear(sizes[-1], prod(output_shape)))
         self.output_shape = tuple(output_shape)
         self.post_init()
 
@@ -99,83 +95,16 @@ class MLPDecoder(Backbone):
         return self.net(latents.flatten(1)).unflatten(1, self.output_shape)
 
 
-def pyramid(shape: Sizes, channels: Sizes) -> list[tuple[tuple[int, ...], tuple[int, ...], dict]]:
-    """Shapes before and after each layer of a downsampling stack, with the convolution's arguments.
-
-    Each axis is halved (kernel 4, stride 2, which leaves no checkerboard on the way back) while it has 4 pixels or
-    more, and kept after that (kernel 3, stride 1).
-    """
-    if len(shape) != 3:
-        raise ValueError(
-            f"a convolutional network needs input_shape (channels, height, width), got {tuple(shape)}; "
-            "use 'mlp' for vectors"
-        )
-    layers = []
-    for width in channels:
-        stride = tuple(2 if size >= 4 else 1 for size in shape[1:])
-        smaller = (width, *(size // s for size, s in zip(shape[1:], stride, strict=True)))
-        layers.append(
-            (tuple(shape), smaller, {"kernel_size": tuple(s + 2 for s in stride), "stride": stride, "padding": 1})
-        )
-        shape = smaller
-    return layers
-
-
-def down(layer) -> nn.Conv2d:
-    """The convolution of one level of the pyramid."""
-    before, after, arguments = layer
-    return nn.Conv2d(before[0], after[0], **arguments)
-
-
-def up(layer) -> nn.ConvTranspose2d:
-    """The transposed convolution that goes back up one level, to the pixel."""
-    before, after, arguments = layer
-    left_over = tuple(b - a * s for b, a, s in zip(before[1:], after[1:], arguments["stride"], strict=True))
-    return nn.ConvTranspose2d(after[0], before[0], **arguments, output_padding=left_over)
-
-
-def norm(channels: int, batch_norm: bool) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels)] if batch_norm else []
-
-
-class ResBlock(nn.Module):
-    """x + [ReLU, Conv 3x3, ReLU, Conv 1x1](x), as in van den Oord et al., 2017, arXiv:1711.00937."""
-
-    def __init__(self, channels: int = 128, hidden: int = 32, batch_norm: bool = False):
-        super().__init__()
-        self.net = nn.Sequential(
-            *(nn.ReLU(), nn.Conv2d(channels, hidden, 3, padding=1), *norm(hidden, batch_norm)),
-            *(nn.ReLU(), nn.Conv2d(hidden, channels, 1), *norm(channels, batch_norm)),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.net(x)
-
-
-class Unflatten(nn.Module):
-    """latents (batch, *latent_shape) to a map (batch, *shape) by one linear layer.
-
-    A map of latents of the same height and width keeps its places: the layer is then one for each position.
-    """
-
-    def __init__(self, latent_shape: Sizes, shape: Sizes):
-        super().__init__()
-        self.shape = tuple(shape)
-        self.spatial = len(latent_shape) == 3 and tuple(latent_shape[1:]) == self.shape[1:]
-        if self.spatial:
-            self.linear = nn.Conv2d(latent_shape[0], shape[0], 1)
-        else:
-            self.linear = nn.Linear(prod(latent_shape), prod(shape))
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.linear(latents) if self.spatial else self.linear(latents.flatten(1)).unflatten(1, self.shape)
+# Convolutional networks
 
 
 @strict
 class ConvEncoderConfig(BackboneConfig):
-    """
+    """Fields of the convolutional encoder.
+
     Args:
-        channels: channels of the layers, from the image inwards; the decoder lists them in the same order.
+        channels: channels of the convolutions, from the image inwards. Each halves the axes that have at least 4
+            pixels.
         batch_norm: whether batch normalisation follows each convolution.
     """
 
@@ -188,15 +117,17 @@ class ConvEncoderConfig(BackboneConfig):
     def validate_sizes(self):
         self.require_positive("channels")
         if not self.channels:
-            raise ValueError("channels must name at least one layer, got none")
+            raise ValueError("channels must have at least one entry, got none")
 
 
 @strict
 class ConvDecoderConfig(ConvEncoderConfig):
-    """
+    """Fields of the convolutional decoder.
+
     Args:
-        channels: channels of the layers in the encoder's order, from the image inwards.
-        batch_norm: whether batch normalisation follows each convolution but the last.
+        channels: channels in the encoder's order, from the image inwards. The transposed convolutions mirror the
+            convolutions of an encoder with these channels.
+        batch_norm: whether batch normalisation follows each transposed convolution except the last.
     """
 
     model_type = "gae_conv_decoder"
@@ -204,15 +135,18 @@ class ConvDecoderConfig(ConvEncoderConfig):
 
 
 class ConvEncoder(Backbone):
+    """Strided convolutions, each followed by batch normalisation and ReLU; the features are a map."""
+
     config_class = ConvEncoderConfig
 
-    def __init__(self, config, input_shape):
+    def __init__(self, config: ConvEncoderConfig, input_shape: Sizes):
         super().__init__(config)
-        layers = pyramid(input_shape, config.channels)
-        self.net = nn.Sequential(
-            *[m for layer in layers for m in (down(layer), *norm(layer[1][0], config.batch_norm), nn.ReLU())]
-        )
-        self.feature_shape = layers[-1][1]
+        levels = plan_levels(input_shape, config.channels)
+        layers = []
+        for level in levels:
+            layers += [level.build_conv(), *optional_batch_norm(level.smaller[0], config.batch_norm), nn.ReLU()]
+        self.net = nn.Sequential(*layers)
+        self.feature_shape = levels[-1].smaller
         self.post_init()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -220,31 +154,37 @@ class ConvEncoder(Backbone):
 
 
 class ConvDecoder(Backbone):
+    """A linear projection to a map, then transposed convolutions with batch normalisation and ReLU between them."""
+
     config_class = ConvDecoderConfig
 
-    def __init__(self, config, output_shape, latent_shape):
+    def __init__(self, config: ConvDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
         super().__init__(config)
-        first, *others = pyramid(output_shape, config.channels)
-        self.net = nn.Sequential(
-            Unflatten(latent_shape, (others[-1] if others else first)[1]),
-            nn.ReLU(),
-            *[m for layer in others[::-1] for m in (up(layer), *norm(layer[0][0], config.batch_norm), nn.ReLU())],
-            up(first),
-        )
+        first, *others = plan_levels(output_shape, config.channels)
+        smallest = (others[-1] if others else first).smaller
+        layers = [LatentProjection(latent_shape, smallest), nn.ReLU()]
+        for level in reversed(others):
+            batch_norm = optional_batch_norm(level.larger[0], config.batch_norm)
+            layers += [level.build_transposed_conv(), *batch_norm, nn.ReLU()]
+        self.net = nn.Sequential(*layers, first.build_transposed_conv())
         self.post_init()
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.net(latents)
 
 
+# Residual networks
+
+
 @strict
 class ResNetEncoderConfig(BackboneConfig):
-    """
+    """Fields of the residual encoder.
+
     Args:
-        channels: channels of the downsampling layers, from the image inwards; the decoder lists them in the same
-            order.
-        num_residual_blocks: residual blocks at the smallest size.
-        residual_channels: channels inside a residual block.
+        channels: channels of the strided convolutions, from the image inwards. Each halves the axes that have at least
+            4 pixels.
+        num_residual_blocks: number of residual blocks after the strided convolutions.
+        residual_channels: channels between the two convolutions of a residual block.
         batch_norm: whether batch normalisation follows each convolution.
     """
 
@@ -259,80 +199,85 @@ class ResNetEncoderConfig(BackboneConfig):
     def validate_sizes(self):
         self.require_positive("channels", "residual_channels")
         if not self.channels:
-            raise ValueError("channels must name at least one layer, got none")
+            raise ValueError("channels must have at least one entry, got none")
         if self.num_residual_blocks < 0:
             raise ValueError(f"num_residual_blocks must be 0 or more, got {self.num_residual_blocks}")
 
 
 @strict
 class ResNetDecoderConfig(ResNetEncoderConfig):
-    """
+    """Fields of the residual decoder.
+
     Args:
-        channels: channels of the layers in the encoder's order, from the image inwards.
-        num_residual_blocks: residual blocks at the smallest size.
-        residual_channels: channels inside a residual block.
-        batch_norm: whether batch normalisation follows each convolution but the last.
+        channels: channels in the encoder's order, from the image inwards. The transposed convolutions mirror the
+            convolutions of an encoder with these channels.
+        num_residual_blocks: number of residual blocks before the transposed convolutions.
+        residual_channels: channels between the two convolutions of a residual block.
+        batch_norm: whether batch normalisation follows each convolution except the last.
     """
 
     model_type = "gae_resnet_decoder"
     base_config_key = "decoder_config"
 
 
-def residual_blocks(config, channels: int) -> list[nn.Module]:
-    return [ResBlock(channels, config.residual_channels, config.batch_norm) for _ in range(config.num_residual_blocks)]
-
-
-class ResNetBackbone(Backbone):
+class _ResNetBackbone(Backbone):
     """Base of the residual networks: weights that keep the variance of activations through layers with ReLU.
 
-    That is He et al., 2015, arXiv:1502.01852, with biases of zero. PyTorch's own initialisation shrinks the variance
-    from layer to layer, so that all latents begin with nearly one output, and a sigmoid saturates before they differ.
+    The initialisation follows He et al., 2015, arXiv:1502.01852, with biases of zero. PyTorch's default shrinks the
+    variance from layer to layer: all latents would start with almost the same output, and a sigmoid would saturate
+    before they differ.
     """
 
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module):
         if not isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             return super()._init_weights(module)
         fan_in = module.weight[0].numel()
-        if isinstance(
-            module, nn.ConvTranspose2d
-        ):  # one in prod(stride) of the kernel's weights reaches an output pixel
+        if isinstance(module, nn.ConvTranspose2d):  # an output pixel sees one in prod(stride) of the kernel's weights
             fan_in = module.in_channels * prod(module.kernel_size) / prod(module.stride)
         init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
-        init.zeros_(module.bias)
+        if module.bias is not None:
+            init.zeros_(module.bias)
 
 
-class ResNetEncoder(ResNetBackbone):
+def _build_residual_blocks(config: ResNetEncoderConfig, channels: int) -> list[nn.Module]:
+    return [ResBlock(channels, config.residual_channels, config.batch_norm) for _ in range(config.num_residual_blocks)]
+
+
+class ResNetEncoder(_ResNetBackbone):
+    """Strided convolutions, then residual blocks; the features are a map."""
+
     config_class = ResNetEncoderConfig
 
-    def __init__(self, config, input_shape):
+    def __init__(self, config: ResNetEncoderConfig, input_shape: Sizes):
         super().__init__(config)
-        *others, last = pyramid(input_shape, config.channels)
-        self.net = nn.Sequential(
-            *[m for layer in others for m in (down(layer), *norm(layer[1][0], config.batch_norm), nn.ReLU())],
-            *(down(last), *norm(last[1][0], config.batch_norm)),
-            *residual_blocks(config, last[1][0]),
-            nn.ReLU(),
-        )
-        self.feature_shape = last[1]
+        *others, last = plan_levels(input_shape, config.channels)
+        layers = []
+        for level in others:
+            layers += [level.build_conv(), *optional_batch_norm(level.smaller[0], config.batch_norm), nn.ReLU()]
+        layers += [last.build_conv(), *optional_batch_norm(last.smaller[0], config.batch_norm)]
+        layers += _build_residual_blocks(config, last.smaller[0])
+        self.net = nn.Sequential(*layers, nn.ReLU())
+        self.feature_shape = last.smaller
         self.post_init()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         return self.net(pixel_values)
 
 
-class ResNetDecoder(ResNetBackbone):
+class ResNetDecoder(_ResNetBackbone):
+    """A linear projection to a map, then residual blocks and transposed convolutions."""
+
     config_class = ResNetDecoderConfig
 
-    def __init__(self, config, output_shape, latent_shape):
+    def __init__(self, config: ResNetDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
         super().__init__(config)
-        first, *others = pyramid(output_shape, config.channels)
-        smallest = (others[-1] if others else first)[1]
-        self.net = nn.Sequential(
-            Unflatten(latent_shape, smallest),
-            *residual_blocks(config, smallest[0]),
-            *[m for layer in others[::-1] for m in (nn.ReLU(), up(layer), *norm(layer[0][0], config.batch_norm))],
-            *(nn.ReLU(), up(first)),
-        )
+        first, *others = plan_levels(output_shape, config.channels)
+        smallest = (others[-1] if others else first).smaller
+        layers = [LatentProjection(latent_shape, smallest), *_build_residual_blocks(config, smallest[0])]
+        for level in reversed(others):
+            batch_norm = optional_batch_norm(level.larger[0], config.batch_norm)
+            layers += [nn.ReLU(), level.build_transposed_conv(), *batch_norm]
+        self.net = nn.Sequential(*layers, nn.ReLU(), first.build_transposed_conv())
         self.post_init()
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -347,4 +292,4 @@ NETWORKS = (
     (ResNetEncoderConfig, ResNetEncoder),
     (ResNetDecoderConfig, ResNetDecoder),
 )
-"""(config class, network class) for each."""
+"""(config class, network class) pairs, which models/base.py registers."""

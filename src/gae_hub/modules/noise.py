@@ -1,21 +1,24 @@
-"""TODO docstring."""
+"""Random tensors from an optional generator, on the device of another tensor."""
 
 __all__ = ["rand", "randn"]
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-def randn(shape, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Standard normal noise on the device and in the dtype of `like`.
+def randn(shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal noise with the device and dtype of `like`.
 
-    It is drawn on the generator's device and then moved, so that a CPU generator gives the same numbers everywhere.
+    The noise is drawn on the generator's device and then moved, so a CPU generator gives the same values for every
+    device.
     """
     device = generator.device if generator is not None else like.device
     return torch.randn(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
 
 
-def rand(shape, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Uniform noise in [0, 1), drawn as `randn` draws."""
+def rand(shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Uniform noise in [0, 1), drawn as in [`randn`]."""
     device = generator.device if generator is not None else like.device
     return torch.rand(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

@@ -1,7 +1,7 @@
 """The networks of the paper's experiments: Tables 5 and 6 of Pythae (Chadebec, Vincent & Allassonnière, 2022),
-arXiv:2206.08309, for images of 28, 32 and 64 pixels.
+arXiv:2206.08309, for images with sides of 28, 32 and 64 pixels.
 
-The paper gives no paddings; those used here are of the authors' released code, and reproduce its parameter counts.
+The paper gives no paddings. These are from the authors' code, and reproduce its parameter counts.
 """
 
 __all__ = [
@@ -16,17 +16,19 @@ __all__ = [
     "PaperResNetEncoderConfig",
 ]
 
+from itertools import pairwise
+
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from .backbones import Backbone, BackboneConfig, Sizes
 from .convolutions import MatmulConv2d, MatmulConvTranspose2d
-from .networks import ResBlock, Unflatten
+from .network_blocks import LatentProjection, ResBlock
 
 
 @strict
 class PaperConvEncoderConfig(BackboneConfig):
-    """Table 5 of the paper: no choices."""
+    """The encoder of Table 5. It has no fields."""
 
     model_type = "gae_paper_conv_encoder"
     base_config_key = "encoder_config"
@@ -34,7 +36,7 @@ class PaperConvEncoderConfig(BackboneConfig):
 
 @strict
 class PaperConvDecoderConfig(BackboneConfig):
-    """Table 5 of the paper: no choices."""
+    """The decoder of Table 5. It has no fields."""
 
     model_type = "gae_paper_conv_decoder"
     base_config_key = "decoder_config"
@@ -42,7 +44,7 @@ class PaperConvDecoderConfig(BackboneConfig):
 
 @strict
 class PaperResNetEncoderConfig(BackboneConfig):
-    """Table 6 of the paper: no choices."""
+    """The encoder of Table 6. It has no fields."""
 
     model_type = "gae_paper_resnet_encoder"
     base_config_key = "encoder_config"
@@ -50,36 +52,39 @@ class PaperResNetEncoderConfig(BackboneConfig):
 
 @strict
 class PaperResNetDecoderConfig(BackboneConfig):
-    """Table 6 of the paper: no choices."""
+    """The decoder of Table 6. It has no fields."""
 
     model_type = "gae_paper_resnet_decoder"
     base_config_key = "decoder_config"
 
 
-def paper_size(shape: Sizes) -> int:
-    """28, 32 or 64: the sizes that the paper has networks for."""
+def _image_side(shape: Sizes) -> int:
+    """Side of the image: 28, 32 or 64 pixels.
+
+    Raises:
+        ValueError: for other shapes.
+    """
     if len(shape) != 3 or tuple(shape[1:]) not in {(28, 28), (32, 32), (64, 64)}:
         raise ValueError(
-            "the paper's networks are for input_shape (channels, 28, 28), (channels, 32, 32) and (channels, 64, 64), "
-            f"got {tuple(shape)}; 'conv' and 'resnet' take any size"
+            "the paper's networks need input_shape (channels, 28, 28), (channels, 32, 32) or (channels, 64, 64), got "
+            f"{tuple(shape)}; 'conv' and 'resnet' accept any size"
         )
     return shape[1]
 
 
 class PaperConvEncoder(Backbone):
+    """Four strided convolutions, each followed by batch normalisation and ReLU."""
+
     config_class = PaperConvEncoderConfig
 
-    def __init__(self, config, input_shape):
+    def __init__(self, config: PaperConvEncoderConfig, input_shape: Sizes):
         super().__init__(config)
-        size, widths = paper_size(input_shape), (input_shape[0], 128, 256, 512, 1024)
-        self.net = nn.Sequential(
-            *[
-                m
-                for i, o in zip(widths, widths[1:], strict=False)
-                for m in (MatmulConv2d(i, o, 4, 2, 1), nn.BatchNorm2d(o), nn.ReLU())
-            ]
-        )
-        self.feature_shape = (1024, size // 16, size // 16)
+        side = _image_side(input_shape)
+        layers = []
+        for before, after in pairwise((input_shape[0], 128, 256, 512, 1024)):
+            layers += [MatmulConv2d(before, after, 4, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
+        self.net = nn.Sequential(*layers)
+        self.feature_shape = (1024, side // 16, side // 16)
         self.post_init()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -87,24 +92,26 @@ class PaperConvEncoder(Backbone):
 
 
 class PaperConvDecoder(Backbone):
+    """A linear projection to a map, then transposed convolutions with batch normalisation and ReLU between them."""
+
     config_class = PaperConvDecoderConfig
 
-    # (channels out, kernel, stride, padding, output padding); at 32 pixels the map is 33 x 33 before the last layer
-    layers = {
-        28: ((512, 3, 2, 1, 0), (256, 3, 2, 1, 1), (None, 3, 2, 1, 1)),
-        32: ((512, 4, 2, 1, 0), (256, 4, 2, 1, 1), (None, 4, 1, 2, 0)),
-        64: ((512, 5, 2, 2, 0), (256, 5, 2, 1, 0), (128, 5, 2, 2, 1), (None, 5, 1, 1, 0)),
+    # (kernel, stride, padding, output padding) by side; at 32 pixels the map before the last layer is 33 x 33
+    layer_arguments = {
+        28: ((3, 2, 1, 0), (3, 2, 1, 1), (3, 2, 1, 1)),
+        32: ((4, 2, 1, 0), (4, 2, 1, 1), (4, 1, 2, 0)),
+        64: ((5, 2, 2, 0), (5, 2, 1, 0), (5, 2, 2, 1), (5, 1, 1, 0)),
     }
 
-    def __init__(self, config, output_shape, latent_shape):
+    def __init__(self, config: PaperConvDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
         super().__init__(config)
-        size = paper_size(output_shape)
-        width, net = 1024, [Unflatten(latent_shape, (1024, 4, 4) if size == 28 else (1024, 8, 8))]
-        for out, *arguments in self.layers[size]:
-            net.append(MatmulConvTranspose2d(width, out or output_shape[0], *arguments))
-            net += [nn.BatchNorm2d(out), nn.ReLU()] if out else []
-            width = out
-        self.net = nn.Sequential(*net)
+        side = _image_side(output_shape)
+        arguments = self.layer_arguments[side]
+        channels = (1024, 512, 256, 128)[: len(arguments)]
+        layers: list[nn.Module] = [LatentProjection(latent_shape, (1024, 4, 4) if side == 28 else (1024, 8, 8))]
+        for (before, after), layer in zip(pairwise(channels), arguments[:-1], strict=True):
+            layers += [MatmulConvTranspose2d(before, after, *layer), nn.BatchNorm2d(after), nn.ReLU()]
+        self.net = nn.Sequential(*layers, MatmulConvTranspose2d(channels[-1], output_shape[0], *arguments[-1]))
         self.post_init()
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -112,25 +119,26 @@ class PaperConvDecoder(Backbone):
 
 
 class PaperResNetEncoder(Backbone):
-    """There is no activation between the strided convolutions, as in the authors' code."""
+    """Strided convolutions without activations between them, as in the authors' code, then two residual blocks."""
 
     config_class = PaperResNetEncoderConfig
 
-    # (channels out, kernel, stride), padding 1
-    layers = {
+    # (channels, kernel, stride) by side, all with a padding of 1
+    layer_arguments = {
         28: ((64, 4, 2), (128, 4, 2), (128, 3, 2)),
         32: ((64, 4, 2), (128, 4, 2), (128, 3, 1)),
         64: ((64, 4, 2), (128, 4, 2), (128, 3, 2), (128, 3, 2)),
     }
 
-    def __init__(self, config, input_shape):
+    def __init__(self, config: PaperResNetEncoderConfig, input_shape: Sizes):
         super().__init__(config)
-        size, width, net = paper_size(input_shape), input_shape[0], []
-        for out, kernel, stride in self.layers[size]:
-            net.append(nn.Conv2d(width, out, kernel, stride, 1))
-            width = out
-        self.net = nn.Sequential(*net, ResBlock(), ResBlock())
-        self.feature_shape = (128, 8, 8) if size == 32 else (128, 4, 4)
+        side, before = _image_side(input_shape), input_shape[0]
+        layers = []
+        for after, kernel, stride in self.layer_arguments[side]:
+            layers.append(nn.Conv2d(before, after, kernel, stride, 1))
+            before = after
+        self.net = nn.Sequential(*layers, ResBlock(), ResBlock())
+        self.feature_shape = (128, 8, 8) if side == 32 else (128, 4, 4)
         self.post_init()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -138,33 +146,28 @@ class PaperResNetEncoder(Backbone):
 
 
 class PaperResNetDecoder(Backbone):
-    """At 64 pixels a sigmoid stands in the middle: a leftover, it seems, but the paper's results were made with it."""
+    """A linear projection to a map, two residual blocks and transposed convolutions.
+
+    The sigmoid in the middle at 64 pixels looks like an oversight, but the paper's results were computed with it.
+    """
 
     config_class = PaperResNetDecoderConfig
 
-    def __init__(self, config, output_shape, latent_shape):
+    def __init__(self, config: PaperResNetDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
         super().__init__(config)
-        size, out = paper_size(output_shape), output_shape[0]
-        up = nn.ConvTranspose2d
-        self.net = nn.Sequential(
-            Unflatten(latent_shape, (128, 8, 8) if size == 32 else (128, 4, 4)),
-            *{
-                28: lambda: (
-                    up(128, 128, 3, 2, 1),
-                    *(ResBlock(), ResBlock(), nn.ReLU()),
-                    *(up(128, 64, 3, 2, 1, 1), nn.ReLU()),
-                    up(64, out, 3, 2, 1, 1),
-                ),
-                32: lambda: (ResBlock(), ResBlock(), up(128, 64, 4, 2, 1), up(64, out, 4, 2, 1)),
-                64: lambda: (
-                    up(128, 128, 3, 2, 1),
-                    *(ResBlock(), ResBlock()),
-                    *(up(128, 128, 5, 2, 1), nn.Sigmoid()),
-                    up(128, 64, 5, 2, 1, 1),
-                    up(64, out, 4, 2, 1),
-                ),
-            }[size](),
-        )
+        side, out = _image_side(output_shape), output_shape[0]
+        layers: list[nn.Module] = [LatentProjection(latent_shape, (128, 8, 8) if side == 32 else (128, 4, 4))]
+        if side == 28:
+            layers += [nn.ConvTranspose2d(128, 128, 3, 2, 1), ResBlock(), ResBlock(), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(128, 64, 3, 2, 1, 1), nn.ReLU(), nn.ConvTranspose2d(64, out, 3, 2, 1, 1)]
+        elif side == 32:
+            layers += [ResBlock(), ResBlock()]
+            layers += [nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.ConvTranspose2d(64, out, 4, 2, 1)]
+        else:
+            layers += [nn.ConvTranspose2d(128, 128, 3, 2, 1), ResBlock(), ResBlock()]
+            layers += [nn.ConvTranspose2d(128, 128, 5, 2, 1), nn.Sigmoid()]
+            layers += [nn.ConvTranspose2d(128, 64, 5, 2, 1, 1), nn.ConvTranspose2d(64, out, 4, 2, 1)]
+        self.net = nn.Sequential(*layers)
         self.post_init()
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -177,4 +180,4 @@ PAPER_NETWORKS = (
     (PaperResNetEncoderConfig, PaperResNetEncoder),
     (PaperResNetDecoderConfig, PaperResNetDecoder),
 )
-"""(config class, network class) for each."""
+"""(config class, network class) pairs, which models/base.py registers."""

@@ -1,22 +1,24 @@
-"""TODO docstring."""
+"""Guards against the loss of digits in half precision and in float32."""
 
-__all__ = ["at_least_float32", "full_precision", "wide"]
-
+__all__ = ["at_least_float32", "full_precision", "to_float64"]
 
 import torch
 from torch import Tensor
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """No autocast inside: differences of products, such as distances and variances, have no digits to lose."""
+    """Context manager that turns autocast off on the device of `like`.
+
+    Differences of products, such as squared distances and variances, cancel: they need every digit of their dtype.
+    """
     return torch.autocast(like.device.type, enabled=False)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Densities and sums over pixels need more digits than half precision has."""
+    """Cast half precision to float32, which densities and sums over pixels need. Other dtypes are unchanged."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def wide(tensor: Tensor) -> Tensor:
-    """In float64, where the device has it: Apple's has not."""
+def to_float64(tensor: Tensor) -> Tensor:
+    """Cast to float64. Tensors on Apple GPUs are unchanged, as these GPUs do not support float64."""
     return tensor if tensor.device.type == "mps" else tensor.double()

@@ -21,7 +21,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from torch import nn
 
-from ..modules.flows import InverseAutoregressiveStep, Inverted
+from ..modules.autoregressive_steps import InverseAutoregressiveStep
+from ..modules.flows import Inverted
 from .base import register_sampler
 from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 

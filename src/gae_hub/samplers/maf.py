@@ -24,7 +24,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from torch import nn
 
-from ..modules.flows import MaskedAutoregressiveStep
+from ..modules.autoregressive_steps import MaskedAutoregressiveStep
 from .base import register_sampler
 from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 

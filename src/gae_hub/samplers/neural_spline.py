@@ -19,7 +19,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from torch import nn
 
-from ..modules.flows import SplineAutoregressiveStep
+from ..modules.autoregressive_steps import SplineAutoregressiveStep
 from .base import register_sampler
 from .flow_base import FlowSampler, FlowSamplerConfig
 

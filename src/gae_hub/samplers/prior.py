@@ -30,9 +30,9 @@ from ..models.poincare_vae import FAMILIES, PoincareVAEModel
 from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
 from ..modules.flows import Flow
-from ..modules.geometry import unit
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
+from ..modules.sphere import normalize
 from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
 from .latent_kinds import LatentKind
 
@@ -158,7 +158,7 @@ class PriorSampler(GAESampler):
         noise = randn(shape, self.centre, generator)
         if prior == "flow":
             return self.flow.inverse(noise)[0]
-        return unit(noise) if prior == "sphere" else noise
+        return normalize(noise) if prior == "sphere" else noise
 
 
 @inference

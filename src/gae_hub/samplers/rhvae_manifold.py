@@ -30,7 +30,7 @@ from ..models.base import GAEPreTrainedModel
 from ..models.rhvae import RHVAEModel
 from ..modules.noise import rand, randn
 from ..modules.precision import full_precision
-from ..modules.riemannian_metric import Metric, Place
+from ..modules.riemannian_metric import LocalMetric, RiemannianMetric
 from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
 
 _MAX_NUMBERS = 2**24  # numbers in memory for the chains that run at a time
@@ -147,15 +147,17 @@ class RHVAEManifoldSampler(GAESampler):
 
     # The density
 
-    def build_metric(self) -> Metric:
-        return Metric(self.centroids, self.matrices, self.config.temperature, self.config.metric_regularization)
+    def build_metric(self) -> RiemannianMetric:
+        return RiemannianMetric(
+            self.centroids, self.matrices, self.config.temperature, self.config.metric_regularization
+        )
 
-    def log_density(self, place: Place) -> Tensor:
+    def log_density(self, place: LocalMetric) -> Tensor:
         """(num,) log of sqrt(det G^-1), and -inf where no centroid is within reach. It is not normalised."""
         is_near = place.weights.amax(-1) >= exp(-(self.config.reach**2))
         return torch.where(is_near, -place.half_log_det(), -torch.inf)
 
-    def compute_force(self, place: Place) -> Tensor:
+    def compute_force(self, place: LocalMetric) -> Tensor:
         """(num, latent_dim): the gradient of log sqrt(det G^-1)."""
         pull = place.weights * place.traces
         with full_precision(pull):
@@ -164,15 +166,19 @@ class RHVAEManifoldSampler(GAESampler):
 
     # Chains
 
-    def start_chains(self, num_chains: int, generator: torch.Generator | None) -> Place:
+    def start_chains(self, num_chains: int, generator: torch.Generator | None) -> LocalMetric:
         """Chains at random centroids."""
         device = generator.device if generator is not None else self.device
         chosen = torch.randint(len(self.centroids), (num_chains,), generator=generator, device=device).to(self.device)
         return self.build_metric().at(self.centroids[chosen])
 
     def run_transition(
-        self, place: Place, step_size: Tensor, generator: torch.Generator | None, metric: Metric | None = None
-    ) -> tuple[Place, Tensor]:
+        self,
+        place: LocalMetric,
+        step_size: Tensor,
+        generator: torch.Generator | None,
+        metric: RiemannianMetric | None = None,
+    ) -> tuple[LocalMetric, Tensor]:
         """One transition of each chain.
 
         Args:

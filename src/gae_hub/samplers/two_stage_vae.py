@@ -24,7 +24,7 @@ from transformers import initialization as init
 
 from ..models.base import GAEOutput
 from ..modules.flows import Standardization
-from ..modules.networks import mlp
+from ..modules.network_blocks import build_mlp
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
 from .base import register_sampler, require_value
@@ -56,7 +56,7 @@ class TwoStageVAESampler(LearnedSampler):
     def allocate(self, config: TwoStageVAESamplerConfig):
         d, sizes = require_value(config.latent_dim, "latent_dim"), [*config.hidden_sizes]
         self.standardization = Standardization(d)
-        self.encoder, self.decoder = mlp([d, *sizes]), mlp([d, *sizes[::-1]])
+        self.encoder, self.decoder = build_mlp([d, *sizes]), build_mlp([d, *sizes[::-1]])
         # the heads see the network's input in addition to the last hidden layer, as in the authors' code
         self.to_posterior = nn.Linear(d + (sizes[-1] if sizes else d), 2 * d)
         self.to_latents = nn.Linear(d + (sizes[0] if sizes else d), d)

@@ -122,7 +122,7 @@ def _vae_lin_nf(c: Checkpoint) -> Converted:
 
 
 def _before_stretch(c: Checkpoint, k: int, value: Tensor) -> Tensor:
-    """Inverse of `stretch` in planar_radial.py, whose values are above -0.999. `k` is the index of the flow."""
+    """Inverse of `constrain_above_minus_one`, whose values are above -0.999. `k` is the index of the flow."""
     if (value <= -0.9989).any():
         c.note(
             f"step {k} of the flow had no inverse, and so no density; it was replaced by the nearest invertible step"
