@@ -1,4 +1,4 @@
-"""One step of every method in one of several processes: loss, gradients, buffers. With gloo, or NCCL on GPUs."""
+"""One training step of every method in one of several processes, with gloo, or NCCL on GPUs."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 BATCH = 8
-# settings beside the rows' own, where a batch statistic depends on them
+# settings in addition to those of the rows, where a batch statistic depends on them
 MORE = {
     "beta_tc_vae": [{"dataset_size": 50}],
     "vae": [{"observation_std": "optimal"}],
@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 class Noise:
-    """`torch.randn` and `torch.rand` that give each of several processes its own part of the same global noise."""
+    """Context in which `torch.randn` and `torch.rand` return this process's part of noise for all processes."""
 
     def __init__(self, rank: int, world: int):
         self.rank, self.world, self.calls = rank, world, 0
@@ -53,7 +53,7 @@ class Noise:
 
 
 def shard(model):
-    """FSDP: networks by themselves, and the rest."""
+    """Shard by FSDP: encoder and decoder separately, then the rest."""
     for module in (model.encoder, model.decoder, model):
         fully_shard(module)
     return model
@@ -91,4 +91,4 @@ if __name__ == "__main__":
         if case.model_class.shardable:
             save_file(step(name, rank, world, shard, device), f"{file}.sharded.safetensors")
     dist.barrier()
-    os._exit(0)  # gloo's threads now and then abort a process that ends in the usual way
+    os._exit(0)  # gloo's threads sometimes abort a process that exits normally

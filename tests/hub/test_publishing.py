@@ -128,7 +128,9 @@ def test_a_training_run(hub, machine, tmp_path):
     assert torch.equal(loaded.reconstruct(X), trainer.model.reconstruct(X))
     files = set(hub.files("alice/pushed"))
     assert {"training_args.json", "preprocessor_config.json"} <= files and "training_args.bin" not in files
-    assert not any(name.startswith(("optimizer", "checkpoint", "rng_state")) for name in files)
+    assert not any(
+        name.startswith(("optimizer", "checkpoint", "rng_state", "run_cost", "scheduler")) for name in files
+    )
     assert "20 images, 2 steps" in card(hub, "alice/pushed")
     assert "hf_alice" not in hub.read("alice/pushed", "training_args.json").decode()
 

@@ -1,4 +1,4 @@
-"""Images that are indexed on the training device, and a compiler as an option."""
+"""Images in memory are indexed on the training device, and models can be compiled."""
 
 import pytest
 import torch
@@ -8,11 +8,11 @@ from gae_hub.data import datasets as data
 from gae_hub.data.datasets import ImageDataset, collate
 
 
-def uint8(num: int = 24) -> torch.Tensor:
+def uint8_images(num: int = 24) -> torch.Tensor:
     return torch.randint(0, 256, (num, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def trainer(folder, dataset, **changes) -> GAETrainer:
+def make_trainer(folder, dataset, **changes) -> GAETrainer:
     arguments = GAETrainingArguments(
         str(folder), num_train_epochs=1, per_device_train_batch_size=8, report_to="none", disable_tqdm=True, **changes
     )
@@ -21,11 +21,11 @@ def trainer(folder, dataset, **changes) -> GAETrainer:
     return GAETrainer(model, arguments, train_dataset=dataset, eval_dataset=dataset)
 
 
-def test_images_go_to_the_device_once_where_they_fit(monkeypatch):
-    dataset, device = ImageDataset(uint8(), torch.arange(24), "name", "train"), torch.device("meta")
-    assert dataset.place_on(device) is dataset  # nothing is known of its memory
+def test_images_are_copied_to_the_device_once_if_they_fit(monkeypatch):
+    dataset, device = ImageDataset(uint8_images(), torch.arange(24), "name", "train"), torch.device("meta")
+    assert dataset.place_on(device) is dataset  # its free memory is unknown
     monkeypatch.setattr(data, "free_device_memory", lambda device: 4 * dataset.pixel_values.nbytes - 1)
-    assert dataset.place_on(device) is dataset  # more than a quarter of it
+    assert dataset.place_on(device) is dataset  # more than a quarter of the free memory
     monkeypatch.setattr(data, "free_device_memory", lambda device: 4 * dataset.pixel_values.nbytes)
     there = dataset.place_on(device)
     assert there is dataset.place_on(device)
@@ -36,11 +36,11 @@ def test_images_go_to_the_device_once_where_they_fit(monkeypatch):
 
 
 def test_training_on_resident_images_gives_the_same_weights(tmp_path, monkeypatch):
-    plain = trainer(tmp_path / "plain", ImageDataset(uint8()))
+    plain = make_trainer(tmp_path / "plain", ImageDataset(uint8_images()))
     plain.train()
     monkeypatch.setattr(data, "free_device_memory", lambda device: 2**30)
-    images = ImageDataset(uint8())
-    resident = trainer(tmp_path / "resident", images, dataloader_num_workers=2, dataloader_pin_memory=True)
+    images = ImageDataset(uint8_images())
+    resident = make_trainer(tmp_path / "resident", images, dataloader_num_workers=2, dataloader_pin_memory=True)
     for loader in (resident.get_train_dataloader(), resident.get_eval_dataloader()):
         assert loader.dataset is images.copies[resident.args.device]
         assert loader.num_workers == 0 and not loader.pin_memory
@@ -50,19 +50,19 @@ def test_training_on_resident_images_gives_the_same_weights(tmp_path, monkeypatc
         assert torch.equal(one, other)
 
 
-def test_other_data_sets_are_read_where_they_are(tmp_path, monkeypatch):
+def test_other_data_sets_are_not_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "free_device_memory", lambda device: 2**30)
-    listed = [{"pixel_values": image} for image in uint8()]
-    loader = trainer(tmp_path, listed).get_train_dataloader()
+    listed = [{"pixel_values": image} for image in uint8_images()]
+    loader = make_trainer(tmp_path, listed).get_train_dataloader()
     assert loader.dataset is listed
     assert collate(listed[:2])["pixel_values"].shape == (2, 1, 4, 4)
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_model_learns_the_same(tmp_path, backend):
+def test_a_compiled_model_trains_alike(tmp_path, backend):
     runs = []
     for folder, options in (("plain", {}), ("compiled", {"torch_compile": True, "torch_compile_backend": backend})):
-        run = trainer(tmp_path / folder, ImageDataset(uint8()), **options)
+        run = make_trainer(tmp_path / folder, ImageDataset(uint8_images()), **options)
         run.train()
         runs.append({name: value for name, value in run.plain_model.state_dict().items()})
     assert runs[0].keys() == runs[1].keys()
@@ -71,9 +71,9 @@ def test_a_compiled_model_learns_the_same(tmp_path, backend):
 
 
 @pytest.mark.parametrize("name", ["hvae", "rhvae", "rae_gp"])
-def test_what_cannot_be_compiled_is_named_before_training(tmp_path, name):
+def test_models_that_cannot_be_compiled_raise_before_training(tmp_path, name):
     cls = AutoGAE.model_class(name)
     model = cls(cls.config_class(input_shape=(1, 4, 4), latent_dim=2))
     arguments = GAETrainingArguments(str(tmp_path), torch_compile=True, report_to="none")
     with pytest.raises(ValueError, match=f"torch_compile=True does not work for {cls.__name__}"):
-        GAETrainer(model, arguments, train_dataset=ImageDataset(uint8()))
+        GAETrainer(model, arguments, train_dataset=ImageDataset(uint8_images()))

@@ -1,27 +1,25 @@
 """Two processes with half of a batch each compute the loss and the gradients of one process with the whole batch."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from trainers import TESTS, child_environment
 from two_processes import SETTINGS, step
 
-HERE = Path(__file__).parents[1]
-PER_PROCESS = {"factor_vae"}  # its paper's statistic is of one process's batch, and so documented
+PER_PROCESS = {"factor_vae"}  # it permutes the batch of each process separately, as documented
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """A folder with what both processes found, for every method."""
+    """A folder with the results of both processes, for every method."""
     folder = tmp_path_factory.mktemp("two_processes")
     process = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        + [str(HERE / "two_processes.py"), str(folder)],
-        env={**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+        + [str(TESTS / "two_processes.py"), str(folder)],
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=140,
@@ -31,7 +29,7 @@ def found(tmp_path_factory):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_two_processes_are_one(found, setting):
+def test_two_processes_equal_one(found, setting):
     one, other = (load_file(found / f"{setting}.{rank}.safetensors") for rank in (0, 1))
     if SETTINGS[setting][0].id in PER_PROCESS:
         halves = [step(setting, rank, 2) for rank in (0, 1)]
@@ -46,8 +44,8 @@ def test_two_processes_are_one(found, setting):
 
 
 @pytest.mark.parametrize("setting", [name for name, (case, _) in SETTINGS.items() if case.model_class.shardable])
-def test_shards_are_one_model(found, setting):
-    """FSDP, in the methods that allow it: the gradients of DistributedDataParallel."""
+def test_fsdp_equals_data_parallel(found, setting):
+    """Methods that allow FSDP get the gradients of DistributedDataParallel."""
     whole, sharded = (load_file(found / f"{setting}.0{kind}.safetensors") for kind in ("", ".sharded"))
     assert whole.keys() == sharded.keys()
     for name, value in whole.items():

@@ -14,7 +14,7 @@ from transformers import initialization as init
 
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel
-from ..training.checkpointing import rng_state, set_rng_state
+from ..training.checkpointing import get_rng_state, set_rng_state
 from .base import GAESampler, GAESamplerConfig, check_latents
 from .latent_kinds import LatentKind
 
@@ -179,7 +179,7 @@ class LearnedSampler(GAESampler):
         **training: Any,
     ):
         """Train the weights, without a trace in the global random state. `training` is as for `fit`."""
-        state, device = rng_state(), self.device
+        state, device = get_rng_state(), self.device
         try:
             with TemporaryDirectory() as folder, torch.enable_grad():
                 trainer = self._build_trainer(dataset, validation_dataset, output_dir=folder, **training)

@@ -1,1 +1,1 @@
-"""TODO package docstring."""
+"""`GAETrainer`, its arguments, callbacks and checkpoints. Files here import core, modules, models, images and data."""

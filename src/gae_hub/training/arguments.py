@@ -1,8 +1,9 @@
-"""Training arguments: those of transformers, with defaults for training autoencoders from scratch."""
+"""Training arguments: `transformers.TrainingArguments` with other defaults and additional fields."""
 
 __all__ = ["RECIPES", "GAETrainingArguments"]
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -10,47 +11,50 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-
-RECIPES = {
+RECIPES: dict[str, dict[str, Any]] = {
     # Chadebec, Vincent & Allassonniere, 2022, arXiv:2206.08309, section 4 and appendix D
     "paper": {
         "learning_rate": 1e-4,
-        "optim": "adamw_torch_fused",  # Adam, as there is no weight decay
+        "optim": "adamw_torch_fused",  # equals Adam, as there is no weight decay
         "per_device_train_batch_size": 100,
         "num_train_epochs": 100,
         "lr_scheduler_type": "reduce_lr_on_plateau",
         "lr_scheduler_kwargs": {"factor": 0.5, "patience": 10},
     },
 }
-"""Training arguments by the name of a recipe."""
+"""Training arguments by recipe name."""
+
+_GROUP_FIELDS = ("group_learning_rates", "group_weight_decay", "group_max_grad_norm")
 
 
 @dataclass
 class GAETrainingArguments(TrainingArguments):
-    """`TrainingArguments` with other defaults, and the fields listed here.
+    """`TrainingArguments` with defaults for training autoencoders from scratch, and the fields below.
 
-    Different by default: Adam (fused, no weight decay) at a constant 1e-3, batches of 100, no gradient clipping,
-        evaluation
-    and a checkpoint after every epoch, the two newest checkpoints kept, and the best model on the validation loss
-    loaded at the end. Without an eval_dataset there is no evaluation, and the last model is the one that is kept.
-    Several GPUs are used through a launcher only.
+    Changed defaults: fused Adam without weight decay at a constant learning rate of 1e-3, batches of 100, no gradient
+    clipping, evaluation and a checkpoint after every epoch, two checkpoints kept, and the model with the best
+    validation loss loaded at the end. Without an eval_dataset nothing is evaluated and the last model is kept.
+    Several GPUs are used only through a launcher (`accelerate launch`, `torchrun`).
 
     Args:
-        group_learning_rates: learning rate by the name of a model's parameter group ("discriminator"); the others use
-            learning_rate.
-        group_weight_decay: weight decay by the name of a parameter group; the others use weight_decay.
-        group_max_grad_norm: limit of the gradient's norm by the name of a parameter group, of which each is clipped by
-            itself; the others use max_grad_norm.
-        divergence_restarts: how often to go back to the last good state and a tenth of the learning rate when a term
-            is nan, infinite or far above where it was; 0 stops at the first.
-        divergence_threshold: how far that is, in running mean absolute deviations of the loss; 0 for nan and infinite
-            values only.
-        ema_decay: keep an exponential moving average of the weights, of this decay per step, such as 0.999, and
-            evaluate, save and end with it; 0 for none.
-        image_interval: draw reconstructions and new images at every so many evaluations, into assets/progress/ and
-            every tracker that takes images; 0 for none.
-        channels_last: keep convolutions in channels-last memory while training.
-        overwrite_output_dir: train into a folder that already holds another run, which is deleted first.
+        group_learning_rates: learning rate by name of the model's parameter group, such as {"discriminator": 1e-4}.
+            Other groups use learning_rate.
+        group_weight_decay: weight decay by name of the parameter group. Other groups use weight_decay.
+        group_max_grad_norm: maximum gradient norm by name of the parameter group. Each group is clipped separately.
+            Other groups use max_grad_norm.
+        divergence_restarts: how many times a run that diverges restores its last good state and divides its learning
+            rate by 10. The next divergence raises FloatingPointError; 0 raises at the first.
+        divergence_threshold: how far above its running mean a loss counts as diverged, in running mean absolute
+            deviations. 0 checks for nan and infinite values only.
+        ema_decay: decay per step, such as 0.999, of an exponential moving average of the weights, which is evaluated,
+            saved and kept. 0 keeps no average.
+        image_interval: number of evaluations between grids of reconstructions and samples, which are written to
+            assets/progress/ and sent to every tracker that supports images. 0 draws none.
+        channels_last: use the channels-last memory format for convolutions during training.
+        keep_freed_memory: on a CPU with glibc, keep freed memory in the process instead of returning it to the system
+            in every training step. Steps take 3 to 26 % less time; the peak of memory stays resident until the process
+            ends, also after training. docs/training.md has the measurements.
+        overwrite_output_dir: delete the run that output_dir already contains before training starts.
     """
 
     output_dir: str | None = field(
@@ -61,18 +65,22 @@ class GAETrainingArguments(TrainingArguments):
     num_train_epochs: float = field(default=20.0, metadata={"help": "Passes over the training images."})
     learning_rate: float = field(default=1e-3, metadata={"help": "Initial learning rate of Adam."})
     lr_scheduler_type: str = field(default="constant", metadata={"help": "Learning rate schedule."})
-    max_grad_norm: float = field(default=0.0, metadata={"help": "Clip the gradient's norm to this; 0 does not clip."})
-    logging_steps: float = field(default=50, metadata={"help": "Log the loss terms every so many steps."})
-    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "Hide nan losses; costs a sync per step."})
+    max_grad_norm: float = field(default=0.0, metadata={"help": "Maximum gradient norm; 0 does not clip."})
+    logging_steps: float = field(default=50, metadata={"help": "Steps between entries of the log."})
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Replace nan losses in the log; every step then waits for the device."}
+    )
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_strategy: str | None = field(
         default=None,
-        metadata={"help": "When to save a checkpoint: no, steps, epoch or best; with each evaluation by default."},
+        metadata={"help": "When to save a checkpoint: no, steps, epoch or best. Default: with every evaluation."},
     )
-    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best model on validation."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Number of checkpoints to keep."})
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Load the model that is best on validation at the end."}
+    )
     remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Not needed: the collator picks what it takes."}
+        default=False, metadata={"help": "Not needed: the collator selects the inputs."}
     )
     label_names: list[str] | None = field(default_factory=list, metadata={"help": "Not needed: there are no labels."})
     ddp_find_unused_parameters: bool | None = field(
@@ -86,37 +94,49 @@ class GAETrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Weight decay by parameter group, as JSON."}
     )
     group_max_grad_norm: dict | str | None = field(
-        default=None, metadata={"help": "Limit of the gradient's norm by parameter group, as JSON."}
+        default=None, metadata={"help": "Maximum gradient norm by parameter group, as JSON."}
     )
     divergence_restarts: int = field(
-        default=3, metadata={"help": "How often to go back when training diverges; 0 stops at the first."}
+        default=3, metadata={"help": "Restarts from the last good state when training diverges; 0 raises at once."}
     )
     divergence_threshold: float = field(
-        default=100.0, metadata={"help": "How many deviations above its mean a loss has diverged; 0: nan only."}
+        default=100.0,
+        metadata={"help": "Deviations above its mean at which a loss has diverged; 0: only if not finite."},
     )
-    ema_decay: float = field(default=0.0, metadata={"help": "Decay of an average of the weights; 0 for none."})
+    ema_decay: float = field(
+        default=0.0, metadata={"help": "Decay of the moving average of the weights; 0: no average."}
+    )
     image_interval: int = field(
-        default=0, metadata={"help": "Draw reconstructions and samples at every so many evaluations; 0 for none."}
+        default=0, metadata={"help": "Evaluations between grids of reconstructions and samples; 0: none."}
     )
-    channels_last: bool = field(default=True, metadata={"help": "Channels-last memory for convolutions."})
+    channels_last: bool = field(default=True, metadata={"help": "Channels-last memory format for convolutions."})
+    keep_freed_memory: bool = field(
+        default=False,
+        metadata={"help": "Keep freed memory in the process: faster steps, more memory. CPU and glibc only."},
+    )
     overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "Delete the run that output_dir already holds."}
+        default=False, metadata={"help": "Delete the run that output_dir already contains."}
     )
 
-    _VALID_DICT_FIELDS = [
-        *TrainingArguments._VALID_DICT_FIELDS,
-        *("group_learning_rates", "group_weight_decay", "group_max_grad_norm"),
-    ]
+    _VALID_DICT_FIELDS = [*TrainingArguments._VALID_DICT_FIELDS, *_GROUP_FIELDS]
 
     @classmethod
-    def recipe(cls, name: str, output_dir: str | None = None, **changes) -> "GAETrainingArguments":
-        """The arguments of a recipe in `RECIPES`, but for those given here.
+    def recipe(cls, name: str, output_dir: str | None = None, **changes: Any) -> "GAETrainingArguments":
+        """Arguments of a recipe in `RECIPES`.
 
-        "paper" is how the models of the Pythae paper were trained: Adam at 1e-4, halved when the validation loss has
-        not fallen for 10 epochs, batches of 100, 100 epochs.
+        "paper" is how the models of the Pythae paper were trained (arXiv:2206.08309): Adam at 1e-4, halved when the
+        validation loss has not decreased for 10 epochs, batches of 100, 100 epochs.
+
+        Args:
+            name: key of `RECIPES`.
+            output_dir: folder for checkpoints and the trained model.
+            **changes: fields that replace those of the recipe.
+
+        Raises:
+            ValueError: if there is no such recipe.
         """
         if name not in RECIPES:
-            raise ValueError(f"no recipe is called '{name}'; known are {', '.join(RECIPES)}")
+            raise ValueError(f"there is no recipe '{name}'; choose one of {', '.join(RECIPES)}")
         return cls(**{**RECIPES[name], **({"output_dir": output_dir} if output_dir else {}), **changes})
 
     def __post_init__(self):
@@ -126,14 +146,21 @@ class GAETrainingArguments(TrainingArguments):
                 self.save_steps = self.eval_steps or self.logging_steps
         if self.hub_strategy in ("checkpoint", "all_checkpoints"):
             raise ValueError(
-                f"hub_strategy '{self.hub_strategy}' pushes optimizer states, which gae_hub keeps local: "
+                f"hub_strategy '{self.hub_strategy}' uploads optimizer states, which gae_hub keeps local: "
                 "use 'every_save' or 'end'"
             )
         if self.eval_strategy == "no":
             self.load_best_model_at_end = False  # there is nothing to choose it by
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+            raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         super().__post_init__()
+        for name in _GROUP_FIELDS:
+            if isinstance(getattr(self, name), str):
+                raise ValueError(
+                    f'{name} must be a JSON object such as {{"discriminator": 1e-4}}, got {getattr(self, name)!r}'
+                )
         if self.n_gpu > 1:
-            logger.warning(f"{self.n_gpu} GPUs are visible and one is used: start with accelerate launch to use all")
+            logger.warning(
+                f"{self.n_gpu} GPUs are visible, but only one is used; start with `accelerate launch` to use all"
+            )
             self._n_gpu = 1

@@ -1,7 +1,8 @@
-"""An exponential moving average of the weights, which is evaluated, saved and kept; training goes on with its own."""
+"""Exponential moving average of the weights, which is evaluated, saved and kept; training continues without it."""
 
 __all__ = ["WeightAverage"]
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,67 +16,77 @@ TRAINING_WEIGHTS = "training_weights.safetensors"
 
 
 class WeightAverage(TrainerCallback):
-    """theta_average <- decay theta_average + (1 - decay) theta after every step, from the first step's theta (Polyak &
-    Juditsky, 1992, doi:10.1137/0330046). Statistics such as those of batch norm are the model's own.
+    """average <- decay * average + (1 - decay) * weights after every optimizer step (Polyak & Juditsky, 1992,
+    doi:10.1137/0330046). The average starts as the weights after the first step. Buffers, such as the running
+    statistics of batch norm, are not averaged.
 
-    A checkpoint's model is the average; the weights that training goes on with lie beside it.
+    The model of a checkpoint is the average; the weights that training continues with are in a file beside it.
 
     Args:
-        decay: above 0 and below 1; the average reaches back about 1 / (1 - decay) steps.
+        decay: above 0 and below 1; the average spans about 1 / (1 - decay) steps.
+
+    Attributes:
+        values: the average, one tensor per parameter; None before the first step and after training.
     """
 
     def __init__(self, decay: float):
         self.decay = decay
-        self.average: list[Tensor] | None = None  # while training, after the first step
+        self.values: list[Tensor] | None = None
+
+    def reset(self):
+        """Discard the average."""
+        self.values = None
 
     def resume(self, model: nn.Module, checkpoint: str | Path):
-        """Go on from a checkpoint, whose average the model holds now.
+        """Take the average from `model`, which was loaded from a checkpoint, and load the training weights into it.
 
         Raises:
-            ValueError: if the checkpoint has no average.
+            ValueError: if the checkpoint was saved without an average.
         """
         file = Path(checkpoint) / TRAINING_WEIGHTS
         if not file.is_file():
             raise ValueError(f"'{checkpoint}' was trained without ema_decay: resume without it")
-        self.average = weights(model)
-        copy(load_tree(file), model)
+        self.values = _clone_weights(model)
+        _set_weights(model, load_tree(file))
 
     @torch.no_grad()
-    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
-        if self.average is None:
-            self.average = weights(model)
+    def on_optimizer_step(self, args, state, control, model: nn.Module, **kwargs):
+        if self.values is None:
+            self.values = _clone_weights(model)
         else:
-            torch._foreach_lerp_(self.average, [p.detach() for p in model.parameters()], 1 - self.decay)
+            weights = [p.detach() for p in model.parameters()]
+            # one call for all parameters
+            torch._foreach_lerp_(self.values, weights, 1 - self.decay)  # pyright: ignore[reportPrivateImportUsage] (no public one)
 
     @contextmanager
-    def applied(self, model: nn.Module):
-        """The average in the model's place, if there is one by now."""
-        if self.average is None:
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Put the average into `model` inside this context. Does nothing before the first step."""
+        if self.values is None:
             yield
             return
-        own = weights(model)
-        copy(self.average, model)
+        training_weights = _clone_weights(model)
+        _set_weights(model, self.values)
         try:
             yield
         finally:
-            copy(own, model)
+            _set_weights(model, training_weights)
 
     def save(self, model: nn.Module, checkpoint: str | Path):
-        """Write the weights that training goes on with."""
-        save_tree(weights(model), Path(checkpoint) / TRAINING_WEIGHTS)
+        """Write the weights that training continues with into a checkpoint."""
+        save_tree(_clone_weights(model), Path(checkpoint) / TRAINING_WEIGHTS)
 
-    def on_train_end(self, args, state, control, model=None, **kwargs):
-        """Leave the average in the model, which holds that of the best checkpoint already if there is one."""
-        if self.average is not None and not (args.load_best_model_at_end and state.best_model_checkpoint):
-            copy(self.average, model)
-        self.average = None
+    def on_train_end(self, args, state, control, model: nn.Module, **kwargs):
+        """Leave the average in the model, unless the best checkpoint, which holds an average, was loaded."""
+        if self.values is not None and not (args.load_best_model_at_end and state.best_model_checkpoint):
+            _set_weights(model, self.values)
+        self.reset()
 
 
-def weights(model: nn.Module) -> list[Tensor]:
+def _clone_weights(model: nn.Module) -> list[Tensor]:
     return [p.detach().clone() for p in model.parameters()]
 
 
 @torch.no_grad()
-def copy(values: list[Tensor], model: nn.Module):
+def _set_weights(model: nn.Module, values: list[Tensor]):
     for parameter, value in zip(model.parameters(), values, strict=True):
         parameter.copy_(value)

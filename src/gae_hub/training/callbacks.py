@@ -1,10 +1,12 @@
-"""Callbacks of the trainer: progress for the model's schedules, a bar that shows every loss term, Ctrl-C."""
+"""Callbacks of the trainer: schedules of the model, a progress bar with the loss terms, and Ctrl-C."""
 
-__all__ = ["InterruptCallback", "LossBarCallback", "ScheduleCallback", "ServingCallback"]
+__all__ = ["InterruptCallback", "LossBarCallback", "ScheduleCallback", "TrainerAwareCallback"]
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from weakref import ref
 
 import torch
@@ -12,117 +14,129 @@ import torch.distributed as dist
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
+from .base_trainer import BaseTrainer
+
 _NOT_TERMS = {"epoch", "learning_rate", "grad_norm", "total_flos", "step"}
 
 
-class ServingCallback(TrainerCallback):
-    """A callback that knows its trainer and does not hold it, so that a trainer is freed, with its data, as soon as
-    nobody else does. Copies of a trainer have callbacks of their own."""
+class TrainerAwareCallback(TrainerCallback):
+    """A callback that reads its trainer.
 
-    def __init__(self, trainer):
-        self.served = ref(trainer)
+    The reference is weak, so that a trainer and its data are freed as soon as the user deletes it. The callbacks of a
+    deep copy of a trainer refer to the copy.
+    """
+
+    def __init__(self, trainer: BaseTrainer):
+        self._trainer_ref = ref(trainer)
 
     @property
-    def trainer(self):
-        return self.served()
+    def trainer(self) -> BaseTrainer:
+        trainer = self._trainer_ref()
+        if trainer is None:
+            raise ReferenceError(f"the trainer of this {type(self).__name__} no longer exists")
+        return trainer
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "served": self.trainer}
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_trainer_ref": self.trainer}
 
-    def __setstate__(self, state: dict):
-        self.__dict__.update(state, served=ref(state["served"]))
+    def __setstate__(self, state: dict[str, Any]):
+        self.__dict__.update(state, _trainer_ref=ref(state["_trainer_ref"]))
 
 
 class ScheduleCallback(TrainerCallback):
-    """Tells the model the share of training that is done, in its buffer `progress`; 1 outside training.
+    """Sets the model's buffer `progress` to the share of training that is done, and to 1 outside training.
 
-    It also asks for an entry in the log at the end of each epoch, so that short epochs show their loss terms too.
+    It also gives each process its own noise, calls the model's `before_optimizer_step`, and adds an entry to the log
+    at the end of each epoch, so that short epochs show their loss terms too.
     """
 
     def on_train_begin(self, args, state, control, **kwargs):
-        if args.world_size > 1:  # the Trainer has seeded all processes alike, but their noise must differ
+        if args.world_size > 1:  # the Trainer seeds all processes alike
             torch.manual_seed(args.seed + 1 + args.process_index)
 
-    def on_step_begin(self, args, state, control, model=None, **kwargs):
+    def on_step_begin(self, args, state, control, model: Any = None, **kwargs):
         model.progress.fill_(state.global_step / max(state.max_steps, 1))
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        getattr(model, "before_optimizer_step", lambda: None)()  # a stage of FSDP has none
+    def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
+        if hasattr(model, "before_optimizer_step"):  # a sampler has none
+            model.before_optimizer_step()
 
     def on_epoch_end(self, args, state, control, **kwargs):
         control.should_log = True
 
-    def on_train_end(self, args, state, control, model=None, **kwargs):
+    def on_train_end(self, args, state, control, model: Any = None, **kwargs):
         model.progress.fill_(1.0)
 
 
-def readable(logs: dict[str, float]) -> str:
-    """'loss 12.30  reconstruction 11.10  kl 1.20' from one entry of the log."""
-    terms = {
-        name.removeprefix("eval_"): value
-        for name, value in logs.items()
-        if name.removeprefix("eval_") not in _NOT_TERMS
-    }
-    return "  ".join(
-        f"{name} {value:.4g}" for name, value in terms.items() if not name.endswith(("runtime", "per_second"))
-    )
-
-
 class LossBarCallback(TrainerCallback):
-    """One bar for the whole training with the newest loss terms beside it, and one line per evaluation."""
+    """One progress bar for the whole training with the newest loss terms, and one line per evaluation."""
 
     def __init__(self):
-        self.bar, self.latest = None, ""
+        self._bar: tqdm | None = None
+        self._latest_terms = ""
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
-            self.bar = tqdm(
+            self._bar = tqdm(
                 total=state.max_steps, initial=state.global_step, unit=" steps", desc="training", dynamic_ncols=True
             )
 
     def on_step_end(self, args, state, control, **kwargs):
-        if self.bar is not None:
-            self.bar.update(state.global_step - self.bar.n)
+        if self._bar is not None:
+            self._bar.update(state.global_step - self._bar.n)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.bar is None or not logs or "train_runtime" in logs:
+        if self._bar is None or not logs or "train_runtime" in logs:
             return
         if "eval_loss" in logs:
             epoch = f"epoch {state.epoch:g}"
-            self.bar.write(f"{epoch:>10}  train: {self.latest}  |  validation: {readable(logs)}")
+            self._bar.write(f"{epoch:>10}  train: {self._latest_terms}  |  validation: {_format_terms(logs)}")
         else:
-            self.latest = readable(logs)
-            self.bar.set_postfix_str(self.latest)
+            self._latest_terms = _format_terms(logs)
+            self._bar.set_postfix_str(self._latest_terms)
 
     def on_train_end(self, args, state, control, **kwargs):
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _format_terms(logs: dict[str, float]) -> str:
+    """'loss 12.3  reconstruction 11.1  kl 1.2' from one entry of the log."""
+    terms = {name.removeprefix("eval_"): value for name, value in logs.items()}
+    return "  ".join(
+        f"{name} {value:.4g}"
+        for name, value in terms.items()
+        if name not in _NOT_TERMS and not name.endswith(("runtime", "per_second"))
+    )
 
 
 class InterruptCallback(TrainerCallback):
-    """On the first Ctrl-C, training ends after the step it is in, with a checkpoint. A second one stops at once.
+    """Ends training after the current step on the first Ctrl-C, with a checkpoint. A second Ctrl-C raises at once.
 
-    Many processes must stop at the same step: they agree on it whenever they log.
+    Several processes must stop at the same step, so they agree on it at every logging step.
+
+    Attributes:
+        interrupted: whether Ctrl-C was pressed in this training.
     """
 
     def __init__(self):
         self.interrupted = False
 
     @contextmanager
-    def listening(self):
-        """Handle SIGINT here, and as before afterwards. Only the main thread can."""
+    def handle_sigint(self) -> Iterator[None]:
+        """Handle SIGINT inside this context. Python allows that in the main thread only; elsewhere it does nothing."""
         self.interrupted = False
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = signal.signal(signal.SIGINT, self.handle)
+        previous = signal.signal(signal.SIGINT, self._on_signal)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, previous)
 
-    def handle(self, signum, frame):
+    def _on_signal(self, signum, frame):
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
@@ -139,5 +153,5 @@ class InterruptCallback(TrainerCallback):
 
     def on_epoch_end(self, args, state, control, **kwargs):
         if control.should_training_stop and self.interrupted and state.epoch % 1:
-            # in the middle of an epoch: what is due at its end will be done there, after the resume
+            # stopped in the middle of an epoch: the resumed run evaluates, saves and logs at its end
             control.should_evaluate = control.should_save = control.should_log = False

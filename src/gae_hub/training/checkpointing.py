@@ -1,10 +1,19 @@
-"""Training state on disk without pickle: trees of tensors and plain values, each in one safetensors file."""
+"""Training state on disk without pickle: trees of tensors and JSON values, each in one safetensors file."""
 
-__all__ = ["fixed_seed", "is_whole", "last_checkpoint", "load_tree", "rng_state", "save_tree", "set_rng_state"]
+__all__ = [
+    "fixed_seed",
+    "get_rng_state",
+    "is_complete",
+    "last_checkpoint",
+    "load_tree",
+    "save_tree",
+    "set_rng_state",
+]
 
 import json
 import random
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,39 +27,40 @@ TRAINER_STATE = "trainer_state.json"
 
 
 def save_tree(tree: Any, path: str | Path):
-    """Write a tree of dicts, lists, tuples, tensors and JSON values. Keys may be strings or integers."""
+    """Write a tree of dicts, lists, tuples, tensors, arrays and JSON values. Keys are strings or integers."""
     tensors: dict[str, torch.Tensor] = {}
 
-    def skeleton(node):
+    def outline(node: Any) -> dict[str, Any]:
         if isinstance(node, torch.Tensor):
-            tensors[str(len(tensors))] = node.detach().cpu().contiguous()
-            return {"tensor": str(len(tensors) - 1)}
+            name = str(len(tensors))
+            tensors[name] = node.detach().cpu().contiguous()
+            return {"tensor": name}
         if isinstance(node, np.ndarray):
-            return {"array": skeleton(torch.from_numpy(node))}
+            return {"array": outline(torch.from_numpy(node))}
         if isinstance(node, dict):
-            return {"dict": [[key, skeleton(value)] for key, value in node.items()]}
+            return {"dict": [[key, outline(value)] for key, value in node.items()]}
         if isinstance(node, (list, tuple)):
-            return {type(node).__name__: [skeleton(value) for value in node]}
+            return {type(node).__name__: [outline(value) for value in node]}
         return {"value": node}
 
-    outline = json.dumps(skeleton(tree))
-    save_file(tensors, path, metadata={"tree": outline})
+    metadata = {"tree": json.dumps(outline(tree))}
+    save_file(tensors, path, metadata=metadata)
 
 
 def load_tree(path: str | Path, device: str | torch.device = "cpu") -> Any:
-    """Read what `save_tree` wrote.
+    """Read a tree that `save_tree` wrote.
 
     Raises:
         OSError: if the file is missing, truncated or corrupt.
     """
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            outline = json.loads(file.metadata()["tree"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            root = json.loads(file.metadata()["tree"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise OSError(f"'{path}' is truncated or corrupt ({error}); resume from an earlier checkpoint") from error
 
-    def build(node):
+    def build(node: dict[str, Any]) -> Any:
         ((kind, content),) = node.items()
         if kind == "tensor":
             return tensors[content]
@@ -58,16 +68,17 @@ def load_tree(path: str | Path, device: str | torch.device = "cpu") -> Any:
             return build(content).cpu().numpy()
         if kind == "dict":
             return {key: build(value) for key, value in content}
-        if kind in ("list", "tuple"):
-            values = [build(value) for value in content]
-            return tuple(values) if kind == "tuple" else values
+        if kind == "list":
+            return [build(value) for value in content]
+        if kind == "tuple":
+            return tuple(build(value) for value in content)
         return content
 
-    return build(outline)
+    return build(root)
 
 
-def rng_state() -> dict[str, Any]:
-    """State of every random number generator that training draws from, on this process."""
+def get_rng_state() -> dict[str, Any]:
+    """State of every random number generator that training uses in this process."""
     state = {"python": random.getstate(), "numpy": np.random.get_state(legacy=False), "cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
@@ -77,7 +88,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]):
-    """Put back what `rng_state` gave."""
+    """Restore a state that `get_rng_state` returned."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["cpu"])
@@ -88,15 +99,15 @@ def set_rng_state(state: dict[str, Any]):
 
 
 @contextmanager
-def fixed_seed(seed: int, device: torch.device):
-    """Random numbers from `seed` inside, and the state from before it afterwards."""
+def fixed_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators of the CPU and of `device` inside this context, and restore their states afterwards."""
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
         yield
 
 
-def is_whole(checkpoint: str | Path) -> bool:
-    """Whether a checkpoint was written to its end: the trainer's state is its last file."""
+def is_complete(checkpoint: str | Path) -> bool:
+    """Whether a checkpoint was written to its end: trainer_state.json, its last file, exists and is valid JSON."""
     try:
         json.loads((Path(checkpoint) / TRAINER_STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -105,10 +116,10 @@ def is_whole(checkpoint: str | Path) -> bool:
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:
-    """The newest whole checkpoint of a run, or None. Half-written ones are passed over."""
+    """The newest complete checkpoint of a run, or None. Incomplete checkpoints are skipped."""
     found = {
         int(match[1]): path
         for path in (Path(folder).iterdir() if Path(folder).is_dir() else ())
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and is_whole(path)
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and is_complete(path)
     }
     return found[max(found)] if found else None

@@ -1,8 +1,10 @@
-"""Reconstructions and new images while a model is trained: on disk, and in every tracker that takes images."""
+"""Grids of reconstructions and samples during training, written to disk and sent to trackers."""
 
-__all__ = ["ImageCallback", "send"]
+__all__ = ["ImageCallback"]
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +14,12 @@ from transformers import TrainerCallback
 from ..data.loading import iterate_batches
 from ..images.grids import image_grid, reconstruction_grid
 from ..images.processing import is_image_shape
-from .callbacks import ServingCallback
+from .base_trainer import BaseTrainer
+from .callbacks import TrainerAwareCallback
 from .checkpointing import fixed_seed
 
-# transformers' callback of a tracker, and how it takes a picture
-SENDERS = {
+# by transformers' callback of a tracker: sends (callback, name, image, step)
+_SENDERS: dict[str, Callable[[Any, str, Image.Image, int], Any]] = {
     "TensorBoardCallback": lambda c, name, image, step: c.tb_writer.add_image(
         name, np.asarray(image.convert("RGB")), step, dataformats="HWC"
     ),
@@ -35,45 +38,46 @@ SENDERS = {
 }
 
 
-def send(callbacks: list[TrainerCallback], name: str, image: Image.Image, step: int):
-    """Give a picture to every tracker among a trainer's callbacks."""
+def _send_image(callbacks: list[TrainerCallback], name: str, image: Image.Image, step: int):
+    """Send an image to every tracker among a trainer's callbacks."""
     for callback in callbacks:
-        sender = SENDERS.get(type(callback).__name__)
-        if sender is not None:
-            sender(callback, name, image, step)
+        send = _SENDERS.get(type(callback).__name__)
+        if send is not None:
+            send(callback, name, image, step)
 
 
-class ImageCallback(ServingCallback):
-    """At every `interval`-th evaluation, a grid of reconstructions and one of new images.
+class ImageCallback(TrainerAwareCallback):
+    """Draws a grid of reconstructions and a grid of samples at every `interval`-th evaluation.
 
-    They lie in assets/progress/ of output_dir, by step, and go to the trackers. Nothing of the training's randomness
-    is used up, and each picture has the same images and the same noise.
+    The grids are written to assets/progress/ in output_dir, named by step, and sent to the trackers. All grids show
+    the same images with the same noise. Drawing does not change the random state of training.
 
     Args:
-        trainer: whose model, evaluation data and trackers are meant.
-        interval: see above.
+        trainer: its model is drawn, with images of the evaluated data set.
+        interval: number of evaluations from one drawing to the next.
     """
 
-    def __init__(self, trainer, interval: int):
+    def __init__(self, trainer: BaseTrainer, interval: int):
         super().__init__(trainer)
         self.interval = interval
 
-    def on_evaluate(self, args, state, control, eval_dataloader=None, **kwargs):
-        model, count = self.trainer.plain_model, sum("eval_loss" in entry for entry in state.log_history)
-        due = count % self.interval == 0 and state.is_world_process_zero
-        if not due or not is_image_shape(getattr(model.config, "input_shape", ())):
+    def on_evaluate(self, args, state, control, eval_dataloader: Any = None, **kwargs):
+        model = self.trainer.plain_model
+        num_evaluations = sum("eval_loss" in entry for entry in state.log_history)
+        is_due = num_evaluations % self.interval == 0 and state.is_world_process_zero
+        if not is_due or not is_image_shape(getattr(model.config, "input_shape", ())):
             return
-        with self.trainer.averaged(), fixed_seed(args.seed, args.device):
+        with self.trainer.averaged_weights(), fixed_seed(args.seed, args.device):
             images = next(iterate_batches(eval_dataloader.dataset, 24)).to(model.device)
             grids = {"reconstructions": reconstruction_grid(images, model.reconstruct(images))}
             try:
-                drawn = model.generate(36, generator=torch.Generator().manual_seed(args.seed))
-            except NotImplementedError:  # no prior: a sampler is fitted afterwards
+                samples = model.generate(36, generator=torch.Generator().manual_seed(args.seed))
+            except NotImplementedError:  # the method has no prior: a sampler is fitted after training
                 pass
             else:
-                grids["samples"] = image_grid(drawn.cpu(), title="New images")
+                grids["samples"] = image_grid(samples.cpu(), title="New images")
         folder = Path(args.output_dir) / "assets" / "progress"
         folder.mkdir(parents=True, exist_ok=True)
         for name, grid in grids.items():
             grid.save(folder / f"{name}-{state.global_step:08d}.png")
-            send(self.trainer.callback_handler.callbacks, f"images/{name}", grid, state.global_step)
+            _send_image(self.trainer.callback_handler.callbacks, f"images/{name}", grid, state.global_step)

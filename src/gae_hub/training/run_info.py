@@ -1,6 +1,6 @@
-"""Where a run took place: versions and hardware, and the energy that the processor's own meters have counted."""
+"""Environment, duration and energy of a run."""
 
-__all__ = ["EnergyMeter", "Spent", "environment"]
+__all__ = ["EnergyMeter", "RunCost", "environment"]
 
 import platform
 import time
@@ -15,7 +15,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 def environment() -> dict[str, str]:
-    """Versions, and the name of the device that models are trained on."""
+    """Versions of the software, and the name of the training device."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     return {
         "gae_hub": __version__,
@@ -28,59 +28,62 @@ def environment() -> dict[str, str]:
 
 
 class EnergyMeter:
-    """Joules that the processor packages of this machine have used since now, by Linux's RAPL counters.
+    """Energy that the CPU packages of this machine have used since the meter was created, from Linux's RAPL counters.
 
-    Other programs on the machine count too. Graphics cards are not in it. The counters begin anew after some minutes:
-    `read` must be called more often than that.
+    Other programs on the machine count too; GPUs do not. The counters wrap around after some minutes: call `read` more
+    often than that.
     """
 
     def __init__(self):
-        self.last = self.counters()
-        self.used: float | None = 0.0 if self.last and not torch.cuda.is_available() else None
-
-    def counters(self) -> dict[Path, int]:
-        """Microjoules by package; none where there are no meters, or they may not be read."""
-        found = {}
-        for meter in POWERCAP.glob("intel-rapl:*"):
-            if meter.name.count(":") == 1:  # one with two is a part of a package
-                try:
-                    found[meter] = int((meter / "energy_uj").read_text())
-                except (OSError, ValueError):
-                    continue
-        return found
+        self._last_counters = self._read_counters()
+        self._joules: float | None = 0.0 if self._last_counters and not torch.cuda.is_available() else None
 
     def read(self) -> float | None:
-        """So far; None where it cannot be measured."""
-        now = self.counters()
-        if self.used is None or now.keys() != self.last.keys():
-            self.used = None
+        """Joules so far; None if they cannot be measured."""
+        counters = self._read_counters()
+        if self._joules is None or counters.keys() != self._last_counters.keys():
+            self._joules = None
             return None
-        for meter, before in self.last.items():
-            more = now[meter] - before
-            if more < 0:  # the counter has begun anew
-                more += int((meter / "max_energy_range_uj").read_text())
-            self.used += more / 1e6
-        self.last = now
-        return self.used
+        for meter, last in self._last_counters.items():
+            microjoules = counters[meter] - last
+            if microjoules < 0:  # the counter has wrapped around
+                microjoules += int((meter / "max_energy_range_uj").read_text())
+            self._joules += microjoules / 1e6
+        self._last_counters = counters
+        return self._joules
+
+    def _read_counters(self) -> dict[Path, int]:
+        """Microjoules per package. Empty if there are no meters, or no permission to read them."""
+        counters = {}
+        for meter in POWERCAP.glob("intel-rapl:*"):
+            if meter.name.count(":") == 1:  # two colons are a part of a package
+                try:
+                    counters[meter] = int((meter / "energy_uj").read_text())
+                except (OSError, ValueError):
+                    continue
+        return counters
 
 
-class Spent:
-    """Time and energy of a run, those of the sessions before it was resumed included."""
+class RunCost:
+    """Duration and energy of a run, including its earlier sessions if it was resumed."""
 
     def __init__(self):
-        self.begun, self.meter = time.perf_counter(), EnergyMeter()
-        self.before: dict[str, float | None] = {"seconds": 0.0, "joules": 0.0}
+        self._start, self._meter = time.perf_counter(), EnergyMeter()
+        self._earlier_seconds: float = 0.0
+        self._earlier_joules: float | None = 0.0
 
-    def seconds(self) -> float:
-        return self.before["seconds"] + time.perf_counter() - self.begun
+    def read_seconds(self) -> float:
+        """Seconds so far."""
+        return self._earlier_seconds + time.perf_counter() - self._start
 
-    def joules(self) -> float | None:
-        """None where a session could not be measured."""
-        parts = self.before["joules"], self.meter.read()
-        return None if None in parts else sum(parts)
+    def read_joules(self) -> float | None:
+        """Joules so far; None if a session could not be measured. Must be called every few minutes (`EnergyMeter`)."""
+        joules = self._meter.read()
+        return None if joules is None or self._earlier_joules is None else self._earlier_joules + joules
 
     def state_dict(self) -> dict[str, float | None]:
-        return {"seconds": self.seconds(), "joules": self.joules()}
+        return {"seconds": self.read_seconds(), "joules": self.read_joules()}
 
     def load_state_dict(self, state: dict[str, float | None]):
-        self.before = state
+        """Add the cost of the earlier sessions."""
+        self._earlier_seconds, self._earlier_joules = state["seconds"] or 0.0, state["joules"]

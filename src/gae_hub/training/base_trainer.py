@@ -1,0 +1,66 @@
+"""What the mixins and callbacks of `GAETrainer` share."""
+
+__all__ = ["BaseTrainer"]
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+from transformers import Trainer
+
+from ..models.base import GAEPreTrainedModel
+from .arguments import GAETrainingArguments
+from .averaging import WeightAverage
+from .diagnostics import DiagnosticsCallback
+from .divergence import DivergenceGuard
+from .loss_sums import LossSums
+from .run_facts import collect_facts
+from .run_info import RunCost
+
+
+class BaseTrainer(Trainer):
+    """A `transformers.Trainer` with the attributes that several parts of `GAETrainer` use.
+
+    Attributes:
+        average: moving average of the weights, if `ema_decay` is set.
+        cost: duration and energy of the run.
+        diagnostics: warnings of the last evaluation.
+        guard: detects divergence.
+        train_sums, eval_sums: sums of the loss terms, in training since the last entry of the log.
+    """
+
+    args: GAETrainingArguments
+    average: WeightAverage | None
+    cost: RunCost
+    diagnostics: DiagnosticsCallback
+    guard: DivergenceGuard
+    train_sums: LossSums
+    eval_sums: LossSums
+
+    _unwrapped: tuple[Any, Any] = (None, None)  # a model, and the same model without its wrappers
+
+    @property
+    def plain_model(self) -> GAEPreTrainedModel:
+        """The model without wrappers for distribution or compilation. In the fit of a sampler it is the sampler."""
+        if self._unwrapped[0] is not self.model:  # unwrapping is slow
+            self._unwrapped = self.model, self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        return cast(GAEPreTrainedModel, self._unwrapped[1])
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether FSDP or DeepSpeed shards the parameters, and saves and clips them itself."""
+        return self.is_deepspeed_enabled or self.is_fsdp_enabled
+
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Context in which the model has the average of its weights, if there is one."""
+        return nullcontext() if self.average is None else self.average.applied(self.plain_model)
+
+    def collect_facts(self) -> dict[str, Any]:
+        """Facts about the run, for training.json and the model card."""
+        return collect_facts(
+            self.args,
+            self.state,
+            self.train_dataset,
+            self.cost,
+            warnings=self.diagnostics.warnings,
+            divergences=self.guard.events,
+        )

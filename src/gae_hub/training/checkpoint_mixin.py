@@ -1,0 +1,113 @@
+"""The part of `GAETrainer` that saves and loads checkpoints without pickle."""
+
+__all__ = ["CheckpointMixin"]
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from .base_trainer import BaseTrainer
+from .checkpointing import TRAINER_STATE, get_rng_state, load_tree, save_tree, set_rng_state
+from .quiet import hide_progress_bars
+
+OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
+RUN_COST = "run_cost.safetensors"
+
+
+class CheckpointMixin(BaseTrainer):
+    """Writes the training state as safetensors and JSON. FSDP and DeepSpeed write their shards in their own formats.
+
+    trainer_state.json is the last file of a checkpoint, so its presence marks the checkpoint as complete.
+    """
+
+    def _save_checkpoint(self, model, trial):
+        checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            (checkpoint / TRAINER_STATE).unlink(missing_ok=True)  # a checkpoint that is rewritten is incomplete
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None):
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or cast(str, self.args.output_dir))
+        with hide_progress_bars(), self.averaged_weights():
+            self.plain_model.save_pretrained(folder, state_dict=state_dict)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(str(folder))
+        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+
+    # Optimizer, scheduler, average, cost and guard
+
+    def _save_optimizer_and_scheduler(self, output_dir: str):
+        if self.is_sharded:
+            return super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            folder = Path(output_dir)
+            save_tree(cast(Any, self.optimizer).state_dict(), folder / OPTIMIZER)
+            save_tree(cast(Any, self.lr_scheduler).state_dict(), folder / SCHEDULER)
+            save_tree(self.cost.state_dict(), folder / RUN_COST)
+            if self.average is not None:
+                self.average.save(self.plain_model, folder)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None):
+        if self.average is not None and checkpoint is not None:
+            self.average.resume(self.plain_model, checkpoint)
+        if checkpoint is None or self.is_sharded:
+            return super()._load_optimizer_and_scheduler(checkpoint)
+        folder = Path(checkpoint)
+        if not (folder / OPTIMIZER).is_file():
+            raise ValueError(
+                f"'{checkpoint}' has no optimizer state, so training cannot resume from it; "
+                "it was saved with save_only_model=True"
+            )
+        self._load_optimizer(folder / OPTIMIZER)
+        cast(Any, self.lr_scheduler).load_state_dict(load_tree(folder / SCHEDULER))
+        self.cost.load_state_dict(load_tree(folder / RUN_COST))
+        self.guard.load_state_dict(self._load_process_state(checkpoint)["guard"])
+
+    def _load_optimizer(self, file: Path):
+        optimizer = cast(torch.optim.Optimizer, self.optimizer)
+        optimizer.load_state_dict(load_tree(file))
+        for parameter, state in optimizer.state.items():
+            # fused kernels iterate over parameter and state together, so both need the same memory format
+            for name, value in state.items():
+                if torch.is_tensor(value) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+
+    # Gradient scaler
+
+    def _save_scaler(self, output_dir: str):
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is not None and self.args.should_save:
+            save_tree(scaler.state_dict(), Path(output_dir) / SCALER)
+
+    def _load_scaler(self, checkpoint: str | None):
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is not None and checkpoint is not None and (Path(checkpoint) / SCALER).is_file():
+            scaler.load_state_dict(load_tree(Path(checkpoint) / SCALER))
+
+    # State of each process
+
+    def _save_rng_state(self, output_dir: str):
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_tree({"random": get_rng_state(), "guard": self.guard.state_dict()}, self._process_file(output_dir))
+        self.accelerator.wait_for_everyone()  # trainer_state.json, written next, marks the checkpoint as complete
+
+    def _load_rng_state(self, checkpoint: str | None):
+        if checkpoint is not None:
+            set_rng_state(self._load_process_state(checkpoint)["random"])
+
+    def _process_file(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"rng_state_{self.args.process_index}.safetensors"
+
+    def _load_process_state(self, checkpoint: str) -> dict[str, Any]:
+        """The random state and the guard of this process."""
+        file = self._process_file(checkpoint)
+        if not file.is_file():
+            raise ValueError(
+                f"'{checkpoint}' has no random state for process {self.args.process_index}: "
+                "resume with as many processes as saved it"
+            )
+        return load_tree(file)

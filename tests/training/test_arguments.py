@@ -1,0 +1,55 @@
+"""Defaults, recipes and invalid values of the training arguments."""
+
+import pytest
+import torch
+from cases import VAE, images
+from trainers import make_arguments
+
+from gae_hub import GAETrainer, GAETrainingArguments
+
+
+def test_defaults():
+    args = GAETrainingArguments("x")
+    assert (args.learning_rate, args.weight_decay, args.max_grad_norm) == (1e-3, 0.0, 0.0)
+    assert (args.optim, args.lr_scheduler_type) == ("adamw_torch_fused", "constant")
+    assert args.per_device_train_batch_size == 100 and args.save_strategy == args.eval_strategy == "epoch"
+
+
+def test_checkpoints_follow_evaluations():
+    assert GAETrainingArguments("x", eval_strategy="steps", eval_steps=7).save_steps == 7
+    args = make_arguments("x", save_steps=200, eval_strategy="steps", eval_steps=100)
+    assert args.save_steps == 200
+    args = GAETrainingArguments("x", eval_strategy="no")
+    assert not args.load_best_model_at_end and args.save_strategy == "epoch"
+
+
+def test_group_settings_are_json():
+    args = GAETrainingArguments("x", group_learning_rates='{"encoder": 1e-4}')
+    assert args.group_learning_rates == {"encoder": 1e-4}
+    with pytest.raises(ValueError, match="group_weight_decay must be a JSON object such as .*, got 'encoder=0.1'"):
+        GAETrainingArguments("x", group_weight_decay="encoder=0.1")
+
+
+def test_invalid_values():
+    with pytest.raises(ValueError, match="hub_strategy 'checkpoint' uploads optimizer states"):
+        GAETrainingArguments("x", hub_strategy="checkpoint")
+    for decay in (1.0, -0.1):
+        with pytest.raises(ValueError, match=f"ema_decay must be at least 0 and below 1, got {decay}"):
+            GAETrainingArguments("x", ema_decay=decay)
+
+
+def test_the_paper_recipe(tmp_path):
+    args = GAETrainingArguments.recipe("paper", str(tmp_path), num_train_epochs=3)
+    assert (args.learning_rate, args.per_device_train_batch_size, args.weight_decay) == (1e-4, 100, 0.0)
+    assert args.num_train_epochs == 3 and GAETrainingArguments.recipe("paper", str(tmp_path)).num_train_epochs == 100
+    trainer = GAETrainer(VAE.build(), args, train_dataset=images(24), eval_dataset=images(8, seed=1))
+    trainer.train()
+    scheduler = trainer.lr_scheduler
+    assert isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    assert (scheduler.factor, scheduler.patience, scheduler.mode) == (0.5, 10, "min")
+    assert scheduler.best == min(entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry)
+
+
+def test_unknown_recipes():
+    with pytest.raises(ValueError, match="there is no recipe 'rush'; choose one of paper"):
+        GAETrainingArguments.recipe("rush")

@@ -1,0 +1,32 @@
+"""Pushes in the background. Pushes to a Hub are in tests/hub."""
+
+from concurrent.futures import Future
+
+import pytest
+from trainers import make_trainer
+from transformers.utils.hub import PushInProgress
+
+from gae_hub.training import hub_mixin
+
+
+def test_a_failed_push_is_a_warning(tmp_path, caplog):
+    trainer, failed, done = make_trainer(tmp_path), Future(), Future()
+    failed.set_exception(OSError("no route to host"))
+    done.set_result("commit")
+    trainer.push_in_progress = PushInProgress([done, failed])
+    trainer._finish_current_push()
+    assert caplog.text.count("a push in the background failed (no route to host); push_to_hub() pushes") == 1
+
+
+@pytest.mark.parametrize("always_push", [False, True])
+def test_a_checkpoint_is_not_pushed_during_a_push_unless_asked(tmp_path, monkeypatch, always_push):
+    pushed, running = [], Future()
+    monkeypatch.setattr(hub_mixin, "upload_folder", lambda **kwargs: pushed.append(kwargs) or Future())
+    trainer = make_trainer(tmp_path, hub_always_push=always_push)
+    trainer.hub_model_id, trainer.push_in_progress = "alice/run", PushInProgress([running])
+    trainer._push_from_checkpoint(str(tmp_path))
+    assert len(pushed) == always_push and len(trainer.push_in_progress.jobs) == 1 + always_push
+    running.set_result("commit")
+    trainer.push_in_progress = PushInProgress([running])
+    trainer._push_from_checkpoint(str(tmp_path))
+    assert len(pushed) == 1 + always_push and running not in trainer.push_in_progress.jobs
