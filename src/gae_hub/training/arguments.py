@@ -33,7 +33,7 @@ class GAETrainingArguments(TrainingArguments):
 
     Changed defaults: fused Adam without weight decay at a constant learning rate of 1e-3, batches of 100, no gradient
     clipping, evaluation and a checkpoint after every epoch, two checkpoints kept, and the model with the best
-    validation loss loaded at the end. Without an eval_dataset nothing is evaluated and the last model is kept.
+    validation loss loaded at the end; seed 0. Without an eval_dataset nothing is evaluated and the last model is kept.
     Several GPUs are used only through a launcher (`accelerate launch`, `torchrun`).
 
     Args:
@@ -53,7 +53,7 @@ class GAETrainingArguments(TrainingArguments):
         channels_last: use the channels-last memory format for convolutions during training.
         keep_freed_memory: on a CPU with glibc, keep freed memory in the process instead of returning it to the system
             in every training step. Steps take 3 to 26 % less time; the peak of memory stays resident until the process
-            ends, also after training. docs/training.md has the measurements.
+            ends, also after training. docs/speed.md has the measurements.
         overwrite_output_dir: delete the run that output_dir already contains before training starts.
     """
 
@@ -87,6 +87,7 @@ class GAETrainingArguments(TrainingArguments):
         default=False, metadata={"help": "Every parameter gets a gradient."}
     )
     dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available, metadata={"help": "Pin memory."})
+    seed: int = field(default=0, metadata={"help": "Seed of weights, data order and noise."})
     group_learning_rates: dict | str | None = field(
         default=None, metadata={"help": 'Learning rate by parameter group, as JSON: {"discriminator": 1e-4}.'}
     )

@@ -28,6 +28,7 @@ class BaseTrainer(Trainer):
         train_sums, eval_sums: sums of the loss terms, in training since the last entry of the log.
     """
 
+    model: GAEPreTrainedModel  # the one that was passed, or its wrapper while it is trained
     args: GAETrainingArguments
     average: WeightAverage | None
     cost: RunCost

@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ...images.processing import is_image_shape
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
+from ...training.quiet import hide_progress_bars
 
 logger = logging.get_logger(__name__)
 
@@ -57,7 +58,7 @@ def run_snippet(model: GAEPreTrainedModel | GAESampler, folder: Path, sampler: s
     """Output of the code example for the files of a folder, or None, with a warning, if it fails."""
     code, output = build_snippet(model, json.dumps(str(folder.resolve())), sampler), io.StringIO()
     try:
-        with torch.random.fork_rng([]), redirect_stdout(output):
+        with hide_progress_bars(), torch.random.fork_rng([]), redirect_stdout(output):
             exec(compile(code, "model card", "exec"), {})
     except (ImportError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
         logger.warning(f"the code example of the model card failed, so the card shows no output of it: {error}")
