@@ -17,7 +17,7 @@ def test_quickstart(tmp_path, capsys):
         "loss.png",
     }
     numbers = json.loads((tmp_path / "out" / "results.json").read_text())["metrics"]
-    assert numbers["mse"] < 0.02 and numbers["energy_distance"] < 0.12 and numbers["clustering_accuracy"] > 0.6
+    assert numbers["mse"] < 0.02 and numbers["energy_distance"] < 0.15 and numbers["clustering_accuracy"] > 0.6
 
 
 def test_another_folder_is_not_deleted(tmp_path, capsys):
