@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from types import FunctionType
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, TrainingArguments
 
 import gae_hub
 
@@ -26,9 +26,9 @@ def describe(name: str) -> list[str]:
     if not inspect.isclass(public):
         return [name + parameters(public)]
     lines = [f"{name}({', '.join(base.__name__ for base in public.__bases__)})"]
-    if issubclass(public, PreTrainedConfig):
+    if issubclass(public, (PreTrainedConfig, TrainingArguments)):
         own = [field for field in public.__dataclass_fields__ if field in vars(public).get("__annotations__", {})]
-        return lines + [f"    {field} = {getattr(public, field)!r}" for field in own]
+        return lines + [f"    {field} = {getattr(public, field, None)!r}" for field in own]
     for member, value in sorted(vars(public).items()):
         function = getattr(value, "__func__", value)
         if isinstance(value, property) and not member.startswith("_"):

@@ -1115,7 +1115,7 @@ def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) 
             constants,
             ENDPOINT=hub.url,
             HUGGINGFACE_CO_URL_TEMPLATE=hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-            HF_URL_HOSTS=constants.HF_URL_HOSTS | {"127.0.0.1"},
+            **({"HF_URL_HOSTS": constants.HF_URL_HOSTS | {"127.0.0.1"}} if hasattr(constants, "HF_URL_HOSTS") else {}),
             HF_HOME=str(home),
             HF_HUB_CACHE=str(home / "hub"),
             HF_TOKEN_PATH=str(home / "token"),

@@ -273,7 +273,8 @@ class GAEPreTrainedModel(HubModel):
         """
         axes = len(self.latent_shape)
         draws = latents.shape[:-axes]
-        logits = (decoder or self.decoder)(latents.flatten(0, -axes - 1).to(self.dtype))
+        decoder = self.decoder if decoder is None else decoder
+        logits = decoder(latents.flatten(0, -axes - 1).to(self.dtype))
         logits = at_least_float32(logits).unflatten(0, draws)
         target = pixel_values.to(logits.dtype)
         target = target.view(len(target), *[1] * (len(draws) - 1), *self.config.input_shape).expand_as(logits)
