@@ -50,7 +50,7 @@ def test_every_level_takes_the_nearest_code_of_what_is_left():
         vectors.append(codebook.codes[nearest])
         residual = residual - vectors[-1]
     torch.testing.assert_close(model.embed(X), sum(vectors).detach())
-    levels = model.levels(model.encode(X).mean)
+    levels = model.quantize_levels(model.encode(X).mean)
     torch.testing.assert_close(levels.vectors, torch.stack(vectors, 1))
     torch.testing.assert_close(levels.residuals[:, 0], model.encode(X).mean)
     torch.testing.assert_close(levels.residuals[:, 2], model.encode(X).mean - vectors[0] - vectors[1])
@@ -60,8 +60,8 @@ def test_codes_refine_level_by_level():
     """Each level of k-means on the residuals lowers the error of the sum, on the tokens that it began with."""
     model = build(False, num_embeddings=4)
     tokens = randn(300, 3)
-    model.prepare(tokens, generator())
-    vectors = model.levels(tokens).vectors.detach()
+    model.codebooks.prepare(tokens, generator())
+    vectors = model.quantize_levels(tokens).vectors.detach()
     errors = [(tokens - vectors[:, :depth].sum(1)).square().sum(1).mean() for depth in range(4)]
     assert errors[0] > 1.5 * errors[1] and errors[1] > 1.5 * errors[2] and errors[2] > 1.5 * errors[3]
 
@@ -70,10 +70,10 @@ def test_codes_refine_level_by_level():
 def test_codes_are_drawn_from_the_posterior_at_every_temperature(minimum):
     """The Gumbel-max draw is one of softmax(scores): dividing both scores and noise does not change the largest."""
     model = build(num_levels=1, min_temperature=minimum)
-    assert model.temperatures() == minimum
+    assert model.compute_temperatures() == minimum
     token, num = randn(1, 3), 20_000
     probabilities = torch.cdist(token, model.codebooks[0].codes).square().neg().softmax(1)[0].detach()
-    codes = model.levels(token.expand(num, 3), sample=True, generator=generator()).codes
+    codes = model.quantize_levels(token.expand(num, 3), sample=True, generator=generator()).codes
     expected = num * probabilities
     assert probabilities.max() < 0.9
     statistic = ((codes.flatten().bincount(minlength=6) - expected).square() / expected)[expected > 5].sum()
@@ -87,10 +87,11 @@ def test_the_gradient_is_that_of_the_relaxed_draw():
     tokens = randn(7, 3).requires_grad_()
     weight = randn(7, 3, seed=1)
     parameters = [tokens, *(codebook.codes for codebook in model.codebooks)]
-    ours = torch.autograd.grad((weight * model.levels(tokens, True, generator()).vectors.sum(1)).sum(), parameters)
+    sums = model.quantize_levels(tokens, True, generator()).vectors.sum(1)
+    ours = torch.autograd.grad((weight * sums).sum(), parameters)
 
     source, residual, total = generator(), tokens, 0
-    for codebook, temperature in zip(model.codebooks, model.temperatures(), strict=True):
+    for codebook, temperature in zip(model.codebooks, model.compute_temperatures(), strict=True):
         square = (residual.unsqueeze(1) - codebook.codes).square().sum(-1)
         noise = torch.rand(square.shape, generator=source, dtype=torch.float64)
         soft = ((-square - torch.log(-torch.log(noise))) / temperature).softmax(1)
@@ -107,7 +108,7 @@ def kl(codes, tokens):
     """The KL of one level with these codes, in nats, for each token."""
     model = build(num_levels=1, num_embeddings=len(codes))
     model.codebooks[0].codes.data.copy_(codes)
-    return model.levels(tokens).kl[:, 0].detach()
+    return model.quantize_levels(tokens).kl[:, 0].detach()
 
 
 def test_the_kl_in_closed_form():
@@ -125,11 +126,11 @@ def test_temperatures_fall_with_training_and_slower_at_deeper_levels():
     for progress in (0.0, 0.5, 1.0):
         model.progress.fill_(progress)
         expected = [max(exp(-3.0 * progress / 1.5**level), 0.5) for level in range(3)]
-        torch.testing.assert_close(model.temperatures(), torch.tensor(expected, dtype=torch.float64))
+        torch.testing.assert_close(model.compute_temperatures(), torch.tensor(expected, dtype=torch.float64))
     pythae = [max(exp(-100 / (100 / 3 * 1.5**level)), 0.5) for level in range(3)]  # after 100 epochs
-    torch.testing.assert_close(model.temperatures(), torch.tensor(pythae, dtype=torch.float64))
+    torch.testing.assert_close(model.compute_temperatures(), torch.tensor(pythae, dtype=torch.float64))
     model.progress.fill_(0.0)
-    assert torch.equal(model.temperatures(), torch.ones(3).double())
+    assert torch.equal(model.compute_temperatures(), torch.ones(3).double())
 
 
 def test_evaluation_has_no_noise():
@@ -147,7 +148,7 @@ def test_evaluation_has_no_noise():
 def test_dropout_cuts_off_the_deeper_levels():
     """Level h is kept with probability (1 - rate)^h, and none after one that is dropped."""
     model = build(num_levels=4, depth_drop_rate=0.3)
-    mask = model.depth_mask(torch.empty(20_000, 4), generator())
+    mask = model.draw_depth_mask(torch.empty(20_000, 4), generator())
     assert (mask[:, 0] == 1).all() and (mask.diff(dim=1) <= 0).all() and set(mask.unique().tolist()) == {0.0, 1.0}
     for level, share in enumerate(mask.mean(0).tolist()):
         p = 0.7**level
@@ -162,7 +163,7 @@ def test_dropout_is_in_the_latents_of_training_and_not_in_the_other_terms():
         first, second = (before[f"codebooks.{level}.codes"][codes] for level, codes in enumerate(out.codes.unbind(1)))
         torch.testing.assert_close(out.latents.detach(), first + (0 if rate else second))
         model.load_state_dict(before)
-        levels = model.levels(model.encode(X).mean, True, generator(1))
+        levels = model.quantize_levels(model.encode(X).mean, True, generator(1))
         torch.testing.assert_close(out.losses["kl"], levels.kl.sum(1).mean().detach())
         assert torch.equal(levels.codes, out.codes)
         torch.testing.assert_close(model.eval()(X).latents.detach(), model.embed(X))
@@ -173,8 +174,9 @@ def test_the_norm_loss_by_hand():
     vectors = torch.zeros(2, 3, 3, dtype=torch.float64)
     vectors[0, :, 0] = torch.tensor([3.0, 1.0, 1.0])  # ratios 1/3 and 1: losses 0 and (1.5 - 1)^2
     vectors[1, :, 1] = torch.tensor([1.0, 2.0, 0.5])  # ratios 2 and 1/4: (3 - 1)^2 and 0
-    torch.testing.assert_close(model.norm_loss(vectors).sum(1), torch.tensor([0.125, 2.0], dtype=torch.float64))
-    assert model.norm_loss(torch.zeros(1, 3, 3)).sum() == 0
+    expected = torch.tensor([0.125, 2.0], dtype=torch.float64)
+    torch.testing.assert_close(model.compute_norm_loss(vectors).sum(1), expected)
+    assert model.compute_norm_loss(torch.zeros(1, 3, 3)).sum() == 0
     assert build(num_levels=1)(X).losses["norm"] == 0
     assert model(X).losses["norm"] > 0
 
@@ -183,10 +185,10 @@ def test_the_norm_loss_by_hand():
 def test_the_terms_are_sums_over_tokens_and_means_over_images(networks):
     model = build(kl_weight=0.3, norm_loss_weight=0.2, **networks)
     out = model(X)
-    levels = model.levels(model.encode(X).mean.movedim(1, -1))
+    levels = model.quantize_levels(model.encode(X).mean)
     reconstruction = 0.5 * (model.reconstruct(X) - X).square().sum() / len(X)
     divergence = levels.kl.sum().detach() / len(X)
-    norm = model.norm_loss(levels.vectors).sum().detach() / len(X)
+    norm = model.compute_norm_loss(levels.vectors).sum().detach() / len(X)
     torch.testing.assert_close(out.losses["kl"], divergence)
     torch.testing.assert_close(out.losses["norm"], norm)
     torch.testing.assert_close(out.loss.detach(), reconstruction + 0.3 * divergence + 0.2 * norm)

@@ -376,7 +376,7 @@ def trained(name, layout="flat", **fields):
 def test_all_ways_pass_through_the_quantizer(name, layout):
     model = trained(name, layout)
     codes, embedding = model.encode_codes(X), model.embed(X)
-    torch.testing.assert_close(model.lookup(codes), embedding)
+    torch.testing.assert_close(model.lookup_codes(codes), embedding)
     assert not torch.allclose(model.encode(X).mean, embedding)
     out = model(X)
     assert torch.equal(out.codes, codes)
@@ -411,7 +411,7 @@ def test_what_a_sampler_draws_is_quantized(name, layout):
 def test_the_prior_is_uniform_over_codes(name, layout):
     model = trained(name, layout)
     asked = []
-    lookup, model.lookup = model.lookup, lambda codes: asked.append(codes) or lookup(codes)
+    lookup, model.lookup_codes = model.lookup_codes, lambda codes: asked.append(codes) or lookup(codes)
     latents = model.sample_prior(3000, generator())
     assert latents.shape == (3000, *model.latent_shape) and torch.equal(latents, lookup(asked[0]))
     assert asked[0].shape == (3000, *model.encode_codes(X).shape[1:])

@@ -40,7 +40,7 @@ def test_gradients_by_hand(update, networks):
     out = with_latents(model, z)(X)
     ours = torch.autograd.grad(out.loss, [z, *([model.codebook.codes] if update == "gradient" else [])])
 
-    quantized = model.lookup(codes).detach().requires_grad_()
+    quantized = model.lookup_codes(codes).detach().requires_grad_()
     ae = AE.build(**networks).double()
     ae.decoder = model.decoder
     ae.latent_shape = model.latent_shape
