@@ -11,8 +11,8 @@ from scipy import integrate, stats
 from torch.distributions import MultivariateNormal
 
 from gae_hub import AutoGAE, PoincareVAEConfig, PoincareVAEModel
-from gae_hub.models import poincare_vae
-from gae_hub.models.poincare_vae import RiemannianNormal, WrappedNormal
+from gae_hub.modules import hyperbolic_posteriors
+from gae_hub.modules.hyperbolic_posteriors import RiemannianNormal, WrappedNormal
 from gae_hub.modules.hyperbolic_space import hyperbolic_distance, hyperbolic_translate, log_sinhc
 from gae_hub.modules.sphere import log_sphere_area
 
@@ -237,7 +237,7 @@ def test_the_riemannian_normaliser_in_closed_form(scale):
 def quantiles(monkeypatch):
     """Radii are drawn at these values of their distribution function, in place of random ones."""
     u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
-    monkeypatch.setattr(poincare_vae, "rand", lambda shape, like, generator: u.to(like).expand(shape))
+    monkeypatch.setattr(hyperbolic_posteriors, "rand", lambda shape, like, generator: u.to(like).expand(shape))
     return u
 
 
@@ -261,7 +261,7 @@ def test_each_quantile_of_the_radius_has_its_gradient(quantiles, dim, scale):
 
     def radii(log_var):
         q = RiemannianNormal(torch.zeros(1, dim).double(), log_var, 1.3)
-        return q.tangents((2000,), generator()).norm(dim=-1)[0, ::97]
+        return q.sample_tangents((2000,), generator()).norm(dim=-1)[0, ::97]
 
     at, step = torch.full((1, 1), 2 * log(scale), dtype=torch.float64), 1e-3
     difference = (radii(at + step) - radii(at - step)) / (2 * step)

@@ -10,9 +10,9 @@ from cases import NETWORKS, SHAPE, generator, images
 from scipy import integrate, special, stats
 
 from gae_hub import SVAEConfig, SVAEModel
-from gae_hub.models import svae
-from gae_hub.models.svae import VonMisesFisher
+from gae_hub.modules import von_mises_fisher
 from gae_hub.modules.sphere import log_sphere_area, normalize, vmf_moments
+from gae_hub.modules.von_mises_fisher import VonMisesFisher
 
 DIMS, KAPPAS = (2, 3, 16, 64, 256), (1e-6, 0.1, 5.0, 100.0, 1e4, 1e7)
 X = images(4)
@@ -119,7 +119,7 @@ def test_gradients_by_the_concentration_are_whole(dim):
 def quantiles(monkeypatch):
     """Angles are drawn at these values of their distribution function, in place of random ones."""
     u = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
-    monkeypatch.setattr(svae, "rand", lambda shape, like, generator: u.to(like).expand(shape))
+    monkeypatch.setattr(von_mises_fisher, "rand", lambda shape, like, generator: u.to(like).expand(shape))
     return u
 
 

@@ -38,7 +38,7 @@ def wide_components(k=30, d=8, log_var=-2.0, dtype=torch.float64):
 
 
 def fixed(model, components):
-    model.components = lambda: components
+    model.encode_components = lambda: components
     return model
 
 
@@ -94,7 +94,7 @@ def test_nothing_has_an_entry_for_each_draw_component_and_dimension():
 def test_draws_are_of_the_mixture():
     """Mean and covariance of the draws are the mixture's, and so is their mean log density."""
     model = apart(build())
-    components, count = model.components(), 100_000
+    components, count = model.encode_components(), 100_000
     z = model.sample_prior(count, generator())
     mean = components.mean.mean(0)
     spread = components.mean - mean
@@ -139,7 +139,7 @@ def test_one_standard_component_is_the_vae():
 
 def test_the_kl_of_one_component_has_its_closed_form():
     model = apart(build(num_components=1))
-    q, p = model.encode(X), model.components()
+    q, p = model.encode(X), model.encode_components()
     ratio = (q.log_var - p.log_var).exp() + (q.mean - p.mean).square() / p.log_var.exp() - 1 - q.log_var + p.log_var
     with torch.no_grad():
         kl = model(X.repeat(5000, 1, 1, 1), generator=generator()).losses["kl"]
@@ -149,7 +149,7 @@ def test_the_kl_of_one_component_has_its_closed_form():
 def linear():
     """A model with a linear decoder, whose evidence is a mixture: K Gaussians N(W mu_k + b, W S_k W^T + I)."""
     model = apart(build(decoder_config={"hidden_sizes": []}, output_activation="identity"))
-    layer, components = model.decoder.net[0], model.components()
+    layer, components = model.decoder.net[0], model.encode_components()
     covariances = layer.weight @ components.log_var.exp().diag_embed() @ layer.weight.T + torch.eye(64).double()
     normals = MultivariateNormal(layer(components.mean), covariances)
     return model, (normals.log_prob(X.flatten(1).unsqueeze(1)).logsumexp(1) - log(4)).detach()
@@ -188,8 +188,8 @@ def test_pseudo_inputs_are_images_of_their_own():
     pixels = model.pseudo_logits.sigmoid()
     assert 0 < pixels.min() and pixels.max() < 1 and pixels.std(0).min() > 0.1  # no two alike
     expected = model.encode(pixels.detach())
-    torch.testing.assert_close(model.components().mean, expected.mean)
-    torch.testing.assert_close(model.components().log_var, expected.log_var)
+    torch.testing.assert_close(model.encode_components().mean, expected.mean)
+    torch.testing.assert_close(model.encode_components().log_var, expected.log_var)
 
 
 def test_batch_norm_does_not_mix_images_and_pseudo_inputs():
@@ -210,19 +210,19 @@ def test_batch_norm_does_not_mix_images_and_pseudo_inputs():
 
 def test_pseudo_inputs_are_encoded_once_per_call():
     model, calls = build(), []
-    components = model.components
-    model.components = lambda: calls.append(1) or components()
+    components = model.encode_components
+    model.encode_components = lambda: calls.append(1) or components()
     model(X)
     model.sample_prior(10)
     assert len(calls) == 2
     model.log_likelihood(X, 50, batch_size=12)
     assert len(calls) == 3
-    model.known_components = wide_components(4, 3)
+    model.cached_components = wide_components(4, 3)
     model.log_likelihood(X, 2)
-    assert model.known_components is None  # what was known is forgotten, as training would make it wrong
+    assert model.cached_components is None  # what was known is forgotten, as training would make it wrong
     with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
         model.log_likelihood(X, 0)
-    assert model.known_components is None
+    assert model.cached_components is None
     z, log_q = model.encode(X).rsample_and_log_prob(50, generator=generator())
     log_w = model.log_prob(X, z)[0] + model.prior_log_prob(z) - log_q
     expected = log_w.logsumexp(1) - log(50) + model.likelihood.constant()
