@@ -45,9 +45,9 @@ def start(num=3, seed=5):
 def trajectory(model, x, z, momentum):
     """z_K and rho_K from z_0 and rho_0."""
     if isinstance(model, RHVAEModel):
-        place, momentum = model.trajectory(x, model.metric().at(z), momentum)
+        place, momentum = model.integrate_leapfrog(x, model.build_metric().at(z), momentum)
         return place.z, momentum
-    return model.trajectory(x, z, momentum)
+    return model.integrate_leapfrog(x, z, momentum)
 
 
 def energy(model, x, z, momentum):
@@ -55,7 +55,7 @@ def energy(model, x, z, momentum):
     potential = -(model.log_prob(x, z)[0] + model.prior_log_prob(z))
     if not isinstance(model, RHVAEModel):
         return potential + 0.5 * momentum.square().sum(-1)
-    inverse = model.metric().inverse(z)
+    inverse = model.build_metric().inverse(z)
     kinetic = 0.5 * (momentum.unsqueeze(-2) @ inverse @ momentum.unsqueeze(-1)).flatten(1).sum(-1)
     return potential + kinetic - 0.5 * torch.logdet(inverse)
 
@@ -117,13 +117,13 @@ def test_steps_are_those_of_hamiltons_equations(name):
 def test_the_ratio_of_the_momenta_is_that_of_their_densities(name):
     model = build(name)
     z, noise = start()
-    scale = model.tempering()[0].detach()
+    scale = model.compute_tempering_scales()[0].detach()
     if name == "rhvae":
-        rho = scale * model.metric().at(z).sample_momentum(noise)
-        covariance = torch.linalg.inv(model.metric().inverse(z)) * scale**2
-        found, ratio = model.evolve(X, z, noise, model.metric())
+        rho = scale * model.build_metric().at(z).sample_momentum(noise)
+        covariance = torch.linalg.inv(model.build_metric().inverse(z)) * scale**2
+        found, ratio = model.evolve(X, z, noise, model.build_metric())
         _, last = trajectory(model, X, z, rho)
-        covariance_after = torch.linalg.inv(model.metric().inverse(found))
+        covariance_after = torch.linalg.inv(model.build_metric().inverse(found))
     else:
         rho, covariance, covariance_after = scale * noise, torch.eye(3).double() * scale**2, torch.eye(3).double()
         found, ratio = model.evolve(X, z, noise)
@@ -160,11 +160,11 @@ def test_the_dynamics_tighten_the_bound():
 
 def test_tempering_goes_from_beta_zero_to_one():
     model = build("hvae", beta_zero=0.25)
-    scales = torch.stack(model.tempering())
+    scales = torch.stack(model.compute_tempering_scales())
     torch.testing.assert_close(scales[0] ** -2, torch.tensor(0.25, dtype=torch.float64))
     torch.testing.assert_close(scales[-1], torch.ones((), dtype=torch.float64))
     assert (scales.diff() < 0).all()
-    torch.testing.assert_close(model.step_size(), torch.full((3,), 0.05, dtype=torch.float64))
+    torch.testing.assert_close(model.compute_step_size(), torch.full((3,), 0.05, dtype=torch.float64))
 
 
 def test_the_gradient_goes_through_the_dynamics():
@@ -185,7 +185,7 @@ def test_images_stay_independent_with_batch_norm():
     """The force on one image's latents does not depend on the other images, in training mode too."""
     model = build("hvae", encoder_config="conv", decoder_config="conv").train()
     z, _ = start()
-    together, alone = model.force(X, z), model.force(X[:1], z[:1])
+    together, alone = model.compute_force(X, z), model.compute_force(X[:1], z[:1])
     torch.testing.assert_close(together[:1], alone)
     assert all(module.training for module in model.modules())
 
@@ -193,7 +193,7 @@ def test_images_stay_independent_with_batch_norm():
 def test_embedding_is_where_the_mean_goes_from_rest():
     model = build("hvae")
     mean = VAEModel.encode(model, X).mean  # the VAE's
-    carried, _ = model.trajectory(X, mean, torch.zeros_like(mean))
+    carried, _ = model.integrate_leapfrog(X, mean, torch.zeros_like(mean))
     torch.testing.assert_close(model.embed(X), carried)
     assert (model.embed(X) - mean).abs().max() > 1e-3
 
@@ -239,7 +239,7 @@ def test_the_queue_holds_the_newest_images():
         model(x)
     newest = torch.cat(batches)[-8:]
     means = VAEModel.encode(model, newest).mean
-    factors = model.factors(newest)
+    factors = model.compute_factors(newest)
     order = means[:, 0].argsort(), model.centroids[:, 0].argsort()
     torch.testing.assert_close(model.centroids[order[1]], means[order[0]])
     torch.testing.assert_close(model.matrices[order[1]], (factors @ factors.mT)[order[0]])
@@ -254,8 +254,8 @@ def test_training_and_evaluation_have_one_metric():
     """Right after a step the stored metric is the one that the step was computed with."""
     model = build("rhvae").train()
     z, _ = start()
-    queue = model.remember(X, model.encode(X).base.mean)
-    torch.testing.assert_close(model.metric(*queue).inverse(z), model.metric().inverse(z))
+    queue = model.update_queue(X, model.encode(X).base.mean)
+    torch.testing.assert_close(model.build_metric(*queue).inverse(z), model.build_metric().inverse(z))
     assert queue[0].requires_grad and queue[1].requires_grad and not model.centroids.requires_grad
 
 
@@ -270,17 +270,17 @@ def test_the_metric_survives_reloading_and_copying(tmp_path):
     z, _ = start()
     model.save_pretrained(tmp_path)
     again, copy = AutoGAE.from_pretrained(tmp_path).double(), deepcopy(model)
-    torch.testing.assert_close(again.metric().inverse(z), model.metric().inverse(z), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(again.build_metric().inverse(z), model.build_metric().inverse(z), rtol=1e-5, atol=1e-5)
     model.matrices.mul_(2)
-    assert not torch.allclose(copy.metric().inverse(z), model.metric().inverse(z))
+    assert not torch.allclose(copy.build_metric().inverse(z), model.build_metric().inverse(z))
 
 
 def test_a_new_metric_is_the_identity_at_the_origin():
     torch.manual_seed(0)
     model = RHVAEModel(RHVAEConfig(input_shape=SHAPE, latent_dim=3, **NETWORKS)).eval()
     z = torch.tensor([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]])
-    torch.testing.assert_close(model.metric().inverse(z)[0], 1.01 * torch.eye(3))
-    torch.testing.assert_close(model.metric().inverse(z)[1], 0.01 * torch.eye(3))
+    torch.testing.assert_close(model.build_metric().inverse(z)[0], 1.01 * torch.eye(3))
+    torch.testing.assert_close(model.build_metric().inverse(z)[1], 0.01 * torch.eye(3))
     assert model(X.float()).loss.isfinite()
 
 
@@ -300,7 +300,7 @@ def test_dynamics_follow_the_likelihood_that_is_learned(name):
     model = build(name, observation_std="optimal").train()
     before = model.likelihood.variance.clone()
     z, _ = start()
-    model.force(X, z)
+    model.compute_force(X, z)
     assert torch.equal(model.likelihood.variance, before)
     assert model(X).loss.isfinite() and not torch.equal(model.likelihood.variance, before)
 
