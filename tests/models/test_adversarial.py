@@ -132,8 +132,8 @@ def test_training_is_that_of_one_optimizer_a_player(name, losses, fields):
 def test_the_other_game_is_the_non_saturating_one():
     model = build("vae_gan", adversarial_loss="non_saturating")
     logits = torch.tensor([-2.0, 3.0], dtype=torch.float64)
-    torch.testing.assert_close(model.adversarial(logits), -torch.sigmoid(logits).log())
-    minimax = build("vae_gan").adversarial(logits)
+    torch.testing.assert_close(model.compute_adversarial_loss(logits), -torch.sigmoid(logits).log())
+    minimax = build("vae_gan").compute_adversarial_loss(logits)
     torch.testing.assert_close(minimax, (1 - torch.sigmoid(logits)).log())
 
 
@@ -205,7 +205,7 @@ def test_the_game_is_visible(name):
     ],
 )
 def test_who_sits_out(real, fake, out):
-    decision = build("vae_gan").too_strong(torch.tensor(real), torch.tensor(fake))
+    decision = build("vae_gan").decide_skips(torch.tensor(real), torch.tensor(fake), 0.4)
     assert {player for player, sits in decision.items() if sits} == out
 
 
@@ -216,11 +216,11 @@ def test_a_player_that_sits_out_does_not_move(player, tmp_path, monkeypatch):
     names = [name for name, _ in model.named_parameters()]
     seen = []
 
-    def rule(self, real, fake):
+    def rule(self, real, fake, margin):
         seen.append(deepcopy(self.state_dict()))
         return {p: torch.tensor(p == player and len(seen) > 2) for p in ("decoder", "discriminator")}
 
-    monkeypatch.setattr(type(model), "too_strong", rule)
+    monkeypatch.setattr(type(model), "decide_skips", rule)
     args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, num_train_epochs=1, disable_tqdm=True)
     GAETrainer(model, args, train_dataset=images(20)).train()
     for name in names:
@@ -231,10 +231,10 @@ def test_a_player_that_sits_out_does_not_move(player, tmp_path, monkeypatch):
 def test_no_player_sits_out_without_a_margin_or_in_evaluation():
     model = build("vae_gan", margin=None)
     model(X)
-    assert model.sits_out is None
+    assert model.skips is None
     model = build("vae_gan").eval()
     model(X)
-    assert model.sits_out is None
+    assert model.skips is None
 
 
 def test_a_deterministic_encoder_has_no_likelihood():

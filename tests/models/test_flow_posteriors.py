@@ -242,7 +242,7 @@ def test_what_the_contract_has_no_row_for_reloads(name, tmp_path):
 @pytest.mark.parametrize(
     ("config_class", "fields", "message"),
     [
-        (VAELinNFConfig, {"flows": ["planar", "spiral"]}, "flows must name 'planar' or 'radial', got 'spiral'"),
+        (VAELinNFConfig, {"flows": ["planar", "spiral"]}, "must contain only 'planar' or 'radial', got 'spiral'"),
         (VAELinNFConfig, {"flows": "planar"}, "flows"),
         (VAEIAFConfig, {"num_flows": -1}, "num_flows must be 0 or more, got -1"),
         (VAEIAFConfig, {"context_size": -2}, "context_size must be 0 or more, got -2"),

@@ -80,7 +80,7 @@ def test_disentangled_capacity_grows_with_training_and_then_stays():
     model = build(DisentangledBetaVAEModel, DisentangledBetaVAEConfig, capacity=8.0, capacity_warmup_fraction=0.5)
     for progress, capacity in ((0.0, 0.0), (0.25, 4.0), (0.5, 8.0), (1.0, 8.0)):
         model.progress.fill_(progress)
-        assert model.capacity() == capacity
+        assert model.compute_capacity() == capacity
     posterior = DiagonalGaussian(torch.tensor([[2.0, 0.0, 0.0], [6.0, 0.0, 0.0]]), torch.zeros(2, 3))  # KL 2 and 18
     distances = model.regularizers(posterior.mean, posterior)["kl"]
     torch.testing.assert_close(distances, torch.tensor([6.0, 10.0]))
@@ -102,7 +102,7 @@ def test_the_gradient_penalty_is_the_square_of_the_jacobian():
     """In expectation it is the Frobenius norm of the Jacobian that autograd gives."""
     model = build(RAEGPModel, RAEGPConfig, decoder_config={"hidden_sizes": [5]}).double()
     z = torch.randn(2, 3, generator=generator(), dtype=torch.float64)
-    estimates = torch.stack([model.decoder_penalty(z, generator(seed)) for seed in range(4000)])
+    estimates = torch.stack([model.compute_decoder_penalty(z, generator(seed)) for seed in range(4000)])
     jacobians = torch.autograd.functional.jacobian(lambda at: model.decode(at), z)
     exact = torch.stack([jacobians[i, ..., i, :].square().sum() for i in range(2)])
     for estimate, value in zip(estimates.T, exact, strict=True):
