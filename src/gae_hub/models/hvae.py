@@ -20,6 +20,7 @@ Relations:
 
 __all__ = ["HVAEConfig", "HVAEModel"]
 
+from itertools import pairwise
 from math import log, sqrt
 
 import torch
@@ -114,7 +115,7 @@ class HVAEModel(MonteCarloVAEModel):
         """z_K and rho_K for z_0 and rho_0, (batch, *draws, latent_dim) each, by tempered leapfrog steps."""
         step, scales = self.compute_step_size(), self.compute_tempering_scales()
         force = self.compute_force(pixel_values, z)
-        for before, after in zip(scales, scales[1:], strict=False):
+        for before, after in pairwise(scales):
             momentum = momentum + 0.5 * step * force
             z = z + step * momentum
             force = self.compute_force(pixel_values, z)

@@ -23,6 +23,7 @@ Relations:
 
 __all__ = ["RHVAEConfig", "RHVAEModel"]
 
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -167,7 +168,7 @@ class RHVAEModel(HVAEModel):
         step, scales = self.compute_step_size(), self.compute_tempering_scales()
         iterations = range(self.config.num_fixed_point_iterations)
         force = self.compute_force(pixel_values, place.z)
-        for before, after in zip(scales, scales[1:], strict=False):
+        for before, after in pairwise(scales):
             half = momentum
             for _ in iterations:
                 half = momentum + 0.5 * step * (force - place.kinetic_gradient(half))

@@ -79,6 +79,7 @@ class VAMPModel(MonteCarloVAEModel):
         Batch normalisation uses its running statistics, so that the prior is the same function in training and in
         evaluation, and pseudo-inputs do not change these statistics.
         """
+        # not encode_features, which would check the values: the sigmoid keeps them in [0, 1]
         with use_running_statistics(self.encoder):
             features = self.encoder(self.pseudo_logits.sigmoid()).flatten(1)
         return DiagonalGaussian(*at_least_float32(self.head(features)).chunk(2, dim=-1))
