@@ -1,4 +1,4 @@
-"""One row per model, sampler and metric. The contract tests run over these rows; a new method is one more row."""
+"""One row per model, sampler and metric. The contract tests run over all rows, so a new method needs one row."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,18 +54,18 @@ NETWORKS = {"encoder_config": {"hidden_sizes": [16]}, "decoder_config": {"hidden
 
 @dataclass(frozen=True)
 class ModelCase:
-    """A method at a tiny size, and what is particular to it."""
+    """A method with tiny settings, and how it differs from other methods."""
 
     model_class: type
     fields: dict[str, Any] = field(default_factory=dict)
     has_prior: bool = True
     has_likelihood: bool = True
     terms: tuple[str, ...] = ("reconstruction", "kl")
-    reduces_to: Callable[[], Any] | None = None  # a model of which these fields make this method a special case
+    reduces_to: Callable[[], Any] | None = None  # builds a model that equals this method with the fields `reduced_by`
     reduced_by: dict[str, Any] = field(default_factory=dict)
-    fullgraph: bool = True
+    fullgraph: bool = True  # whether the loss compiles to one graph
     images_only: bool = False
-    gaussian_prior: bool = True  # p(z) = N(0, I): with a linear decoder, log p(x) is known
+    gaussian_prior: bool = True  # p(z) = N(0, I), so log p(x) is known for a linear decoder
 
     @property
     def id(self) -> str:
@@ -127,7 +127,7 @@ MODELS = [
         RAEGPModel,
         PENALTIES,
         terms=("reconstruction", "embedding", "gradient_penalty"),
-        fullgraph=False,  # it differentiates in forward
+        fullgraph=False,  # its loss contains a gradient
         **RAE,
     ),
     ModelCase(FactorVAEModel, GAN, terms=("reconstruction", "kl", "total_correlation", "discriminator")),
@@ -147,7 +147,7 @@ MODELS = [
         terms=("kl", "feature", "decoder_feature", "adversarial", "discriminator"),
     ),
     ModelCase(MSSSIMVAEModel, has_likelihood=False, images_only=True),
-    ModelCase(HVAEModel, fullgraph=False, **DYNAMICS),  # it differentiates in forward
+    ModelCase(HVAEModel, fullgraph=False, **DYNAMICS),  # its loss contains a gradient
     ModelCase(
         RHVAEModel,
         {"num_centroids": 20, "metric_hidden_sizes": [8], "metric_regularization": 0.1},
@@ -186,43 +186,44 @@ MODELS = [
         {"num_embeddings": 8},
         has_likelihood=False,
         terms=("reconstruction", "commitment"),
-        fullgraph=False,  # a step moves the codes, so the next has another loss: compiled in test_vq_vae.py
+        fullgraph=False,  # training steps change the codes; test_vq_vae.py compiles it
     ),
     ModelCase(
         HRQVAEModel,
         {"num_embeddings": 6, "num_levels": 3},
         has_likelihood=False,
         terms=("reconstruction", "kl", "norm"),
-        fullgraph=False,  # as VQVAEModel: compiled in test_hrq_vae.py
+        fullgraph=False,  # training steps change the codes; test_hrq_vae.py compiles it
     ),
 ]
 
 
 @dataclass(frozen=True)
 class SamplerCase:
-    """A sampler at a tiny size, and what is particular to it."""
+    """A sampler with tiny settings, and how it differs from other samplers."""
 
     build: Callable[[], Any]
     id: str
-    source: ModelCase = VAE  # a method whose latents it can model
-    fits_latents: bool = True  # `fit` takes latents: not for those that need a model's metric or codes
-    adapts: bool = True  # to the latents that it is given
-    closeness: float = 0.5  # to two moons after little training, as a share of a plain Gaussian's energy distance
-    training: dict[str, Any] = field(default_factory=dict)  # for `fit`, of a sampler that is trained
+    source: ModelCase = VAE  # a method whose latents the sampler can model
+    fits_latents: bool = True  # whether `fit` accepts latents; some samplers need a model's metric or codes
+    adapts: bool = True  # whether samples follow the latents
+    # largest energy distance to two moons after little training, relative to that of a Gaussian
+    closeness: float = 0.5
+    training: dict[str, Any] = field(default_factory=dict)  # settings for `fit`, if the sampler is trained
 
     def fit(self, latents):
-        """A fitted one."""
+        """A fitted sampler."""
         return self.build().fit(latents, **self.training)
 
     def brief(self):
-        """Settings for `fit` with which a sampler that is trained takes a step or two."""
+        """Settings for `fit`, with one epoch if the sampler is trained."""
         return {**self.training, "num_train_epochs": 1} if self.training else {}
 
     def fit_to_source(self, num: int = 60, **training):
-        """One that is fitted to its source at a tiny size, and that model."""
+        """A sampler that is fitted to its source with tiny settings, and that model."""
         model = self.source.build()
         if self.source is CODES:
-            model.train()(images(64))  # the codebook's beginning
+            model.train()(images(64))  # initialises the codebook
         if self.source is METRIC:
             model.train()(images(30))
         return self.build().fit_to(model.eval(), images(num), **(training or self.training)), model
@@ -288,9 +289,10 @@ METRICS = {
 
 
 def images(num: int = 16, shape=SHAPE, seed: int = 0) -> torch.Tensor:
-    """Random pixel_values."""
+    """(num, *shape): random pixel_values."""
     return torch.rand(num, *shape, generator=torch.Generator().manual_seed(seed))
 
 
 def generator(seed: int = 0) -> torch.Generator:
+    """A seeded generator."""
     return torch.Generator().manual_seed(seed)

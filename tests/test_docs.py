@@ -1,4 +1,4 @@
-"""The README holds: its snippets run, its errors are those that are raised, its table is the registry's."""
+"""Snippets, errors, tables, commands and links of README and docs are correct."""
 
 import re
 import runpy
@@ -19,12 +19,12 @@ X = images(8, (1, 28, 28))
 
 
 def snippets(language="", page=README):
-    """The fenced blocks of a language."""
+    """The fenced code blocks of a language on a page."""
     return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M) if name == language]
 
 
 def mnist_stand_in(hub, folder):
-    """60 images of 28 x 28 under MNIST's name and in its layout."""
+    """Create a repository with the name and layout of MNIST, and 60 random images of 28 x 28 pixels."""
     import numpy as np
     from builders import hub_folder
 
@@ -35,8 +35,8 @@ def mnist_stand_in(hub, folder):
     hub.commit("ylecun/mnist", {f"mnist/{file.name}": file.read_bytes()}, repo_type="dataset")
 
 
-def test_the_first_snippet_prints_what_the_readme_shows(tmp_path, monkeypatch, capsys):
-    """Offline, as it stands, except for the number of epochs."""
+def test_output_of_the_first_snippet(tmp_path, monkeypatch, capsys):
+    """It runs offline, with fewer epochs."""
     monkeypatch.chdir(tmp_path)
     first, output = snippets("python")[0], snippets()[1]
     assert first.count("num_train_epochs=40, ") == 1
@@ -46,8 +46,8 @@ def test_the_first_snippet_prints_what_the_readme_shows(tmp_path, monkeypatch, c
 
 
 @pytest.mark.slow
-def test_the_first_page_runs(tmp_path, monkeypatch):
-    """Train, fit, publish; use the model on a machine that has never seen it; measure. No tracker, and four steps."""
+def test_snippets_of_the_readme_run(tmp_path, monkeypatch):
+    """Train, fit and publish, then use and measure the model with an empty cache; without tracker, in four steps."""
     _, use, train, own, measure = snippets("python")
     monkeypatch.chdir(tmp_path)
     with LocalHub(users={"user": "hf_user", "ylecun": "hf_ylecun"}) as hub:
@@ -70,8 +70,8 @@ def test_the_first_page_runs(tmp_path, monkeypatch):
     assert scope["nats"].shape == (8,) and scope["fresh"].shape == scope["better"].shape == (16, 1, 28, 28)
 
 
-def test_the_page_on_training_runs(tmp_path, monkeypatch, capsys):
-    """Its first snippet as it stands; the search, which needs Ray, by what it calls."""
+def test_training_page(tmp_path, monkeypatch, capsys):
+    """The first snippet runs unchanged. The search needs Ray, so it is only compiled. All flags exist."""
     monkeypatch.chdir(tmp_path)
     first, search = snippets("python", TRAINING)
     scope = {}
@@ -83,7 +83,7 @@ def test_the_page_on_training_runs(tmp_path, monkeypatch, capsys):
     assert flags and flags <= known
 
 
-def test_errors_read_as_in_the_readme(tmp_path, monkeypatch):
+def test_errors_in_the_readme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bert-base-uncased").mkdir()
     (tmp_path / "bert-base-uncased" / "config.json").write_text('{"model_type": "bert"}')
@@ -97,12 +97,12 @@ def test_errors_read_as_in_the_readme(tmp_path, monkeypatch):
             eval(call, scope)
 
 
-def test_the_table_is_that_of_the_registry():
+def test_readme_tables_are_current():
     update = runpy.run_path(str(ROOT / "scripts" / "update_readme.py"))
     assert update["update_readme"](README) == README, "run python scripts/update_readme.py"
 
 
-def test_every_command_of_the_readme_exists():
+def test_commands_and_links_of_the_readme_exist():
     from gae_hub.cli.main import COMMANDS
 
     commands = re.findall(r"^gae-hub ([\w-]+)", "\n".join(snippets()), re.M)

@@ -1,47 +1,43 @@
-"""Methods with several players: each player's gradient is that of a hand-written loop with one optimizer a player."""
+"""Methods with a discriminator: gradients equal those of a loop with one loss and one optimizer per network."""
 
 from copy import deepcopy
 from functools import partial
-from math import log
 
 import pytest
 import torch
-import torch.nn.functional as F
-from cases import MODELS, generator, images
+from cases import ROWS, generator, images
 
 from gae_hub import AAEConfig, FactorVAEConfig, GAETrainer, GAETrainingArguments, VAEGANConfig, WAEGANConfig
 from gae_hub.models.factor_vae import permute_dimensions
-from gae_hub.modules.discriminators import Discriminator, discriminator_accuracy
 from gae_hub.modules.noise import randn
 from gae_hub.modules.posteriors import DiagonalGaussian
 
 X = images(6).double()
-CASES = {case.id: case for case in MODELS}
 
 
 def build(name, **fields):
-    return CASES[name].build(**fields).double()
+    return ROWS[name].build(**fields).double()
 
 
-def own_gradients(model):
-    """Gradients of the one loss, by name."""
+def loss_gradients(model):
+    """Gradients of the model's loss, by parameter name."""
     names, parameters = zip(*model.named_parameters(), strict=True)
     loss = model(X, generator=generator()).loss
     return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
-def by_hand(model, losses):
-    """Gradients of each player's own loss with respect to its own parameters, everything else untouched."""
+def separate_gradients(model, losses):
+    """Gradients of each network's own loss with respect to its own parameters, by parameter name."""
     names = {id(p): name for name, p in model.named_parameters()}
     found = {}
-    for player, parameters in model.parameter_groups().items():
-        gradients = torch.autograd.grad(losses(model)[player], parameters)
+    for network, parameters in model.parameter_groups().items():
+        gradients = torch.autograd.grad(losses(model)[network], parameters)
         found |= {names[id(p)]: gradient for p, gradient in zip(parameters, gradients, strict=True)}
     return found
 
 
-def log_sigmoid_losses(model, fake, real):
-    """-log D(real) - log(1 - D(fake)), as the papers write it."""
+def log_sigmoid_losses(fake, real):
+    """-log D(real) - log(1 - D(fake)), as in the papers."""
     return -(torch.sigmoid(real).log() + (1 - torch.sigmoid(fake)).log()).mean()
 
 
@@ -54,7 +50,7 @@ def latent_gan(model):
     game = -torch.sigmoid(model.discriminator(z)).log()
     return {
         "autoencoder": (-log_p + model.config.adversarial_weight * game).mean(),
-        "discriminator": log_sigmoid_losses(model, model.discriminator(z), model.discriminator(prior)),
+        "discriminator": log_sigmoid_losses(model.discriminator(z), model.discriminator(prior)),
     }
 
 
@@ -81,7 +77,7 @@ def vae_gan(model):
     (features, real), (decoded, first) = (model.discriminator(x, layer) for x in (X, reconstruction))
     second = model.discriminator(generated)
     feature = 0.5 * (features - decoded).square().sum(1).mean()
-    game = log_sigmoid_losses(model, first, real) - (1 - torch.sigmoid(second)).log().mean()
+    game = log_sigmoid_losses(first, real) - (1 - torch.sigmoid(second)).log().mean()
     return {
         "encoder": posterior.kl().mean() + feature,
         "decoder": alpha * feature - (1 - alpha) * game,
@@ -100,9 +96,9 @@ PLAYERS = [
 
 
 @pytest.mark.parametrize(("name", "losses", "fields"), PLAYERS, ids=lambda value: str(value)[:20])
-def test_each_player_follows_its_own_loss(name, losses, fields):
+def test_gradients_of_each_network(name, losses, fields):
     model = build(name, **fields)
-    ours, theirs = own_gradients(model), by_hand(model, losses)
+    ours, theirs = loss_gradients(model), separate_gradients(model, losses)
     assert ours.keys() == theirs.keys()
     for key, gradient in ours.items():
         torch.testing.assert_close(gradient, theirs[key], msg=lambda text, key=key: f"{key}: {text}")
@@ -110,8 +106,8 @@ def test_each_player_follows_its_own_loss(name, losses, fields):
 
 
 @pytest.mark.parametrize(("name", "losses", "fields"), PLAYERS, ids=lambda value: str(value)[:20])
-def test_training_is_that_of_one_optimizer_a_player(name, losses, fields):
-    """Five steps: all players look at the same state, then each takes its own step."""
+def test_training_equals_one_optimizer_per_network(name, losses, fields):
+    """In each of five steps, all gradients are computed in the same state, then each optimizer takes its step."""
     model = build(name, **fields)
     other = deepcopy(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -120,7 +116,7 @@ def test_training_is_that_of_one_optimizer_a_player(name, losses, fields):
         optimizer.zero_grad()
         model(X, generator=generator()).loss.backward()
         optimizer.step()
-        gradients = by_hand(other, losses)
+        gradients = separate_gradients(other, losses)
         for key, parameter in other.named_parameters():
             parameter.grad = gradients[key]
         for one in optimizers:
@@ -129,42 +125,24 @@ def test_training_is_that_of_one_optimizer_a_player(name, losses, fields):
         torch.testing.assert_close(p, q)
 
 
-def test_the_other_game_is_the_non_saturating_one():
+def test_adversarial_losses_of_the_decoder():
     model = build("vae_gan", adversarial_loss="non_saturating")
     logits = torch.tensor([-2.0, 3.0], dtype=torch.float64)
-    torch.testing.assert_close(model.adversarial(logits), -torch.sigmoid(logits).log())
-    minimax = build("vae_gan").adversarial(logits)
+    torch.testing.assert_close(model.compute_adversarial_loss(logits), -torch.sigmoid(logits).log())
+    minimax = build("vae_gan").compute_adversarial_loss(logits)
     torch.testing.assert_close(minimax, (1 - torch.sigmoid(logits)).log())
 
 
 @pytest.mark.parametrize(("name", "weight"), [("wae_gan", "adversarial_weight"), ("factor_vae", "gamma")])
-def test_without_its_weight_the_game_leaves_the_autoencoder_alone(name, weight):
+def test_autoencoder_without_the_adversarial_term(name, weight):
     model, plain = build(name, **{weight: 0.0}), build("ae" if name == "wae_gan" else "vae")
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("discriminator")})
-    gradients = own_gradients(model)
-    for key, gradient in own_gradients(plain).items():
+    gradients = loss_gradients(model)
+    for key, gradient in loss_gradients(plain).items():
         torch.testing.assert_close(gradients[key], gradient)
 
 
-def test_the_discriminator_finds_the_density_ratio():
-    """At its optimum the mean logit is the total correlation, which is known for a Gaussian."""
-    torch.manual_seed(0)
-    rho = 0.8
-    exact = -0.5 * log(1 - rho**2)
-    net = Discriminator((2,), (64, 64), slope=0.2)
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    mix = torch.linalg.cholesky(torch.tensor([[1.0, rho], [rho, 1.0]]))
-    for _ in range(400):
-        z = torch.randn(1000, 2) @ mix.T
-        loss = 0.5 * (F.softplus(-net(z)) + F.softplus(net(permute_dimensions(z)))).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        assert net(torch.randn(50_000, 2) @ mix.T).mean().item() == pytest.approx(exact, rel=0.15)
-
-
-def test_permuted_dimensions_keep_the_marginals_and_lose_the_dependence():
+def test_permuted_dimensions_have_the_same_marginals_and_are_independent():
     z = torch.randn(5000, 1, generator=generator()).expand(-1, 3) + torch.tensor([0.0, 10.0, 20.0])
     permuted = permute_dimensions(z, generator())
     assert torch.equal(permuted.sort(0).values, z.sort(0).values)
@@ -172,7 +150,7 @@ def test_permuted_dimensions_keep_the_marginals_and_lose_the_dependence():
     assert off_diagonal.abs().max() < 0.06
 
 
-def test_every_image_counts_in_factor_vae():
+def test_factor_vae_decodes_every_image():
     model = build("factor_vae")
     posterior = model.encode(X)
     z = posterior.rsample(generator=generator())
@@ -181,71 +159,66 @@ def test_every_image_counts_in_factor_vae():
     torch.testing.assert_close(losses["total_correlation"], model.discriminator(z).mean().detach())
 
 
-def test_accuracy_counts_both_sides():
-    real, fake = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([-1.0, -3.0, -2.0])
-    assert discriminator_accuracy(real, fake).item() == pytest.approx(5 / 6)
-
-
 @pytest.mark.parametrize("name", ["aae", "wae_gan", "factor_vae", "vae_gan"])
-def test_the_game_is_visible(name):
+def test_metrics_of_the_game(name):
     metrics = build(name)(X).metrics
     assert 0 <= metrics["discriminator_accuracy"] <= 1
     assert metrics["active_units"].shape == ()
 
 
 @pytest.mark.parametrize(
-    ("real", "fake", "out"),
+    ("real", "fake", "skipping"),
     [
         (0.7, 0.7, set()),
         (0.1, 0.7, {"discriminator"}),
         (0.7, 0.1, {"discriminator"}),
         (0.7, 1.2, {"decoder"}),
         (1.2, 0.7, {"decoder"}),
-        (0.1, 1.2, set()),  # both would: none does
+        (0.1, 1.2, set()),  # both would skip, so neither does
     ],
 )
-def test_who_sits_out(real, fake, out):
-    decision = build("vae_gan").too_strong(torch.tensor(real), torch.tensor(fake))
-    assert {player for player, sits in decision.items() if sits} == out
+def test_decide_skips(real, fake, skipping):
+    decision = build("vae_gan").decide_skips(torch.tensor(real), torch.tensor(fake), 0.4)
+    assert {name for name, skips in decision.items() if skips} == skipping
 
 
-@pytest.mark.parametrize("player", ["decoder", "discriminator"])
-def test_a_player_that_sits_out_does_not_move(player, tmp_path, monkeypatch):
-    """Not by momentum either."""
-    model = CASES["vae_gan"].build()
+@pytest.mark.parametrize("network", ["decoder", "discriminator"])
+def test_skipping_network_keeps_its_parameters(network, tmp_path, monkeypatch):
+    """The optimizer's momentum does not move them either."""
+    model = ROWS["vae_gan"].build()
     names = [name for name, _ in model.named_parameters()]
     seen = []
 
-    def rule(self, real, fake):
+    def skip_from_the_third_step(self, real, fake, margin):
         seen.append(deepcopy(self.state_dict()))
-        return {p: torch.tensor(p == player and len(seen) > 2) for p in ("decoder", "discriminator")}
+        return {name: torch.tensor(name == network and len(seen) > 2) for name in ("decoder", "discriminator")}
 
-    monkeypatch.setattr(type(model), "too_strong", rule)
+    monkeypatch.setattr(type(model), "decide_skips", skip_from_the_third_step)
     args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, num_train_epochs=1, disable_tqdm=True)
     GAETrainer(model, args, train_dataset=images(20)).train()
     for name in names:
         moved = [not torch.equal(a[name], b[name]) for a, b in zip(seen, seen[1:], strict=False)]
-        assert all(moved[:2]) and all(moved[2:]) != name.startswith(player), name
+        assert all(moved[:2]) and all(moved[2:]) != name.startswith(network), name
 
 
-def test_no_player_sits_out_without_a_margin_or_in_evaluation():
+def test_no_skips_without_margin_or_in_evaluation():
     model = build("vae_gan", margin=None)
     model(X)
-    assert model.sits_out is None
+    assert model.skips is None
     model = build("vae_gan").eval()
     model(X)
-    assert model.sits_out is None
+    assert model.skips is None
 
 
-def test_a_deterministic_encoder_has_no_likelihood():
+def test_deterministic_encoder_has_no_likelihood():
     model = build("aae", posterior="deterministic")
     assert torch.equal(model.embed(X, sample=True), model.embed(X))
     with pytest.raises(NotImplementedError, match="AAEModel has no likelihood"):
         model.log_likelihood(X)
 
 
-def test_a_gaussian_encoder_has_one():
-    """The generative model is that of the VAE, whatever the encoder is trained by."""
+def test_gaussian_encoder_has_the_likelihood_of_the_vae():
+    """The generative model is that of the VAE, although the encoder is trained by another loss."""
     model, vae = build("aae"), build("vae")
     vae.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("discriminator")})
     assert isinstance(model.encode(X), DiagonalGaussian)
@@ -253,14 +226,7 @@ def test_a_gaussian_encoder_has_one():
     assert torch.equal(model.log_likelihood(X, 10, generator=generator()), likelihood(generator=generator()))
 
 
-def test_discriminators_take_images_and_vectors():
-    for shape in ((3, 9, 7), (5,)):
-        net = Discriminator(shape, (4, 8))
-        features, logits = net(images(6, shape), 1)
-        assert logits.shape == (6,) and features.dim() == 2 and len(features) == 6
-
-
-def test_batches_of_one_are_refused_where_latents_are_permuted():
+def test_factor_vae_needs_two_examples():
     with pytest.raises(ValueError, match="FactorVAE.* needs at least 2 examples in a batch, got 1"):
         build("factor_vae")(X[:1])
     assert build("factor_vae").embed(X[:1]).shape == (1, 3)
@@ -282,6 +248,6 @@ def test_batches_of_one_are_refused_where_latents_are_permuted():
         (VAEGANConfig, {"adversarial_loss": "hinge"}),
     ],
 )
-def test_bad_fields_are_named(config_class, fields):
+def test_invalid_fields(config_class, fields):
     with pytest.raises(Exception, match=next(iter(fields))):
         config_class(**fields)

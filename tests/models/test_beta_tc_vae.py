@@ -1,4 +1,4 @@
-"""What a method adds to the contract tests: its mathematics, each test able to fail."""
+"""beta-TC-VAE: its decomposition of the KL, and its estimates of the aggregated posterior."""
 
 import pytest
 import torch
@@ -21,19 +21,20 @@ def posterior_of(batch, seed=0):
 
 
 def test_terms_add_up_to_the_kl():
-    """I + TC + dimension-wise KL telescopes to log q(z|x) - log p(z), whose mean over draws is the analytic KL."""
+    """The terms sum to log q(z|x) - log p(z), whose mean over samples is the KL in closed form."""
     torch.manual_seed(0)
     posterior = posterior_of(8)
     model = BetaTCVAEModel(BetaTCVAEConfig(**TINY))
-    draws = torch.stack([sum(model.regularizers(posterior.rsample(), posterior).values()) for _ in range(4000)])
-    torch.testing.assert_close(draws.mean(0), posterior.kl(), atol=0.12, rtol=0)
+    sums = torch.stack([sum(model.regularizers(posterior.rsample(), posterior).values()) for _ in range(4000)])
+    torch.testing.assert_close(sums.mean(0), posterior.kl(), atol=0.12, rtol=0)
 
 
 @pytest.mark.parametrize("row", range(4))
 def test_stratified_weights_are_unbiased(row):
-    """Over random minibatches of 4 that hold a given example, the estimate averages to the mixture over all 12."""
+    """Over random minibatches of 4 that contain a given example, the mean estimate is the mixture of all 12."""
     densities = torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    weights = BetaTCVAEModel(BetaTCVAEConfig(**TINY, dataset_size=12)).log_mixture_weights(4).exp().double()[row]
+    model = BetaTCVAEModel(BetaTCVAEConfig(**TINY, dataset_size=12))
+    weights = model.compute_log_mixture_weights(4).exp().double()[row]
     torch.testing.assert_close(weights.sum(), torch.ones((), dtype=torch.float64))
     g, estimates = torch.Generator().manual_seed(1), []
     for _ in range(4000):
@@ -44,8 +45,8 @@ def test_stratified_weights_are_unbiased(row):
     torch.testing.assert_close(estimates.mean(), densities.mean(), atol=4 * estimates.std().item() / 4000**0.5, rtol=0)
 
 
-def test_total_correlation_of_the_whole_data_set():
-    """With the minibatch as the data set, the mixture is exact: compare with brute force."""
+def test_total_correlation_for_a_minibatch_of_the_whole_data_set():
+    """The mixture is then exact, and equals a sum over all pairs."""
     torch.manual_seed(1)
     posterior = posterior_of(5, seed=2)
     latents = posterior.rsample()
@@ -60,7 +61,7 @@ def test_total_correlation_of_the_whole_data_set():
     )
 
 
-def test_what_goes_wrong():
+def test_invalid_batches_and_fields():
     with pytest.raises(ValueError, match="needs at least 2 examples in a batch, got 1"):
         BetaTCVAEModel(BetaTCVAEConfig(**TINY))(torch.rand(1, 1, 8, 8))
     for fields in ({"alpha": -1}, {"gamma": float("nan")}, {"dataset_size": 0}, {"estimator": "exact"}):
@@ -68,12 +69,13 @@ def test_what_goes_wrong():
             BetaTCVAEConfig(**fields)
 
 
-def test_the_weighted_estimator_is_that_of_the_papers_code():
+def test_weights_of_the_weighted_estimator():
+    """1 / (batch size times data set size), as in the paper's code."""
     model = BetaTCVAEModel(BetaTCVAEConfig(**TINY, dataset_size=100, estimator="weighted"))
-    assert torch.allclose(model.log_mixture_weights(4).exp(), torch.full((4, 4), 1 / 400))
+    assert torch.allclose(model.compute_log_mixture_weights(4).exp(), torch.full((4, 4), 1 / 400))
 
 
-def test_the_trainer_fills_in_the_size_of_the_data_set(tmp_path):
+def test_trainer_sets_the_dataset_size(tmp_path):
     model = BetaTCVAEModel(BetaTCVAEConfig(**TINY))
     GAETrainer(model, GAETrainingArguments(str(tmp_path)), train_dataset=torch.rand(12, 1, 8, 8))
     assert model.config.dataset_size == 12

@@ -1,7 +1,7 @@
-"""Estimates of log p(x) converge to the evidence, which is known in two ways. In float64.
+"""Estimates of log p(x) converge to the evidence, in float64.
 
-A linear decoder with Gaussian noise has it in closed form: x = W z + b + noise and z ~ N(0, I) give
-x ~ N(b, W W^T + sigma^2 I). For any likelihood and two latent dimensions it is an integral over a grid.
+For a linear decoder with Gaussian noise the evidence has a closed form: x = W z + b + noise with z ~ N(0, I) is
+distributed as N(b, W W^T + sigma^2 I). For other likelihoods and two latent dimensions it is an integral over a grid.
 """
 
 import pytest
@@ -23,7 +23,7 @@ STD = 1.5
 
 @pytest.fixture(params=CASES, ids=lambda case: case.id)
 def model(request):
-    """A method with a linear decoder that makes its latents matter."""
+    """A method with a linear decoder, whose weights are large enough that the latents matter."""
     model = request.param.build(
         decoder_config={"hidden_sizes": []}, output_activation="identity", observation_std=STD
     ).double()
@@ -38,13 +38,13 @@ def evidence(model):
     return MultivariateNormal(layer.bias, covariance).log_prob(X.flatten(1)).detach()
 
 
-def test_the_likelihood_converges_to_the_evidence(model):
+def test_log_likelihood_converges_to_the_evidence(model):
     estimate = model.log_likelihood(X, num_samples=40_000, generator=generator(), batch_size=30_000)
     torch.testing.assert_close(estimate, evidence(model), atol=0.05, rtol=0)
 
 
 def test_bounds_are_ordered(model):
-    """ELBO < IWAE(4) < IWAE(8) < log p(x): averages of many independent bounds, within their error."""
+    """ELBO < IWAE(4) < IWAE(8) < log p(x): means of many independent bounds, within their errors."""
     repeats, means, errors = 400, [], []
     for samples in (1, 4, 8):
         bounds = model.log_likelihood(
@@ -59,7 +59,7 @@ def test_bounds_are_ordered(model):
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_every_likelihood_converges_to_the_evidence(case, likelihood):
+def test_log_likelihood_converges_for_every_likelihood(case, likelihood):
     """log of the integral of p(x|z) p(z) over z in [-7, 7]^2, by the trapezoid rule."""
     model = case.build(latent_dim=2, **LIKELIHOODS[likelihood]).double().eval()
     with torch.no_grad():

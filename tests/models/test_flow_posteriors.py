@@ -1,4 +1,4 @@
-"""VAE-lin-NF and VAE-IAF: their posteriors are densities, their bounds are bounds, in float64."""
+"""VAE-lin-NF and VAE-IAF: densities of the posteriors, bounds, and initialisation; in float64."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ def noise(shape, seed=3):
 
 @dataclass
 class At(DiagonalGaussian):
-    """A Gaussian whose draws are given points, (batch, points, d)."""
+    """A Gaussian whose samples are given points, (batch, points, d)."""
 
     points: torch.Tensor = None
 
@@ -55,9 +55,9 @@ class At(DiagonalGaussian):
 
 
 def on_a_grid(posterior, num=501, reach=12.0):
-    """Points of the plane, the posterior's log density at their images, and the base's mass at each: (batch, num^2).
+    """Images of points of the plane, the posterior's log density there, and the base's mass at each: (batch, num^2).
 
-    Sums weighted by the mass are integrals over the base, by the trapezoidal rule.
+    A sum weighted by the mass is an integral over the base, by the trapezoidal rule.
     """
     axis = torch.linspace(-reach, reach, num, dtype=torch.float64)
     base = posterior.base
@@ -67,8 +67,8 @@ def on_a_grid(posterior, num=501, reach=12.0):
 
 
 @ALL
-def test_the_density_integrates_to_one(name):
-    """E_q[g(z) / q(z|x)] = 1 for any density g: no mass is lost, nor counted twice."""
+def test_density_integrates_to_one(name):
+    """E_q[g(z) / q(z|x)] = 1 for any density g."""
     z, log_q, mass = on_a_grid(build(name, latent_dim=2).encode(X[:3]))
     torch.testing.assert_close(mass.sum(1), torch.ones(3).double())
     g = gaussian_log_prob(z, torch.tensor([0.4, -0.2]).double(), torch.tensor([-1.0, -0.5]).double()).sum(-1)
@@ -77,8 +77,8 @@ def test_the_density_integrates_to_one(name):
 
 
 @ALL
-def test_the_density_is_that_of_the_draws(name):
-    """The share of draws in a small disk is the density there, at the image of the base's mean."""
+def test_density_is_that_of_the_samples(name):
+    """The share of samples in a small disk around the image of the base's mean is the density times the area."""
     posterior = build(name, latent_dim=2).encode(X[:1])
     count, radius = 1_000_000, 0.05
     z = posterior.rsample(count, generator=generator())
@@ -91,7 +91,7 @@ def test_the_density_is_that_of_the_draws(name):
 
 
 @ALL
-def test_the_log_determinant_is_that_of_autograd(name):
+def test_log_determinant(name):
     posterior = build(name).encode(X[:1])
     z = posterior.base.rsample(generator=generator())
     moved, log_det = posterior.transform(z)
@@ -105,8 +105,8 @@ def test_the_log_determinant_is_that_of_autograd(name):
 
 
 @ALL
-def test_the_kl_is_its_integral(name):
-    """The mean of the loss's term over many draws is KL(q || p), which quadrature gives for two latents."""
+def test_kl_equals_its_integral(name):
+    """The mean of the loss's term over many samples is KL(q || p), which is known by quadrature for two latents."""
     model = build(name, latent_dim=2)
     z, log_q, mass = on_a_grid(model.encode(X))
     exact = (mass * (log_q - gaussian_log_prob(z).sum(-1))).sum(1).mean().detach()
@@ -133,7 +133,7 @@ def test_log_likelihood_converges_to_the_evidence_of_a_linear_model(name):
 
 @ALL
 def test_bounds_are_ordered(name):
-    """ELBO <= IWAE(5) <= IWAE(50) <= log p(x), in expectation; and the loss is minus the ELBO."""
+    """ELBO <= IWAE(5) <= IWAE(50) <= log p(x), in expectation. The loss is minus the ELBO."""
     model, exact = linear(name)
     batch = X.repeat_interleave(400, 0)
     elbo = model.log_likelihood(batch, 1, generator(0)).view(6, 400).mean(1)
@@ -145,8 +145,8 @@ def test_bounds_are_ordered(name):
 
 
 @pytest.mark.parametrize("amortized", [True, False])
-def test_a_new_linear_flow_is_the_identity(amortized):
-    """With u = 0 in planar and b = 0 in radial steps, the loss is the VAE's with a Monte Carlo KL."""
+def test_initial_linear_flow_is_the_identity(amortized):
+    """With u = 0 in planar and b = 0 in radial steps, the loss is that of the VAE with a Monte Carlo KL."""
     fields = {"input_shape": SHAPE, "latent_dim": 3, **NETWORKS, "flows": ["planar", "radial"] * 2}
     model = VAELinNFModel(VAELinNFConfig(**fields, amortized=amortized))
     plain = IWAE.build(num_samples=1)
@@ -158,8 +158,8 @@ def test_a_new_linear_flow_is_the_identity(amortized):
 
 
 @pytest.mark.parametrize("amortized", [True, False])
-def test_no_parameter_of_a_linear_flow_is_dead(amortized):
-    """The identity can be left, and from the second step on every parameter of the flow learns."""
+def test_every_parameter_of_a_linear_flow_has_a_gradient(amortized):
+    """The first step leaves the identity; in the second step every parameter of the flow has a gradient."""
     fields = {"input_shape": SHAPE, "latent_dim": 3, **NETWORKS, "flows": ["planar", "radial"]}
     model = VAELinNFModel(VAELinNFConfig(**fields, amortized=amortized))
     parameter = model.head.bias if amortized else model.flow_parameters
@@ -171,7 +171,7 @@ def test_no_parameter_of_a_linear_flow_is_dead(amortized):
     assert (parameter.grad != 0).all()
 
 
-def test_amortized_flows_differ_from_image_to_image():
+def test_amortized_flows_depend_on_the_image():
     z = torch.zeros(6, 3, dtype=torch.float64)
     for name, differ in (("planar", True), ("shared", False), ("gated", True), ("affine", False)):
         moved = build(name).encode(X).transform(z)[0]
@@ -181,8 +181,8 @@ def test_amortized_flows_differ_from_image_to_image():
     assert build("shared").head.out_features == 2 * d and build("shared").flow_parameters.shape == (1, 7 + 5)
 
 
-def test_the_order_is_reversed_from_step_to_step():
-    """One step sees the dimensions before, two see all."""
+def test_order_is_reversed_between_steps():
+    """With one step a dimension depends on those before it, with two steps on all."""
     z = torch.zeros(1, 3, dtype=torch.float64)
     for num_flows, full in ((1, False), (2, True)):
         posterior = build("gated", num_flows=num_flows).encode(X[:1])
@@ -191,18 +191,18 @@ def test_the_order_is_reversed_from_step_to_step():
         assert (upper != 0).all() if full else (upper == 0).all()
 
 
-def test_the_fields_of_the_autoregressive_flow_reach_its_steps():
+def test_config_of_autoregressive_steps():
     posterior = build("gated", forget_bias=1000).encode(X)
     z = posterior.base.rsample(100, generator=generator())
-    assert torch.equal(posterior.transform(z)[0], z)  # gates that are open keep z
-    assert (build("gated").encode(X).transform(z)[1] < 0).all()  # a gate shrinks, an affine step may stretch
+    assert torch.equal(posterior.transform(z)[0], z)  # open gates keep z
+    assert (build("gated").encode(X).transform(z)[1] < 0).all()  # gates contract, affine steps may expand
     assert (build("affine").encode(X).transform(z)[1] > 0).any()
     assert len(build("gated", num_flows=3, num_hidden_layers=4).flows[2].made.others) == 3
-    assert build("gated", num_flows=0).head.out_features == 6  # no step has a use for the context
+    assert build("gated", num_flows=0).head.out_features == 6  # no outputs for a context that no step uses
 
 
 @ALL
-def test_embedding_is_where_the_flow_takes_the_mean(name):
+def test_embedding_is_the_transformed_mean(name):
     model = build(name)
     posterior = model.encode(X)
     torch.testing.assert_close(model.embed(X), posterior.transform(posterior.base.mean)[0])
@@ -210,14 +210,14 @@ def test_embedding_is_where_the_flow_takes_the_mean(name):
 
 
 @ALL
-def test_the_density_at_other_points_is_refused(name):
+def test_density_at_other_points_raises(name):
     posterior = build(name).encode(X)
     with pytest.raises(NotImplementedError, match="at its own samples only; use rsample_and_log_prob"):
         posterior.log_prob(posterior.mean)
 
 
 @ALL
-def test_only_what_holds_is_logged(name):
+def test_metrics_without_kl(name):
     assert set(build(name)(X).metrics) == {"active_units", "latent_rms"}
 
 
@@ -230,7 +230,7 @@ def test_few_latents(name, latent_dim):
 
 
 @pytest.mark.parametrize("name", ["shared", "affine"])
-def test_what_the_contract_has_no_row_for_reloads(name, tmp_path):
+def test_reloading_other_settings(name, tmp_path):
     model = build(name).float().eval()
     model.save_pretrained(tmp_path)
     again = AutoGAE.from_pretrained(tmp_path)
@@ -242,7 +242,7 @@ def test_what_the_contract_has_no_row_for_reloads(name, tmp_path):
 @pytest.mark.parametrize(
     ("config_class", "fields", "message"),
     [
-        (VAELinNFConfig, {"flows": ["planar", "spiral"]}, "flows must name 'planar' or 'radial', got 'spiral'"),
+        (VAELinNFConfig, {"flows": ["planar", "spiral"]}, "must contain only 'planar' or 'radial', got 'spiral'"),
         (VAELinNFConfig, {"flows": "planar"}, "flows"),
         (VAEIAFConfig, {"num_flows": -1}, "num_flows must be 0 or more, got -1"),
         (VAEIAFConfig, {"context_size": -2}, "context_size must be 0 or more, got -2"),
@@ -251,6 +251,6 @@ def test_what_the_contract_has_no_row_for_reloads(name, tmp_path):
         (VAEIAFConfig, {"update": "additive"}, "update"),
     ],
 )
-def test_bad_fields_are_named(config_class, fields, message):
+def test_invalid_fields(config_class, fields, message):
     with pytest.raises(Exception, match=message):
         config_class(**fields)

@@ -1,4 +1,4 @@
-"""The VAE with a flow as its prior: a density, its draws, its equal among the posteriors, its evidence; in float64."""
+"""Flow-prior VAE: the prior's density and samples, the equivalent posterior, and the evidence; in float64."""
 
 import pytest
 import torch
@@ -29,20 +29,20 @@ def noise(*shape, seed=3):
 
 
 def on_a_grid(model, num=800, reach=14.0):
-    """Midpoints of the cells of a square, the prior's density there, and the area of a cell."""
+    """Centres of the cells of a square, the prior's density there, and the area of a cell."""
     axis = ((torch.arange(num, dtype=torch.float64) + 0.5) / num * 2 - 1) * reach
     points = torch.cartesian_prod(axis, axis)
     return points, model.prior_log_prob(points).exp().detach(), (axis[1] - axis[0]) ** 2
 
 
 @pytest.mark.parametrize("num_flows", [1, 2, 3])
-def test_the_prior_integrates_to_one_and_is_no_standard_normal(num_flows):
+def test_prior_integrates_to_one_and_is_not_standard_normal(num_flows):
     points, density, area = on_a_grid(build(latent_dim=2, num_flows=num_flows, scale=1.5), reach=20.0)
     torch.testing.assert_close(density.sum() * area, torch.ones(()).double(), atol=5e-4, rtol=0)
     assert (density - gaussian_log_prob(points).sum(-1).exp()).abs().sum() * area > 0.1
 
 
-def test_the_density_is_that_of_autograd_and_keeps_the_axes_of_draws():
+def test_prior_log_prob():
     model, z = build(num_flows=3), noise(2, 4, 3)
     u = model.prior(z)[0]
     blocks = torch.stack([jacobian(lambda z: model.prior(z)[0], one) for one in z.flatten(0, 1)])
@@ -51,11 +51,11 @@ def test_the_density_is_that_of_autograd_and_keeps_the_axes_of_draws():
     torch.testing.assert_close(model.prior_log_prob(z[:, 0]), expected[:, 0])
 
 
-def test_draws_have_the_density():
-    """Shares of many draws in the cells of a coarse grid are its integrals there."""
+def test_samples_follow_the_density():
+    """Shares of many samples in the cells of a coarse grid are integrals of the density over the cells."""
     model = build(latent_dim=2, scale=2.0)
     points, density, area = on_a_grid(model)
-    count, cells, reach = 200_000, 10, 7.0  # 40 points of the grid to a cell
+    count, cells, reach = 200_000, 10, 7.0  # each cell contains 40 x 40 points of the grid
 
     def shares(z, weight):
         return torch.histogramdd(z, [cells, cells], range=[-reach, reach] * 2, weight=weight).hist
@@ -67,15 +67,15 @@ def test_draws_have_the_density():
     assert (exact - plain).abs().sum() > 0.2
 
 
-def test_draws_are_where_the_flow_comes_from():
+def test_samples_are_inverses_of_noise():
     model = build(num_flows=3)
     z = model.sample_prior(50, generator())
     torch.testing.assert_close(model.prior(z)[0], torch.randn(50, 3, generator=generator(), dtype=torch.float64))
     assert torch.equal(z, model.sample_prior(50, generator()))
 
 
-def test_the_bound_is_that_of_an_autoregressive_posterior():
-    """Section 3.2: seen from the other side of the flow, the posterior is an IAF, and the prior N(0, I)."""
+def test_bound_equals_that_of_an_autoregressive_posterior():
+    """With the flow's output as latents, the posterior is an IAF and the prior N(0, I) (section 3.2)."""
     model = build(num_flows=2)
     base = model.encode(X)
     iaf = FlowPosterior(DiagonalGaussian(base.mean, base.log_var), list(model.prior.steps))
@@ -86,7 +86,7 @@ def test_the_bound_is_that_of_an_autoregressive_posterior():
 
 
 def linear():
-    """A model with a linear decoder, and its evidence by quadrature over the two latents of its prior."""
+    """A model with a linear decoder, and its evidence by quadrature over two latents."""
     model = build(latent_dim=2, scale=2.0, output_activation="identity", decoder_config={"hidden_sizes": []})
     with torch.no_grad():
         z, density, area = on_a_grid(model, num=300)
@@ -102,7 +102,7 @@ def test_log_likelihood_converges_to_the_evidence_of_a_linear_model():
 
 
 def test_bounds_are_ordered():
-    """ELBO <= IWAE(4) <= IWAE(16) <= log p(x), in expectation; and the loss is minus the ELBO."""
+    """ELBO <= IWAE(4) <= IWAE(16) <= log p(x), in expectation. The loss is minus the ELBO."""
     model, exact = linear()
     batch = X.repeat_interleave(400, 0)
     elbo, four, many = (
@@ -114,8 +114,8 @@ def test_bounds_are_ordered():
     torch.testing.assert_close(-loss + model.likelihood.constant(), model.log_likelihood(X, 1, generator()).mean())
 
 
-def test_the_prior_is_learned_with_the_encoder():
-    """Encoder, decoder and flow all learn; with them fixed, the flow comes nearer to the embeddings than N(0, I)."""
+def test_prior_is_learned():
+    """All parameters have gradients. Fitted to a fixed posterior, the flow is closer to it than N(0, I)."""
     model = build(num_flows=2, scale=1.0)
     model(X).loss.backward()
     assert all((p.grad != 0).any() for p in model.parameters())
@@ -132,14 +132,14 @@ def test_the_prior_is_learned_with_the_encoder():
     assert kl < 0.5 * q.kl().mean()
 
 
-def test_no_divergence_from_a_standard_normal_is_logged():
+def test_metrics_without_kl():
     metrics = build()(X).metrics
     assert set(metrics) == {"active_units", "latent_rms"} and not hasattr(build().encode(X), "kl_per_dimension")
 
 
 @pytest.mark.parametrize("num_flows", [0, 3])
-def test_the_prior_alone(num_flows, tmp_path):
-    """The sampler of the prior is the model's to the bit, before and after a reload, and generates with it."""
+def test_prior_sampler_equals_the_model(num_flows, tmp_path):
+    """The sampler's latents and images equal the model's to the bit, before and after a reload."""
     model = build(torch.float32, num_flows=num_flows, activation="relu")
     sampler = PriorSampler().fit_to(model)
     assert torch.equal(sampler.sample(50, generator()), model.sample_prior(50, generator()))
@@ -149,18 +149,21 @@ def test_the_prior_alone(num_flows, tmp_path):
     assert torch.equal(again.sample(50, generator()), model.sample_prior(50, generator()))
     alone, own = (model.generate(4, sampler=other, generator=generator()) for other in (again, None))
     assert torch.equal(alone, own)
-    assert PriorSampler().fit_to(model).fit(torch.zeros(3, 5)).sample(2).shape == (2, 5) if not num_flows else True
+    if not num_flows:  # a standard normal prior fits any latents
+        assert PriorSampler().fit_to(model).fit(torch.zeros(3, 5)).sample(2).shape == (2, 5)
 
 
-def test_the_flow_of_a_prior_needs_the_model():
+def test_flow_prior_needs_fit_to():
     sampler = PriorSampler().fit_to(build(torch.float32))
     with pytest.raises(ValueError, match=r"prior 'flow' belongs to a model: use fit_to\(model\)"):
         sampler.fit(torch.zeros(3, 3))
     plain = FlowPriorVAEModel(FlowPriorVAEConfig(input_shape=SHAPE, latent_dim=3, num_flows=1, **NETWORKS))
-    assert sum("made" in name for name in sampler.fit_to(plain).state_dict()) == 6  # one step with three layers
+    assert (
+        sum("made" in name for name in sampler.fit_to(plain).state_dict()) == 6
+    )  # one step, whose three layers have weight and bias
 
 
-def test_the_order_is_reversed_from_step_to_step():
+def test_order_is_reversed_between_steps():
     steps = build(num_flows=3).prior.steps
     assert all(isinstance(step, MaskedAutoregressiveStep) for step in steps)
     assert [step.made.order for step in steps] == [[0, 1, 2], [2, 1, 0], [0, 1, 2]]
@@ -174,6 +177,6 @@ def test_the_order_is_reversed_from_step_to_step():
         ({"activation": "tanh"}, "activation"),
     ],
 )
-def test_bad_fields_are_named(fields, message):
+def test_invalid_fields(fields, message):
     with pytest.raises(Exception, match=message):
         FlowPriorVAEConfig(**fields)

@@ -1,4 +1,4 @@
-"""HVAE and RHVAE: reversible, volume preserving dynamics, and a bound that counts every constant. In float64."""
+"""HVAE and RHVAE: reversible dynamics that preserve volume, bounds with all constants, and the metric; in float64."""
 
 from copy import deepcopy
 from math import log
@@ -10,7 +10,6 @@ from torch.distributions import MultivariateNormal
 from torch.func import functional_call
 
 from gae_hub import AutoGAE, HVAEConfig, HVAEModel, RHVAEConfig, RHVAEModel, VAEModel
-from gae_hub.modules.riemannian_metric import RiemannianMetric
 
 X = images(3).double()
 UNTEMPERED = {"beta_zero": 1, "learn_beta_zero": False}
@@ -21,7 +20,7 @@ def build(name, **fields):
     torch.manual_seed(0)
     own = {"num_centroids": 12, "metric_hidden_sizes": [8]} if name == "rhvae" else {}
     cls, config = {"hvae": (HVAEModel, HVAEConfig), "rhvae": (RHVAEModel, RHVAEConfig)}[name]
-    # a small observation_std and large steps, so that mistakes show
+    # a small observation_std and large steps, so that errors are visible
     values = {
         "input_shape": SHAPE,
         "latent_dim": 3,
@@ -45,24 +44,24 @@ def start(num=3, seed=5):
 def trajectory(model, x, z, momentum):
     """z_K and rho_K from z_0 and rho_0."""
     if isinstance(model, RHVAEModel):
-        place, momentum = model.trajectory(x, model.metric().at(z), momentum)
+        place, momentum = model.integrate_leapfrog(x, model.build_metric().at(z), momentum)
         return place.z, momentum
-    return model.trajectory(x, z, momentum)
+    return model.integrate_leapfrog(x, z, momentum)
 
 
 def energy(model, x, z, momentum):
-    """-log p(x, z) + rho^T G^-1 rho / 2 + log det G / 2, and all draws in one sum."""
+    """(batch,): -log p(x, z) + rho^T G^-1 rho / 2 + log det G / 2."""
     potential = -(model.log_prob(x, z)[0] + model.prior_log_prob(z))
     if not isinstance(model, RHVAEModel):
         return potential + 0.5 * momentum.square().sum(-1)
-    inverse = model.metric().inverse(z)
+    inverse = model.build_metric().inverse(z)
     kinetic = 0.5 * (momentum.unsqueeze(-2) @ inverse @ momentum.unsqueeze(-1)).flatten(1).sum(-1)
     return potential + kinetic - 0.5 * torch.logdet(inverse)
 
 
 @BOTH
-def test_the_dynamics_are_reversible(name):
-    """The way back is the way with the momentum turned round."""
+def test_dynamics_are_reversible(name):
+    """The trajectory with the opposite momentum leads back to the start."""
     model = build(name, **UNTEMPERED, **({"num_fixed_point_iterations": 200} if name == "rhvae" else {}))
     z, momentum = start()
     there = trajectory(model, X, z, momentum)
@@ -74,8 +73,8 @@ def test_the_dynamics_are_reversible(name):
 
 @BOTH
 @pytest.mark.parametrize("beta", [1.0, 0.3])
-def test_the_volume_is_scaled_by_the_tempering_only(name, beta):
-    """log |det| of (z_0, rho_0) -> (z_K, rho_K) is d / 2 log beta_0, by autograd's Jacobian."""
+def test_volume_is_scaled_by_tempering_only(name, beta):
+    """log |det| of the map from (z_0, rho_0) to (z_K, rho_K) is d / 2 log beta_0."""
     model = build(
         name, beta_zero=beta, learn_beta_zero=False, **({"num_fixed_point_iterations": 40} if name == "rhvae" else {})
     )
@@ -90,8 +89,8 @@ def test_the_volume_is_scaled_by_the_tempering_only(name, beta):
 
 
 @BOTH
-def test_the_energy_is_kept_to_second_order(name):
-    """Ten times as many steps of a tenth of the size: a hundredth of the error."""
+def test_energy_error_is_of_second_order(name):
+    """Ten times as many steps of a tenth of the size have a hundredth of the error."""
     errors = []
     for steps, size in ((4, 0.02), (40, 0.002)):
         model = build(name, num_leapfrog_steps=steps, step_size=size, **UNTEMPERED)
@@ -102,7 +101,7 @@ def test_the_energy_is_kept_to_second_order(name):
 
 
 @BOTH
-def test_steps_are_those_of_hamiltons_equations(name):
+def test_small_steps_follow_hamiltons_equations(name):
     """For a short time, dz/dt = dH/drho and drho/dt = -dH/dz, with autograd's derivatives of the energy."""
     size = 1e-5
     model = build(name, num_leapfrog_steps=1, step_size=size, learn_step_size=False, **UNTEMPERED)
@@ -114,16 +113,16 @@ def test_steps_are_those_of_hamiltons_equations(name):
 
 
 @BOTH
-def test_the_ratio_of_the_momenta_is_that_of_their_densities(name):
+def test_density_ratio_of_the_momenta(name):
     model = build(name)
     z, noise = start()
-    scale = model.tempering()[0].detach()
+    scale = model.compute_tempering_scales()[0].detach()
     if name == "rhvae":
-        rho = scale * model.metric().at(z).sample_momentum(noise)
-        covariance = torch.linalg.inv(model.metric().inverse(z)) * scale**2
-        found, ratio = model.evolve(X, z, noise, model.metric())
+        rho = scale * model.build_metric().at(z).sample_momentum(noise)
+        covariance = torch.linalg.inv(model.build_metric().inverse(z)) * scale**2
+        found, ratio = model.evolve(X, z, noise, model.build_metric())
         _, last = trajectory(model, X, z, rho)
-        covariance_after = torch.linalg.inv(model.metric().inverse(found))
+        covariance_after = torch.linalg.inv(model.build_metric().inverse(found))
     else:
         rho, covariance, covariance_after = scale * noise, torch.eye(3).double() * scale**2, torch.eye(3).double()
         found, ratio = model.evolve(X, z, noise)
@@ -135,8 +134,8 @@ def test_the_ratio_of_the_momenta_is_that_of_their_densities(name):
 
 
 @BOTH
-def test_draws_have_the_right_importance_weights(name):
-    """E[p(x, z_K) N(rho_K) / q] = p(x), which is known for a linear decoder."""
+def test_log_likelihood_converges_to_the_evidence(name):
+    """p(x) is known for a linear decoder."""
     model = build(
         name, observation_std=1.0, decoder_config={"hidden_sizes": []}, output_activation="identity", step_size=0.1
     )
@@ -147,28 +146,28 @@ def test_draws_have_the_right_importance_weights(name):
     torch.testing.assert_close(estimate, exact, atol=0.03, rtol=0)
 
 
-def test_the_dynamics_tighten_the_bound():
-    """Steps towards the posterior bring the ELBO nearer to log p(x): one way to see that they go uphill."""
+def test_dynamics_tighten_the_bound():
+    """Steps towards the true posterior bring the ELBO nearer to log p(x), so their direction is right."""
     bounds = []
     for steps in (0, 10):
         model = build("hvae", num_leapfrog_steps=steps, step_size=0.05, beta_zero=0.9)
         with torch.no_grad():
-            model.decoder.net[2].weight.mul_(8)  # images that tell much about their latents
+            model.decoder.net[2].weight.mul_(8)  # images that determine their latents well
         bounds.append(model.log_likelihood(X.repeat_interleave(300, 0), 1, generator()).mean())
     assert bounds[1] > bounds[0] + 0.2
 
 
-def test_tempering_goes_from_beta_zero_to_one():
+def test_tempering_schedule_and_step_size():
     model = build("hvae", beta_zero=0.25)
-    scales = torch.stack(model.tempering())
+    scales = torch.stack(model.compute_tempering_scales())
     torch.testing.assert_close(scales[0] ** -2, torch.tensor(0.25, dtype=torch.float64))
     torch.testing.assert_close(scales[-1], torch.ones((), dtype=torch.float64))
     assert (scales.diff() < 0).all()
-    torch.testing.assert_close(model.step_size(), torch.full((3,), 0.05, dtype=torch.float64))
+    torch.testing.assert_close(model.compute_step_size(), torch.full((3,), 0.05, dtype=torch.float64))
 
 
-def test_the_gradient_goes_through_the_dynamics():
-    """The loss's derivative by the temperature and the step sizes is that of finite differences."""
+def test_gradients_of_temperature_and_step_sizes():
+    """They equal finite differences of the loss."""
     model = build("hvae")
     for name in ("sqrt_beta_logit", "step_logits"):
         parameter = dict(model.named_parameters())[name]
@@ -181,24 +180,24 @@ def test_the_gradient_goes_through_the_dynamics():
         torch.testing.assert_close(gradient.sum(), (losses[0] - losses[1]) / 2e-5, rtol=1e-4, atol=1e-6)
 
 
-def test_images_stay_independent_with_batch_norm():
-    """The force on one image's latents does not depend on the other images, in training mode too."""
+def test_batch_norm_keeps_images_independent():
+    """The force on one image's latents does not depend on the other images, not even in training mode."""
     model = build("hvae", encoder_config="conv", decoder_config="conv").train()
     z, _ = start()
-    together, alone = model.force(X, z), model.force(X[:1], z[:1])
+    together, alone = model.compute_force(X, z), model.compute_force(X[:1], z[:1])
     torch.testing.assert_close(together[:1], alone)
     assert all(module.training for module in model.modules())
 
 
-def test_embedding_is_where_the_mean_goes_from_rest():
+def test_embedding_follows_the_dynamics_from_rest():
     model = build("hvae")
-    mean = VAEModel.encode(model, X).mean  # the VAE's
-    carried, _ = model.trajectory(X, mean, torch.zeros_like(mean))
+    mean = VAEModel.encode(model, X).mean  # of z_0
+    carried, _ = model.integrate_leapfrog(X, mean, torch.zeros_like(mean))
     torch.testing.assert_close(model.embed(X), carried)
     assert (model.embed(X) - mean).abs().max() > 1e-3
 
 
-def test_a_metric_of_the_identity_is_the_hvae():
+def test_identity_metric_equals_hvae():
     model, plain = build("rhvae", metric_regularization=1.0), build("hvae")
     model.matrices.zero_()
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if k in plain.state_dict()})
@@ -207,100 +206,65 @@ def test_a_metric_of_the_identity_is_the_hvae():
     torch.testing.assert_close(ours.latents, theirs.latents)
 
 
-def test_the_metric_is_its_definition():
-    centroids = torch.randn(5, 3, generator=generator(), dtype=torch.float64)
-    factors = torch.randn(5, 3, 3, generator=generator(1), dtype=torch.float64)
-    matrices = factors @ factors.mT
-    metric = RiemannianMetric(centroids, matrices, 1.3, 0.05)
-    z, momentum = start(4)
-    by_hand = torch.stack(
-        [
-            sum(m * torch.exp(-(point - c).square().sum() / 1.3**2) for c, m in zip(centroids, matrices, strict=True))
-            + 0.05 * torch.eye(3)
-            for point in z
-        ]
-    )
-    torch.testing.assert_close(metric.inverse(z), by_hand)
-
-    at = z.clone().requires_grad_()
-    inverse = metric.inverse(at)
-    kinetic = (
-        0.5 * (momentum.unsqueeze(1) @ inverse @ momentum.unsqueeze(-1)).sum() - 0.5 * torch.logdet(inverse).sum()
-    )
-    (expected,) = torch.autograd.grad(kinetic, at)
-    found = metric.at(z).kinetic_gradient(momentum)
-    torch.testing.assert_close(found, expected)
-
-
-def test_the_queue_holds_the_newest_images():
+def test_queue_holds_the_newest_images():
     model = build("rhvae", num_centroids=8).train()
     batches = [images(5, seed=seed).double() for seed in (0, 1)]
     for x in batches:
         model(x)
     newest = torch.cat(batches)[-8:]
     means = VAEModel.encode(model, newest).mean
-    factors = model.factors(newest)
+    factors = model.compute_factors(newest)
     order = means[:, 0].argsort(), model.centroids[:, 0].argsort()
     torch.testing.assert_close(model.centroids[order[1]], means[order[0]])
     torch.testing.assert_close(model.matrices[order[1]], (factors @ factors.mT)[order[0]])
-    many = images(20, seed=2).double()  # more than it holds
+    many = images(20, seed=2).double()  # more images than the queue holds
     model(many)
     assert model.next_place == (8 + 5 + 5 + 8) % 8
     newest = VAEModel.encode(model, many).mean[-8:]
     torch.testing.assert_close(model.centroids.sort(0).values, newest.sort(0).values)
 
 
-def test_training_and_evaluation_have_one_metric():
-    """Right after a step the stored metric is the one that the step was computed with."""
+def test_training_and_evaluation_use_the_same_metric():
+    """After a step, the stored metric is the one that the step used."""
     model = build("rhvae").train()
     z, _ = start()
-    queue = model.remember(X, model.encode(X).base.mean)
-    torch.testing.assert_close(model.metric(*queue).inverse(z), model.metric().inverse(z))
+    queue = model.update_queue(X, model.encode(X).base.mean)
+    torch.testing.assert_close(model.build_metric(*queue).inverse(z), model.build_metric().inverse(z))
     assert queue[0].requires_grad and queue[1].requires_grad and not model.centroids.requires_grad
 
 
-def test_the_metric_learns_from_the_batch():
+def test_metric_has_gradients():
     model = build("rhvae").train()
     model(X, generator=generator()).loss.backward()
     assert all(p.grad.abs().max() > 0 for p in model.factor_network.parameters())
 
 
-def test_the_metric_survives_reloading_and_copying(tmp_path):
+def test_metric_after_reload_and_copy(tmp_path):
     model = build("rhvae")
     z, _ = start()
     model.save_pretrained(tmp_path)
     again, copy = AutoGAE.from_pretrained(tmp_path).double(), deepcopy(model)
-    torch.testing.assert_close(again.metric().inverse(z), model.metric().inverse(z), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(again.build_metric().inverse(z), model.build_metric().inverse(z), rtol=1e-5, atol=1e-5)
     model.matrices.mul_(2)
-    assert not torch.allclose(copy.metric().inverse(z), model.metric().inverse(z))
+    assert not torch.allclose(copy.build_metric().inverse(z), model.build_metric().inverse(z))
 
 
-def test_a_new_metric_is_the_identity_at_the_origin():
+def test_initial_metric():
     torch.manual_seed(0)
     model = RHVAEModel(RHVAEConfig(input_shape=SHAPE, latent_dim=3, **NETWORKS)).eval()
     z = torch.tensor([[0.0, 0.0, 0.0], [50.0, 0.0, 0.0]])
-    torch.testing.assert_close(model.metric().inverse(z)[0], 1.01 * torch.eye(3))
-    torch.testing.assert_close(model.metric().inverse(z)[1], 0.01 * torch.eye(3))
+    torch.testing.assert_close(model.build_metric().inverse(z)[0], 1.01 * torch.eye(3))
+    torch.testing.assert_close(model.build_metric().inverse(z)[1], 0.01 * torch.eye(3))
     assert model(X.float()).loss.isfinite()
 
 
-def test_evaluation_makes_no_matrix_for_each_pair():
-    """(batch, centroids, d, d) would be 1.3 GB here; what is made is counted by the profiler."""
-    metric = RiemannianMetric(torch.randn(500, 16), torch.eye(16).expand(500, 16, 16).contiguous(), 1.5, 0.01)
-    z = torch.randn(1000, 16)
-    with torch.profiler.profile(profile_memory=True) as profile, torch.no_grad():
-        metric.inverse(z)
-    largest = max(event.self_cpu_memory_usage for event in profile.events())
-    assert 0 < largest < 20e6
-
-
 @BOTH
-def test_dynamics_follow_the_likelihood_that_is_learned(name):
-    """With an optimal observation_std, the forces use its running value and leave it alone."""
+def test_dynamics_with_optimal_observation_std(name):
+    """The force uses the running variance and does not update it."""
     model = build(name, observation_std="optimal").train()
     before = model.likelihood.variance.clone()
     z, _ = start()
-    model.force(X, z)
+    model.compute_force(X, z)
     assert torch.equal(model.likelihood.variance, before)
     assert model(X).loss.isfinite() and not torch.equal(model.likelihood.variance, before)
 
@@ -319,6 +283,6 @@ def test_dynamics_follow_the_likelihood_that_is_learned(name):
         (RHVAEConfig, {"num_fixed_point_iterations": 0}),
     ],
 )
-def test_bad_fields_are_named(config_class, fields):
+def test_invalid_fields(config_class, fields):
     with pytest.raises(Exception, match=next(iter(fields))):
         config_class(**fields)

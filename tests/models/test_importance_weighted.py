@@ -1,4 +1,4 @@
-"""IWAE and its relatives: reductions, bounds and gradients, in float64."""
+"""IWAE, MIWAE, CIWAE and PIWAE: reductions, bounds and gradients; in float64."""
 
 from math import log
 
@@ -29,8 +29,8 @@ def assert_same_gradients(one, other):
         torch.testing.assert_close(a, b)
 
 
-def test_one_estimate_is_iwae():
-    """MIWAE(1, K) = CIWAE(beta 0) = IWAE(K): same noise, same loss, same gradients."""
+def test_one_estimate_equals_iwae():
+    """MIWAE(1, K) and CIWAE(beta = 0) have the loss and the gradients of IWAE(K), for the same noise."""
     iwae = build(IWAEModel, IWAEConfig, num_samples=6)
     for other in (
         build(MIWAEModel, MIWAEConfig, num_estimates=1, num_samples=6),
@@ -40,8 +40,8 @@ def test_one_estimate_is_iwae():
         assert_same_gradients(gradients(other), gradients(iwae))
 
 
-def test_one_sample_is_the_elbo():
-    """MIWAE(M, 1) = CIWAE(beta 1) = the ELBO with M draws, whose expectation is the VAE's loss."""
+def test_one_sample_equals_the_elbo():
+    """MIWAE(M, 1) and CIWAE(beta = 1) are the ELBO with M samples, whose expectation is the VAE's loss."""
     miwae = build(MIWAEModel, MIWAEConfig, num_estimates=6, num_samples=1)
     ciwae = build(CIWAEModel, CIWAEConfig, elbo_weight=1, num_samples=6)
     torch.testing.assert_close(loss(miwae), loss(ciwae))
@@ -54,28 +54,28 @@ def test_one_sample_is_the_elbo():
     torch.testing.assert_close(ours.mean(), theirs.mean(), atol=error.item(), rtol=0)
 
 
-def test_the_mixture_is_linear_in_beta():
+def test_ciwae_is_linear_in_beta():
     low, half, high = (build(CIWAEModel, CIWAEConfig, elbo_weight=beta, num_samples=6) for beta in (0, 0.5, 1))
     torch.testing.assert_close(loss(half), 0.5 * (loss(low) + loss(high)))
 
 
-def test_the_axes_of_miwae():
-    """The logarithm is over the K samples, the mean over the M estimates."""
+def test_miwae_axes():
+    """The logarithm is of a mean over the K samples; the M estimates are averaged."""
     model = build(MIWAEModel, MIWAEConfig, num_estimates=2, num_samples=3)
     weights = torch.randn(4, 2, 3, generator=generator(), dtype=torch.float64)
     expected = weights.exp().mean(2).log().mean(1)
-    torch.testing.assert_close(model.bound(weights), expected)
-    assert (model.bound(weights) - weights.exp().mean(1).log().mean(1)).abs().min() > 1e-3
+    torch.testing.assert_close(model.compute_bound(weights), expected)
+    assert (model.compute_bound(weights) - weights.exp().mean(1).log().mean(1)).abs().min() > 1e-3
 
 
-def test_the_loss_is_the_likelihood_estimate():
-    """-IWAE(K) is what log_likelihood estimates with K samples, up to the constant."""
+def test_loss_equals_the_likelihood_estimate():
+    """The loss is minus the estimate of log_likelihood with K samples, up to the constant."""
     model = build(IWAEModel, IWAEConfig, num_samples=7).eval()
     nats = model.log_likelihood(X, 7, generator()).mean() - model.likelihood.constant()
     torch.testing.assert_close(-loss(model), nats)
 
 
-def test_more_samples_are_a_tighter_bound():
+def test_more_samples_tighten_the_bound():
     means = []
     for k in (1, 5, 50):
         model = build(IWAEModel, IWAEConfig, num_samples=k, observation_std=0.3)
@@ -84,8 +84,8 @@ def test_more_samples_are_a_tighter_bound():
     assert means[0] > means[1] > means[2]
 
 
-def test_gradients_are_weighted_by_the_importance_weights():
-    """The gradient of the bound is the softmax-weighted gradient of the log weights (Burda et al., eq. 13)."""
+def test_iwae_gradient():
+    """It is the gradient of the log weights, weighted by their softmax (Burda et al., equation 13)."""
     model = build(IWAEModel, IWAEConfig, num_samples=4)
 
     def weighted(net, seed):
@@ -97,7 +97,7 @@ def test_gradients_are_weighted_by_the_importance_weights():
     assert_same_gradients(gradients(model), gradients(model, 0, weighted))
 
 
-def test_each_player_of_piwae_follows_its_own_bound():
+def test_piwae_gradients_of_encoder_and_decoder():
     piwae = build(PIWAEModel, PIWAEConfig, num_estimates=2, num_samples=3)
     miwae = build(MIWAEModel, MIWAEConfig, num_estimates=2, num_samples=3)
 
@@ -111,13 +111,13 @@ def test_each_player_of_piwae_follows_its_own_bound():
     ours, encoder, decoder = gradients(piwae), gradients(miwae), gradients(miwae, 0, joint)
     for name, own, for_encoder, for_decoder in zip(names, ours, encoder, decoder, strict=True):
         torch.testing.assert_close(own, for_decoder if name.startswith("decoder") else for_encoder)
-    assert not torch.allclose(encoder[0], decoder[0])  # the two bounds do differ
+    assert not torch.allclose(encoder[0], decoder[0])  # the bounds differ
 
 
 @pytest.mark.parametrize(
     ("config_class", "fields"),
     [(IWAEConfig, {"num_samples": 0}), (MIWAEConfig, {"num_estimates": 0}), (CIWAEConfig, {"elbo_weight": 1.5})],
 )
-def test_bad_fields_are_named(config_class, fields):
+def test_invalid_fields(config_class, fields):
     with pytest.raises(Exception, match=next(iter(fields))):
         config_class(**fields)

@@ -1,4 +1,4 @@
-"""The contract: what every method does, checked for every row of cases.py."""
+"""The contract of all methods, tested for every row of cases.py."""
 
 from copy import deepcopy
 
@@ -24,25 +24,25 @@ def model(case):
 
 
 def same_state(one, other):
-    """Both models hold the same tensors, to the bit."""
+    """Whether both models have equal tensors, to the bit."""
     left, right = one.state_dict(), other.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def own(config):
-    """Our fields of a config, its networks' included."""
+    """The fields of a config that gae_hub declares, and those of its networks."""
     values = {name: getattr(config, name) for name in type(config).own_fields()}
     return {name: own(value) if hasattr(value, "own_fields") else value for name, value in values.items()}
 
 
 class Latents:
-    """A sampler that always gives the same latents."""
+    """A sampler that always returns the same latents."""
 
     def sample(self, num_samples, generator=None):
         return torch.ones(num_samples, 3)
 
 
-def test_every_registered_method_has_a_row():
+def test_every_registered_method_has_a_row_in_cases():
     assert {case.id for case in MODELS} == set(REGISTRY)
 
 
@@ -57,7 +57,7 @@ def test_forward(model, case):
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
-def test_the_loss_is_the_weighted_sum_of_its_terms(model):
+def test_loss_is_the_weighted_sum_of_its_terms(model):
     out = model(X, generator=generator())
     weights = model.loss_weights()
     torch.testing.assert_close(out.loss, sum(weights.get(name, 1.0) * term for name, term in out.losses.items()))
@@ -67,17 +67,17 @@ WITH_KL = [case for case in MODELS if hasattr(case.model_class.config_class(), "
 
 
 @pytest.mark.parametrize("case", WITH_KL, ids=lambda case: case.id)
-def test_the_kl_warms_up_and_is_whole_in_evaluation(case):
-    """With one draw, a bound is the reconstruction and the KL at that draw."""
+def test_kl_warmup(case):
+    """The warm-up scales the KL in training. With one sample, a bound is the reconstruction plus the KL there."""
     single = {name: 1 for name in case.fields if name in ("num_samples", "num_estimates")}
-    if hasattr(case.model_class.config_class(), "capacity"):  # a schedule of its own
+    if hasattr(case.model_class.config_class(), "capacity"):  # it has its own schedule
         single["capacity"] = 0.0
     model, plain = case.build(kl_warmup_fraction=0.5, **single), case.build(**single)
     whole = plain(X, generator=generator())
     weights = plain.loss_weights()
     kl = sum(weights.get(name, 1.0) * whole.losses[name] for name in model.kl_terms)
     if not model.kl_terms:
-        kl = len(case.terms) * whole.metrics["kl"]  # each of the terms is a bound
+        kl = len(case.terms) * whole.metrics["kl"]  # each term is a bound
     for progress, share in ((0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (1.0, 1.0)):
         state = deepcopy(model)
         state.progress.fill_(progress)
@@ -89,7 +89,7 @@ def test_forward_without_loss(model):
     assert out.loss is None and out.losses is None and out.reconstruction.shape == X.shape
 
 
-def test_what_people_call(model, case):
+def test_embed_reconstruct_and_interpolate(model, case):
     assert model.embed(X).shape == (16, 3)
     assert model.reconstruct(X).shape == X.shape
     path = model.interpolate(X[:2], X[2:4], num_steps=5)
@@ -122,7 +122,7 @@ def test_log_likelihood(model, case):
     torch.testing.assert_close(nats, model.log_likelihood(X, num_samples=20, generator=generator(), batch_size=400))
 
 
-def test_inference_is_deterministic_and_leaves_the_model_as_it_was(model):
+def test_inference_is_deterministic_and_does_not_change_the_model(model):
     model.train()
     before = deepcopy(model.state_dict())
     first = model.embed(X)
@@ -132,10 +132,12 @@ def test_inference_is_deterministic_and_leaves_the_model_as_it_was(model):
     assert not first.requires_grad
 
 
-def test_draws_take_a_generator(model):
+def test_random_methods_use_the_generator(model):
     draws = [model.embed(X, sample=True, generator=generator(seed)) for seed in (0, 0, 1)]
     assert torch.equal(draws[0], draws[1])
-    losses = [deepcopy(model)(X, generator=generator(seed)).loss for seed in (0, 0)]  # a step may move buffers
+    losses = [
+        deepcopy(model)(X, generator=generator(seed)).loss for seed in (0, 0)
+    ]  # copies, because a training step may change buffers
     assert torch.equal(*losses)
 
 
@@ -147,14 +149,13 @@ def test_save_and_load(model, tmp_path):
         assert type(again) is type(model) and same_state(again, model) and again.progress == 1
         assert own(again.config) == own(model.config)
         assert torch.equal(again(X, generator=generator()).loss, model.eval()(X, generator=generator()).loss)
-        _polluted = [
-            torch.full((1000, 100), torch.nan) for _ in range(20)
-        ]  # freed memory that a forgotten buffer would get
-        del _polluted
+        # the next model would reuse this freed memory for a buffer that was not initialised
+        garbage = [torch.full((1000, 100), torch.nan) for _ in range(20)]
+        del garbage
     assert not list(tmp_path.glob("*.bin")) and not list(tmp_path.glob("*.pt")) and not list(tmp_path.glob("*.pkl"))
 
 
-def test_loaded_weights_survive_another_initialisation(model, tmp_path):
+def test_init_weights_keeps_loaded_weights(model, tmp_path):
     model.save_pretrained(tmp_path)
     again = AutoGAE.from_pretrained(tmp_path)
     again.init_weights()
@@ -186,12 +187,12 @@ def test_half_precision(model, tmp_path):
         and half.eval()(X).loss.isfinite()
         and half.generate(2, sampler=Latents()).isfinite().all()
     )
-    assert half.embed(X).dtype == half(X).latents.dtype == torch.float32  # densities need the digits
+    assert half.embed(X).dtype == half(X).latents.dtype == torch.float32  # densities need float32
     assert half.progress.dtype == torch.float32
 
 
 def test_train_and_eval_reach_every_module(model):
-    """Also those that are in another mode than the model."""
+    """Also a module that is in another mode than the model."""
     for mode in (True, False, False, True):
         model.encoder.train(not mode)
         assert model.train(mode) is model
@@ -214,7 +215,7 @@ def test_compiles_to_one_graph(model, case):
 
 @pytest.mark.parametrize("case", [case for case in MODELS if case.reduces_to], ids=lambda case: case.id)
 def test_reduction(case):
-    """A special case of one method is another: same weights, same noise, same loss."""
+    """With these fields, a method has the same loss as another, for the same weights and noise."""
     special, plain = case.build(**case.reduced_by), case.reduces_to()
     special.load_state_dict(plain.state_dict())
     torch.testing.assert_close(special(X, generator=generator()).loss, plain(X, generator=generator()).loss)
@@ -251,14 +252,14 @@ def test_vectors(case):
         (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "dtype torch.uint8, but must be floats"),
     ],
 )
-def test_wrong_input_is_named(model, pixel_values, message):
+def test_invalid_pixel_values(model, pixel_values, message):
     for call in (model, model.embed, model.reconstruct):
         with pytest.raises(ValueError, match=message):
             call(pixel_values)
 
 
-def test_trains_logs_and_resumes_to_the_bit(model, case, tmp_path):
-    """An interrupted run, resumed, ends with the weights of an uninterrupted one."""
+def test_training_logs_and_resumes_to_the_bit(model, case, tmp_path):
+    """A resumed run ends with the same weights as an uninterrupted one."""
 
     def trainer(folder, net):
         args = GAETrainingArguments(

@@ -1,30 +1,17 @@
-"""Both normal densities of the hyperbolic space, from two dimensions to 256 and over six orders of scale."""
+"""The Poincaré VAE with both normal distributions: loss, prior, evidence, interpolation and limits."""
 
-from math import exp, log, pi, sqrt
+from math import log
 
-import mpmath
 import numpy as np
 import pytest
 import torch
 from cases import IWAE, NETWORKS, SHAPE, generator, images
-from scipy import integrate, stats
-from torch.distributions import MultivariateNormal
 
 from gae_hub import AutoGAE, PoincareVAEConfig, PoincareVAEModel
-from gae_hub.models import poincare_vae
-from gae_hub.models.poincare_vae import RiemannianNormal, WrappedNormal
-from gae_hub.modules.hyperbolic_space import hyperbolic_distance, hyperbolic_translate, log_sinhc
-from gae_hub.modules.sphere import log_sphere_area
+from gae_hub.modules.hyperbolic_space import hyperbolic_distance, log_sinhc
 
 X = images(4)
-FAMILIES = pytest.mark.parametrize("family", [WrappedNormal, RiemannianNormal])
 NAMES = pytest.mark.parametrize("name", ["wrapped_normal", "riemannian_normal"])
-
-
-def posterior(family, dim, scale, curvature=1.0, mean=None):
-    mean = torch.zeros(1, dim) if mean is None else mean
-    size = dim if family is WrappedNormal else 1
-    return family(mean.double(), torch.full((1, size), 2 * log(scale), dtype=torch.float64), curvature)
 
 
 def build(**fields):
@@ -32,123 +19,10 @@ def build(**fields):
     return PoincareVAEModel(PoincareVAEConfig(**{"input_shape": SHAPE, "latent_dim": 3, **NETWORKS, **fields}))
 
 
-@FAMILIES
-@pytest.mark.parametrize("mean", [[0.0, 0.0], [1.0, -0.5], [3.0, 2.0]])
-@pytest.mark.parametrize("curvature", [0.4, 1.7])
-def test_the_density_integrates_to_one_in_the_plane(family, mean, curvature):
-    """Over normal coordinates, with their volume element, and wherever the mean is."""
-    q = posterior(family, 2, 0.6, curvature, torch.tensor([mean]))
-    if family is WrappedNormal:
-        q.log_var = torch.tensor([[log(0.5), log(0.2)]], dtype=torch.float64)
-    line = torch.linspace(-9, 9, 901, dtype=torch.float64)
-    grid = torch.cartesian_prod(line, line)
-    volume = log_sinhc(curvature**0.5 * grid.norm(dim=-1))
-    density = (q.log_prob(grid.unsqueeze(0))[0] + volume).exp().view(901, 901)
-    assert torch.trapezoid(torch.trapezoid(density, line), line).item() == pytest.approx(1, abs=3e-3)
-
-
-@FAMILIES
-@pytest.mark.parametrize("dim", [1, 2, 16, 64, 256])
-@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 10.0])
-def test_the_density_integrates_to_one_by_its_radius(family, dim, scale):
-    """In any dimension, from the origin: spheres have area (sinh r)^(d - 1) times that of the unit one."""
-    q = posterior(family, dim, scale)
-    power = dim - 1
-    if family is WrappedNormal:
-        peak = scale * sqrt(power)
-    else:
-        peak = scale**2 * power / 2 + sqrt((scale**2 * power / 2) ** 2 + scale**2 * power)
-    r = torch.linspace(max(0.0, peak - 15 * scale), peak + 15 * scale, 40_001, dtype=torch.float64)[1:]
-    r = torch.cat([r[:1] * 1e-9, r]) if peak < 15 * scale else r
-    direction = torch.zeros(dim, dtype=torch.float64)
-    direction[0] = 1
-    area = log_sphere_area(dim) + power * (log_sinhc(r) + r.log())
-    density = (q.centred_log_prob((r[:, None] * direction).unsqueeze(0))[0] + area).exp()
-    assert torch.trapezoid(density, r).item() == pytest.approx(1, rel=1e-3)
-
-
-@pytest.mark.parametrize(("dim", "scale", "curvature"), [(2, 0.5, 1.0), (5, 2.0, 0.3), (16, 1.0, 2.0), (40, 0.7, 1.0)])
-def test_the_riemannian_normaliser_to_high_precision(dim, scale, curvature):
-    with mpmath.workdps(30):
-        root = mpmath.sqrt(curvature)
-
-        def f(r):
-            return mpmath.exp(-(r**2) / (2 * mpmath.mpf(scale) ** 2)) * (mpmath.sinh(root * r) / root) ** (dim - 1)
-
-        edge = scale**2 * (dim - 1) * float(root) + sqrt(dim - 1) * scale + 15 * scale
-        exact = float(mpmath.log(mpmath.quad(f, mpmath.linspace(0, edge, 16)))) + log_sphere_area(dim)
-    q = posterior(RiemannianNormal, dim, scale, curvature)
-    found = -q.centred_log_prob(torch.zeros(1, dim, dtype=torch.float64)).item()
-    assert found == pytest.approx(exact, rel=1e-9, abs=1e-9)
-
-
-def test_its_gradient_is_the_mean_square():
-    """d log Z / d log sigma is E[r^2] / sigma^2, an identity of exponential families."""
-    log_var = torch.tensor([[2 * log(0.8)]], dtype=torch.float64, requires_grad=True)
-    q = RiemannianNormal(torch.zeros(1, 6, dtype=torch.float64), log_var, 1.0)
-    zero = torch.zeros(1, 6, dtype=torch.float64)
-    (slope,) = torch.autograd.grad(-q.centred_log_prob(zero).sum(), log_var)
-    r = q.rsample(30_000, generator=generator()).norm(dim=-1)
-    assert 2 * slope.item() == pytest.approx(r.square().mean().item() / 0.64, rel=0.02)
-
-
-@pytest.mark.parametrize(("dim", "scale"), [(2, 0.5), (8, 1.5), (64, 0.3), (256, 1.0)])
-def test_radii_follow_their_density(dim, scale):
-    q = posterior(RiemannianNormal, dim, scale)
-    r = q.rsample(4000, generator=generator())[0].norm(dim=-1).numpy()
-    grid = np.linspace(max(1e-9, r.min() - 5 * scale), r.max() + 5 * scale, 20_001)
-    log_p = -(grid**2) / (2 * scale**2) + (dim - 1) * (grid + np.log1p(-np.exp(-2 * grid)))
-    cdf = np.concatenate([[0], integrate.cumulative_trapezoid(np.exp(log_p - log_p.max()), grid)])
-    assert stats.kstest(r, lambda x: np.interp(x, grid, cdf / cdf[-1])).pvalue > 0.01
-
-
-def test_gradients_by_the_scale_are_whole():
-    """The mean of dr / d sigma is the derivative of the mean radius, by quadrature."""
-    log_var = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
-    q = RiemannianNormal(torch.zeros(1, 5, dtype=torch.float64), log_var, 1.0)
-    (slope,) = torch.autograd.grad(q.rsample(50_000, generator=generator()).norm(dim=-1).mean(), log_var)
-
-    def mean(sigma):
-        def f(r):
-            return exp(-(r**2) / (2 * sigma**2)) * np.sinh(r) ** 4
-
-        return integrate.quad(lambda r: r * f(r), 0, 20)[0] / integrate.quad(f, 0, 20)[0]
-
-    exact = (mean(1.001) - mean(0.999)) / 0.002 / 2  # by log sigma^2
-    assert slope.item() == pytest.approx(exact, rel=0.02)
-
-
-@FAMILIES
-@pytest.mark.parametrize("dim", [2, 64])
-def test_a_draws_own_density_is_the_density_at_the_draw(family, dim):
-    q = posterior(family, dim, 0.4, 0.8, torch.randn(1, dim, generator=generator()) / dim**0.5)
-    z, log_q = q.rsample_and_log_prob(50, generator=generator())
-    torch.testing.assert_close(q.log_prob(z), log_q, rtol=1e-6, atol=1e-6)
-
-
-@FAMILIES
-def test_a_mean_away_from_the_origin_moves_the_density_there(family):
-    """An isometry preserves volume: q(z; mean) is q(-mean + z; 0)."""
-    mean = torch.randn(1, 3, generator=generator(), dtype=torch.float64)
-    moved, still = posterior(family, 3, 0.7, 1.2, mean), posterior(family, 3, 0.7, 1.2)
-    z = torch.randn(1, 20, 3, generator=generator(1), dtype=torch.float64)
-    torch.testing.assert_close(moved.log_prob(z), still.log_prob(hyperbolic_translate(-mean, z, 1.2)))
-
-
-def test_the_wrapped_normal_is_a_gaussian_in_tangent_space():
-    """By its definition: the volume of the exponential map divides the Gaussian's density."""
-    tangent = torch.randn(1, 9, 4, generator=generator(), dtype=torch.float64)
-    log_var = torch.tensor([[0.1, -0.5, 0.3, 0.0]], dtype=torch.float64)
-    q = WrappedNormal(torch.zeros(1, 4, dtype=torch.float64), log_var, 0.6)
-    flat = MultivariateNormal(torch.zeros(4, dtype=torch.float64), log_var[0].exp().diag()).log_prob(tangent)
-    r = sqrt(0.6) * tangent.norm(dim=-1)
-    torch.testing.assert_close(q.centred_log_prob(tangent), flat - 3 * (r.sinh() / r).log())
-
-
 @NAMES
 @pytest.mark.parametrize("dim", [2, 16, 64, 256])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e2])
-def test_loss_and_gradients_are_finite_everywhere(name, dim, scale):
+def test_loss_and_gradients_are_finite(name, dim, scale):
     for size in (0.0, 1.0, 1e3):
         model = build(latent_dim=dim, posterior=name, prior=name)
         with torch.no_grad():
@@ -163,7 +37,7 @@ def test_loss_and_gradients_are_finite_everywhere(name, dim, scale):
 
 @NAMES
 @pytest.mark.parametrize("dim", [2, 16, 256])
-def test_the_posterior_at_the_prior_costs_nothing(name, dim):
+def test_kl_is_zero_at_the_prior(name, dim):
     model = build(latent_dim=dim, posterior=name, prior=name, prior_scale=0.7)
     with torch.no_grad():
         model.head.weight.zero_()
@@ -173,14 +47,14 @@ def test_the_posterior_at_the_prior_costs_nothing(name, dim):
 
 
 @NAMES
-def test_the_kl_is_positive_on_average_between_families(name):
+def test_kl_between_families_is_positive(name):
     model = build(posterior=name, prior="riemannian_normal" if name == "wrapped_normal" else "wrapped_normal").double()
     kl = torch.stack([model(X.double(), generator=generator(seed)).losses["kl"] for seed in range(200)])
     assert kl.mean() > 3 * kl.std() / 200**0.5
 
 
 @NAMES
-def test_the_likelihood_is_the_integral_over_the_plane(name):
+def test_log_likelihood_converges_to_the_integral_over_the_plane(name):
     model = build(latent_dim=2, posterior=name, prior=name, prior_scale=0.5).double()
     x = X.double()
     line = torch.linspace(-5, 5, 401, dtype=torch.float64)
@@ -193,7 +67,7 @@ def test_the_likelihood_is_the_integral_over_the_plane(name):
 
 
 @NAMES
-def test_draws_of_the_prior_have_its_radius(name):
+def test_radius_of_prior_samples(name):
     model = build(latent_dim=4, prior=name, prior_scale=0.8)
     z = model.sample_prior(20_000, generator())
     mean = z.norm(dim=-1).mean().item()
@@ -204,7 +78,7 @@ def test_draws_of_the_prior_have_its_radius(name):
     assert z.mean(0).abs().max() < 0.1
 
 
-def test_interpolation_is_along_geodesics():
+def test_interpolation_follows_geodesics():
     model = build(curvature=0.7).double()
     a, b = model.embed(X[:2].double()) * 20, model.embed(X[2:].double()) * 20
     path = model.interpolate_latents(a, b, torch.linspace(0, 1, 7, dtype=torch.float64))
@@ -214,7 +88,7 @@ def test_interpolation_is_along_geodesics():
     torch.testing.assert_close(steps, steps[:, :1].expand_as(steps), rtol=1e-6, atol=1e-9)
 
 
-def test_points_of_the_ball():
+def test_to_ball():
     model = build(curvature=4.0)
     latents = torch.randn(100, 3) * 3
     ball = model.to_ball(latents)
@@ -222,103 +96,8 @@ def test_points_of_the_ball():
     torch.testing.assert_close(ball[0], torch.tanh(latents[0].norm()) / 2 * latents[0] / latents[0].norm())
 
 
-@pytest.mark.parametrize("scale", [1e-3, 0.3, 1.0, 7.0, 100.0])
-def test_the_riemannian_normaliser_in_closed_form(scale):
-    """(2 pi)^(3/2) s / 2 times e^(s^2 / 2) erf(s / sqrt 2) in two dimensions, and e^(2 s^2) - 1 in three."""
-    s = mpmath.mpf(scale)
-    factors = {2: mpmath.exp(s**2 / 2) * mpmath.erf(s / mpmath.sqrt(2)), 3: mpmath.expm1(2 * s**2)}
-    for dim, factor in factors.items():
-        found = -posterior(RiemannianNormal, dim, scale).centred_log_prob(torch.zeros(1, dim).double()).item()
-        exact = float(mpmath.log((2 * mpmath.pi) ** 1.5 * s / 2 * factor))
-        assert found == pytest.approx(exact, rel=1e-12, abs=1e-12)
-
-
-@pytest.fixture
-def quantiles(monkeypatch):
-    """Radii are drawn at these values of their distribution function, in place of random ones."""
-    u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
-    monkeypatch.setattr(poincare_vae, "rand", lambda shape, like, generator: u.to(like).expand(shape))
-    return u
-
-
-@pytest.mark.parametrize("dim", [1, 2, 16, 256])
-@pytest.mark.parametrize("scale", [1e-3, 0.3, 3.0, 100.0])
-def test_radii_follow_their_distribution_function(quantiles, dim, scale):
-    q = posterior(RiemannianNormal, dim, scale)
-    r = q.rsample(2000, generator=generator())[0].norm(dim=-1)
-    low, high = (edge.item() for edge in q._bounds())
-    grid = torch.linspace(low, high, 40_001, dtype=torch.float64).clamp(min=1e-12 * scale)
-    volume = log_sphere_area(dim) + (dim - 1) * (grid.log() + log_sinhc(grid))
-    log_p = volume - 0.5 * (grid / scale).square() + q.centred_log_prob(torch.zeros(1, dim).double())
-    cdf = integrate.cumulative_simpson(log_p.exp().numpy(), x=grid.numpy(), initial=0)
-    np.testing.assert_allclose(np.interp(r, grid, cdf), quantiles, atol=1e-6)
-
-
-@pytest.mark.parametrize("dim", [1, 2, 16, 256])
-@pytest.mark.parametrize("scale", [1e-2, 1.0, 20.0])
-def test_each_quantile_of_the_radius_has_its_gradient(quantiles, dim, scale):
-    """By differences of the draws themselves."""
-
-    def radii(log_var):
-        q = RiemannianNormal(torch.zeros(1, dim).double(), log_var, 1.3)
-        return q.tangents((2000,), generator()).norm(dim=-1)[0, ::97]
-
-    at, step = torch.full((1, 1), 2 * log(scale), dtype=torch.float64), 1e-3
-    difference = (radii(at + step) - radii(at - step)) / (2 * step)
-    slope = torch.autograd.functional.jacobian(radii, at).flatten()
-    torch.testing.assert_close(slope, difference, rtol=2e-4, atol=1e-5 * scale)
-
-
-@FAMILIES
-@pytest.mark.parametrize("dim", [1, 2, 5])
-def test_draws_and_density_are_of_one_distribution(family, dim):
-    """E_q[f p / q] is E_p[f]: for f = 1, z and z^2, and another density p."""
-    mean = 0.6 * torch.randn(1, dim, generator=generator())
-    q, p = posterior(family, dim, 0.7, mean=mean), posterior(WrappedNormal, dim, 0.5, mean=mean + 0.2)
-    z, log_q = q.rsample_and_log_prob(40_000, generator=generator())
-    own, weights = p.rsample(40_000, generator=generator(1)), (p.log_prob(z) - log_q).exp().unsqueeze(-1)
-    for f in (torch.ones_like, torch.clone, torch.square):
-        error = 5 * ((weights * f(z)).std(1) + f(own).std(1)) / 200
-        assert (((weights * f(z)).mean(1) - f(own).mean(1)).abs() < error).all()
-
-
-@FAMILIES
-def test_gradients_reach_the_mean_and_the_scale(family):
-    """That of a mean over draws is that of the integral, here of the log of another density over the plane."""
-    radius, angle = torch.linspace(0, 9, 1201).double()[1:], torch.arange(240).double() * (2 * pi / 240)
-    points = torch.cartesian_prod(radius, angle)
-    volume = (log_sinhc(points[:, 0]).exp() * points[:, 0]).mul(radius[0] * 2 * pi / 240)
-    points = (points[:, :1] * torch.stack([points[:, 1].cos(), points[:, 1].sin()], -1)).unsqueeze(0)
-    other = posterior(WrappedNormal, 2, 1.5, mean=torch.tensor([[-0.3, 0.5]]))
-
-    def by_draws(mean, log_var):
-        return other.log_prob(family(mean, log_var, 1.0).rsample(40_000, generator=generator())).mean()
-
-    def by_quadrature(mean, log_var):
-        return (family(mean, log_var, 1.0).log_prob(points).exp() * other.log_prob(points) * volume).sum()
-
-    at = torch.tensor([[0.5, 0.2]]).double(), torch.tensor([[2 * log(0.6)]]).double()
-    torch.testing.assert_close(by_draws(*at), by_quadrature(*at), atol=0.02, rtol=0)
-    slopes = (torch.autograd.functional.jacobian(f, at) for f in (by_draws, by_quadrature))
-    for found, exact in zip(*slopes, strict=True):
-        torch.testing.assert_close(found, exact, atol=0.02, rtol=0)
-
-
-@FAMILIES
-def test_gradients_at_a_mean_of_zero_are_those_beside_it(family):
-    direction = torch.randn(5, 4, generator=generator(1), dtype=torch.float64)
-
-    def gradient(at):
-        mean = torch.full((1, 4), at, dtype=torch.float64, requires_grad=True)
-        z = posterior(family, 4, 1.0, mean=mean).rsample(5, generator=generator())
-        return torch.autograd.grad((z * direction).sum(), mean)[0]
-
-    assert gradient(0.0).abs().min() > 1e-3
-    torch.testing.assert_close(gradient(0.0), gradient(1e-7), rtol=1e-5, atol=1e-5)
-
-
-def test_a_flat_space_has_the_gradients_of_the_vae():
-    """With a KL of one draw: those of IWAE(1), with the same noise. Densities are then Gaussian in both families."""
+def test_flat_space_has_the_gradients_of_the_vae():
+    """They equal those of IWAE(1), the VAE with a Monte Carlo KL, for the same noise."""
     flat, iwae = build(curvature=1e-12).double(), IWAE.build(num_samples=1).double()
     flat.load_state_dict(iwae.state_dict())
     losses = (model(X.double(), generator=generator()).loss for model in (flat, iwae))
@@ -327,10 +106,6 @@ def test_a_flat_space_has_the_gradients_of_the_vae():
     ]
     for found, exact in zip(*slopes, strict=True):
         torch.testing.assert_close(found, exact)
-    z = torch.randn(1, 50, 4, generator=generator(), dtype=torch.float64)
-    for family in (WrappedNormal, RiemannianNormal):
-        exact = MultivariateNormal(torch.ones(4).double(), 0.36 * torch.eye(4).double()).log_prob(z)
-        torch.testing.assert_close(posterior(family, 4, 0.6, 1e-12, torch.ones(1, 4)).log_prob(z), exact)
 
 
 @NAMES
@@ -343,8 +118,8 @@ def test_single_precision_agrees_with_double(name):
     torch.testing.assert_close(log_q.double(), exact, rtol=1e-4, atol=1e-2)
 
 
-def test_the_riemannian_normal_keeps_the_contract(tmp_path):
-    """What the row of cases.py, of the wrapped one, does not reach."""
+def test_contract_of_the_riemannian_normal(tmp_path):
+    """The row in cases.py has the wrapped normal."""
     model = build(posterior="riemannian_normal", prior="riemannian_normal")
     torch._dynamo.reset()
     torch.manual_seed(1)
@@ -361,12 +136,12 @@ def test_the_riemannian_normal_keeps_the_contract(tmp_path):
     assert again.double()(X.double()).loss.dtype == torch.float64
 
 
-def test_the_log_shows_how_far_the_means_are():
+def test_radius_is_logged():
     model = build()
     torch.testing.assert_close(model(X).metrics["radius"], model.embed(X).norm(dim=-1).mean())
 
 
 @pytest.mark.parametrize("fields", [{"curvature": 0}, {"prior_scale": 0}, {"posterior": "normal"}, {"prior": "vmf"}])
-def test_bad_fields_are_named(fields):
+def test_invalid_fields(fields):
     with pytest.raises(Exception, match=next(iter(fields))):
         PoincareVAEConfig(**fields)

@@ -1,4 +1,4 @@
-"""The VampPrior: a mixture whose density, draws, gradients and evidence are known, in float64."""
+"""VAMP: density, samples and gradients of the mixture prior, and the evidence; in float64."""
 
 from math import log
 
@@ -21,7 +21,7 @@ def build(dtype=torch.float64, **fields):
 
 
 def apart(model):
-    """The model, with a head that sets the components well apart."""
+    """The model, with a head that separates the components."""
     with torch.no_grad():
         model.head.weight.mul_(4)
     return model
@@ -38,14 +38,14 @@ def wide_components(k=30, d=8, log_var=-2.0, dtype=torch.float64):
 
 
 def fixed(model, components):
-    model.components = lambda: components
+    model.encode_components = lambda: components
     return model
 
 
-# The density
+# Density
 
 
-def test_the_prior_is_that_of_torch_and_keeps_the_axes_of_draws():
+def test_prior_log_prob():
     components = wide_components()
     model = fixed(build(latent_dim=8, num_components=30), components)
     z = 3 * torch.randn(5, 2, 4, 8, generator=generator(1), dtype=torch.float64)
@@ -59,7 +59,7 @@ def moments(components):
     return zip(components.mean, (0.5 * components.log_var).exp(), strict=True)
 
 
-def test_the_prior_integrates_to_one():
+def test_prior_integrates_to_one():
     model = apart(build(latent_dim=2))
     axis = torch.linspace(-15, 15, 1001, dtype=torch.float64)
     density = model.prior_log_prob(torch.cartesian_prod(axis, axis)).exp()
@@ -67,8 +67,8 @@ def test_the_prior_integrates_to_one():
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_narrow_components_keep_their_digits(half):
-    """In float32 the expanded square would be off by 0.4 nats here; autocast does not touch it either."""
+def test_precision_for_narrow_components(half):
+    """In float32 the expanded square would have an error of 0.4 nats. Autocast has no effect either."""
     components = wide_components(100, 16, -9.0, torch.float32)
     exact = oracle(DiagonalGaussian(components.mean.double(), components.log_var.double()))
     model = fixed(build(torch.float32, latent_dim=16), components)
@@ -79,22 +79,24 @@ def test_narrow_components_keep_their_digits(half):
     torch.testing.assert_close(log_p, exact.log_prob(z.double()).float(), atol=1e-4, rtol=1e-6)
 
 
-def test_nothing_has_an_entry_for_each_draw_component_and_dimension():
+def test_memory_of_the_prior():
     model = fixed(build(torch.float32, latent_dim=64), wide_components(200, 64, dtype=torch.float32))
     z = torch.randn(500, 64)
     with torch.profiler.profile(profile_memory=True) as profile, torch.no_grad():
         model.prior_log_prob(z)
     largest = max(event.self_cpu_memory_usage for event in profile.events())
-    assert 0 < largest < 500 * 200 * 8 * 4  # a few matrices in float64; all pairs in float32 would be 25.6 MB
+    assert (
+        0 < largest < 500 * 200 * 8 * 4
+    )  # a few float64 matrices; all (draw, component, dimension) triples in float32 have 25.6 MB
 
 
-# Draws
+# Samples
 
 
-def test_draws_are_of_the_mixture():
-    """Mean and covariance of the draws are the mixture's, and so is their mean log density."""
+def test_moments_of_samples():
+    """Samples have the mean, the covariance and the mean log density of the mixture."""
     model = apart(build())
-    components, count = model.components(), 100_000
+    components, count = model.encode_components(), 100_000
     z = model.sample_prior(count, generator())
     mean = components.mean.mean(0)
     spread = components.mean - mean
@@ -106,8 +108,8 @@ def test_draws_are_of_the_mixture():
     torch.testing.assert_close(ours.mean(), theirs.mean(), atol=0.03, rtol=0)
 
 
-def test_each_draw_has_a_component_of_its_own_choice():
-    """Components come by chance and alike often, in no order; few draws reach all of them over time."""
+def test_components_of_samples_are_random():
+    """All components are equally frequent, and independent from one sample to the next."""
     far = DiagonalGaussian(10 * torch.arange(4.0).unsqueeze(1).expand(4, 3).double(), torch.zeros(4, 3).double())
     model = fixed(build(), far)
     chosen = (model.sample_prior(40_000, generator()).mean(-1) / 10).round().long()
@@ -116,7 +118,7 @@ def test_each_draw_has_a_component_of_its_own_choice():
     assert abs(repeats - 0.25) < 0.02
 
 
-def test_draws_leave_the_model_as_it_was():
+def test_sampling_does_not_change_the_model():
     model = build(encoder_config="conv", decoder_config="conv").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     z = model.sample_prior(5, generator())
@@ -124,11 +126,11 @@ def test_draws_leave_the_model_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-# The loss
+# Loss
 
 
-def test_one_standard_component_is_the_vae():
-    """With N(0, I) as its only component, the loss is the VAE's with a Monte Carlo KL: same weights, same noise."""
+def test_one_standard_component_equals_the_vae():
+    """With N(0, I) as its only component, the loss is that of the VAE with a Monte Carlo KL."""
     standard = DiagonalGaussian(torch.zeros(1, 3).double(), torch.zeros(1, 3).double())
     model, plain = fixed(build(), standard), IWAE.build(num_samples=1).double()
     plain.load_state_dict({name: value for name, value in model.state_dict().items() if name != "pseudo_logits"})
@@ -137,9 +139,9 @@ def test_one_standard_component_is_the_vae():
     torch.testing.assert_close(ours.latents, theirs.latents)
 
 
-def test_the_kl_of_one_component_has_its_closed_form():
+def test_kl_of_one_component():
     model = apart(build(num_components=1))
-    q, p = model.encode(X), model.components()
+    q, p = model.encode(X), model.encode_components()
     ratio = (q.log_var - p.log_var).exp() + (q.mean - p.mean).square() / p.log_var.exp() - 1 - q.log_var + p.log_var
     with torch.no_grad():
         kl = model(X.repeat(5000, 1, 1, 1), generator=generator()).losses["kl"]
@@ -147,9 +149,9 @@ def test_the_kl_of_one_component_has_its_closed_form():
 
 
 def linear():
-    """A model with a linear decoder, whose evidence is a mixture: K Gaussians N(W mu_k + b, W S_k W^T + I)."""
+    """A model with a linear decoder, and its evidence, a mixture of K Gaussians N(W mu_k + b, W S_k W^T + I)."""
     model = apart(build(decoder_config={"hidden_sizes": []}, output_activation="identity"))
-    layer, components = model.decoder.net[0], model.components()
+    layer, components = model.decoder.net[0], model.encode_components()
     covariances = layer.weight @ components.log_var.exp().diag_embed() @ layer.weight.T + torch.eye(64).double()
     normals = MultivariateNormal(layer(components.mean), covariances)
     return model, (normals.log_prob(X.flatten(1).unsqueeze(1)).logsumexp(1) - log(4)).detach()
@@ -162,7 +164,7 @@ def test_log_likelihood_converges_to_the_evidence_of_a_linear_model():
 
 
 def test_bounds_are_ordered():
-    """ELBO <= IWAE(5) <= IWAE(50) <= log p(x), in expectation; and the loss is minus the ELBO."""
+    """ELBO <= IWAE(5) <= IWAE(50) <= log p(x), in expectation. The loss is minus the ELBO."""
     model, exact = linear()
     batch = X.repeat_interleave(400, 0)
     elbo = model.log_likelihood(batch, 1, generator(0)).view(6, 400).mean(1)
@@ -173,27 +175,27 @@ def test_bounds_are_ordered():
     torch.testing.assert_close(-loss + model.likelihood.constant(), model.log_likelihood(X, 1, generator()).mean())
 
 
-# The pseudo-inputs
+# Pseudo-inputs
 
 
-def test_every_pixel_of_every_pseudo_input_learns():
+def test_every_pixel_of_the_pseudo_inputs_has_a_gradient():
     model = build()
     kl = model(X, generator=generator()).loss
     logits, encoder = torch.autograd.grad(kl, [model.pseudo_logits, model.encoder.net[0].weight])
     assert logits.shape == (4, *SHAPE) and (logits != 0).all() and encoder.abs().max() > 0
 
 
-def test_pseudo_inputs_are_images_of_their_own():
+def test_pseudo_inputs_are_different_images():
     model = build(num_components=200)
     pixels = model.pseudo_logits.sigmoid()
-    assert 0 < pixels.min() and pixels.max() < 1 and pixels.std(0).min() > 0.1  # no two alike
+    assert 0 < pixels.min() and pixels.max() < 1 and pixels.std(0).min() > 0.1  # different from each other
     expected = model.encode(pixels.detach())
-    torch.testing.assert_close(model.components().mean, expected.mean)
-    torch.testing.assert_close(model.components().log_var, expected.log_var)
+    torch.testing.assert_close(model.encode_components().mean, expected.mean)
+    torch.testing.assert_close(model.encode_components().log_var, expected.log_var)
 
 
-def test_batch_norm_does_not_mix_images_and_pseudo_inputs():
-    """Running statistics are those of the images alone, and the prior is one function in training and evaluation."""
+def test_batch_norm_statistics_exclude_pseudo_inputs():
+    """Running statistics depend on the images only, and the prior is the same in training and evaluation."""
     networks = {"encoder_config": "conv", "decoder_config": "conv"}
     model, plain = build(**networks).train(), IWAE.build(num_samples=1, **networks).double().train()
     plain.load_state_dict({name: value for name, value in model.state_dict().items() if name != "pseudo_logits"})
@@ -210,19 +212,19 @@ def test_batch_norm_does_not_mix_images_and_pseudo_inputs():
 
 def test_pseudo_inputs_are_encoded_once_per_call():
     model, calls = build(), []
-    components = model.components
-    model.components = lambda: calls.append(1) or components()
+    components = model.encode_components
+    model.encode_components = lambda: calls.append(1) or components()
     model(X)
     model.sample_prior(10)
     assert len(calls) == 2
     model.log_likelihood(X, 50, batch_size=12)
     assert len(calls) == 3
-    model.known_components = wide_components(4, 3)
+    model.cached_components = wide_components(4, 3)
     model.log_likelihood(X, 2)
-    assert model.known_components is None  # what was known is forgotten, as training would make it wrong
+    assert model.cached_components is None  # the cache is cleared, because training changes the components
     with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
         model.log_likelihood(X, 0)
-    assert model.known_components is None
+    assert model.cached_components is None
     z, log_q = model.encode(X).rsample_and_log_prob(50, generator=generator())
     log_w = model.log_prob(X, z)[0] + model.prior_log_prob(z) - log_q
     expected = log_w.logsumexp(1) - log(50) + model.likelihood.constant()
@@ -237,7 +239,7 @@ def test_components_in_use():
         model.encode = lambda pixel_values, rows=rows: GaussianPosterior(rows, torch.zeros_like(rows))
         metrics = model(X, generator=generator()).metrics
         torch.testing.assert_close(metrics["components_in_use"].item(), float(used), atol=1e-6, rtol=0)
-    assert set(metrics) == {"active_units", "latent_rms", "components_in_use"}  # the KL to N(0, I) is not this model's
+    assert set(metrics) == {"active_units", "latent_rms", "components_in_use"}  # without the KL to N(0, I)
     same = fixed(build(), DiagonalGaussian(torch.zeros(4, 3).double(), torch.zeros(4, 3).double()))
     torch.testing.assert_close(same(X).metrics["components_in_use"].item(), 4.0)
 
@@ -249,6 +251,6 @@ def test_components_in_use():
         ({"kl_warmup_fraction": 1.5}, r"kl_warmup_fraction must lie in \[0, 1\], got 1.5"),
     ],
 )
-def test_bad_fields_are_named(fields, message):
+def test_invalid_fields(fields, message):
     with pytest.raises(Exception, match=message):
         VAMPConfig(**fields)

@@ -101,7 +101,7 @@ def test_samples_are_latents_of_the_models_codes(name, network):
     codes = sampler.draw_codes(5, generator())
     codes = codes if name == "hrq_vae" else codes[..., 0]
     codes = codes if network == "conv" else codes[:, 0, 0]
-    torch.testing.assert_close(drawn, model.lookup(codes))
+    torch.testing.assert_close(drawn, model.lookup_codes(codes))
     torch.testing.assert_close(model.generate(5, sampler, generator()), model.decode_codes(codes))
 
 

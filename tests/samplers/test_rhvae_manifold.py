@@ -99,6 +99,6 @@ def test_fit_to_copies_the_metric():
     sampler = RHVAEManifoldSampler(**fields).fit_to(model)
     assert sampler.config.num_centroids == 12  # without the free places of the queue
     z = noise(5, 3)
-    torch.testing.assert_close(sampler.build_metric().at(z).inverse, model.metric().at(z).inverse)
+    torch.testing.assert_close(sampler.build_metric().at(z).inverse, model.build_metric().at(z).inverse)
     with pytest.raises(ValueError, match=r"samples from a model's metric, not from latents: use fit_to\(model\)"):
         sampler.fit(z)

@@ -200,7 +200,7 @@ def test_failed_fit_to_changes_nothing(monkeypatch):
         sampler.fit_to(ROWS["svae"].build(), images(40))
     assert not sampler.config.unit_norm and not sampler.config.is_fitted
     model = ROWS["vamp"].build()
-    monkeypatch.setattr(model, "components", lambda: 1 / 0)
+    monkeypatch.setattr(model, "encode_components", lambda: 1 / 0)
     for sampler in (PriorSampler(), PriorSampler().fit_to(VAE.build())):
         config, state = sampler.config.to_dict(), sampler.state_dict()
         with pytest.raises(ZeroDivisionError):

@@ -1,6 +1,6 @@
-"""One file per method, and the bases of families. Importing this package registers every method.
+"""One file per method, and the base classes. Importing this package registers every method.
 
-Files here import from `core`, `modules` and each other only, so that a checkpoint can carry a copy of them.
+Files here import `core`, `modules` and each other only, so that a checkpoint can carry a copy of them.
 """
 
 from importlib import import_module

@@ -4,14 +4,14 @@ r"""AAE: Adversarial Autoencoders (Makhzani, Shlens, Jaitly, Goodfellow & Frey, 
     \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} [\log p(x|z) + \lambda \log D(z)]; \qquad
     \mathcal{L}_D = -\mathbb{E}_{z \sim N(0, I)} \log D(z) - \mathbb{E}_{q(z|x)} \log (1 - D(z))
 
-Autoencoder and discriminator are trained at once, each on its own loss.
+Autoencoder and discriminator are trained in the same step, each on its own loss.
 
 Changes: adversarial.
 Use it when: you want codes that follow a prior, and a discriminator finds differences that an MMD misses.
 
 Relations:
-    The VAE with its KL replaced by a discriminator. The deterministic encoder is WAE-GAN.
-    A weight of 0 gives encoder and decoder the gradients of the reconstruction alone.
+    The VAE with a discriminator instead of the KL. With a deterministic encoder, it is WAE-GAN.
+    With lambda = 0, encoder and decoder follow the gradient of the reconstruction only.
 """
 
 __all__ = ["AAEConfig", "AAEModel"]
@@ -20,11 +20,12 @@ from math import prod
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from gae_hub.modules.posteriors import Posterior
+from gae_hub.modules.posteriors import PointMass, Posterior
+from gae_hub.modules.precision import at_least_float32
 
-from .base import DeterministicModel, GAEPreTrainedModel, register_model
+from .base import GAEPreTrainedModel, register_model
 from .latent_gan import LatentGANConfig, LatentGANModel
 from .vae import VAEModel
 
@@ -35,7 +36,7 @@ class AAEConfig(LatentGANConfig):
     Args:
         adversarial_weight: lambda.
         discriminator_hidden_sizes: widths of the discriminator's hidden layers.
-        posterior: "gaussian", of learned variance, or "deterministic", which has no likelihood.
+        posterior: "gaussian", with a learned variance, or "deterministic", for which log_likelihood is not defined.
     """
 
     model_type = "gae_aae"
@@ -44,8 +45,11 @@ class AAEConfig(LatentGANConfig):
 
 
 class AAEModel(LatentGANModel, VAEModel):
+    config: AAEConfig
+    head: nn.Linear
+
     config_class = AAEConfig
-    kl_terms = ()  # the game takes the KL's place
+    kl_terms = ()  # the adversarial term replaces the KL
 
     def setup(self, config: AAEConfig):
         super().setup(config)
@@ -53,13 +57,20 @@ class AAEModel(LatentGANModel, VAEModel):
             self.head = nn.Linear(prod(self.feature_shape), config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> Posterior:
-        base = DeterministicModel if self.config.posterior == "deterministic" else VAEModel
-        return base.encode(self, pixel_values)
+        if self.config.posterior == "gaussian":
+            return super().encode(pixel_values)
+        return PointMass(at_least_float32(self.head(self.encode_features(pixel_values))))
 
-    def log_likelihood(self, *args, **kwargs) -> Tensor:
-        """(batch,) estimates of log p(x) in nats, as in [`VAEModel`], for the Gaussian posterior only."""
-        base = GAEPreTrainedModel if self.config.posterior == "deterministic" else VAEModel
-        return base.log_likelihood(self, *args, **kwargs)
+    def log_likelihood(
+        self,
+        pixel_values: Tensor,
+        num_samples: int = 100,
+        generator: Generator | None = None,
+        batch_size: int = 500,
+    ) -> Tensor:
+        """(batch,) estimates of log p(x) in nats, as in [`VAEModel`]. Only for the Gaussian posterior."""
+        base = VAEModel if self.config.posterior == "gaussian" else GAEPreTrainedModel
+        return base.log_likelihood(self, pixel_values, num_samples, generator, batch_size)
 
 
 register_model(AAEConfig, AAEModel)

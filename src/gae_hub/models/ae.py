@@ -8,9 +8,8 @@ Changes: objective.
 Use it when: you want the smallest reconstruction error, or a deterministic code to fit a sampler on.
 
 Relations:
-    The VAE adds a noisy encoder and the KL to a prior. RAE-L2 and RAE-GP add a penalty on the latents and on the
-    decoder.
-    It has no prior: to generate, fit a sampler on its embeddings.
+    The VAE adds noise in the encoder and the KL to a prior. RAE-L2 and RAE-GP add penalties on the latents and the
+    decoder. The AE has no prior: to generate images, fit a sampler on its embeddings.
 """
 
 __all__ = ["AEConfig", "AEModel"]
@@ -24,18 +23,20 @@ from .base import DeterministicModel, GAEConfig, GAEOutput, register_model
 
 @strict
 class AEConfig(GAEConfig):
-    """No field beside the common ones."""
+    """Has no other fields than `GAEConfig`."""
 
     model_type = "gae_ae"
 
 
 class AEModel(DeterministicModel):
+    config: AEConfig
+
     config_class = AEConfig
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss, reconstruction and latents of a batch. `generator` is not used: nothing is drawn."""
+        """Loss, reconstruction and latents of a batch. `generator` is not used, because nothing is random."""
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior)
         log_p, reconstruction = self.log_prob(pixel_values, latents)

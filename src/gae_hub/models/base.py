@@ -176,7 +176,7 @@ class GAEPreTrainedModel(HubModel):
     input_modalities = "image"
     model_tags = ["gae-hub", "autoencoder", "generative-autoencoder"]
     accepts_loss_kwargs = False
-    _keep_in_fp32_modules_strict = ["progress", "likelihood"]
+    _keep_in_fp32_modules_strict: list[str] = ["progress", "likelihood"]
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
@@ -360,7 +360,13 @@ class GAEPreTrainedModel(HubModel):
             latents = sampler.sample(num_samples, generator).to(device=self.device, dtype=self.dtype)
         return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
 
-    def log_likelihood(self, pixel_values: Tensor, num_samples: int = 100, **kwargs) -> Tensor:
+    def log_likelihood(
+        self,
+        pixel_values: Tensor,
+        num_samples: int = 100,
+        generator: torch.Generator | None = None,
+        batch_size: int = 500,
+    ) -> Tensor:
         """(batch,) estimates of log p(x) in nats, for the methods that have a likelihood."""
         raise NotImplementedError(f"{type(self).__name__} has no likelihood, so log_likelihood is not defined for it")
 

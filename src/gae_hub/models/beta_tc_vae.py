@@ -3,18 +3,17 @@ r"""beta-TC-VAE: Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse 
 .. math::
     \mathcal{L}(x) = -\log p(x|z) + \alpha\, I(x; z) + \beta\, TC(z) + \gamma \sum_j KL(q(z_j) \| p(z_j))
 
-The three regularisers add up to :math:`KL(q(z|x) \| p(z))`. They need the aggregated posterior :math:`q(z)`, a
-mixture of the
-posteriors of the whole data set, which is estimated on the minibatch by importance weighting (appendix C of the
-paper).
+The three regularisers add up to :math:`KL(q(z|x) \| p(z))`. They need the aggregated posterior :math:`q(z)`, the
+mixture of the posteriors of the whole data set. It is estimated from the minibatch by importance weighting (appendix C
+of the paper).
 
 Changes: objective.
 Use it when: you want disentangled latents without the blur of a large beta.
 
 Relations:
-    alpha = beta = gamma = 1 is the VAE in expectation: its KL is then a Monte Carlo estimate.
-    FactorVAE penalises the same total correlation through a discriminator, without the minibatch bias.
-    Pythae puts the stratified weights in the wrong columns; here each example's own posterior gets the weight 1 / N.
+    alpha = beta = gamma = 1 is the VAE with a Monte Carlo estimate of its KL. FactorVAE penalises the same total
+    correlation with a discriminator, without the minibatch bias.
+    Pythae puts the stratified weights in the wrong columns; here each example's own posterior has the weight 1 / N.
 """
 
 __all__ = ["BetaTCVAEConfig", "BetaTCVAEModel"]
@@ -38,12 +37,12 @@ from .vae import VAEConfig, VAEModel
 class BetaTCVAEConfig(VAEConfig):
     """
     Args:
-        alpha, beta, gamma: weights of mutual information, total correlation and dimension-wise KL. The paper searches
+        alpha, beta, gamma: weights of mutual information, total correlation and dimension-wise KL. The paper tunes
             beta only.
         estimator: "stratified" (unbiased mixture weights, minibatch stratified sampling) or "weighted" (biased, as in
             the paper's code).
-        dataset_size: number of training examples N. The trainer fills it in; without it, the minibatch counts as the
-            data set.
+        dataset_size: number of training examples N, which the trainer sets. By default the minibatch is treated as the
+            whole data set.
     """
 
     model_type = "gae_beta_tc_vae"
@@ -63,6 +62,8 @@ class BetaTCVAEConfig(VAEConfig):
 
 
 class BetaTCVAEModel(VAEModel):
+    config: BetaTCVAEConfig
+
     config_class = BetaTCVAEConfig
     kl_terms = ("mutual_information", "total_correlation", "dimension_wise_kl")
     min_batch_size = 2
@@ -79,7 +80,7 @@ class BetaTCVAEModel(VAEModel):
         # (batch, batch of all processes, latent_dim): density of sample i under posterior j, dimension by dimension
         pairwise = gaussian_log_prob(latents.unsqueeze(1), means, log_vars)
         own = slice(process_index() * len(latents), (process_index() + 1) * len(latents))
-        log_weights = self.log_mixture_weights(len(means))[own].to(pairwise)
+        log_weights = self.compute_log_mixture_weights(len(means))[own].to(pairwise)
         log_q_z = torch.logsumexp(log_weights + pairwise.sum(-1), dim=1)
         log_q_z_each = torch.logsumexp(log_weights.unsqueeze(-1) + pairwise, dim=1)
 
@@ -96,10 +97,10 @@ class BetaTCVAEModel(VAEModel):
             "dimension_wise_kl": self.config.gamma,
         }
 
-    def log_mixture_weights(self, batch: int) -> Tensor:
-        """(batch, batch): log weight of posterior j in the estimate of q(z_i). Stratified weights sum to 1 by row."""
+    def compute_log_mixture_weights(self, batch: int) -> Tensor:
+        """(batch, batch): log weight of posterior j in the estimate of q(z_i). Rows of stratified weights sum to 1."""
         size = max(self.config.dataset_size or batch, batch)
-        if size == batch:  # the minibatch is the data set: the mixture is exact
+        if size == batch:  # the minibatch is the whole data set, so the mixture is exact
             return torch.full((batch, batch), -log(batch))
         if self.config.estimator == "weighted":
             return torch.full((batch, batch), -log(batch * size))

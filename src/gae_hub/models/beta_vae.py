@@ -8,8 +8,8 @@ Changes: objective.
 Use it when: you want to trade sharp reconstructions (beta < 1) against independent latents (beta > 1).
 
 Relations:
-    beta = 1 is the VAE, beta = 0 an autoencoder with a noisy encoder.
-    Disentangled beta-VAE holds the KL at a growing target; beta-TC-VAE weighs only one part of the KL.
+    beta = 1 is the VAE, beta = 0 an autoencoder with a noisy encoder. Disentangled beta-VAE keeps the KL near a
+    growing target; beta-TC-VAE weights the parts of the KL separately.
 """
 
 __all__ = ["BetaVAEConfig", "BetaVAEModel"]
@@ -37,6 +37,8 @@ class BetaVAEConfig(VAEConfig):
 
 
 class BetaVAEModel(VAEModel):
+    config: BetaVAEConfig
+
     config_class = BetaVAEConfig
 
     def loss_weights(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ Changes: bound.
 Use it when: you want one knob between the VAE (1) and IWAE (0).
 
 Relations:
-    beta = 0 is IWAE(K), beta = 1 the VAE with K draws.
+    beta = 0 is IWAE(K), beta = 1 the VAE with K samples.
 """
 
 __all__ = ["CIWAEConfig", "CIWAEModel"]
@@ -24,7 +24,7 @@ from .iwae import IWAEConfig, IWAEModel
 class CIWAEConfig(IWAEConfig):
     """
     Args:
-        elbo_weight: beta, share of the ELBO in the objective, from 0 to 1.
+        elbo_weight: beta, the share of the ELBO in the objective, from 0 to 1.
     """
 
     model_type = "gae_ciwae"
@@ -37,12 +37,13 @@ class CIWAEConfig(IWAEConfig):
 
 
 class CIWAEModel(IWAEModel):
+    config: CIWAEConfig
+
     config_class = CIWAEConfig
 
-    def bound(self, log_weights: Tensor) -> Tensor:
-        return self.config.elbo_weight * log_weights.mean(-1) + (1 - self.config.elbo_weight) * super().bound(
-            log_weights
-        )
+    def compute_bound(self, log_weights: Tensor) -> Tensor:
+        share, iwae = self.config.elbo_weight, super().compute_bound(log_weights)
+        return share * log_weights.mean(-1) + (1 - share) * iwae
 
 
 register_model(CIWAEConfig, CIWAEModel)

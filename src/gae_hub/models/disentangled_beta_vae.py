@@ -4,14 +4,15 @@ r"""Disentangled beta-VAE: Understanding Disentangling in beta-VAE (Burgess, Hig
 .. math::
     \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + \beta\, |KL(q(z|x) \| p(z)) - C|
 
-The capacity C grows linearly over the first steps of training and stays at its end, where it also is in evaluation.
+The capacity C grows linearly during the first part of training and then stays constant. Evaluation uses the final C.
 
 Changes: objective.
 Use it when: you want disentangled latents and control of how many nats the code may hold.
 
 Relations:
-    A capacity of 0 is beta-VAE. Pythae raises C per epoch, so that it never quite arrives, and evaluates at a moving
-    C.
+    A capacity of 0 is beta-VAE.
+    Pythae increases C once per epoch, does not quite reach the final C, and evaluates with the current C; here C grows
+    with every step, and evaluation uses the final C.
 """
 
 __all__ = ["DisentangledBetaVAEConfig", "DisentangledBetaVAEModel"]
@@ -31,7 +32,7 @@ class DisentangledBetaVAEConfig(VAEConfig):
     """
     Args:
         beta: weight of the distance to the capacity (the paper's gamma).
-        capacity: C at the end, in nats.
+        capacity: the final C, in nats.
         capacity_warmup_fraction: share of the training steps over which C grows from 0.
     """
 
@@ -50,16 +51,18 @@ class DisentangledBetaVAEConfig(VAEConfig):
 
 
 class DisentangledBetaVAEModel(VAEModel):
+    config: DisentangledBetaVAEConfig
+
     config_class = DisentangledBetaVAEConfig
 
-    def capacity(self) -> Tensor:
-        """C now, in nats."""
+    def compute_capacity(self) -> Tensor | float:
+        """C at this point of the training, in nats."""
         return self.config.capacity * self.compute_warmup(self.config.capacity_warmup_fraction)
 
     def regularizers(
         self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        return {"kl": (posterior.kl() - self.capacity()).abs()}
+        return {"kl": (posterior.kl() - self.compute_capacity()).abs()}
 
     def loss_weights(self) -> dict[str, float]:
         return {"kl": self.config.beta}

@@ -4,17 +4,18 @@ r"""FactorVAE: Disentangling by Factorising (Kim & Mnih, 2018), arXiv:1802.05983
     \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + KL(q(z|x) \| p(z)) + \gamma\, TC(z), \quad
     TC(z) = \mathbb{E}_{q(z)} \log \frac{D(z)}{1 - D(z)}
 
-The discriminator learns to tell draws of :math:`q(z)` from draws of :math:`\prod_j q(z_j)`, made by permuting each
-dimension over the batch. The paper permutes a second batch; here the same one serves, of which every image is decoded.
-With several processes each permutes its own batch.
+The discriminator learns to distinguish samples of :math:`q(z)` from samples of :math:`\prod_j q(z_j)`, which are
+obtained by permuting each dimension over the batch. The paper permutes a second batch; here the same batch is
+permuted, and every image of it is decoded. With several processes, each process permutes its own batch.
 
 Changes: adversarial.
 Use it when: you want disentangled latents, and batches are too small for beta-TC-VAE's estimate.
 
 Relations:
-    gamma = 0 gives encoder and decoder the gradients of the VAE. beta-TC-VAE estimates the same total correlation
-    without a discriminator.
-    Pythae decodes one half of each batch, and lets the discriminator's loss reach the encoder.
+    With gamma = 0, encoder and decoder follow the gradients of the VAE. beta-TC-VAE estimates the same total
+    correlation without a discriminator.
+    Pythae decodes one half of each batch, and the gradient of the discriminator's loss reaches the encoder; here it
+    does not.
 """
 
 __all__ = ["FactorVAEConfig", "FactorVAEModel", "permute_dimensions"]
@@ -41,7 +42,7 @@ class FactorVAEConfig(VAEConfig):
     """
     Args:
         gamma: weight of the total correlation.
-        discriminator_hidden_sizes: widths of the discriminator's hidden layers; the paper has six of 1000.
+        discriminator_hidden_sizes: widths of the discriminator's hidden layers; the default is the paper's.
     """
 
     model_type = "gae_factor_vae"
@@ -58,8 +59,12 @@ class FactorVAEConfig(VAEConfig):
 
 
 class FactorVAEModel(VAEModel):
+    config: FactorVAEConfig
+    discriminator: Discriminator
+
     config_class = FactorVAEConfig
-    metric_for_best_model = "negative_elbo"  # the other terms measure one player by the other
+    # the other terms depend on how good the current discriminator is
+    metric_for_best_model = "negative_elbo"
     min_batch_size = 2
 
     def setup(self, config: FactorVAEConfig):
@@ -75,8 +80,8 @@ class FactorVAEModel(VAEModel):
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
 
-        drawn = latents.detach()
-        joint, product = self.discriminator(torch.cat([drawn, permute_dimensions(drawn, generator)])).chunk(2)
+        samples = latents.detach()
+        joint, product = self.discriminator(torch.cat([samples, permute_dimensions(samples, generator)])).chunk(2)
         terms = {
             "reconstruction": -log_p,
             "kl": posterior.kl(),
@@ -87,8 +92,9 @@ class FactorVAEModel(VAEModel):
             "negative_elbo": (terms["reconstruction"] + terms["kl"]).mean(),
             "discriminator_accuracy": discriminator_accuracy(joint, product),
         }
-        fields = {"reconstruction": reconstruction, "latents": latents}
-        return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
+        return self.build_output(
+            terms, posterior, metrics, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
     def loss_weights(self) -> dict[str, float]:
         return {"total_correlation": self.config.gamma}
@@ -98,7 +104,7 @@ class FactorVAEModel(VAEModel):
 
 
 def permute_dimensions(latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """(batch, latent_dim) with each dimension permuted over the batch, independently of the others."""
+    """Permute each dimension of latents (batch, latent_dim) over the batch, independently of the other dimensions."""
     return latents.gather(0, rand(latents.shape, latents, generator).argsort(0))
 
 

@@ -5,24 +5,24 @@ Abbeel, 2017), arXiv:1611.02731.
     \mathcal{L}(x) = \mathbb{E}_{q(z|x)} \left[ \log q(z|x) - \log p(x|z) - \log p(z) \right], \quad
     p(z) = N(u; 0, I) \left| \det \frac{du}{dz} \right|, \quad u_i = (z_i - \mu_i(z_{<i})) \exp(-\alpha_i(z_{<i}))
 
-in each of the K steps from z to u, with the order of the dimensions reversed from step to step: a masked
-autoregressive flow that is learned with encoder and decoder.
+in each of the K steps from z to u. The order of the dimensions is reversed from step to step. The prior is thus a
+masked autoregressive flow, which is learned with encoder and decoder.
 
 Changes: prior.
 Use it when: samples of N(0, I) look bad: the prior becomes a normalizing flow, learned with the model.
 
 Relations:
-    No flow is the VAE, with a Monte Carlo estimate of its KL. The same step on the other side, as part of the
-    posterior, is the VAE-IAF: with u for latents, :math:`q(u|x)` is an inverse autoregressive flow whose networks do
-    not see the image, the prior is N(0, I), and the decoder begins with the way back to z: the bound is the same. So
-    this prior costs no more to train than that posterior, and its decoder is the deeper one (section 3.2).
-    VAMP learns a mixture as its prior. A MAF that is fitted after the training leaves the encoder as it is.
-    The paper's decoder is autoregressive too, over small windows of pixels; here it is the one of every method.
+    Without steps it is the VAE with a Monte Carlo estimate of its KL. It has the same bound as a VAE-IAF without
+    context: with u as latents, :math:`q(u|x)` is an inverse autoregressive flow, the prior is N(0, I), and the decoder
+    begins with the map from u to z. So this prior costs no more to train than that posterior, and has the deeper
+    decoder (section 3.2).
+    VAMP learns a mixture as its prior. A MAF that is fitted after training leaves the encoder unchanged.
+    The paper's decoder is autoregressive over small windows of pixels; here it is the decoder of every other method.
 """
 
-__all__ = ["FlowPriorVAEConfig", "FlowPriorVAEModel"]
+__all__ = ["FlowPriorVAEConfig", "FlowPriorVAEModel", "build_prior_flow"]
 
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from torch import Generator, Tensor
@@ -40,7 +40,7 @@ class FlowPriorVAEConfig(VAEConfig):
     """
     Args:
         num_flows: K, the number of steps.
-        num_hidden_layers, hidden_size, activation: of the MADE in each step.
+        num_hidden_layers, hidden_size, activation: layers, width and activation of the MADE in each step.
     """
 
     model_type = "gae_flow_prior_vae"
@@ -57,12 +57,15 @@ class FlowPriorVAEConfig(VAEConfig):
 
 
 class FlowPriorVAEModel(MonteCarloVAEModel):
+    config: FlowPriorVAEConfig
+    prior: Flow
+
     config_class = FlowPriorVAEConfig
 
     def setup(self, config: FlowPriorVAEConfig):
         super().setup(config)
         sizes = {name: getattr(config, name) for name in ("num_hidden_layers", "hidden_size", "activation")}
-        self.prior = prior_flow(config.latent_dim, config.num_flows, **sizes)
+        self.prior = build_prior_flow(config.latent_dim, config.num_flows, **sizes)
 
     def encode(self, pixel_values: Tensor) -> GaussianPosterior:
         posterior = super().encode(pixel_values)
@@ -75,13 +78,13 @@ class FlowPriorVAEModel(MonteCarloVAEModel):
 
     @inference
     def sample_prior(self, num_samples: int, generator: Generator | None = None) -> Tensor:
-        """(num_samples, latent_dim) latents: where the flow's inverse takes draws of N(0, I)."""
+        """(num_samples, latent_dim): samples of N(0, I), mapped to latents by the inverse of the flow."""
         return self.prior.inverse(super().sample_prior(num_samples, generator))[0]
 
 
-def prior_flow(latent_dim: int, num_flows: int, **made) -> Flow:
-    """Masked autoregressive steps from latents to noise; `made` are arguments of [`MADE`]."""
-    return Flow(*(MaskedAutoregressiveStep(latent_dim, reverse=k % 2 == 1, **made) for k in range(num_flows)))
+def build_prior_flow(latent_dim: int, num_flows: int, **made_options: Any) -> Flow:
+    """Masked autoregressive steps from latents to noise; `made_options` are arguments of [`MADE`]."""
+    return Flow(*(MaskedAutoregressiveStep(latent_dim, reverse=k % 2 == 1, **made_options) for k in range(num_flows)))
 
 
 register_model(FlowPriorVAEConfig, FlowPriorVAEModel)

@@ -8,10 +8,10 @@ Changes: objective.
 Use it when: a VAE ignores its latents: the MMD keeps the prior matched while the KL may be weak.
 
 Relations:
-    alpha = 0 with an MMD weight of 0 (lambda = 1) is the VAE. alpha = 1 drops the KL, as WAE-MMD does, whose encoder
-    has no noise.
-    Pythae's grid has lambda < 1 at alpha = 0, which rewards a large MMD; here the weight of the MMD itself is the
-    field.
+    alpha = 0 with an MMD weight of 0 (lambda = 1) is the VAE. alpha = 1 drops the KL, as in WAE-MMD, whose encoder is
+    deterministic.
+    Pythae's grid has lambda < 1 at alpha = 0, which rewards a large MMD; here the config has the weight of the MMD
+    itself, which must not be negative.
 """
 
 __all__ = ["InfoVAEConfig", "InfoVAEModel"]
@@ -34,10 +34,10 @@ from .vae import VAEConfig, VAEModel
 class InfoVAEConfig(VAEConfig):
     """
     Args:
-        alpha: the KL has weight 1 - alpha; at most 1.
+        alpha: at most 1; the weight of the KL is 1 - alpha.
         mmd_weight: weight of the MMD, alpha + lambda - 1 in the paper.
-        kernel: "imq" (inverse multi-quadratic, seven scales) or "rbf".
-        bandwidth: standard deviation of the prior that the kernel is made for.
+        kernel: "imq" (inverse multiquadratic with seven scales) or "rbf" (Gaussian).
+        bandwidth: scale of the kernel, as the standard deviation of the prior that it fits.
     """
 
     model_type = "gae_info_vae"
@@ -56,6 +56,8 @@ class InfoVAEConfig(VAEConfig):
 
 
 class InfoVAEModel(VAEModel):
+    config: InfoVAEConfig
+
     config_class = InfoVAEConfig
     min_batch_size = 2
 

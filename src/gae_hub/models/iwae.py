@@ -8,10 +8,11 @@ Changes: bound.
 Use it when: you need a tight bound of log p(x) and can decode several samples per image.
 
 Relations:
-    K = 1 is the VAE, with a Monte Carlo estimate of its KL. The bound rises with K towards log p(x).
-    MIWAE averages several such bounds, CIWAE mixes one with the ELBO, PIWAE gives encoder and decoder different ones.
-    Pythae reports the self-normalised average of the losses in place of the bound; its gradients are those of the
-    bound.
+    K = 1 is the VAE with a Monte Carlo estimate of its KL. The bound increases with K towards log p(x).
+    MIWAE averages several such bounds, CIWAE mixes one with the ELBO, PIWAE trains encoder and decoder on different
+    ones.
+    Pythae reports the self-normalised average of the losses instead of the bound, with the gradients of the bound;
+    here the loss is the bound itself.
 """
 
 __all__ = ["IWAEConfig", "IWAEModel"]
@@ -30,7 +31,7 @@ from .vae import VAEConfig, VAEModel
 class IWAEConfig(VAEConfig):
     """
     Args:
-        num_samples: K, the draws per image under one logarithm.
+        num_samples: K, the number of samples per image under one logarithm.
     """
 
     model_type = "gae_iwae"
@@ -42,34 +43,37 @@ class IWAEConfig(VAEConfig):
 
 
 class IWAEModel(VAEModel):
-    """The family's base: a method overrides how it draws, or what it makes of the log weights."""
+    """Base of the importance weighted methods. A subclass overrides `draw_shape` or `compute_bound`."""
+
+    config: IWAEConfig
 
     config_class = IWAEConfig
-    kl_terms = ()  # the warm-up is in the log weights
+    kl_terms = ()  # the warm-up is part of the log weights
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss, and the first draw of each image as latents and reconstruction."""
+        """Loss, reconstruction and latents of a batch. The latents are the first sample of each image."""
         posterior = self.encode(pixel_values)
-        latents, log_q = posterior.rsample_and_log_prob(*self.draws(), generator=generator)
+        latents, log_q = posterior.rsample_and_log_prob(*self.draw_shape, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         divergence = log_q - self.prior_log_prob(latents)
         return self.build_output(
-            {"bound": -self.bound(log_p - self.compute_kl_warmup() * divergence)},
+            {"bound": -self.compute_bound(log_p - self.compute_kl_warmup() * divergence)},
             posterior,
             metrics={"reconstruction": -log_p.mean(), "kl": divergence.mean()},
             return_loss=return_loss,
-            reconstruction=reconstruction.flatten(1, len(self.draws()))[:, 0],
-            latents=latents.flatten(1, len(self.draws()))[:, 0],
+            reconstruction=reconstruction.flatten(1, len(self.draw_shape))[:, 0],
+            latents=latents.flatten(1, len(self.draw_shape))[:, 0],
         )
 
-    def draws(self) -> tuple[int, ...]:
-        """How many draws per image; the last axis is that under the logarithm."""
+    @property
+    def draw_shape(self) -> tuple[int, ...]:
+        """Shape of the samples of one image. The last axis holds the samples under one logarithm."""
         return (self.config.num_samples,)
 
-    def bound(self, log_weights: Tensor) -> Tensor:
-        """(batch,) the bound from the log weights (batch, *draws), in nats."""
+    def compute_bound(self, log_weights: Tensor) -> Tensor:
+        """(batch,): the bound in nats, for log weights (batch, *draw_shape)."""
         per_estimate = log_weights.logsumexp(-1) - log(log_weights.shape[-1])
         return per_estimate.view(len(log_weights), -1).mean(1)
 

@@ -1,4 +1,8 @@
-"""TODO docstring."""
+"""Base of the methods whose latents follow the prior because of a discriminator.
+
+The discriminator learns to distinguish samples of the prior N(0, I) from encodings, and the encoder learns to produce
+encodings that it classifies as prior samples. Both are trained in the same step, each on its own loss.
+"""
 
 __all__ = ["LatentGANConfig", "LatentGANModel"]
 
@@ -23,7 +27,7 @@ from .base import GAEConfig, GAEOutput, GAEPreTrainedModel
 class LatentGANConfig(GAEConfig):
     """
     Args:
-        adversarial_weight: weight of the encoder's game against the discriminator.
+        adversarial_weight: weight of the encoder's adversarial loss.
         discriminator_hidden_sizes: widths of the discriminator's hidden layers.
     """
 
@@ -39,14 +43,14 @@ class LatentGANConfig(GAEConfig):
 
 
 class LatentGANModel(GAEPreTrainedModel):
-    """A discriminator tells draws of the prior N(0, I) from encodings; the encoder learns to pass for the prior.
+    """Mix-in of the adversarial methods. In a class statement, it precedes the base class that defines `encode`."""
 
-    Mixed in before the base that gives `encode`.
-    """
+    config: LatentGANConfig
+    discriminator: Discriminator
 
-    metric_for_best_model = (
-        "reconstruction"  # the game's terms measure one player by the other, and cannot be compared over time
-    )
+    config_class = LatentGANConfig
+    # the adversarial terms depend on the current opponent, and cannot be compared over time
+    metric_for_best_model = "reconstruction"
 
     def setup(self, config: LatentGANConfig):
         super().setup(config)
@@ -55,7 +59,7 @@ class LatentGANModel(GAEPreTrainedModel):
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss, reconstruction and latents of a batch; `generator` draws from posterior and prior."""
+        """Loss, reconstruction and latents of a batch. `generator` draws samples of posterior and prior."""
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
@@ -68,14 +72,15 @@ class LatentGANModel(GAEPreTrainedModel):
             "discriminator": discriminator_loss(prior, encoded),
         }
         metrics = {"discriminator_accuracy": discriminator_accuracy(prior, encoded)}
-        fields = {"reconstruction": reconstruction, "latents": latents}
-        return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
+        return self.build_output(
+            terms, posterior, metrics, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
     def loss_weights(self) -> dict[str, float]:
         return {"adversarial": self.config.adversarial_weight}
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """(num_samples, latent_dim) draws from N(0, I), for which the encodings are to pass."""
+        """(num_samples, latent_dim): samples of N(0, I), the distribution that the encodings are trained to have."""
         return GAEPreTrainedModel.sample_prior(self, num_samples, generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

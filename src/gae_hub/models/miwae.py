@@ -9,10 +9,10 @@ Changes: bound.
 Use it when: you want a tight bound, and IWAE with many samples trains its encoder badly.
 
 Relations:
-    M = 1 is IWAE(K). K = 1 is the VAE with M draws. A larger M gives the encoder a better gradient, a larger K a
-    tighter bound.
-    Pythae puts the logarithm over the estimates in place of the samples; with M = K, as in its examples, that does
-    not show.
+    M = 1 is IWAE(K). K = 1 is the VAE with M samples. A larger M improves the gradient of the encoder, a larger K
+    tightens the bound.
+    Pythae takes the logarithm over the M estimates instead of the K samples, which makes no difference for M = K, as
+    in its examples; here it is over the samples.
 """
 
 __all__ = ["MIWAEConfig", "MIWAEModel"]
@@ -27,7 +27,7 @@ from .iwae import IWAEConfig, IWAEModel
 class MIWAEConfig(IWAEConfig):
     """
     Args:
-        num_estimates: M, the bounds that are averaged; each uses num_samples draws of its own.
+        num_estimates: M, the number of bounds that are averaged. Each uses num_samples other samples.
     """
 
     model_type = "gae_miwae"
@@ -40,9 +40,12 @@ class MIWAEConfig(IWAEConfig):
 
 
 class MIWAEModel(IWAEModel):
+    config: MIWAEConfig
+
     config_class = MIWAEConfig
 
-    def draws(self) -> tuple[int, ...]:
+    @property
+    def draw_shape(self) -> tuple[int, ...]:
         return (self.config.num_estimates, self.config.num_samples)
 
 

@@ -4,15 +4,16 @@ Zemel, 2017), arXiv:1511.06409.
 .. math::
     \mathcal{L}(x) = D\, (1 - \text{MS-SSIM}(x, \hat{x})) + \beta\, KL(q(z|x) \| p(z)), \quad p(z) = N(0, I)
 
-The dissimilarity of an image counts once for each of its D pixel values, as in every loss here, so that beta = 1 is of
-the order of a VAE's weight.
+The dissimilarity of an image is multiplied by the number D of its pixel values, because every loss here is a sum over
+the pixels. A beta of 1 then has the effect of a VAE's KL weight, in order of magnitude.
 
 Changes: objective.
 Use it when: perceived similarity matters more than the error of each pixel, and no likelihood is needed.
 
 Relations:
-    The beta-VAE with another distance, and so without a likelihood.
-    Pythae weighs one MS-SSIM of the whole batch, of at most 1, against a KL in nats: its beta is D times ours.
+    The beta-VAE with another distance between images, and therefore without a likelihood.
+    Pythae adds the MS-SSIM of the whole batch, at most 1, to a KL in nats; here the MS-SSIM is per image and
+    multiplied by D, so that Pythae's beta b corresponds to beta = D b.
 """
 
 __all__ = ["MSSSIMVAEConfig", "MSSSIMVAEModel"]
@@ -35,8 +36,8 @@ class MSSSIMVAEConfig(VAEConfig):
     """
     Args:
         beta: weight of the KL.
-        window_size: side of the Gaussian window, odd.
-        num_scales: scales, at most five; as many as the images allow without it.
+        window_size: side of the Gaussian window in pixels, odd.
+        num_scales: number of scales, at most five. By default as many as the image size allows.
     """
 
     model_type = "gae_msssim_vae"
@@ -54,30 +55,32 @@ class MSSSIMVAEConfig(VAEConfig):
             raise ValueError(f"input_shape must be (channels, height, width) for MS-SSIM, got {self.input_shape}")
         most = max_scales(*self.input_shape[1:])
         if not most:
-            raise ValueError(f"input_shape must have 4 pixels a side or more for MS-SSIM, got {self.input_shape}")
+            raise ValueError(f"input_shape must have at least 4 pixels per side for MS-SSIM, got {self.input_shape}")
         if self.num_scales is not None and not 1 <= self.num_scales <= most:
             raise ValueError(f"num_scales must lie in [1, {most}] for {self.input_shape}, got {self.num_scales}")
 
 
 class MSSSIMVAEModel(VAEModel):
+    config: MSSSIMVAEConfig
+
     config_class = MSSSIMVAEConfig
     log_likelihood = GAEPreTrainedModel.log_likelihood
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss, reconstruction and latents of a batch, with one draw per example."""
+        """Loss, reconstruction and latents of a batch, with one sample per example."""
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         reconstruction = at_least_float32(self.decode(latents))
-        similarity = self.similarity(pixel_values, reconstruction)
+        similarity = self.compute_similarity(pixel_values, reconstruction)
         terms = {"reconstruction": prod(self.config.input_shape) * (1 - similarity), "kl": posterior.kl()}
         return self.build_output(
             terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
         )
 
-    def similarity(self, pixel_values: Tensor, reconstruction: Tensor) -> Tensor:
-        """(batch,) MS-SSIM, in full precision under autocast too: its variances are small differences."""
+    def compute_similarity(self, pixel_values: Tensor, reconstruction: Tensor) -> Tensor:
+        """(batch,): MS-SSIM. Autocast is off, because variances are small differences of products."""
         with full_precision(reconstruction):
             images = pixel_values.to(reconstruction.dtype)
             return ms_ssim(images, reconstruction, self.config.num_scales, self.config.window_size)

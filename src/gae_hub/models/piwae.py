@@ -1,7 +1,7 @@
 r"""PIWAE: Tighter Variational Bounds are Not Necessarily Better (Rainforth, Kosiorek, Le, Maddison, Igl, Wood &
 Teh, 2018), arXiv:1802.04537.
 
-The decoder follows the gradient of IWAE with all M K draws under one logarithm, the encoder that of MIWAE:
+The decoder follows the gradient of IWAE with all M K samples under one logarithm, the encoder that of MIWAE:
 
 .. math::
     \mathcal{L}_\theta(x) = -\log \frac{1}{MK} \sum_{m,k} w_{mk}, \quad
@@ -11,8 +11,8 @@ Changes: bound.
 Use it when: you want the tightest bound for the decoder and clean gradients for the encoder.
 
 Relations:
-    With M = 1 both are the same, and it is IWAE(K).
-    Pythae adds both gradients in the encoder.
+    With M = 1 both bounds are the same, and it is IWAE(K).
+    Pythae adds both gradients in the encoder; here the encoder has the gradient of its own bound only.
 """
 
 __all__ = ["PIWAEConfig", "PIWAEModel"]
@@ -31,28 +31,33 @@ from .miwae import MIWAEConfig, MIWAEModel
 
 @strict
 class PIWAEConfig(MIWAEConfig):
-    """Fields as in MIWAE."""
+    """Has the fields of `MIWAEConfig`."""
 
     model_type = "gae_piwae"
 
 
 class PIWAEModel(MIWAEModel):
+    config: PIWAEConfig
+
     config_class = PIWAEConfig
     shardable = False
-    metric_for_best_model = "decoder_bound"  # the tighter one; the loss is the sum of both
+    metric_for_best_model = "decoder_bound"  # the tighter bound; the loss is the sum of both
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Both losses, each with gradients for its own player only, and the first draw of each image."""
+        """Loss, reconstruction and latents of a batch. The latents are the first sample of each image.
+
+        Each bound has gradients for its own network only.
+        """
         posterior = self.encode(pixel_values)
-        latents, log_q = posterior.rsample_and_log_prob(*self.draws(), generator=generator)
+        latents, log_q = posterior.rsample_and_log_prob(*self.draw_shape, generator=generator)
         divergence = log_q - self.prior_log_prob(latents)
         kl = self.compute_kl_warmup() * divergence
 
-        # the encoder's bound sees the decoder's weights as constants, the decoder's bound the draws
+        # the decoder's parameters are constants in the encoder's bound, and the samples in the decoder's bound
         log_p, reconstruction = self.log_prob(pixel_values, latents, decoder=lambda z: call_frozen(self.decoder, z))
-        encoder_bound = self.bound(log_p - kl)
+        encoder_bound = self.compute_bound(log_p - kl)
         log_p, _ = self.log_prob(pixel_values, latents.detach())
         joint = (log_p - kl.detach()).flatten(1)
         decoder_bound = joint.logsumexp(1) - log(joint.shape[1])

@@ -1,10 +1,14 @@
-"""TODO docstring."""
+"""Base of the methods whose latents are code vectors of one or several codebooks.
+
+The encoder's output is split into tokens: one per position of a latent map, or the whole latent vector. The quantizer
+replaces each token by a code vector, which the decoder receives. The codes are the indices of the code vectors.
+"""
 
 __all__ = ["QuantizedConfig", "QuantizedModel"]
 
+from dataclasses import dataclass
 from math import prod
-from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -12,25 +16,25 @@ from torch import Tensor, nn
 
 from gae_hub.modules.codebooks import Codebook
 from gae_hub.modules.noise import rand
-from gae_hub.modules.posteriors import PointMass
+from gae_hub.modules.posteriors import PointMass, Posterior
 from gae_hub.modules.precision import at_least_float32
 
-from .base import GAEConfig, GAEPreTrainedModel, inference
+from .base import GAEConfig, GAEPreTrainedModel, LatentSampler, inference
 
 
 @strict
 class QuantizedConfig(GAEConfig):
     """
     Args:
-        num_embeddings: K, the codes in a codebook.
-        latent_layout: "spatial", one token of latent_dim numbers for each position of the encoder's map of features;
-            "flat", one for each example; "auto", spatial where the features are maps; or "scalar", one for each number
-            of the latent vector, which share a codebook of scalars, as in checkpoints of Pythae (VQ-VAE only).
-        codebook_decay: of the running averages of the codes' use, per training step.
-        revival_threshold: a code with less than this share of the codes' mean use is dead, and moves to a random token
-            of the next batch; 0 leaves it where it is.
-        num_kmeans_iterations: of the k-means on the first training batch that the codes begin with; 0 leaves them at
-            tokens that lie far from each other.
+        num_embeddings: K, the number of codes in a codebook.
+        latent_layout: "spatial", one token of size latent_dim per position of the encoder's feature map; "flat", one
+            token per example; "auto", spatial if the features are maps, else flat; or "scalar", one token per
+            coordinate of the latent vector, with a codebook of scalars, as in checkpoints of Pythae (VQ-VAE only).
+        codebook_decay: decay of the codes' running counts and sums, per training step.
+        revival_threshold: a code that is used less than this share of the codes' mean use is dead, and moves to a
+            random token of the next batch. With 0, dead codes are not moved.
+        num_kmeans_iterations: iterations of the k-means on the first training batch that initialises the codes. With
+            0, the codes are tokens that lie far from each other.
     """
 
     keys_to_ignore_at_inference = [*GAEConfig.keys_to_ignore_at_inference, "codes"]
@@ -51,16 +55,19 @@ class QuantizedConfig(GAEConfig):
 
 
 class QuantizedModel(GAEPreTrainedModel):
-    """Base of the models that decode codes. A subclass gives `quantize` and `lookup`.
+    """Base of the quantized models. A subclass defines `quantize`, `lookup_codes` and `forward`.
 
-    All that is embedded, interpolated or drawn by a sampler passes through the quantizer; `decode` takes what it gets.
+    `embed`, `interpolate` and `generate` quantize latents; `decode` decodes its argument as it is.
     """
+
+    config: QuantizedConfig
+    head: nn.Conv2d | nn.Linear
 
     config_class = QuantizedConfig
     _keep_in_fp32_modules_strict = [*GAEPreTrainedModel._keep_in_fp32_modules_strict, "codebook", "codebooks"]
 
-    def build_codebook(self, config: QuantizedConfig, **options) -> Codebook:
-        """A codebook with the sizes of a config; `options` as in [`Codebook`]."""
+    def build_codebook(self, config: QuantizedConfig, **options: Any) -> Codebook:
+        """A codebook with the sizes of a config; `options` are other arguments of [`Codebook`]."""
         return Codebook(
             config.num_embeddings,
             1 if config.latent_layout == "scalar" else config.latent_dim,
@@ -74,8 +81,9 @@ class QuantizedModel(GAEPreTrainedModel):
         maps, layout = len(feature_shape) == 3, self.config.latent_layout
         if layout == "spatial" and not maps:
             raise ValueError(
-                f"latent_layout 'spatial' needs an encoder of maps (channels, height, width), but this one's features "
-                f"have shape {tuple(feature_shape)}: choose encoder_config 'conv' or 'resnet', or latent_layout 'flat'"
+                "latent_layout 'spatial' needs an encoder whose features are maps (channels, height, width), got "
+                f"features of shape {tuple(feature_shape)}; choose encoder_config 'conv' or 'resnet', or "
+                "latent_layout 'flat'"
             )
         spatial = maps and layout in ("auto", "spatial")
         return (self.config.latent_dim, *(feature_shape[1:] if spatial else ()))
@@ -87,69 +95,93 @@ class QuantizedModel(GAEPreTrainedModel):
         )
 
     def encode(self, pixel_values: Tensor) -> PointMass:
-        """The latents as the encoder gives them, (batch, *latent_shape), before the quantizer."""
+        """The latents before the quantizer, as a point mass at (batch, *latent_shape)."""
         features = self.encode_feature_map(pixel_values) if self.spatial else self.encode_features(pixel_values)
         return PointMass(at_least_float32(self.head(features)))
 
-    def tokens(self, latents: Tensor) -> Tensor:
-        """Latents (batch, *latent_shape) as the vectors that have a code each, on the last axis."""
+    def to_tokens(self, latents: Tensor) -> Tensor:
+        """Latents (batch, *latent_shape) to tokens (*batch, dim)."""
         return latents.unsqueeze(-1) if self.config.latent_layout == "scalar" else latents.movedim(1, -1)
 
     def from_tokens(self, tokens: Tensor) -> Tensor:
-        """The inverse of `tokens`."""
+        """Tokens (*batch, dim) to latents (batch, *latent_shape): the inverse of `to_tokens`."""
         return tokens.squeeze(-1) if self.config.latent_layout == "scalar" else tokens.movedim(-1, 1)
 
     def quantize(
         self, latents: Tensor, sample: bool = False, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Latents (batch, *latent_shape) to those of their codes, and the codes: (batch,), or (batch, height, width)
-        for maps, and a last axis of levels where there are several. `sample` draws codes where these are random."""
+        """Replace tokens by code vectors.
+
+        Args:
+            latents: (batch, *latent_shape).
+            sample: whether to draw the codes, in methods whose codes are random.
+            generator: draws the codes.
+
+        Returns:
+            Quantized latents, (batch, *latent_shape), and codes, (batch, *code_shape).
+        """
         raise NotImplementedError(f"{type(self).__name__} must define quantize")
 
-    def lookup(self, codes: Tensor) -> Tensor:
-        """Codes to latents (batch, *latent_shape)."""
-        raise NotImplementedError(f"{type(self).__name__} must define lookup")
+    def lookup_codes(self, codes: Tensor) -> Tensor:
+        """Codes (batch, *code_shape) to latents (batch, *latent_shape)."""
+        raise NotImplementedError(f"{type(self).__name__} must define lookup_codes")
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """Shape of one example's codes: (), or (height, width) for maps, and a last axis for levels, if any."""
+        return self.latent_shape if self.config.latent_layout == "scalar" else self.latent_shape[1:]
 
     def compute_latents(
-        self, posterior: PointMass, sample: bool = False, generator: torch.Generator | None = None
+        self, posterior: Posterior, sample: bool = False, generator: torch.Generator | None = None
     ) -> Tensor:
         return self.quantize(posterior.mean, sample, generator)[0]
 
     @inference
     def encode_codes(self, pixel_values: Tensor) -> Tensor:
-        """The codes of images, as `quantize` gives them."""
+        """(batch, *code_shape): the codes of images."""
         return self.quantize(self.encode(pixel_values).mean)[1]
 
     @inference
     def decode_codes(self, codes: Tensor) -> Tensor:
-        """(batch, *input_shape): the images of codes."""
-        return self.decode(self.lookup(codes))
-
-    def code_shape(self) -> tuple[int, ...]:
-        """Shape of one example's codes."""
-        return tuple(self.latent_shape if self.config.latent_layout == "scalar" else self.latent_shape[1:])
+        """(batch, *input_shape): the images that codes (batch, *code_shape) stand for."""
+        return self.decode(self.lookup_codes(codes))
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-        """(batch, steps, *latent_shape): the quantized points of the straight line.
+        """(batch, steps, *latent_shape): the straight line, quantized.
 
-        The ends are kept: they are quantized, and with several levels the nearest codes of a sum need not be its own.
+        The ends stay as they are. They are quantized already, and with several levels, quantizing a sum of code
+        vectors again may choose other codes.
         """
         line = super().interpolate_latents(start, end, t)
         quantized = self.quantize(line.flatten(0, 1))[0].unflatten(0, line.shape[:2])
         return torch.where(((t == 0) | (t == 1)).view(1, -1, *[1] * (start.dim() - 1)), line, quantized)
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """(num_samples, *latent_shape) latents of uniform codes, the prior of the loss."""
+        """(num_samples, *latent_shape): latents of uniformly random codes, the prior of the loss."""
         like = torch.empty(0, device=self.device)
-        uniform = rand((num_samples, *self.code_shape()), like, generator)
-        return self.lookup((uniform * self.config.num_embeddings).long())
+        uniform = rand((num_samples, *self.code_shape), like, generator)
+        return self.lookup_codes((uniform * self.config.num_embeddings).long())
 
     @inference
     def generate(
-        self, num_samples: int = 1, sampler=None, generator: torch.Generator | None = None, batch_size: int = 500
+        self,
+        num_samples: int = 1,
+        sampler: LatentSampler | None = None,
+        generator: torch.Generator | None = None,
+        batch_size: int = 500,
     ) -> Tensor:
-        """As for every model; what a sampler draws is quantized before it is decoded, unless it is made of codes."""
+        """As for every model. A sampler's latents are quantized, unless the sampler has `draws_codes = True`."""
         if sampler is not None and not getattr(sampler, "draws_codes", False):
-            draw = sampler.sample
-            sampler = SimpleNamespace(sample=lambda *args: self.quantize(draw(*args).to(self.device))[0])
+            sampler = _QuantizedSampler(self, sampler)
         return super().generate(num_samples, sampler, generator, batch_size)
+
+
+@dataclass
+class _QuantizedSampler:
+    """A sampler whose latents are quantized by a model."""
+
+    model: QuantizedModel
+    sampler: LatentSampler
+
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, /) -> Tensor:
+        return self.model.quantize(self.sampler.sample(num_samples, generator).to(self.model.device))[0]

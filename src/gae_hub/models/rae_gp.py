@@ -4,15 +4,15 @@ arXiv:1903.12436.
 .. math::
     \mathcal{L}(x) = -\log p(x|z) + \frac{\beta}{2} \|z\|^2 + \lambda\, \|\nabla_z D(z)\|^2, \quad z = f(x)
 
-The squared Frobenius norm of the decoder's Jacobian is estimated without bias by one random projection of the pixels
-onto signs (Hutchinson's estimator), in one backward pass for the whole batch.
+The squared Frobenius norm of the decoder's Jacobian is estimated without bias from one random projection of the pixels
+onto signs (Hutchinson's estimator), with one backward pass for the whole batch.
 
 Changes: objective.
 Use it when: you want what RAE-L2 gives, with a decoder that is smooth in the latents.
 
 Relations:
-    Weights of zero give the AE. RAE-L2 penalises the decoder's weights in place of its gradient.
-    Pythae takes the gradient of the sum of the pixels, through the encoder too.
+    With beta = lambda = 0 it is the AE. RAE-L2 penalises the decoder's parameters instead of its gradient.
+    Pythae penalises the gradient of the sum of the pixels, through the encoder too; here it is the decoder's Jacobian.
 """
 
 __all__ = ["RAEGPConfig", "RAEGPModel"]
@@ -29,18 +29,20 @@ from .rae_l2 import RegularizedAEConfig, RegularizedAEModel
 
 @strict
 class RAEGPConfig(RegularizedAEConfig):
-    """Fields as in `RegularizedAEConfig`."""
+    """Has the fields of `RegularizedAEConfig`."""
 
     model_type = "gae_rae_gp"
 
 
 class RAEGPModel(RegularizedAEModel):
+    config: RAEGPConfig
+
     config_class = RAEGPConfig
     can_be_compiled = False
-    penalty = "gradient_penalty"
+    penalty_name = "gradient_penalty"
 
-    def decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        with torch.enable_grad():  # evaluation runs without gradients, but the penalty is one
+    def compute_decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.enable_grad():  # in evaluation too, where the caller disables gradients
             at = latents if latents.requires_grad else latents.detach().requires_grad_()
             images = self.decode(at)
             signs = randn(images.shape, images, generator).sign()

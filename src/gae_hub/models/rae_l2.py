@@ -8,8 +8,9 @@ Changes: objective.
 Use it when: you want sharp images from a deterministic code, and fit a density to it afterwards.
 
 Relations:
-    Weights of zero give the AE. RAE-GP smooths the decoder by its gradient in place of its weights.
-    It has no prior: to generate, fit a sampler on its embeddings, the paper's a Gaussian mixture.
+    With beta = lambda = 0 it is the AE. RAE-GP penalises the decoder's gradient instead of its parameters.
+    RAE-L2 has no prior: to generate images, fit a sampler on its embeddings, as the paper does with a Gaussian
+    mixture.
 """
 
 __all__ = ["RAEL2Config", "RAEL2Model", "RegularizedAEConfig", "RegularizedAEModel"]
@@ -25,8 +26,8 @@ from .base import DeterministicModel, GAEConfig, GAEOutput, register_model
 class RegularizedAEConfig(GAEConfig):
     """
     Args:
-        embedding_weight: beta, weight of half the square norm of the latents.
-        decoder_penalty_weight: lambda, weight of the decoder's penalty.
+        embedding_weight: beta, weight of half the squared norm of the latents.
+        decoder_penalty_weight: lambda, weight of the penalty on the decoder.
     """
 
     embedding_weight: float | int = 1e-4
@@ -39,47 +40,55 @@ class RegularizedAEConfig(GAEConfig):
 
 
 class RegularizedAEModel(DeterministicModel):
-    """What both have in common: a penalty on the latents, and one on the decoder."""
+    """Base of RAE-L2 and RAE-GP, which add penalties on the latents and on the decoder.
+
+    A subclass defines `compute_decoder_penalty`, and names it in `penalty_name`.
+    """
+
+    config: RegularizedAEConfig
+    penalty_name: str  # the decoder penalty's name among the terms
 
     config_class = RegularizedAEConfig
     shardable = False
-    penalty: str  # the name of its term
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss, reconstruction and latents of a batch; `generator` is for penalties that are estimated."""
+        """Loss, reconstruction and latents of a batch. `generator` is used by penalties that are random estimates."""
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         terms = {"reconstruction": -log_p, "embedding": 0.5 * latents.square().sum(-1)}
         if return_loss:
-            terms[self.penalty] = self.decoder_penalty(latents, generator)
+            terms[self.penalty_name] = self.compute_decoder_penalty(latents, generator)
         return self.build_output(
             terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
         )
 
     def loss_weights(self) -> dict[str, float]:
-        return {"embedding": self.config.embedding_weight, self.penalty: self.config.decoder_penalty_weight}
+        return {"embedding": self.config.embedding_weight, self.penalty_name: self.config.decoder_penalty_weight}
 
-    def decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The decoder's penalty, per example, (batch,), or a scalar."""
-        raise NotImplementedError
+    def compute_decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The penalty on the decoder: (batch,), or a scalar, for latents (batch, latent_dim)."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute_decoder_penalty")
 
 
 @strict
 class RAEL2Config(RegularizedAEConfig):
-    """Fields as in `RegularizedAEConfig`."""
+    """Has the fields of `RegularizedAEConfig`."""
 
     model_type = "gae_rae_l2"
 
 
 class RAEL2Model(RegularizedAEModel):
-    config_class = RAEL2Config
-    penalty = "decoder_norm"
+    config: RAEL2Config
 
-    def decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return sum(p.square().sum() for p in self.decoder.parameters())
+    config_class = RAEL2Config
+    penalty_name = "decoder_norm"
+
+    def compute_decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        first, *others = [p.square().sum() for p in self.decoder.parameters()]
+        return sum(others, start=first)
 
 
 register_model(RAEL2Config, RAEL2Model)

@@ -1,27 +1,29 @@
 r"""RHVAE: Geometry-Aware Hamiltonian Variational Auto-Encoder (Chadebec, Mantoux & Allassonnière, 2020),
 arXiv:2010.11518.
 
-The HVAE's bound, with a momentum that knows the latent space's metric :math:`G`, learned with the model:
+The bound of the HVAE, with the momentum in a Riemannian metric :math:`G` of the latent space, which is learned:
 
 .. math::
     \mathcal{L}(x) = -\mathbb{E} \left[ \log \frac{p(x|z_K)\, p(z_K)\, N(\rho_K; 0, G(z_K))}{q(z_0|x)\,
     N(\rho_0; 0, G(z_0) / \beta_0)\, \beta_0^{-d/2}} \right], \quad
     G^{-1}(z) = \sum_i L_i L_i^\top \exp \left( -\frac{\|z - c_i\|^2}{T^2} \right) + \lambda I
 
-The centroids :math:`c_i = \mu(x_i)` and factors :math:`L_i = L(x_i)` are those of the newest `num_centroids` training
-images, a queue in the model's buffers; the current batch's, of all processes, take part in the gradient.
+The centroids :math:`c_i = \mu(x_i)` and factors :math:`L_i = L(x_i)` belong to the newest `num_centroids` training
+images. The model's buffers store them as a queue; only those of the current batch, of all processes, have gradients.
 
 Changes: geometry.
 Use it when: you have few images: a learned metric for interpolation and for sampling where the data are.
 
 Relations:
-    The identity in place of G is the HVAE; no step at all is the VAE, with a Monte Carlo estimate of its KL.
-    Pythae leaves out half of log det G, draws the momentum from another matrix than G(z_0), does not solve the
-    implicit step of the position, and has another metric in training than in evaluation.
+    With the identity as G it is the HVAE; without steps, the VAE with a Monte Carlo estimate of its KL.
+    Pythae omits half of log det G, draws the momentum from another matrix than G(z_0), does not solve the implicit
+    step of the position, and uses different metrics in training and in evaluation; here densities and steps are those
+    of the paper, and there is one metric.
 """
 
 __all__ = ["RHVAEConfig", "RHVAEModel"]
 
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -30,13 +32,14 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from gae_hub.core.distributed import gather_batch
+from gae_hub.modules.hamiltonian_posterior import HamiltonianPosterior
 from gae_hub.modules.network_blocks import build_mlp
 from gae_hub.modules.posteriors import Posterior
 from gae_hub.modules.precision import at_least_float32, full_precision
 from gae_hub.modules.riemannian_metric import LocalMetric, RiemannianMetric, matrix_vector_product
 
 from .base import register_model
-from .hvae import HamiltonianPosterior, HVAEConfig, HVAEModel
+from .hvae import HVAEConfig, HVAEModel
 from .vae import VAEModel
 
 
@@ -44,11 +47,11 @@ from .vae import VAEModel
 class RHVAEConfig(HVAEConfig):
     """
     Args:
-        num_centroids: how many images the metric remembers.
-        temperature: T, the reach of a centroid.
-        metric_regularization: lambda, what is left of the inverse metric far from all centroids.
-        metric_hidden_sizes: widths of the network that gives L.
-        num_fixed_point_iterations: for each implicit half of a leapfrog step.
+        num_centroids: number of training images in the metric.
+        temperature: T, the range of a centroid's influence.
+        metric_regularization: lambda. Far from all centroids, the inverse metric is lambda I.
+        metric_hidden_sizes: widths of the hidden layers of the network L.
+        num_fixed_point_iterations: iterations for each of the two implicit parts of a leapfrog step.
     """
 
     model_type = "gae_rhvae"
@@ -70,6 +73,12 @@ class RHVAEConfig(HVAEConfig):
 
 
 class RHVAEModel(HVAEModel):
+    config: RHVAEConfig
+    factor_network: nn.Sequential  # L
+    centroids: Tensor  # (num_centroids, latent_dim)
+    matrices: Tensor  # (num_centroids, latent_dim, latent_dim), the L L^T; zeros are free places
+    next_place: Tensor  # scalar: index of the oldest entry of the queue
+
     config_class = RHVAEConfig
     _keep_in_fp32_modules_strict = [*HVAEModel._keep_in_fp32_modules_strict, "centroids", "matrices"]
 
@@ -85,29 +94,33 @@ class RHVAEModel(HVAEModel):
         self.register_buffer("next_place", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if module is self and "centroids" in self._buffers:
             init.zeros_(self.centroids)
             init.zeros_(self.next_place)
             first = torch.zeros_like(self.matrices)
-            first[0] = torch.eye(self.config.latent_dim)  # until there are images: the identity at the origin
+            first[0] = torch.eye(self.config.latent_dim)  # the identity at the origin, before the first training batch
             init.copy_(self.matrices, first)
 
     def encode(self, pixel_values: Tensor) -> Posterior:
         base = VAEModel.encode(self, pixel_values)
         if not self.config.num_leapfrog_steps:
             return base
-        metric = self.metric(*self.remember(pixel_values, base.mean) if self.training else ())
+        metric = self.build_metric(*self.update_queue(pixel_values, base.mean) if self.training else ())
         return HamiltonianPosterior(base, lambda z, noise: self.evolve(pixel_values, z, noise, metric))
 
-    def metric(self, centroids: Tensor | None = None, matrices: Tensor | None = None) -> RiemannianMetric:
-        """The metric of these centroids, or of the stored ones."""
-        stored = (self.centroids, self.matrices) if centroids is None else (centroids, matrices)
-        return RiemannianMetric(*stored, self.config.temperature, self.config.metric_regularization)
+    def build_metric(self, centroids: Tensor | None = None, matrices: Tensor | None = None) -> RiemannianMetric:
+        """The metric with these centroids and matrices, by default the stored ones."""
+        return RiemannianMetric(
+            self.centroids if centroids is None else centroids,
+            self.matrices if matrices is None else matrices,
+            self.config.temperature,
+            self.config.metric_regularization,
+        )
 
-    def factors(self, pixel_values: Tensor) -> Tensor:
-        """(batch, d, d): L, lower triangular with a positive diagonal."""
+    def compute_factors(self, pixel_values: Tensor) -> Tensor:
+        """(batch, latent_dim, latent_dim): L, lower triangular with a positive diagonal."""
         d = self.config.latent_dim
         values = at_least_float32(self.factor_network(pixel_values.to(self.dtype)))
         lower = values.new_zeros(len(values), d, d)
@@ -115,9 +128,17 @@ class RHVAEModel(HVAEModel):
         lower[:, rows, columns] = values[:, d:]
         return lower + values[:, :d].exp().diag_embed()
 
-    def remember(self, pixel_values: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-        """The queue with the batches of all processes in place of its oldest entries, and gradients to these."""
-        factors = self.factors(pixel_values)
+    def update_queue(self, pixel_values: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        """Replace the oldest entries of the queue by the batches of all processes.
+
+        Args:
+            pixel_values: (batch, *input_shape) of this process.
+            means: (batch, latent_dim), the posterior means of these images.
+
+        Returns:
+            The new centroids and matrices, with gradients to the entries of this step.
+        """
+        factors = self.compute_factors(pixel_values)
         with full_precision(factors):
             matrices = factors @ factors.mT
         n = self.config.num_centroids
@@ -133,18 +154,21 @@ class RHVAEModel(HVAEModel):
     def evolve(
         self, pixel_values: Tensor, z: Tensor, noise: Tensor, metric: RiemannianMetric
     ) -> tuple[Tensor, Tensor]:
-        """z_K, and log N(rho_0; 0, G / beta_0) - log N(rho_K; 0, G) minus the log of the volume's change."""
+        """As in [`HVAEModel.evolve`]; the densities of the momenta are N(rho_0; 0, G / beta_0) and N(rho_K; 0, G)."""
         start = metric.at(z)
-        momentum = start.sample_momentum(noise) * self.tempering()[0]
-        end, momentum = self.trajectory(pixel_values, start, momentum)
+        momentum = start.sample_momentum(noise) * self.compute_tempering_scales()[0]
+        end, momentum = self.integrate_leapfrog(pixel_values, start, momentum)
         kinetic = (momentum * matrix_vector_product(end.inverse, momentum)).sum(-1) - noise.square().sum(-1)
         return end.z, 0.5 * kinetic + end.half_log_det() - start.half_log_det()
 
-    def trajectory(self, pixel_values: Tensor, place: LocalMetric, momentum: Tensor) -> tuple[LocalMetric, Tensor]:
-        """z_K and rho_K from z_0 and rho_0, by tempered steps of the generalised leapfrog."""
-        step, scales, iterations = self.step_size(), self.tempering(), range(self.config.num_fixed_point_iterations)
-        force = self.force(pixel_values, place.z)
-        for before, after in zip(scales, scales[1:], strict=False):
+    def integrate_leapfrog(
+        self, pixel_values: Tensor, place: LocalMetric, momentum: Tensor
+    ) -> tuple[LocalMetric, Tensor]:
+        """The metric at z_K, and rho_K, for the metric at z_0, and rho_0, by tempered generalised leapfrog steps."""
+        step, scales = self.compute_step_size(), self.compute_tempering_scales()
+        iterations = range(self.config.num_fixed_point_iterations)
+        force = self.compute_force(pixel_values, place.z)
+        for before, after in pairwise(scales):
             half = momentum
             for _ in iterations:
                 half = momentum + 0.5 * step * (force - place.kinetic_gradient(half))
@@ -152,7 +176,7 @@ class RHVAEModel(HVAEModel):
             for _ in iterations:
                 moved = place.z + 0.5 * step * (velocity + matrix_vector_product(place.metric.inverse(moved), half))
             place = place.metric.at(moved)
-            force = self.force(pixel_values, place.z)
+            force = self.compute_force(pixel_values, place.z)
             momentum = (half + 0.5 * step * (force - place.kinetic_gradient(half))) * (after / before)
         return place, momentum
 

@@ -4,22 +4,23 @@ r"""SVAE: Hyperspherical Variational Auto-Encoders (Davidson, Falorsi, De Cao, K
     \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + KL(q(z|x) \| p(z)), \quad
     q(z|x) = vMF(\mu, \kappa), \quad p(z) = U(S^{m-1})
 
-The von Mises-Fisher density is proportional to :math:`\exp(\kappa \mu^\top z)` on the unit sphere, and its KL to the
-uniform prior is in closed form: it depends on :math:`\kappa` only.
+The von Mises-Fisher density is proportional to :math:`\exp(\kappa \mu^\top z)` on the unit sphere. Its KL to the
+uniform prior has a closed form, which depends on :math:`\kappa` only.
 
 Changes: geometry.
 Use it when: directions matter more than magnitudes: latents on a sphere, with a uniform prior.
 
 Relations:
-    The VAE on a sphere, where no place is the centre that a Gaussian prior pulls all means to.
-    The angle between a draw and its mean is drawn by its inverted distribution function, with no rejection: gradients
-    are whole, where those of the paper's rejection sampler need a correction term, which Pythae leaves out.
-    Pythae has another kappa in its likelihood than in its loss, embeds off the sphere, and is nan in 128 dimensions.
+    The VAE on a sphere, where no point is a centre to which the prior pulls all means, as a Gaussian prior does.
+    The paper draws samples by rejection, whose gradients need a correction term; here the angle between a sample and
+    its mean is drawn by its inverse CDF, which has complete gradients.
+    Pythae omits the correction term, uses different kappas in the loss and in the likelihood, embeds points that are
+    not on the sphere, and returns nan in 128 dimensions; here loss and likelihood share one kappa, all latents lie on
+    the sphere, and 256 dimensions are tested.
 """
 
-__all__ = ["SVAEConfig", "SVAEModel", "VonMisesFisher"]
+__all__ = ["SVAEConfig", "SVAEModel"]
 
-from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -27,11 +28,9 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.modules.inverse_cdf import sample_by_cdf
-from gae_hub.modules.noise import rand, randn
-from gae_hub.modules.posteriors import PointMass, Posterior, expand
 from gae_hub.modules.precision import at_least_float32, to_float64
-from gae_hub.modules.sphere import great_circle, log_sphere_area, normalize, vmf_moments
+from gae_hub.modules.sphere import great_circle, log_sphere_area, normalize
+from gae_hub.modules.von_mises_fisher import VonMisesFisher
 
 from .base import register_model
 from .vae import VAEConfig, VAEModel
@@ -39,7 +38,10 @@ from .vae import VAEConfig, VAEModel
 
 @strict
 class SVAEConfig(VAEConfig):
-    """No field beside the common ones: `latent_dim` is m, that of the space around the sphere, at least 2."""
+    """
+    Args:
+        latent_dim: m, the dimension of the space that contains the sphere, at least 2.
+    """
 
     model_type = "gae_svae"
 
@@ -48,69 +50,9 @@ class SVAEConfig(VAEConfig):
             raise ValueError(f"latent_dim must be 2 or more, since latents lie on a sphere, got {self.latent_dim}")
 
 
-@dataclass
-class VonMisesFisher(Posterior):
-    """q(z|x) on the unit sphere, with densities by its surface.
-
-    Args:
-        mean: (batch, latent_dim) unit vectors, the mode.
-        concentration: (batch, 1), kappa.
-    """
-
-    mean: Tensor
-    concentration: Tensor
-
-    def rsample(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
-        """(batch, *shape, latent_dim) reparametrised draws."""
-        return self._draw(shape, generator)[0].to(self.mean.dtype)
-
-    def rsample_and_log_prob(self, *shape: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        z, versine = self._draw(shape, generator)
-        return z.to(self.mean.dtype), self._log_prob(versine)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        mean = expand(normalize(to_float64(self.mean)), z.dim() - 2)
-        return self._log_prob((normalize(to_float64(z)) - mean).square().sum(-1) / 2)
-
-    def kl(self) -> Tensor:
-        """(batch,) KL(q(z|x) || uniform), in nats."""
-        concentration = to_float64(self.concentration)
-        mean_log, _, mean_versine = vmf_moments(self.mean.shape[-1], concentration)
-        return (-concentration * mean_versine - mean_log).squeeze(-1).to(self.mean.dtype)
-
-    def diagnostics(self) -> dict[str, Tensor]:
-        """`active_units`, as of a sphere whose coordinates have variance 1 under the prior, and `concentration`."""
-        scaled = PointMass(self.mean * self.mean.shape[-1] ** 0.5)
-        return {**scaled.diagnostics(), "concentration": self.concentration.detach().mean()}
-
-    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Draws, and 1 - cosine of their angle to the mean."""
-        mean, concentration = normalize(to_float64(self.mean)), to_float64(self.concentration)
-        batch, dim = mean.shape
-
-        def log_density(angle):
-            density = -2 * concentration * (angle / 2).sin().square()
-            return density + (dim - 2) * angle.sin().clamp(min=torch.finfo(angle.dtype).tiny).log()
-
-        with torch.no_grad():  # left of the mode the angle's density falls faster than a Gaussian, right of it slower
-            k = concentration
-            cosine = 2 * k / (dim - 2 + ((dim - 2) ** 2 + 4 * k.square()).sqrt())
-            mode, std = torch.atan2(((dim - 2) * cosine / k).sqrt(), cosine), (k * (cosine + 1 / cosine)).rsqrt()
-            low, high = (mode - 10 * std).clamp(min=0), (mode + 20 * std).clamp(max=torch.pi)
-        angle = sample_by_cdf(log_density, low, high, rand((batch, *shape), mean, generator)).unsqueeze(-1)
-        mean = expand(mean, len(shape))
-        noise = randn((batch, *shape, dim), mean, generator)
-        tangent = normalize(noise - (noise * mean).sum(-1, keepdim=True) * mean)
-        return angle.cos() * mean + angle.sin() * tangent, 2 * (angle / 2).sin().square().squeeze(-1)
-
-    def _log_prob(self, versine: Tensor) -> Tensor:
-        concentration, dim = to_float64(self.concentration), self.mean.shape[-1]
-        mean_log = vmf_moments(dim, concentration)[0]
-        concentration, mean_log = (t.view(-1, *[1] * (versine.dim() - 1)) for t in (concentration, mean_log))
-        return (-concentration * versine - mean_log - log_sphere_area(dim)).to(self.mean.dtype)
-
-
 class SVAEModel(VAEModel):
+    config: SVAEConfig
+
     config_class = SVAEConfig
 
     def setup(self, config: SVAEConfig):
@@ -123,10 +65,11 @@ class SVAEModel(VAEModel):
         return VonMisesFisher(normalize(to_float64(direction)).to(direction.dtype), F.softplus(concentration) + 1)
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
-        """(batch, *draws) log density of the uniform prior by the surface: the same everywhere."""
+        """(batch, *draws): log density of the uniform prior with respect to the surface, a constant."""
         return torch.full_like(latents[..., 0], -log_sphere_area(self.config.latent_dim))
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """(num_samples, latent_dim): uniformly distributed unit vectors."""
         return normalize(at_least_float32(super().sample_prior(num_samples, generator)))
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:

@@ -3,14 +3,14 @@ r"""VAE: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.61
 .. math::
     \mathcal{L}(x) = -\mathbb{E}_{q(z|x)} \log p(x|z) + KL(q(z|x) \| p(z)), \quad p(z) = N(0, I)
 
-One draw of z per example estimates the first term; the second is in closed form.
+The first term is estimated from one sample of z per example; the second has a closed form.
 
 Changes: objective.
 Use it when: you need a likelihood and a prior to sample from, with few settings. Start here.
 
 Relations:
-    The AE without the noise and the KL. Nearly every other method here changes one term of this loss, its posterior
-    or its prior.
+    Without the noise and the KL it is the AE. Most other methods change one term of this loss, the posterior or the
+    prior.
 """
 
 __all__ = ["MonteCarloVAEModel", "VAEConfig", "VAEModel"]
@@ -31,8 +31,8 @@ from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, inference, register_
 class VAEConfig(GAEConfig):
     """
     Args:
-        kl_warmup_fraction: share of the training steps over which the KL's weight rises from 0 to its own (Bowman et
-            al., 2016, arXiv:1511.06349); 0 for none. Evaluation always has the whole of it.
+        kl_warmup_fraction: share of the training steps over which the weight of the KL increases from 0 to its full
+            value (Bowman et al., 2016, arXiv:1511.06349); 0 for no warm-up. Evaluation always uses the full weight.
     """
 
     model_type = "gae_vae"
@@ -45,10 +45,13 @@ class VAEConfig(GAEConfig):
 
 
 class VAEModel(GAEPreTrainedModel):
-    """The base of the family: a paper overrides `regularizers` and `loss_weights`, the posterior, or the prior."""
+    """The VAE, and the base of its variants, which override `regularizers`, `loss_weights`, posterior or prior."""
+
+    config: VAEConfig
+    head: nn.Linear
 
     config_class = VAEConfig
-    kl_terms: tuple[str, ...] = ("kl",)  # whose weights the warm-up scales
+    kl_terms: tuple[str, ...] = ("kl",)  # the terms whose weights the warm-up scales
 
     def setup(self, config: VAEConfig):
         self.head = nn.Linear(prod(self.feature_shape), 2 * config.latent_dim)
@@ -59,7 +62,7 @@ class VAEModel(GAEPreTrainedModel):
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss with its terms, reconstruction and latents of a batch, with one draw per example."""
+        """Loss, reconstruction and latents of a batch, with one sample per example."""
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
@@ -71,11 +74,11 @@ class VAEModel(GAEPreTrainedModel):
     def regularizers(
         self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """The loss's terms beside the reconstruction: per example, (batch,), or scalars, in nats."""
+        """Name to term of the loss, in addition to the reconstruction: (batch,) or scalars, in nats."""
         return {"kl": posterior.kl()}
 
     def compute_kl_warmup(self) -> Tensor | float:
-        """The KL's share of its own weight, from 0 to 1 over the warm-up."""
+        """Factor of the KL's weight: increases from 0 to 1 during the warm-up; 1 in evaluation."""
         return self.compute_warmup(self.config.kl_warmup_fraction)
 
     def current_loss_weights(self) -> dict[str, float | Tensor]:
@@ -83,7 +86,7 @@ class VAEModel(GAEPreTrainedModel):
         return weights | {name: weights.get(name, 1.0) * self.compute_kl_warmup() for name in self.kl_terms}
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
-        """(batch, *draws) log density of the prior at latents (batch, *draws, latent_dim), in nats."""
+        """(batch, *draws): log density of the prior at latents (batch, *draws, latent_dim), in nats."""
         return gaussian_log_prob(latents).sum(-1)
 
     @inference
@@ -95,12 +98,14 @@ class VAEModel(GAEPreTrainedModel):
         batch_size: int = 500,
     ) -> Tensor:
         r"""(batch,) estimates of log p(x) in nats, constants included, by importance sampling with the posterior:
-        :math:`\log \frac{1}{S} \sum_s p(x|z_s) p(z_s) / q(z_s|x)`. In expectation a lower bound, tight as S grows.
+        :math:`\log \frac{1}{S} \sum_s p(x|z_s) p(z_s) / q(z_s|x)`.
+
+        The expectation of an estimate is a lower bound of log p(x), which it reaches as S increases.
 
         Args:
             pixel_values: (batch, *input_shape).
-            num_samples: S, the number of draws per image; exactly so many are used, and the image is encoded once.
-            generator: source of randomness.
+            num_samples: S, the number of samples per image. The image is encoded once.
+            generator: source of random numbers.
             batch_size: images decoded at a time.
         """
         if num_samples < 1:
@@ -112,7 +117,9 @@ class VAEModel(GAEPreTrainedModel):
             ]
         )
 
-    def _log_likelihood(self, pixel_values: Tensor, num_samples: int, generator, batch_size: int) -> Tensor:
+    def _log_likelihood(
+        self, pixel_values: Tensor, num_samples: int, generator: torch.Generator | None, batch_size: int
+    ) -> Tensor:
         posterior = self.encode(pixel_values)
         chunk, log_weights = max(1, batch_size // len(pixel_values)), []
         for first in range(0, num_samples, chunk):
@@ -123,12 +130,12 @@ class VAEModel(GAEPreTrainedModel):
 
 
 class MonteCarloVAEModel(VAEModel):
-    """Base of the methods whose KL has no closed form: it is log q(z|x) - log p(z) at the draw that is decoded."""
+    """Base of the methods whose KL is estimated as log q(z|x) - log p(z) at the sample that is decoded."""
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss with its terms, reconstruction and latents of a batch, with one draw per example."""
+        """Loss, reconstruction and latents of a batch, with one sample per example."""
         posterior = self.encode(pixel_values)
         latents, log_q = posterior.rsample_and_log_prob(generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)

@@ -1,8 +1,8 @@
 r"""VAE-GAN: Autoencoding beyond Pixels Using a Learned Similarity Metric (Larsen, Sønderby, Larochelle & Winther,
 2016), arXiv:1512.09300.
 
-Encoder, decoder and discriminator each follow a loss of their own (Algorithm 1), with :math:`D_l` the discriminator's
-features, :math:`\hat{x}` a reconstruction and :math:`x_p` a decoded draw of the prior:
+Encoder, decoder and discriminator have separate losses (Algorithm 1), with the discriminator's features :math:`D_l`, a
+reconstruction :math:`\hat{x}` and a decoded sample of the prior :math:`x_p`:
 
 .. math::
     \mathcal{L}_{Enc} = KL + \mathcal{L}_l, \quad
@@ -10,15 +10,17 @@ features, :math:`\hat{x}` a reconstruction and :math:`x_p` a decoded draw of the
     \mathcal{L}_l = \tfrac{1}{2} \|D_l(x) - D_l(\hat{x})\|^2, \quad
     \mathcal{L}_D = -\log D(x) - \log (1 - D(\hat{x})) - \log (1 - D(x_p))
 
-As in the authors' code, a player that is too strong sits out a step: the discriminator when its cross entropy on real
-or on decoded images falls below equilibrium - margin, the decoder when one of them rises above equilibrium + margin.
+As in the authors' code, a network that is too strong skips a step: the discriminator if its cross entropy on real or
+on decoded images is below equilibrium - margin, the decoder if one of them is above equilibrium + margin.
 
 Changes: adversarial.
 Use it when: you want sharper images and accept a less stable training and no likelihood.
 
 Relations:
-    The VAE with a likelihood in feature space, so none in pixels. AAE plays the game in the latent space.
-    Pythae adds the discriminator's gradient to the decoder's, so that the decoder helps it, and leaves out D(x_hat).
+    The VAE with a likelihood in feature space, and therefore none of pixels. AAE has its discriminator in the latent
+    space.
+    Pythae adds the gradient of the discriminator's loss to the decoder's, so that the decoder helps the discriminator,
+    and omits D(x_hat); here the decoder has its own gradient only, and D(x_hat) is part of the loss.
 """
 
 __all__ = ["VAEGANConfig", "VAEGANModel"]
@@ -44,13 +46,14 @@ from .vae import VAEConfig, VAEModel
 class VAEGANConfig(VAEConfig):
     """
     Args:
-        reconstruction_weight: alpha, from 0 to 1: the feature loss's share in the decoder's loss.
-        feature_layer: l, the discriminator's layer that images are compared by, from 1.
-        adversarial_loss: the decoder's own part of the game, "minimax", as in the paper, or "non_saturating".
-        discriminator_channels: channels of its layers; hidden sizes, for vectors.
-        discriminator_layers: "conv", or "linear" for images that are flattened first; vectors always have linear ones.
-        discriminator_slope: of its leaky ReLUs for negative values.
-        equilibrium, margin: when a player sits out a step, in nats per example; a margin of None is never.
+        reconstruction_weight: alpha, the share of the feature loss in the decoder's loss, from 0 to 1.
+        feature_layer: l, the layer of the discriminator whose features are compared, from 1.
+        adversarial_loss: the decoder's adversarial loss, "minimax" as in the paper, or "non_saturating".
+        discriminator_channels: channels of the discriminator's layers, or sizes of its linear layers.
+        discriminator_layers: "conv", or "linear" layers on the flattened image. Vectors always have linear layers.
+        discriminator_slope: slope of the discriminator's leaky ReLUs for negative values.
+        equilibrium, margin: cross entropies beyond equilibrium +- margin, in nats per example, make a network skip a
+            step. With margin None, no step is skipped.
     """
 
     model_type = "gae_vae_gan"
@@ -78,13 +81,15 @@ class VAEGANConfig(VAEConfig):
 
 
 class VAEGANModel(VAEModel):
+    config: VAEGANConfig
+    discriminator: Discriminator
+
     config_class = VAEGANConfig
     shardable = False
-    metric_for_best_model = (
-        "reconstruction"  # in pixels: the other terms change their meaning while the discriminator learns
-    )
+    # in pixels; the other terms change their meaning while the discriminator learns
+    metric_for_best_model = "reconstruction"
     log_likelihood = GAEPreTrainedModel.log_likelihood
-    sits_out: dict[str, Tensor] | None = None  # by player, of the step under way
+    skips: dict[str, Tensor] | None = None  # name of a network to whether it skips the current step
 
     def setup(self, config: VAEGANConfig):
         super().setup(config)
@@ -94,56 +99,66 @@ class VAEGANModel(VAEModel):
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """All players' losses, each with gradients for its own player only."""
+        """Loss, reconstruction and latents of a batch. Each term has gradients for its own network only."""
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         noise = randn(latents.shape, latents, generator)
         layer = self.config.feature_layer
 
-        # the decoder sees the latents as constants, the encoder the decoder
+        # latents are constants for the decoder, and the decoder's parameters for the encoder
         log_p, reconstruction = self.log_prob(pixel_values, latents.detach())
         for_encoder = self.likelihood.activation(call_frozen(self.decoder, latents.to(self.dtype)))
         decoded = torch.cat([reconstruction, self.decode(noise).to(reconstruction.dtype)])
 
         features, real = self.discriminator(pixel_values, layer)
         fake = self.discriminator(decoded.detach())
-        decoded_features, passing = call_frozen(self.discriminator, decoded, layer)
+        decoded_features, decoded_logits = call_frozen(self.discriminator, decoded, layer)
         encoder_features, _ = call_frozen(self.discriminator, for_encoder, layer)
         terms = {
             "kl": posterior.kl(),
             "feature": 0.5 * (features.detach() - encoder_features).square().sum(-1),
             "decoder_feature": 0.5 * (features.detach() - decoded_features[: len(latents)]).square().sum(-1),
-            "adversarial": self.adversarial(passing).view(2, -1).sum(0),
+            "adversarial": self.compute_adversarial_loss(decoded_logits).view(2, -1).sum(0),
             "discriminator": F.softplus(-real) + F.softplus(fake).view(2, -1).sum(0),
         }
         if self.training and self.config.margin is not None:
-            self.sits_out = self.too_strong(F.softplus(-real).detach().mean(), F.softplus(fake).detach().mean())
+            losses = F.softplus(-real).detach().mean(), F.softplus(fake).detach().mean()
+            self.skips = self.decide_skips(*losses, self.config.margin)
         metrics = {"reconstruction": -log_p.mean(), "discriminator_accuracy": discriminator_accuracy(real, fake)}
-        fields = {"reconstruction": reconstruction, "latents": latents}
-        return self.build_output(terms, posterior, metrics, return_loss=return_loss, **fields)
+        return self.build_output(
+            terms, posterior, metrics, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
 
-    def adversarial(self, logits: Tensor) -> Tensor:
-        """The decoder's loss from the discriminator's logits on decoded images."""
+    def compute_adversarial_loss(self, logits: Tensor) -> Tensor:
+        """The decoder's loss, element by element, for the discriminator's logits on decoded images."""
         return -F.softplus(logits) if self.config.adversarial_loss == "minimax" else F.softplus(-logits)
 
     def loss_weights(self) -> dict[str, float]:
         share = self.config.reconstruction_weight
         return {"decoder_feature": share, "adversarial": 1 - share}
 
-    def too_strong(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Which players sit out, given the discriminator's mean cross entropies over all processes; never both."""
+    def decide_skips(self, real: Tensor, fake: Tensor, margin: float) -> dict[str, Tensor]:
+        """Whether the discriminator or the decoder skips this step; never both.
+
+        Args:
+            real, fake: scalars, mean cross entropies of the discriminator on this process's real and decoded images.
+            margin: largest distance from the equilibrium at which both take the step, in nats per example.
+        """
         losses = mean_over_processes(torch.stack([real, fake]))
-        discriminator = (losses < self.config.equilibrium - self.config.margin).any()
-        decoder = (losses > self.config.equilibrium + self.config.margin).any()
+        discriminator = (losses < self.config.equilibrium - margin).any()
+        decoder = (losses > self.config.equilibrium + margin).any()
         return {"discriminator": discriminator & ~decoder, "decoder": decoder & ~discriminator}
 
     def before_optimizer_step(self):
-        """With a margin, the host waits for the device here: Adam would move a player by its momentum alone."""
-        for player, out in (self.sits_out or {}).items():
-            if out:
-                for parameter in self.parameter_groups()[player]:
+        """Set the gradients of a network that skips this step to None: with zeros, Adam's momentum would move it.
+
+        The CPU waits for the GPU here, if `config.margin` is set.
+        """
+        for name, skip in (self.skips or {}).items():
+            if skip:
+                for parameter in self.parameter_groups()[name]:
                     parameter.grad = None
-        self.sits_out = None
+        self.skips = None
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return partition_parameters(self, "encoder", decoder=self.decoder, discriminator=self.discriminator)

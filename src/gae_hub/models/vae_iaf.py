@@ -5,16 +5,17 @@ Sutskever & Welling, 2016), arXiv:1606.04934.
     \mathcal{L}(x) = \mathbb{E}_{q_0(z_0|x)} \left[ \log q_0(z_0|x) - \sum_{k=1}^K \sum_j \log \sigma_{k,j}
     - \log p(x|z_K) - \log p(z_K) \right], \quad z_k = \sigma_k \odot z_{k-1} + (1 - \sigma_k) \odot m_k
 
-The gate :math:`\sigma_k` and the shift :math:`m_k` of dimension j are a MADE's outputs from the dimensions before j
-and a context h(x) of the encoder. The order of the dimensions is reversed from step to step.
+The gate :math:`\sigma_k` and the shift :math:`m_k` of dimension j are outputs of a MADE, for the dimensions before j
+and a context h(x) from the encoder. The order of the dimensions is reversed from step to step.
 
 Changes: bound.
 Use it when: a Gaussian posterior is too simple, and latents have many dimensions.
 
 Relations:
-    No flow is the VAE, with a Monte Carlo estimate of its KL. VAE-lin-NF has planar and radial steps.
-    Pythae has no context and no gate (context_size=0, update="affine"), ReLUs, log scales without a bound
-    (activation="relu", log_scale_bound=None), narrow networks that miss dimensions, and embeds without the flow.
+    Without steps it is the VAE with a Monte Carlo estimate of its KL. VAE-lin-NF has planar and radial steps.
+    Pythae has no context (here context_size=0), no gate (update="affine"), ReLUs (activation="relu") and no bound on
+    the log scales (log_scale_bound=None). Its narrow networks ignore some dimensions, and it embeds without the flow;
+    here all dimensions are used, and embeddings pass through the flow.
 """
 
 __all__ = ["VAEIAFConfig", "VAEIAFModel"]
@@ -40,12 +41,13 @@ class VAEIAFConfig(VAEConfig):
     """
     Args:
         num_flows: K, the number of steps.
-        num_hidden_layers, hidden_size, activation: of the MADE in each step.
-        context_size: size of h(x); 0 for none.
-        update: "gated", as in the paper's equations 13 and 14, or "affine", exp(a) z + m.
-        forget_bias: added to the gates before their sigmoid; a positive one begins near the identity.
-        log_scale_bound: a lies in (-bound, bound); None for no bound.
-        reverse: whether the first step, and every other one, goes from the last dimension to the first.
+        num_hidden_layers, hidden_size, activation: layers, width and activation of the MADE in each step.
+        context_size: size of h(x); 0 for no context.
+        update: "gated", as in equations 13 and 14 of the paper, or "affine", exp(a) z + m.
+        forget_bias: added to the gates before their sigmoid. With a positive value the first steps are close to the
+            identity.
+        log_scale_bound: the log scales a of "affine" lie in (-bound, bound); None for no bound.
+        reverse: whether steps 1, 3, ... order the dimensions from last to first, instead of steps 2, 4, ...
     """
 
     model_type = "gae_vae_iaf"
@@ -70,6 +72,9 @@ class VAEIAFConfig(VAEConfig):
 
 
 class VAEIAFModel(MonteCarloVAEModel):
+    config: VAEIAFConfig
+    flows: nn.ModuleList
+
     config_class = VAEIAFConfig
 
     def setup(self, config: VAEIAFConfig):

@@ -5,15 +5,15 @@ r"""VAE-lin-NF: Variational Inference with Normalizing Flows (Rezende & Mohamed,
     \frac{\partial f_k(z_{k-1}; x)}{\partial z_{k-1}} \right| - \log p(x|z_K) - \log p(z_K) \right],
     \quad z_k = f_k(z_{k-1}; x)
 
-Each :math:`f_k` is a planar or a radial step, whose determinant costs as little as the step itself.
+Each :math:`f_k` is a planar or a radial step, whose determinant is as cheap as the step itself.
 
 Changes: bound.
 Use it when: a Gaussian posterior is too simple, and a few cheap transformations are enough.
 
 Relations:
-    No flow is the VAE, with a Monte Carlo estimate of its KL. VAE-IAF has steps that are networks.
-    Pythae has one flow for all images (amortized=False here), lets planar steps lose their inverse, and embeds without
-    the flow.
+    Without steps it is the VAE with a Monte Carlo estimate of its KL. The steps of VAE-IAF contain networks.
+    Pythae has one flow for all images (here amortized=False), does not keep planar steps invertible, and embeds
+    without the flow; here every step is invertible, and embeddings pass through the flow.
 """
 
 __all__ = ["VAELinNFConfig", "VAELinNFModel"]
@@ -39,9 +39,9 @@ from .vae import MonteCarloVAEModel, VAEConfig
 class VAELinNFConfig(VAEConfig):
     """
     Args:
-        flows: the steps in their order, each "planar" or "radial".
-        amortized: whether the encoder gives the steps' parameters for each image, as in the paper, or all images share
-            theirs.
+        flows: the steps in order, each "planar" or "radial".
+        amortized: whether the encoder computes the parameters of the steps for each image, as in the paper. Otherwise
+            all images share them.
     """
 
     model_type = "gae_vae_lin_nf"
@@ -52,27 +52,30 @@ class VAELinNFConfig(VAEConfig):
     def validate_flows(self):
         for name in self.flows:
             if name not in ELEMENTARY_FLOWS:
-                raise ValueError(f"flows must name {' or '.join(map(repr, ELEMENTARY_FLOWS))}, got {name!r}")
+                raise ValueError(f"flows must contain only {' or '.join(map(repr, ELEMENTARY_FLOWS))}, got {name!r}")
 
 
 class VAELinNFModel(MonteCarloVAEModel):
+    config: VAELinNFConfig
+    parameter_sizes: list[list[int]]  # of each step; zeros in its first parameter make it the identity
+    flow_parameters: nn.Parameter  # (1, total size), without amortization
+
     config_class = VAELinNFConfig
 
     def setup(self, config: VAELinNFConfig):
-        # the parameters of each step, and which of them begin at zero to make it the identity
-        self.sizes = [ELEMENTARY_FLOWS[name].parameter_sizes(config.latent_dim) for name in config.flows]
-        count = sum(map(sum, self.sizes))
+        self.parameter_sizes = [ELEMENTARY_FLOWS[name].parameter_sizes(config.latent_dim) for name in config.flows]
+        count = sum(map(sum, self.parameter_sizes))
         outputs = 2 * config.latent_dim + (count if config.amortized else 0)
         self.head = nn.Linear(prod(self.feature_shape), outputs)
         if count and not config.amortized:
             self.flow_parameters = nn.Parameter(torch.empty(1, count))
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if module is not self or not self.sizes:
+        if module is not self or not self.parameter_sizes:
             return
-        start = [float(i >= first) for first, *rest in self.sizes for i in range(first + sum(rest))]
+        start = [float(i >= first) for first, *rest in self.parameter_sizes for i in range(first + sum(rest))]
         if not self.config.amortized:
             init.normal_(self.flow_parameters, std=self.config.latent_dim**-0.5)
             init.copy_(self.flow_parameters, self.flow_parameters * self.flow_parameters.new_tensor(start))
@@ -85,10 +88,10 @@ class VAELinNFModel(MonteCarloVAEModel):
         d = self.config.latent_dim
         outputs = at_least_float32(self.head(self.encode_features(pixel_values)))
         base = DiagonalGaussian(outputs[:, :d], outputs[:, d : 2 * d])
-        if not self.sizes:
+        if not self.parameter_sizes:
             return base
         parameters = outputs[:, 2 * d :] if self.config.amortized else at_least_float32(self.flow_parameters)
-        parts = parameters.split([sum(sizes) for sizes in self.sizes], dim=-1)
+        parts = parameters.split([sum(sizes) for sizes in self.parameter_sizes], dim=-1)
         steps = (ELEMENTARY_FLOWS[name].step for name in self.config.flows)
         return FlowPosterior(base, [partial(s, parameters=p) for s, p in zip(steps, parts, strict=True)])
 

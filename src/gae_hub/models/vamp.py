@@ -5,16 +5,18 @@ r"""VAMP: VAE with a VampPrior (Tomczak & Welling, 2018), arXiv:1705.07120.
     p(z) = \frac{1}{K} \sum_{k=1}^K q(z|u_k)
 
 The prior is the aggregated posterior of K pseudo-inputs :math:`u_k`, images that are learned with the model. The
-weight w rises to 1 over a warm-up, and is 1 without one and in evaluation.
+weight w increases to 1 during the warm-up; it is 1 without a warm-up and in evaluation.
 
 Changes: prior.
 Use it when: samples of N(0, I) look bad: the prior becomes a mixture of posteriors, learned with the model.
 
 Relations:
-    One standard normal component is the VAE, with a Monte Carlo estimate of its KL.
-    The authors' pseudo-inputs pass a Hardtanh, in which a pixel that begins below 0 has no gradient; a sigmoid here.
-    Pythae lets batch norm mix pseudo-inputs into the statistics of the images, shares one bias between all
-    pseudo-inputs, and samples with other variances than those of its prior.
+    With one standard normal component it is the VAE with a Monte Carlo estimate of its KL.
+    The authors' code bounds pseudo-inputs by a Hardtanh, where pixels that are initialised below 0 have no gradient;
+    here it is a sigmoid.
+    Pythae includes pseudo-inputs in the batch norm statistics of the images, shares one bias between all
+    pseudo-inputs, and samples with other variances than those of its prior; here the statistics are those of the
+    images, each pseudo-input is free, and samples have the density of the prior.
 """
 
 __all__ = ["VAMPConfig", "VAMPModel"]
@@ -51,15 +53,18 @@ class VAMPConfig(VAEConfig):
 
 
 class VAMPModel(MonteCarloVAEModel):
+    config: VAMPConfig
+    pseudo_logits: nn.Parameter  # (num_components, *input_shape), before the sigmoid
+
     config_class = VAMPConfig
-    known_components: DiagonalGaussian | None = None  # while the weights stay as they are
+    cached_components: DiagonalGaussian | None = None  # set while the parameters do not change
 
     def setup(self, config: VAMPConfig):
         super().setup(config)
         self.pseudo_logits = nn.Parameter(torch.empty(config.num_components, *config.input_shape))
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if module is self:
             init.normal_(self.pseudo_logits)
@@ -68,12 +73,13 @@ class VAMPModel(MonteCarloVAEModel):
         posterior = super().encode(pixel_values)
         return GaussianPosterior(posterior.mean, posterior.log_var)
 
-    def components(self) -> DiagonalGaussian:
+    def encode_components(self) -> DiagonalGaussian:
         """q(z|u_k), with mean and log_var (K, latent_dim).
 
-        Batch norm goes by its running statistics, so that the prior is one function in training and evaluation, and
-        the pseudo-inputs leave no trace in these statistics. They lie in [0, 1] by themselves, and are not checked.
+        Batch normalisation uses its running statistics, so that the prior is the same function in training and in
+        evaluation, and pseudo-inputs do not change these statistics.
         """
+        # not encode_features, which would check the values: the sigmoid keeps them in [0, 1]
         with use_running_statistics(self.encoder):
             features = self.encoder(self.pseudo_logits.sigmoid()).flatten(1)
         return DiagonalGaussian(*at_least_float32(self.head(features)).chunk(2, dim=-1))
@@ -81,10 +87,10 @@ class VAMPModel(MonteCarloVAEModel):
     def component_log_prob(self, latents: Tensor) -> Tensor:
         """(batch, *draws, K): log q(z|u_k), in nats, for latents (batch, *draws, latent_dim).
 
-        The square is expanded into products of matrices, so that nothing of size (batch, *draws, K, latent_dim) is
-        made. Its large terms cancel: they are in float64 where the device has it.
+        The square is expanded into matrix products, so that no tensor of size (batch, *draws, K, latent_dim) is
+        needed. Its large terms cancel, so they are computed in float64 if the device supports it.
         """
-        components = self.known_components or self.components()
+        components = self.cached_components or self.encode_components()
         dtype = torch.float32 if latents.device.type == "mps" else torch.float64
         z, mean, log_var = (t.to(dtype) for t in (latents, components.mean, components.log_var))
         precision = (-log_var).exp()
@@ -94,23 +100,23 @@ class VAMPModel(MonteCarloVAEModel):
         return (-0.5 * (square + rest)).to(latents.dtype)
 
     def prior_log_prob(self, latents: Tensor) -> Tensor:
-        """(batch, *draws) log density of the mixture at latents (batch, *draws, latent_dim), in nats."""
-        return mixture(self.component_log_prob(latents))
+        """(batch, *draws): log density of the mixture at latents (batch, *draws, latent_dim), in nats."""
+        return _average_densities(self.component_log_prob(latents))
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss with its terms, reconstruction and latents of a batch, with one draw per example.
+        """Loss, reconstruction and latents of a batch, with one sample per example.
 
-        The metric `components_in_use` is the perplexity, 1 to K, of the components' shares of the batch's draws.
+        The metric `components_in_use` is the perplexity, 1 to K, of the components' shares in the batch's samples.
         """
         posterior = self.encode(pixel_values)
         latents, log_q = posterior.rsample_and_log_prob(generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
-        each = self.component_log_prob(latents)
-        shares = each.detach().softmax(-1).mean(0)
+        component_log_p = self.component_log_prob(latents)
+        shares = component_log_p.detach().softmax(-1).mean(0)
         return self.build_output(
-            {"reconstruction": -log_p, "kl": log_q - mixture(each)},
+            {"reconstruction": -log_p, "kl": log_q - _average_densities(component_log_p)},
             posterior,
             metrics={"components_in_use": torch.special.entr(shares).sum().exp()},
             return_loss=return_loss,
@@ -120,8 +126,8 @@ class VAMPModel(MonteCarloVAEModel):
 
     @inference
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """(num_samples, latent_dim) latents: a component for each by chance, and a draw from it."""
-        components = self.components()
+        """(num_samples, latent_dim): samples of the prior, each from a random component."""
+        components = self.encode_components()
         device = generator.device if generator is not None else self.device
         k = torch.randint(len(components.mean), (num_samples,), generator=generator, device=device).to(self.device)
         std = (0.5 * components.log_var).exp()
@@ -135,17 +141,17 @@ class VAMPModel(MonteCarloVAEModel):
         generator: torch.Generator | None = None,
         batch_size: int = 500,
     ) -> Tensor:
-        """As for the VAE, with the pseudo-inputs encoded once."""
-        self.known_components = self.components()
+        """(batch,) estimates of log p(x) in nats, as in [`VAEModel`]. The pseudo-inputs are encoded once."""
+        self.cached_components = self.encode_components()
         try:
             return super().log_likelihood(pixel_values, num_samples, generator, batch_size)
         finally:
-            self.known_components = None
+            self.cached_components = None
 
 
-def mixture(each: Tensor) -> Tensor:
-    """The log density of a mixture with equal weights from those of its components, on the last axis."""
-    return each.logsumexp(-1) - log(each.shape[-1])
+def _average_densities(component_log_p: Tensor) -> Tensor:
+    """Log density of a mixture with equal weights, for the log densities of its components on the last axis."""
+    return component_log_p.logsumexp(-1) - log(component_log_p.shape[-1])
 
 
 register_model(VAMPConfig, VAMPModel)

@@ -4,18 +4,20 @@ r"""VQ-VAE: Neural Discrete Representation Learning (van den Oord, Vinyals & Kav
     \mathcal{L}(x) = -\log p(x|e) + \beta \|z - \mathrm{sg}(e)\|^2 + \|\mathrm{sg}(z) - e\|^2, \quad
     z = f(x), \quad e = \arg\min_{e_k} \|z - e_k\|
 
-with sums over the tokens of z and their dimensions. The decoder's gradient goes from e straight to z. By default the
-codes are moving averages of their tokens, which takes the place of the last term.
+with sums over the tokens of z and their dimensions. The gradient of the decoder is copied from e to z
+(straight-through). By default, code vectors are moving averages of their tokens, which replaces the last term.
 
 Changes: discrete.
 Use it when: you want a code of integers: to compress, or to model with PixelCNN or a transformer.
 
 Relations:
-    A codebook that holds every z, and a weight of 0, is the AE. HRQ-VAE adds up the codes of several levels.
-    The KL to the prior, uniform over codes, is the constant log K per token, and left out. Draws from that prior are
-    no images: fit a sampler on the embeddings, as the paper fits a PixelCNN on the codes.
-    Pythae makes scalars of flat latents, adds up the quantizer's terms over the batch, and writes smoothed counts back
-    so that unused codes blow up. It has neither an initialisation from data nor a revival of dead codes.
+    With beta = 0 and a codebook that contains every z, it is the AE. HRQ-VAE sums the code vectors of several levels.
+    The KL to the prior, uniform over codes, is the constant log K per token, and is omitted. Samples of that prior do
+    not look like data: to generate, fit a sampler on the embeddings, as the paper fits a PixelCNN on the codes.
+    Pythae treats each coordinate of a flat latent as a token, sums the quantizer's terms over the batch, and
+    overwrites its counts with smoothed ones, so that unused codes diverge; here a flat latent is one token, terms are
+    averaged over the batch, and unused codes do not move. Initialisation from data and revival of dead codes exist
+    only here.
 """
 
 __all__ = ["VQVAEConfig", "VQVAEModel", "VQVAEOutput"]
@@ -27,6 +29,8 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from gae_hub.modules.codebooks import Codebook
+
 from .base import GAEOutput, register_model
 from .quantized import QuantizedConfig, QuantizedModel
 
@@ -36,7 +40,7 @@ class VQVAEOutput(GAEOutput):
     """What `forward` returns.
 
     Args:
-        codes: (batch,), or (batch, height, width) for maps, indices of codes.
+        codes: (batch, *code_shape), for example (batch,), or (batch, height, width) for maps.
     """
 
     codes: Tensor | None = None
@@ -47,8 +51,9 @@ class VQVAEConfig(QuantizedConfig):
     """
     Args:
         commitment_weight: beta.
-        codebook_update: "ema", moving averages of the tokens, or "gradient", of the last term.
-        codebook_weight: weight of that term.
+        codebook_update: "ema" updates code vectors as moving averages of their tokens, "gradient" by the gradient of
+            the last term.
+        codebook_weight: weight of the last term, with codebook_update="gradient".
     """
 
     model_type = "gae_vq_vae"
@@ -64,6 +69,9 @@ class VQVAEConfig(QuantizedConfig):
 
 
 class VQVAEModel(QuantizedModel):
+    config: VQVAEConfig
+    codebook: Codebook
+
     config_class = VQVAEConfig
 
     def setup(self, config: VQVAEConfig):
@@ -73,22 +81,22 @@ class VQVAEModel(QuantizedModel):
     def quantize(
         self, latents: Tensor, sample: bool = False, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        codes = self.codebook.find_nearest(self.tokens(latents))
-        return self.lookup(codes), codes
+        codes = self.codebook.find_nearest(self.to_tokens(latents))
+        return self.lookup_codes(codes), codes
 
-    def lookup(self, codes: Tensor) -> Tensor:
+    def lookup_codes(self, codes: Tensor) -> Tensor:
         return self.from_tokens(self.codebook(codes))
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> VQVAEOutput:
-        """Loss, reconstruction, latents and codes of a batch; in training, `generator` draws tokens for new codes."""
+        """Loss, reconstruction, latents and codes of a batch. `generator` chooses tokens for new codes in training."""
         z = self.encode(pixel_values).mean
-        tokens = self.tokens(z.detach())
+        tokens = self.to_tokens(z.detach())
         if self.training:
             self.codebook.prepare(tokens, generator)
         quantized, codes = self.quantize(z)
-        latents = quantized.detach() + (z - z.detach())  # the codes exactly, with the gradient of z
+        latents = quantized.detach() + (z - z.detach())  # equal to the code vectors, with the gradient of z
         log_p, reconstruction = self.log_prob(pixel_values, latents)
         terms = {"reconstruction": -log_p, "commitment": (z - quantized.detach()).square().flatten(1).sum(1)}
         if self.codebook.learned:

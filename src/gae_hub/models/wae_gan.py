@@ -4,14 +4,14 @@ r"""WAE-GAN: Wasserstein Auto-Encoders (Tolstikhin, Bousquet, Gelly & Schölkopf
     \mathcal{L}(x) = -\log p(x|z) - \lambda \log D(z), \quad z = f(x); \qquad
     \mathcal{L}_D = -\mathbb{E}_{z \sim N(0, I)} \log D(z) - \mathbb{E}_x \log (1 - D(f(x)))
 
-Autoencoder and discriminator are trained at once, each on its own loss.
+Autoencoder and discriminator are trained in the same step, each on its own loss.
 
 Changes: adversarial.
 Use it when: you want what the AAE gives, derived from optimal transport.
 
 Relations:
-    AAE with a deterministic encoder is the same. WAE-MMD has a kernel in place of the discriminator.
-    A weight of 0 gives encoder and decoder the gradients of the AE.
+    AAE with a deterministic encoder is the same. WAE-MMD uses a kernel instead of the discriminator.
+    With lambda = 0, encoder and decoder follow the gradients of the AE.
 """
 
 __all__ = ["WAEGANConfig", "WAEGANModel"]
@@ -27,7 +27,7 @@ class WAEGANConfig(LatentGANConfig):
     """
     Args:
         adversarial_weight: lambda.
-        discriminator_hidden_sizes: widths of the discriminator's hidden layers; the paper has four of 512.
+        discriminator_hidden_sizes: widths of the discriminator's hidden layers; the default is the paper's.
     """
 
     model_type = "gae_wae_gan"
@@ -37,6 +37,8 @@ class WAEGANConfig(LatentGANConfig):
 
 
 class WAEGANModel(LatentGANModel, DeterministicModel):
+    config: WAEGANConfig
+
     config_class = WAEGANConfig
 
 

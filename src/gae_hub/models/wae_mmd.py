@@ -7,8 +7,8 @@ Changes: objective.
 Use it when: you want a deterministic encoder whose codes follow the prior, without a discriminator.
 
 Relations:
-    A weight of 0 is the AE. InfoVAE has the same penalty with a noisy encoder and a KL beside it; WAE-GAN and AAE use
-    a discriminator in place of the MMD.
+    lambda = 0 is the AE. InfoVAE adds the same penalty to a VAE, which has a noisy encoder and a KL; WAE-GAN and AAE
+    use a discriminator instead of the MMD.
 """
 
 __all__ = ["WAEMMDConfig", "WAEMMDModel"]
@@ -30,8 +30,8 @@ class WAEMMDConfig(GAEConfig):
     """
     Args:
         mmd_weight: lambda.
-        kernel: "imq" (inverse multi-quadratic, seven scales) or "rbf".
-        bandwidth: standard deviation of the prior that the kernel is made for.
+        kernel: "imq" (inverse multiquadratic with seven scales) or "rbf" (Gaussian).
+        bandwidth: scale of the kernel, as the standard deviation of the prior that it fits.
     """
 
     model_type = "gae_wae_mmd"
@@ -47,13 +47,15 @@ class WAEMMDConfig(GAEConfig):
 
 
 class WAEMMDModel(DeterministicModel):
+    config: WAEMMDConfig
+
     config_class = WAEMMDConfig
     min_batch_size = 2
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
-        """Loss, reconstruction and latents of a batch of at least 2; `generator` draws the latents to compare with."""
+        """Loss, reconstruction and latents of a batch of at least 2. `generator` draws the samples of the prior."""
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
@@ -67,7 +69,7 @@ class WAEMMDModel(DeterministicModel):
         return {"mmd": self.config.mmd_weight}
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """(num_samples, latent_dim) draws from N(0, I), to which the embeddings are drawn."""
+        """(num_samples, latent_dim): samples of N(0, I), the distribution that the embeddings are trained to have."""
         return GAEPreTrainedModel.sample_prior(self, num_samples, generator)
 
 

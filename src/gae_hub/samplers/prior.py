@@ -25,11 +25,12 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from ..models.base import GAEPreTrainedModel, inference
-from ..models.flow_prior_vae import FlowPriorVAEModel, prior_flow
-from ..models.poincare_vae import FAMILIES, PoincareVAEModel
+from ..models.flow_prior_vae import FlowPriorVAEModel, build_prior_flow
+from ..models.poincare_vae import PoincareVAEModel
 from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
 from ..modules.flows import Flow
+from ..modules.hyperbolic_posteriors import HYPERBOLIC_POSTERIORS
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
 from ..modules.sphere import normalize
@@ -97,7 +98,9 @@ class PriorSampler(GAESampler):
             self._buffers.pop(name, None)
         self._modules.pop("flow", None)
         if config.prior == "flow":
-            self.flow = prior_flow(d, **{name: require_value(getattr(config, name), name) for name in _FLOW_FIELDS})
+            self.flow = build_prior_flow(
+                d, **{name: require_value(getattr(config, name), name) for name in _FLOW_FIELDS}
+            )
         if config.prior == "mixture":
             num_components = require_value(config.num_components, "num_components")
             self.register_buffer("means", torch.zeros(num_components, d))
@@ -151,9 +154,9 @@ class PriorSampler(GAESampler):
             device = generator.device if generator is not None else self.device
             k = torch.randint(len(self.means), (num_samples,), generator=generator, device=device).to(self.device)
             return self.means[k] + self.stds[k] * randn(shape, self.stds, generator)
-        if prior in FAMILIES:
+        if prior in HYPERBOLIC_POSTERIORS:
             log_var = torch.full_like(self.centre[:, :1], 2 * log(self.config.prior_scale))
-            normal = FAMILIES[prior](self.centre, log_var, self.config.curvature)
+            normal = HYPERBOLIC_POSTERIORS[prior](self.centre, log_var, self.config.curvature)
             return normal.rsample(num_samples, generator=generator)[0]
         noise = randn(shape, self.centre, generator)
         if prior == "flow":
@@ -164,7 +167,7 @@ class PriorSampler(GAESampler):
 @inference
 def _compute_components(model: VAMPModel) -> DiagonalGaussian:
     """The components of a model's prior, in eval mode."""
-    return model.components()
+    return model.encode_components()
 
 
 def _has_normal_prior(model: GAEPreTrainedModel) -> bool:

@@ -115,7 +115,7 @@ class RHVAEManifoldSampler(GAESampler):
             ValueError: if the model has no metric.
         """
         self.check_model(model)
-        metric = model.metric()
+        metric = model.build_metric()
         is_filled = metric.matrices.flatten(1).abs().sum(1) > 0  # the others are free places of the model's queue
         config = self.config
         with self._restore_on_error():

@@ -88,7 +88,7 @@ def differences(folder: Path, case: str) -> dict[str, float]:
         odds = theirs[:, 0] - theirs[:, 1] if theirs.shape[1] == 2 else theirs.squeeze(1)
         compare("discriminator", answer if theirs.shape[1] == 2 else answer.sigmoid(), odds)
     if "inverse_metric" in expected:
-        compare("inverse metric", model.metric().inverse(expected["at"]), expected["inverse_metric"])
+        compare("inverse metric", model.build_metric().inverse(expected["at"]), expected["inverse_metric"])
     if case in OTHER_DRAWS:
         if case.startswith("SVAE"):
             compare("reg_loss", posterior.kl().mean(), expected["reg_loss"])

@@ -1,0 +1,286 @@
+"""What quantized models share: initialisation, layouts, quantization of all latents, and distributed training.
+
+Run as a script, this file is one of two processes that train together, for the last test.
+"""
+
+import os
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from cases import NETWORKS, SHAPE, generator, images
+from safetensors.torch import load_file, save_file
+from torch.nn.parallel import DistributedDataParallel
+
+from gae_hub import AutoGAE, HRQVAEConfig, HRQVAEModel, VQVAEConfig, VQVAEModel
+
+X = images(12)
+FIELDS = {"input_shape": SHAPE, "latent_dim": 3, "num_embeddings": 6, **NETWORKS}
+OWN = {"vq_vae": {}, "hrq_vae": {"codebook_init": "kmeans"}}
+BOTH = pytest.mark.parametrize("name", ["vq_vae", "hrq_vae"])
+LAYOUTS = pytest.mark.parametrize("layout", ["spatial", "flat"])
+
+
+def build(name="vq_vae", **fields):
+    torch.manual_seed(0)
+    cls, config = {"vq_vae": (VQVAEModel, VQVAEConfig), "hrq_vae": (HRQVAEModel, HRQVAEConfig)}[name]
+    return cls(config(**{**FIELDS, **OWN[name], **fields}))
+
+
+# Initialisation
+
+
+@BOTH
+def test_reloaded_model_is_not_initialised_again(name, tmp_path):
+    model = build(name)
+    model(X)
+    model.save_pretrained(tmp_path)
+    loaded = AutoGAE.from_pretrained(tmp_path).train()
+    filled = build(name)
+    filled.load_state_dict(model.state_dict())
+    torch.manual_seed(1)
+    losses = [model(images(12, seed=1)).loss]
+    for other in (loaded, filled):
+        torch.manual_seed(1)
+        losses.append(other(images(12, seed=1)).loss)
+        assert all(torch.equal(value, model.state_dict()[key]) for key, value in other.state_dict().items())
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_untrained_state_is_initialised_again():
+    model = build()
+    start = deepcopy(model.state_dict())
+    model(X)
+    model.load_state_dict(start)
+    model(X)
+    assert model.codebook.initialized and model.codebook.codes.abs().max() > 1 / 6
+
+
+@BOTH
+def test_only_training_changes_the_codebook(name):
+    model = build(name)
+    before = deepcopy(model.state_dict())
+    model.eval()(X)
+    model.encode_codes(X)
+    model.train()
+    model.reconstruct(X)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    model(X)
+    assert not all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@BOTH
+def test_half_precision_keeps_codebooks_in_float32(name, tmp_path):
+    model = build(name)
+    model(X)
+    model.save_pretrained(tmp_path)
+    for half in (AutoGAE.from_pretrained(tmp_path, dtype=torch.bfloat16), deepcopy(model).to(torch.bfloat16)):
+        books = {k: v for k, v in half.state_dict().items() if k.startswith("codebook")}
+        assert all(torch.equal(value, model.state_dict()[key]) for key, value in books.items())
+        assert half.head.weight.dtype == torch.bfloat16
+        assert half.train()(X).latents.dtype == half.sample_prior(2).dtype == torch.float32
+        moved = {k: v for k, v in half.state_dict().items() if k.endswith("counts")}
+        assert all(v.dtype == torch.float32 and not torch.equal(v, v.bfloat16().float()) for v in moved.values())
+    assert {v.dtype for v in model.double().state_dict().values()} == {torch.float64, torch.bool}
+
+
+# Layouts
+
+
+@LAYOUTS
+@BOTH
+@pytest.mark.parametrize(
+    ("networks", "positions"),
+    [("conv", (2, 2)), ("resnet", (2, 2)), ("paper_conv", (1, 1)), ("paper_resnet", (4, 4))],
+)
+def test_every_network_with_every_layout(name, layout, networks, positions):
+    shape = (1, 28, 28) if networks.startswith("paper") else (1, 16, 16)
+    model = build(
+        name, input_shape=shape, encoder_config=networks, decoder_config=networks, latent_layout=layout
+    ).train()
+    x = images(2, shape)
+    out = model(x)
+    out.loss.backward()
+    places = positions if layout == "spatial" else ()
+    assert out.latents.shape == model.embed(x).shape == (2, 3, *places)
+    assert out.codes.shape == model.encode_codes(x).shape == (2, *places, *((4,) if name == "hrq_vae" else ()))
+    assert out.codes.dtype == torch.long and 0 <= out.codes.min() and out.codes.max() < 6
+    assert model.generate(2).shape == model.interpolate(x[:1], x[1:], 2)[0].shape == x.shape
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@BOTH
+def test_latent_shapes_and_invalid_layouts(name):
+    assert build(name).latent_shape == (3,)  # "auto" for features that are vectors
+    maps = {"encoder_config": "conv", "decoder_config": "conv", "input_shape": (1, 32, 32)}
+    assert build(name, **maps).latent_shape == (3, 4, 4)
+    assert build(name, **{**maps, "decoder_config": "mlp"})(images(2, (1, 32, 32))).latents.shape == (2, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"latent_layout 'spatial' needs .* 'conv' or 'resnet', or .* 'flat'"):
+        build(name, latent_layout="spatial")
+    with pytest.raises(Exception, match="latent_layout"):
+        build(name, latent_layout="rows")
+
+
+def trained(name, layout="flat", **fields):
+    """A model in eval mode, after three training steps without optimizer."""
+    maps = {"encoder_config": {"model_type": "conv", "channels": [4]}, "latent_layout": layout}
+    model = build(name, **maps, **fields)
+    for seed in range(3):
+        model(X, generator=generator(seed))
+    return model.eval()
+
+
+@LAYOUTS
+@BOTH
+def test_every_method_quantizes(name, layout):
+    model = trained(name, layout)
+    codes, embedding = model.encode_codes(X), model.embed(X)
+    torch.testing.assert_close(model.lookup_codes(codes), embedding)
+    assert not torch.allclose(model.encode(X).mean, embedding)
+    out = model(X)
+    assert torch.equal(out.codes, codes)
+    torch.testing.assert_close(out.latents, embedding)
+    torch.testing.assert_close(model.decode_codes(codes), model.reconstruct(X))
+    torch.testing.assert_close(out.reconstruction, model.reconstruct(X))
+
+    t = torch.linspace(0, 1, 7)
+    path = model.interpolate_latents(embedding[:4], embedding[4:8], t)
+    assert torch.equal(path[:, 0], embedding[:4]) and torch.equal(path[:, -1], embedding[4:8])
+    line = torch.lerp(embedding[:4, None], embedding[4:8, None], t.view(1, -1, *[1] * (embedding.dim() - 1)))
+    torch.testing.assert_close(path[:, 3], model.quantize(line[:, 3])[0])
+    assert not torch.allclose(path[:, 3], line[:, 3])
+
+
+@LAYOUTS
+@BOTH
+def test_latents_of_samplers_are_quantized(name, layout):
+    model = trained(name, layout)
+    drawn = torch.randn(4, *model.latent_shape, generator=generator())
+
+    class Sampler:
+        def sample(self, num_samples, generator=None):
+            return drawn[:num_samples].double()
+
+    torch.testing.assert_close(model.generate(3, Sampler()), model.decode(model.quantize(drawn[:3])[0]))
+    assert not torch.allclose(model.generate(3, Sampler()), model.decode(drawn[:3]))  # decode does not quantize
+
+
+@LAYOUTS
+@BOTH
+def test_prior_is_uniform_over_codes(name, layout):
+    model = trained(name, layout)
+    asked = []
+    lookup, model.lookup_codes = model.lookup_codes, lambda codes: asked.append(codes) or lookup(codes)
+    latents = model.sample_prior(3000, generator())
+    assert latents.shape == (3000, *model.latent_shape) and torch.equal(latents, lookup(asked[0]))
+    assert asked[0].shape == (3000, *model.encode_codes(X).shape[1:])
+    for places in asked[0].view(3000, -1).T:
+        assert ((places.bincount(minlength=6) - 500).square() / 500).sum() < 20.5  # 5 degrees of freedom, p = 0.001
+
+
+def test_largest_uniform_number_is_a_valid_code():
+    """Its product with the number of codes is not rounded up to that number."""
+    sizes = torch.arange(1, 2**20)
+    largest = torch.tensor(1 - 2.0**-24)
+    assert largest < 1 and torch.equal((largest * sizes).long(), sizes - 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_embeddings": 0},
+        {"codebook_decay": 1.0},
+        {"codebook_decay": -0.1},
+        {"revival_threshold": 1.0},
+        {"revival_threshold": -0.1},
+        {"num_kmeans_iterations": -1},
+    ],
+)
+def test_invalid_fields(fields):
+    with pytest.raises(Exception, match=next(iter(fields))):
+        VQVAEConfig(**fields)
+
+
+# Several processes
+
+BATCH, STEPS = 16, 4
+SETTINGS = {
+    "ema": ("vq_vae", {}),
+    "gradient": ("vq_vae", {"codebook_update": "gradient"}),
+    "many": ("vq_vae", {"num_embeddings": 40}),  # more codes than tokens
+    "levels": ("hrq_vae", {"num_levels": 2}),
+    "spheres": ("hrq_vae", {"num_levels": 2, "codebook_init": "sphere"}),
+}
+
+
+def train(setting: str, number: int, world: int) -> dict[str, torch.Tensor]:
+    """State, loss and averaged gradients of process `number` of `world`, after some steps on its share of the data."""
+    name, fields = SETTINGS[setting]
+    model = build(name, revival_threshold=0.5, codebook_decay=0.5, **fields).double().train()
+    net = DistributedDataParallel(model) if world > 1 else model
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    share, revived = BATCH // world, 0
+    for seed in range(STEPS):
+        own = images(BATCH, seed=seed).double()[number * share : (number + 1) * share]
+        optimizer.zero_grad()
+        torch.manual_seed(seed + 100 * number)  # different noise; codebooks use that of process 0
+        out = net(own)
+        out.loss.backward()
+        optimizer.step()
+        revived += out.metrics["dead_codes"]
+    loss = out.loss.detach().clone()
+    if world > 1:
+        dist.all_reduce(loss)
+        loss /= world
+    found = {f"gradient.{key}": p.grad for key, p in model.named_parameters()} | model.state_dict()
+    found |= {"loss": loss, "perplexity": out.metrics["perplexity"], "revived": revived}
+    return {key: value.clone().contiguous() for key, value in found.items()}
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """A folder with the results of both processes."""
+    folder = tmp_path_factory.mktemp("quantizers")
+    workers = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(folder), number],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in "01"
+    ]
+    try:
+        for worker in workers:
+            _, errors = worker.communicate(timeout=100)
+            assert worker.returncode == 0, errors[-3000:]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return folder
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_two_processes_equal_one_process(two_processes, setting):
+    """For k-means, revivals, moving averages, loss and gradients. HRQ-VAE's random codes depend on the process, so
+    only the agreement between the two processes is tested."""
+    one, other = (load_file(two_processes / f"{setting}.{number}.safetensors") for number in "01")
+    assert one["revived"] > 0
+    for key, value in one.items():
+        torch.testing.assert_close(other[key], value, msg=lambda text, key=key: f"{key}: {text}")
+    if SETTINGS[setting][0] == "vq_vae":
+        for key, value in train(setting, 0, 1).items():
+            torch.testing.assert_close(one[key], value, msg=lambda text, key=key: f"{key}: {text}")
+
+
+if __name__ == "__main__":
+    target, process = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{target}/meeting", rank=process, world_size=2)
+    for each in SETTINGS:
+        save_file(train(each, process, 2), target / f"{each}.{process}.safetensors")
+    dist.destroy_process_group()

@@ -1,0 +1,52 @@
+"""Gaussian posteriors and point masses: density, KL, and samples."""
+
+import torch
+from cases import generator
+from torch.distributions import Normal
+
+from gae_hub.modules.noise import randn
+from gae_hub.modules.posteriors import DiagonalGaussian, PointMass, gaussian_log_prob
+
+
+def posterior(batch=4, dim=3):
+    noise = torch.randn(2, batch, dim, generator=generator(), dtype=torch.float64)
+    return DiagonalGaussian(noise[0], 0.5 * noise[1])
+
+
+def test_gaussian_log_prob():
+    grid = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    mean, log_var = torch.tensor(0.7, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
+    log_p = gaussian_log_prob(grid, mean, log_var)
+    torch.testing.assert_close(log_p, Normal(mean, (0.5 * log_var).exp()).log_prob(grid))
+    torch.testing.assert_close(torch.trapezoid(log_p.exp(), grid), torch.ones((), dtype=torch.float64))
+    torch.testing.assert_close(gaussian_log_prob(grid), Normal(0.0, 1.0).log_prob(grid))
+
+
+def test_kl_is_the_mean_log_ratio():
+    q = posterior()
+    z = q.rsample(200_000, generator=generator(1))
+    ratio = q.log_prob(z) - gaussian_log_prob(z).sum(-1)
+    torch.testing.assert_close(ratio.mean(1), q.kl(), atol=5 * (ratio.std(1) / 200_000**0.5).max().item(), rtol=0)
+    at_prior = DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3))
+    assert torch.equal(at_prior.kl(), torch.zeros(2))
+
+
+def test_moments_and_gradients_of_samples():
+    q = posterior()
+    z = q.rsample(100_000, generator=generator(2))
+    torch.testing.assert_close(z.mean(1), q.mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(z.var(1), q.log_var.exp(), atol=0.05, rtol=0.02)
+    mean = q.mean.clone().requires_grad_()
+    DiagonalGaussian(mean, q.log_var).rsample().sum().backward()
+    assert torch.equal(mean.grad, torch.ones_like(mean))
+
+
+def test_dtype_of_noise():
+    noise = randn((3, 2), torch.empty(0, dtype=torch.float64), generator())
+    assert noise.dtype == torch.float64
+    assert torch.equal(noise, torch.randn(3, 2, generator=generator(), dtype=torch.float64))
+
+
+def test_samples_of_a_point_mass():
+    point = torch.randn(4, 3)
+    assert torch.equal(PointMass(point).rsample(5), point.unsqueeze(1).expand(4, 5, 3))
