@@ -42,7 +42,7 @@ def assert_log_det(step, z):
     assert log_det.shape == z.shape[:-1]
     num, d = log_det.numel(), z.shape[-1]
     full = jacobian(lambda z: step(z)[0], z).reshape(num, d, num, d)
-    blocks = torch.einsum("ninj->nij", full)
+    blocks = torch.einsum("kikj->kij", full)
     assert full.count_nonzero() == blocks.count_nonzero()  # no point depends on another
     sign, exact = torch.linalg.slogdet(blocks)
     assert (sign > 0).all()

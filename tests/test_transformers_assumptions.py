@@ -229,6 +229,18 @@ def test_overrides_accept_the_parameters_of_transformers():
             assert list(ours) == list(theirs), f"{cls.__name__}.{name}"
 
 
+def test_config_fields_do_not_hide_what_configs_of_transformers_do():
+    configs = [cls for cls, bases in our_classes() if PreTrainedConfig in bases]
+    assert len(configs) > 50
+    hidden = {
+        f"{cls.__name__}.{name}"
+        for cls in configs
+        for name in cls.own_fields()
+        if callable(getattr(PreTrainedConfig, name, None))
+    }
+    assert hidden == set()
+
+
 # Configs and models
 
 

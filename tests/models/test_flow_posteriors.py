@@ -18,7 +18,7 @@ METHODS = {
     "mixed": (VAELinNFModel, {"flows": ["radial", "planar", "radial"]}),
     "shared": (VAELinNFModel, {"flows": ["planar", "radial"], "amortized": False}),
     "gated": (VAEIAFModel, {"hidden_size": 8, "context_size": 4}),
-    "affine": (VAEIAFModel, {"hidden_size": 8, "context_size": 0, "update": "affine"}),
+    "affine": (VAEIAFModel, {"hidden_size": 8, "context_size": 0, "flow_update": "affine"}),
 }
 ALL = pytest.mark.parametrize("name", METHODS)
 
@@ -248,7 +248,7 @@ def test_reloading_other_settings(name, tmp_path):
         (VAEIAFConfig, {"context_size": -2}, "context_size must be 0 or more, got -2"),
         (VAEIAFConfig, {"num_hidden_layers": 0}, "num_hidden_layers must be above 0, got 0"),
         (VAEIAFConfig, {"hidden_size": 0}, "hidden_size must be above 0, got 0"),
-        (VAEIAFConfig, {"update": "additive"}, "update"),
+        (VAEIAFConfig, {"flow_update": "additive"}, "flow_update"),
     ],
 )
 def test_invalid_fields(config_class, fields, message):

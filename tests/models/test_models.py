@@ -112,6 +112,14 @@ def test_generate(model, case):
         model.generate(0)
 
 
+def test_sampled_pixels_scatter_around_the_decoded_mean(case):
+    model = case.build(likelihood="gaussian", observation_std=0.5)
+    latents = model.embed(X[:1])
+    drawn = model.sample_pixel_values(latents.expand(20_000, *latents.shape[1:]), generator())
+    torch.testing.assert_close(drawn.mean(0), model.decode(latents)[0].detach(), rtol=0, atol=5 * 0.5 / 20_000**0.5)
+    torch.testing.assert_close(drawn.std(0), torch.full_like(drawn[0], 0.5), rtol=0.03, atol=0)
+
+
 def test_log_likelihood(model, case):
     if not case.has_likelihood:
         with pytest.raises(NotImplementedError, match=f"{type(model).__name__} has no likelihood"):

@@ -96,6 +96,17 @@ def test_to_ball():
     torch.testing.assert_close(ball[0], torch.tanh(latents[0].norm()) / 2 * latents[0] / latents[0].norm())
 
 
+def test_decoders_in_the_coordinates_of_the_ball():
+    """They receive points of the ball, whoever asks them: decode, log_prob or sample_pixel_values."""
+    model = build(coordinates="ball", observation_std=0.1).double()
+    latents = torch.randn(1, 3, dtype=torch.float64) * 3
+    mean = model.likelihood.activation(model.decoder(model.to_ball(latents)))
+    torch.testing.assert_close(model.decode(latents), mean)
+    torch.testing.assert_close(model.log_prob(X[:1].double(), latents)[1], mean)
+    drawn = model.sample_pixel_values(latents.expand(20_000, 3), generator())
+    torch.testing.assert_close(drawn.mean(0), mean[0].detach(), rtol=0, atol=5 * 0.1 / 20_000**0.5)
+
+
 def test_flat_space_has_the_gradients_of_the_vae():
     """They equal those of IWAE(1), the VAE with a Monte Carlo KL, for the same noise."""
     flat, iwae = build(curvature=1e-12).double(), IWAE.build(num_samples=1).double()

@@ -246,12 +246,17 @@ class GAEPreTrainedModel(HubModel):
 
     def decode(self, latents: Tensor) -> Tensor:
         """(batch, *input_shape): the mean of p(x|z) for latents (batch, *latent_shape)."""
-        return self.likelihood.activation(self.decoder(latents.to(self.dtype)))
+        return self.likelihood.activation(self.decoder(self.to_decoder_coordinates(latents).to(self.dtype)))
+
+    def to_decoder_coordinates(self, latents: Tensor) -> Tensor:
+        """(batch, *latent_shape): what the decoder receives for `latents`, themselves unless a subclass says otherwise."""
+        return latents
 
     @inference
     def sample_pixel_values(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """(batch, *input_shape): samples of p(x|z), with its observation noise, for latents (batch, *latent_shape)."""
-        return self.likelihood.sample(at_least_float32(self.decoder(latents.to(self.dtype))), generator)
+        logits = self.decoder(self.to_decoder_coordinates(latents).to(self.dtype))
+        return self.likelihood.sample(at_least_float32(logits), generator)
 
     def log_prob(
         self,
@@ -274,7 +279,7 @@ class GAEPreTrainedModel(HubModel):
         axes = len(self.latent_shape)
         draws = latents.shape[:-axes]
         decoder = self.decoder if decoder is None else decoder
-        logits = decoder(latents.flatten(0, -axes - 1).to(self.dtype))
+        logits = decoder(self.to_decoder_coordinates(latents).flatten(0, -axes - 1).to(self.dtype))
         logits = at_least_float32(logits).unflatten(0, draws)
         target = pixel_values.to(logits.dtype)
         target = target.view(len(target), *[1] * (len(draws) - 1), *self.config.input_shape).expand_as(logits)

@@ -27,7 +27,7 @@ Relations:
 __all__ = ["PoincareVAEConfig", "PoincareVAEModel"]
 
 from math import log, prod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -85,13 +85,7 @@ class PoincareVAEModel(MonteCarloVAEModel):
             mean = from_ball(mean * ((1 - 1e-5) / norm.clamp(min=1 - 1e-5)), self.config.curvature)
         return HYPERBOLIC_POSTERIORS[self.config.posterior](mean, log_var, self.config.curvature)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        return super().decode(self._to_decoder_coordinates(latents))
-
-    def log_prob(self, pixel_values: Tensor, latents: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        return super().log_prob(pixel_values, self._to_decoder_coordinates(latents), *args, **kwargs)
-
-    def _to_decoder_coordinates(self, latents: Tensor) -> Tensor:
+    def to_decoder_coordinates(self, latents: Tensor) -> Tensor:
         return latents if self.config.coordinates == "normal" else self.to_ball(latents)
 
     def build_prior(self, like: Tensor) -> HyperbolicPosterior:

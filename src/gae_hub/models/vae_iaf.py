@@ -13,7 +13,7 @@ Use it when: a Gaussian posterior is too simple, and latents have many dimension
 
 Relations:
     Without steps it is the VAE with a Monte Carlo estimate of its KL. VAE-lin-NF has planar and radial steps.
-    Pythae has no context (here context_size=0), no gate (update="affine"), ReLUs (activation="relu") and no bound on
+    Pythae has no context (here context_size=0), no gate (flow_update="affine"), ReLUs (activation="relu") and no bound on
     the log scales (log_scale_bound=None). Its narrow networks ignore some dimensions, and it embeds without the flow;
     here all dimensions are used, and embeddings pass through the flow.
 """
@@ -43,7 +43,7 @@ class VAEIAFConfig(VAEConfig):
         num_flows: K, the number of steps.
         num_hidden_layers, hidden_size, activation: layers, width and activation of the MADE in each step.
         context_size: size of h(x); 0 for no context.
-        update: "gated", as in equations 13 and 14 of the paper, or "affine", exp(a) z + m.
+        flow_update: "gated", as in equations 13 and 14 of the paper, or "affine", exp(a) z + m.
         forget_bias: added to the gates before their sigmoid. With a positive value the first steps are close to the
             identity.
         log_scale_bound: the log scales a of "affine" lie in (-bound, bound); None for no bound.
@@ -57,7 +57,7 @@ class VAEIAFConfig(VAEConfig):
     hidden_size: int = 128
     activation: Literal["elu", "relu"] = "elu"
     context_size: int = 16
-    update: Literal["gated", "affine"] = "gated"
+    flow_update: Literal["gated", "affine"] = "gated"
     forget_bias: float | int = 2.0
     log_scale_bound: float | int | None = 5.0
     reverse: bool = False
@@ -83,7 +83,7 @@ class VAEIAFModel(MonteCarloVAEModel):
         self.flows = nn.ModuleList(
             InverseAutoregressiveStep(
                 config.latent_dim,
-                update=config.update,
+                update=config.flow_update,
                 forget_bias=config.forget_bias,
                 log_scale_bound=config.log_scale_bound,
                 hidden_size=config.hidden_size,

@@ -9,7 +9,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from ..models.base import GAEOutput, inference
-from ..modules.flows import BatchNormStep, Flow, Standardization
+from ..modules.flows import BatchNormStep, Flow, FlowStep, Standardization
 from ..modules.noise import randn
 from ..modules.posteriors import gaussian_log_prob
 from .base import require_value
@@ -66,7 +66,7 @@ class FlowSampler(LearnedSampler):
 
     config_class = FlowSamplerConfig
 
-    def build_step(self, dim: int, **made_arguments: Any) -> nn.Module:
+    def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
         """One autoregressive step, whose `forward` points to the noise. `made_arguments` are those of [`MADE`]."""
         raise NotImplementedError(f"{type(self).__name__} must define build_step")
 
@@ -74,7 +74,7 @@ class FlowSampler(LearnedSampler):
         d = require_value(config.latent_dim, "latent_dim")
         orders = {"natural": None, "random": config.drawn_order}
         order = orders[config.order] if isinstance(config.order, str) else config.order
-        steps: list[nn.Module] = [Standardization(d)]
+        steps: list[FlowStep] = [Standardization(d)]
         for block in range(config.num_flows):
             steps.append(
                 self.build_step(

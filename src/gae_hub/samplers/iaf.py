@@ -19,10 +19,9 @@ __all__ = ["IAFSampler", "IAFSamplerConfig"]
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from torch import nn
 
 from ..modules.autoregressive_steps import InverseAutoregressiveStep
-from ..modules.flows import Inverted
+from ..modules.flows import FlowStep, Inverted
 from .base import register_sampler
 from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 
@@ -39,7 +38,7 @@ class IAFSampler(AffineFlowSampler):
 
     config_class = IAFSamplerConfig
 
-    def build_step(self, dim: int, **made_arguments: Any) -> nn.Module:
+    def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
         bound = self.config.log_scale_bound
         return Inverted(InverseAutoregressiveStep(dim, update="affine", log_scale_bound=bound, **made_arguments))
 

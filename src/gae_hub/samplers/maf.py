@@ -22,9 +22,9 @@ __all__ = ["MAFSampler", "MAFSamplerConfig"]
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from torch import nn
 
 from ..modules.autoregressive_steps import MaskedAutoregressiveStep
+from ..modules.flows import FlowStep
 from .base import register_sampler
 from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 
@@ -41,7 +41,7 @@ class MAFSampler(AffineFlowSampler):
 
     config_class = MAFSamplerConfig
 
-    def build_step(self, dim: int, **made_arguments: Any) -> nn.Module:
+    def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
         return MaskedAutoregressiveStep(dim, log_scale_bound=self.config.log_scale_bound, **made_arguments)
 
 

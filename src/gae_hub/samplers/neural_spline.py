@@ -17,9 +17,9 @@ __all__ = ["NeuralSplineSampler", "NeuralSplineSamplerConfig"]
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from torch import nn
 
 from ..modules.autoregressive_steps import SplineAutoregressiveStep
+from ..modules.flows import FlowStep
 from .base import register_sampler
 from .flow_base import FlowSampler, FlowSamplerConfig
 
@@ -48,7 +48,7 @@ class NeuralSplineSampler(FlowSampler):
 
     config_class = NeuralSplineSamplerConfig
 
-    def build_step(self, dim: int, **made_arguments: Any) -> nn.Module:
+    def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
         return SplineAutoregressiveStep(dim, self.config.num_bins, self.config.tail_bound, **made_arguments)
 
 

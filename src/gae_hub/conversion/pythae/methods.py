@@ -157,7 +157,7 @@ def _vae_iaf(c: Checkpoint) -> Converted:
         "num_flows": num_flows,
         "num_hidden_layers": num_layers,
         "hidden_size": max(width, c.latent_dim - 1),
-        "update": "affine",
+        "flow_update": "affine",
         "activation": "relu",
         "log_scale_bound": None,
         "reverse": num_flows % 2 == 0,
