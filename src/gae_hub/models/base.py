@@ -249,7 +249,7 @@ class GAEPreTrainedModel(HubModel):
         return self.likelihood.activation(self.decoder(self.to_decoder_coordinates(latents).to(self.dtype)))
 
     def to_decoder_coordinates(self, latents: Tensor) -> Tensor:
-        """(batch, *latent_shape): what the decoder receives for `latents`, themselves unless a subclass says otherwise."""
+        """Return what the decoder receives for `latents` (batch, *latent_shape): here, the latents themselves."""
         return latents
 
     @inference

@@ -13,9 +13,9 @@ Use it when: a Gaussian posterior is too simple, and latents have many dimension
 
 Relations:
     Without steps it is the VAE with a Monte Carlo estimate of its KL. VAE-lin-NF has planar and radial steps.
-    Pythae has no context (here context_size=0), no gate (flow_update="affine"), ReLUs (activation="relu") and no bound on
-    the log scales (log_scale_bound=None). Its narrow networks ignore some dimensions, and it embeds without the flow;
-    here all dimensions are used, and embeddings pass through the flow.
+    Pythae has no context (here context_size=0), no gate (flow_update="affine"), ReLUs (activation="relu") and no bound
+    on the log scales (log_scale_bound=None). Its narrow networks ignore some dimensions, and it embeds without the
+    flow; here all dimensions are used, and embeddings pass through the flow.
 """
 
 __all__ = ["VAEIAFConfig", "VAEIAFModel"]

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..models.base import GAEOutput, inference
 from ..modules.flows import BatchNormStep, Flow, FlowStep, Standardization
