@@ -842,7 +842,7 @@ class _HubHandler(_Handler):
         if (repo_type, repo_id) in self.hub.repos:
             url = self.hub.url + self.hub.repos[repo_type, repo_id].url_path
             raise HubError(409, f"You already created this {repo_type} repo: {url}", url=url)
-        repo = self.hub.create_repo(repo_id, repo_type, body.get("visibility") == "private", body.get("sdk"))
+        repo = self.hub.create_repo(repo_id, repo_type, bool(_wants_private(body)), body.get("sdk"))
         return {"url": self.hub.url + repo.url_path, "name": repo.id, "id": repo.id, "private": repo.private}
 
     @route("DELETE", "/api/repos/delete")
@@ -870,8 +870,9 @@ class _HubHandler(_Handler):
     @route("PUT", "/api/{kind}/{id}/settings")
     def update_settings(self, repo: Repo):
         self._require_write(repo.namespace)
-        if visibility := self.json_body().get("visibility"):
-            repo.private = visibility == "private"
+        private = _wants_private(self.json_body())
+        if private is not None:
+            repo.private = private
             self.hub.save(repo)
         return {"private": repo.private}
 
@@ -1146,6 +1147,11 @@ def point_clients_at(hub: LocalHub, home: str | Path, token: str | bool = True) 
         stack.callback(_forget_downloads)
         _forget_downloads()
         yield
+
+
+def _wants_private(body: dict) -> bool | None:
+    """Whether a request asks for a private repository: huggingface_hub 2 sends a visibility, 1.5 sends `private`."""
+    return body["visibility"] == "private" if "visibility" in body else body.get("private")
 
 
 def _forget_downloads():

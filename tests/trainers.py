@@ -1,14 +1,9 @@
 """Trainers of tiny models, for tests of the training folder."""
 
-import os
-from pathlib import Path
-
 import torch
 from cases import VAE, images
 
 from gae_hub import GAETrainer, GAETrainingArguments
-
-TESTS = Path(__file__).parent
 
 
 def make_arguments(folder, **changes):
@@ -34,9 +29,3 @@ def same_state(one, other):
 def flat_weights(model):
     """All parameters as one vector."""
     return torch.cat([p.detach().flatten() for p in model.parameters()]).clone()
-
-
-def child_environment():
-    """Environment of a child process that imports this folder, and the gae_hub that this process imports."""
-    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

@@ -1,17 +1,15 @@
 """`embed_dataset`: order, batches, its cache, and several processes."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from builders import hub_folder
 from cases import CODES, VAE, images
+from child_processes import child_environment
 
-import gae_hub
 from gae_hub import embed_dataset, load_images
 from gae_hub.data import decoding
 from gae_hub.data.datasets import OnDemandImageDataset
@@ -106,11 +104,10 @@ os._exit(0)
 @pytest.mark.slow
 def test_two_processes_embed_a_part_each(tmp_path):
     (tmp_path / "embed.py").write_text(SCRIPT)
-    paths = [str(Path(__file__).parents[1]), str(Path(gae_hub.__file__).parents[1])]
     process = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
         + [str(tmp_path / "embed.py"), str(tmp_path / "cache")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=140,

@@ -1,13 +1,12 @@
 """The trainer on a GPU: data on the device, a divergence guard that does not wait, resuming, several GPUs."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from cases import VAE, images
+from child_processes import TESTS, child_environment
 from device import DEVICE, no_host_sync
 from safetensors.torch import load_file
 
@@ -15,7 +14,6 @@ from gae_hub import GAETrainer, GAETrainingArguments, load_images
 from gae_hub.training.divergence import make_divergence_guard
 
 pytestmark = pytest.mark.gpu
-HERE = Path(__file__).parents[1]
 
 
 def arguments(folder, **fields):
@@ -93,8 +91,8 @@ def test_two_gpus_train_one_model(tmp_path):
         pytest.skip("needs two GPUs")
     process = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        + [str(HERE / "two_processes.py"), str(tmp_path), "nccl"],
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        + [str(TESTS / "two_processes.py"), str(tmp_path), "nccl"],
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=600,

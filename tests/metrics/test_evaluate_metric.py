@@ -3,21 +3,19 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import datasets
 import evaluate
 import pytest
 import torch
 from cases import generator, images
+from child_processes import TESTS, child_environment
 from huggingface_hub import HfApi
 from localhub import LocalHub, point_clients_at
 from safetensors.torch import load_file
 
 import gae_hub.metrics
 from gae_hub.metrics import MEASURES, Measurement, Moments, frechet_distance
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -187,10 +185,9 @@ print(float(fid.compute()["fid"]))
 @pytest.mark.slow
 def test_two_processes_measure_together(tmp_path):
     script = TESTS / "two_processes_metrics.py"
-    search_path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, tmp_path],
-        env={**os.environ, "PYTHONPATH": search_path, "OMP_NUM_THREADS": "1"},
+        env=child_environment(),
         check=True,
         capture_output=True,
         timeout=140,

@@ -70,12 +70,12 @@ def factor_vae(model):
 
 def vae_gan(model):
     """Larsen et al., algorithm 1."""
-    g, alpha, layer = generator(), model.config.reconstruction_weight, model.config.feature_layer
+    g, alpha = generator(), model.config.reconstruction_weight
     posterior = model.encode(X)
     z = posterior.rsample(generator=g)
     reconstruction, generated = model.decode(z), model.decode(randn(z.shape, z, g))
-    (features, real), (decoded, first) = (model.discriminator(x, layer) for x in (X, reconstruction))
-    second = model.discriminator(generated)
+    (features, real), (decoded, first) = (model.discriminator(x) for x in (X, reconstruction))
+    _, second = model.discriminator(generated)
     feature = 0.5 * (features - decoded).square().sum(1).mean()
     game = log_sigmoid_losses(first, real) - (1 - torch.sigmoid(second)).log().mean()
     return {

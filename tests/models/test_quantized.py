@@ -3,7 +3,6 @@
 Run as a script, this file is one of two processes that train together, for the last test.
 """
 
-import os
 import subprocess
 import sys
 from copy import deepcopy
@@ -13,6 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from cases import NETWORKS, SHAPE, generator, images
+from child_processes import child_environment
 from safetensors.torch import load_file, save_file
 from torch.nn.parallel import DistributedDataParallel
 
@@ -248,7 +248,7 @@ def two_processes(tmp_path_factory):
     workers = [
         subprocess.Popen(
             [sys.executable, __file__, str(folder), number],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env=child_environment(),
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from cases import images
 
 from gae_hub.models.factor_vae import permute_dimensions
-from gae_hub.modules.discriminators import Discriminator, discriminator_accuracy
+from gae_hub.modules.discriminators import Discriminator, FeatureDiscriminator, discriminator_accuracy
 
 
 def test_discriminator_learns_the_density_ratio():
@@ -36,6 +36,7 @@ def test_discriminator_accuracy():
 
 def test_discriminators_for_images_and_vectors():
     for shape in ((3, 9, 7), (5,)):
-        net = Discriminator(shape, (4, 8))
-        features, logits = net(images(6, shape), 1)
-        assert logits.shape == (6,) and features.dim() == 2 and len(features) == 6
+        net, x = FeatureDiscriminator(shape, (4, 8), slope=0.2, feature_layer=1), images(6, shape)
+        features, logits = net(x)
+        torch.testing.assert_close(features, F.leaky_relu(net.layers[0](x), 0.2).flatten(1))
+        assert torch.equal(logits, Discriminator.forward(net, x)) and logits.shape == (6,)

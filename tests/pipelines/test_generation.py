@@ -87,3 +87,5 @@ def test_save_and_load(trained, tmp_path):
     with pytest.raises(ValueError, match="has no sampler in its subfolder 'flow'"):
         GenerationPipeline.from_pretrained(tmp_path, sampler="flow")
     assert not (tmp_path / "sampler" / "README.md").exists()
+    nested = GenerationPipeline.from_pretrained(tmp_path.parent, subfolder=tmp_path.name)
+    assert same(nested(6, seed=3), pipe(6, seed=3))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from cases import MODELS, VAE, images
-from trainers import child_environment, make_trainer, same_state
+from child_processes import child_environment
+from trainers import make_trainer, same_state
 
 from gae_hub import BetaVAEConfig, BetaVAEModel
 from gae_hub.training.checkpointing import (

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 import torch
-from trainers import child_environment, make_trainer
+from child_processes import child_environment
+from trainers import make_trainer
 
 from gae_hub import AutoGAE
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from child_processes import TESTS, child_environment
 from kills import NAMES, POINTS
-from trainers import TESTS, child_environment
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 import torch
+from child_processes import TESTS, child_environment
 from safetensors.torch import load_file
-from trainers import TESTS, child_environment
 from two_processes import SETTINGS, step
 
 PER_PROCESS = {"factor_vae"}  # it permutes the batch of each process separately, as documented

@@ -34,7 +34,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from gae_hub.core.distributed import mean_over_processes
-from gae_hub.modules.discriminators import Discriminator, discriminator_accuracy, partition_parameters
+from gae_hub.modules.discriminators import FeatureDiscriminator, discriminator_accuracy, partition_parameters
 from gae_hub.modules.losses import call_frozen
 from gae_hub.modules.noise import randn
 
@@ -82,7 +82,7 @@ class VAEGANConfig(VAEConfig):
 
 class VAEGANModel(VAEModel):
     config: VAEGANConfig
-    discriminator: Discriminator
+    discriminator: FeatureDiscriminator
 
     config_class = VAEGANConfig
     shardable = False
@@ -94,7 +94,9 @@ class VAEGANModel(VAEModel):
     def setup(self, config: VAEGANConfig):
         super().setup(config)
         shape = config.input_shape if config.discriminator_layers == "conv" else (prod(config.input_shape),)
-        self.discriminator = Discriminator(shape, config.discriminator_channels, slope=config.discriminator_slope)
+        self.discriminator = FeatureDiscriminator(
+            shape, config.discriminator_channels, config.discriminator_slope, config.feature_layer
+        )
 
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
@@ -103,17 +105,16 @@ class VAEGANModel(VAEModel):
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         noise = randn(latents.shape, latents, generator)
-        layer = self.config.feature_layer
 
         # latents are constants for the decoder, and the decoder's parameters for the encoder
         log_p, reconstruction = self.log_prob(pixel_values, latents.detach())
         for_encoder = self.likelihood.activation(call_frozen(self.decoder, latents.to(self.dtype)))
         decoded = torch.cat([reconstruction, self.decode(noise).to(reconstruction.dtype)])
 
-        features, real = self.discriminator(pixel_values, layer)
-        fake = self.discriminator(decoded.detach())
-        decoded_features, decoded_logits = call_frozen(self.discriminator, decoded, layer)
-        encoder_features, _ = call_frozen(self.discriminator, for_encoder, layer)
+        features, real = self.discriminator(pixel_values)
+        _, fake = self.discriminator(decoded.detach())
+        decoded_features, decoded_logits = call_frozen(self.discriminator, decoded)
+        encoder_features, _ = call_frozen(self.discriminator, for_encoder)
         terms = {
             "kl": posterior.kl(),
             "feature": 0.5 * (features.detach() - encoder_features).square().sum(-1),

@@ -4,7 +4,13 @@ The networks of such a model share one scalar loss. A term that is meant for one
 others, or their outputs, as constants.
 """
 
-__all__ = ["Discriminator", "discriminator_accuracy", "discriminator_loss", "partition_parameters"]
+__all__ = [
+    "Discriminator",
+    "FeatureDiscriminator",
+    "discriminator_accuracy",
+    "discriminator_loss",
+    "partition_parameters",
+]
 
 from itertools import pairwise
 from math import prod
@@ -41,26 +47,41 @@ class Discriminator(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.score = nn.Linear(num_features, 1)
 
-    def forward(self, x: Tensor, feature_layer: int | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits, or features and logits.
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (batch,) of `x` (batch, *input_shape)."""
+        return self.compute_logits(self.compute_activations(x)[-1])
 
-        Args:
-            x: (batch, *input_shape).
-            feature_layer: index of a hidden layer, from 1.
-
-        Returns:
-            The logits, (batch,). With `feature_layer`, the activations of that layer, (batch, features), and the
-            logits.
-        """
+    def compute_activations(self, x: Tensor) -> list[Tensor]:
+        """Return the activations (batch, ...) of each hidden layer for `x` (batch, *input_shape)."""
         h = (x.flatten(1) if self.is_flat else x).to(self.score.weight.dtype)
         activations = []
         for layer in self.layers:
             h = F.leaky_relu(layer(h), self.slope)
             activations.append(h)
-        logits = at_least_float32(self.score(h.flatten(1))).squeeze(-1)
-        if feature_layer is None:
-            return logits
-        return at_least_float32(activations[feature_layer - 1]).flatten(1), logits
+        return activations
+
+    def compute_logits(self, last_activations: Tensor) -> Tensor:
+        """Return the logits (batch,) of the activations of the last hidden layer."""
+        return at_least_float32(self.score(last_activations.flatten(1))).squeeze(-1)
+
+
+class FeatureDiscriminator(Discriminator):
+    """A discriminator that also returns the features of a hidden layer, to compare images by.
+
+    Args:
+        input_shape, widths, slope: as for `Discriminator`.
+        feature_layer: index of the hidden layer, from 1.
+    """
+
+    def __init__(self, input_shape: Sizes, widths: Sizes, slope: float, feature_layer: int):
+        super().__init__(input_shape, widths, slope)
+        self.feature_layer = feature_layer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (batch, num_features) and the logits (batch,) of `x` (batch, *input_shape)."""
+        activations = self.compute_activations(x)
+        features = at_least_float32(activations[self.feature_layer - 1]).flatten(1)
+        return features, self.compute_logits(activations[-1])
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:

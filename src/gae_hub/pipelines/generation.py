@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..auto import AutoGAE, AutoSampler
 from ..core.hub_errors import explained
-from ..core.hub_files import fetch_card, fetch_file, open_repository
+from ..core.hub_files import FETCH_OPTIONS, fetch_card, fetch_file, open_repository
 from ..images.grids import save_samples
 from ..images.processing import GAEImageProcessor, is_image_shape
 from ..images.writing import write_images
@@ -135,27 +135,29 @@ class GenerationPipeline:
         Args:
             pretrained_model_name_or_path: folder, or `user/name` on the Hub.
             sampler: subfolder of the sampler, or None for the model's own prior. The default "sampler" may be missing.
-            **kwargs: arguments of `AutoGAE.from_pretrained`, such as `revision`, `token` and `cache_dir`.
+            **kwargs: arguments of `AutoGAE.from_pretrained`, such as `revision`, `token`, `cache_dir` and
+                `subfolder`, which holds all three parts.
 
         Raises:
             ValueError: if a subfolder other than "sampler" holds no sampler, or there is no gae_hub model.
             OSError: if the model does not exist, or the Hub fails.
         """
         name = pretrained_model_name_or_path
-        hub_options = ("cache_dir", "force_download", "local_files_only", "token", "revision")
-        hub = {key: kwargs[key] for key in hub_options if key in kwargs}
+        hub = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
+        folder = hub.pop("subfolder", None) or ""
         model = AutoGAE.from_pretrained(name, **kwargs)
         fitted = processor = None
         if sampler is not None:
-            if fetch_file(name, "config.json", subfolder=sampler, **hub) is not None:
-                fitted = AutoSampler.from_pretrained(name, subfolder=sampler, **hub)
+            place = f"{folder}/{sampler}" if folder else sampler
+            if fetch_file(name, "config.json", subfolder=place, **hub) is not None:
+                fitted = AutoSampler.from_pretrained(name, subfolder=place, **hub)
             elif sampler != "sampler":
                 raise ValueError(
                     f"'{name}' has no sampler in its subfolder '{sampler}': create it with "
                     f"gae-hub fit-sampler {name} --sampler_name {sampler}"
                 )
-        if fetch_file(name, "preprocessor_config.json", **hub) is not None:
-            processor = GAEImageProcessor.from_pretrained(name, **hub)
+        if fetch_file(name, "preprocessor_config.json", subfolder=folder, **hub) is not None:
+            processor = GAEImageProcessor.from_pretrained(name, subfolder=folder, **hub)
         return cls(model, fitted, processor)
 
     def save_pretrained(self, save_directory: str | Path, repo_id: str | None = None):
