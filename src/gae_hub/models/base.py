@@ -16,7 +16,6 @@ __all__ = [
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import wraps
 from math import prod
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
@@ -32,7 +31,7 @@ from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.backbones import backbone_config, build_decoder, build_encoder, init_weights, register_backbone
 from gae_hub.modules.inputs import check_values
-from gae_hub.modules.likelihoods import LIKELIHOODS, Likelihood, build_likelihood
+from gae_hub.modules.likelihoods import Likelihood, build_likelihood, check_likelihood
 from gae_hub.modules.networks import NETWORKS
 from gae_hub.modules.noise import randn
 from gae_hub.modules.paper_networks import PAPER_NETWORKS
@@ -57,7 +56,7 @@ class GAEConfig(StrictConfig):
         likelihood: p(x|z): "gaussian", "laplace", "bernoulli" or "continuous_bernoulli", or a name registered with
             `register_likelihood`. The Gaussian's loss is ||x - x_hat||^2 / (2 observation_std^2), the Bernoulli's the
             binary cross entropy.
-        observation_std: standard deviation of the Gaussian and the Laplace likelihood. "optimal" follows the data by
+        observation_std: standard deviation of the likelihoods that have one. "optimal" follows the data by
             the closed-form optimum (Gaussian only; Rybkin, Daniilidis & Levine, 2021, arXiv:2006.13202). sqrt(1/2)
             gives the square error without the factor 1/2, as in the tables of the Pythae paper.
         output_activation: "sigmoid" (as in the Pythae paper) or "identity", applied to what the decoder returns.
@@ -102,11 +101,7 @@ class GAEConfig(StrictConfig):
             raise ValueError("input_shape must have at least one dimension, got ()")
         if self.observation_std != "optimal":
             self.require_positive("observation_std")
-        if self.likelihood not in LIKELIHOODS:
-            near = get_close_matches(self.likelihood, LIKELIHOODS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(LIKELIHOODS))}"
-            raise ValueError(f"likelihood '{self.likelihood}' is not registered; {hint}")
-        LIKELIHOODS[self.likelihood].check_config(self)
+        check_likelihood(self)
 
 
 @dataclass

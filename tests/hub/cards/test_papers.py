@@ -14,8 +14,12 @@ CLASSES = [case.model_class for case in MODELS] + [type(case.build()) for case i
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_method_has_a_paper(cls):
-    paper = paper_of(cls)
-    assert paper.name in sys.modules[cls.__module__].__doc__.partition("\n")[0]
+    paper, name = paper_of(cls), cls.__module__.rpartition(".")[2]
+    first_paragraph = " ".join(sys.modules[cls.__module__].__doc__.partition("\n\n")[0].split())
+    assert first_paragraph.startswith(f"{paper.name}: {paper.title} ("), (
+        f"the docstring of {name}.py must begin with 'Name: Title (Authors, year), arXiv:number'"
+    )
+    assert paper.use_when, f"the docstring of {name}.py needs the line 'Use it when: ...'"
     assert paper.url.startswith("https://") and 1980 < paper.year < 2100 and paper.formula and paper.relations
     assert re.fullmatch(r"@article\{\w+\d{4},\n(  \w+ = \{.+\},?\n)+\}", paper.bibtex)
 
