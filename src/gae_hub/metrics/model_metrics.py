@@ -211,7 +211,7 @@ METRICS: dict[str, Metric] = {
         keep_features=("data", "samples"),
     ),
     "energy": Metric(
-        "Energy distance in pixels from samples to half of the data, and from the other half as a floor.",
+        "Energy distance in pixels between samples and data, and between two random parts of the data as the floor.",
         _measure_energy,
     ),
     "log_likelihood": Metric(

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..results import Estimate
 from .checks import check_features
 
-INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from scores that divide by it
+INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from the FactorVAE score
 
 
 def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20) -> dict[str, Estimate]:
@@ -22,7 +22,7 @@ def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20)
         \frac1K \sum_k (I(z_{j_k}; v_k) - \max_{j \ne j_k} I(z_j; v_k)) / H(v_k)
 
     Definition: as in disentanglement_lib, each latent is divided into `num_bins` bins of equal width over its range,
-    and the mutual information is that of the joint counts. Counts of few rows overestimate it.
+    and the mutual information is computed from joint counts. With few rows it is overestimated.
 
     Args:
         latents: (num, dim), at least 2 dimensions.
@@ -91,7 +91,7 @@ def sap_score(latents: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Esti
     """SAP: Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar, Sattigeri &
     Balakrishnan, 2018), arXiv:1711.00848.
 
-    For each factor, the accuracy of the best single latent minus that of the second best; the mean over factors.
+    Accuracy of the best single latent for a factor minus the accuracy of the second best, averaged over factors.
 
     Definition: as in disentanglement_lib, scikit-learn's LinearSVC with C = 0.01 and balanced classes, fitted on a
     random half and scored on the other half. A constant latent scores 0.
@@ -169,8 +169,8 @@ def beta_vae_score(
     is drawn for each pair. A linear classifier predicts the factor from the mean of |z - z'| over pairs. The score is
     its accuracy on as many new draws.
 
-    Definition: the classifier is scikit-learn's LogisticRegression. The value of a pair is that of a random row. Rows
-    are drawn with replacement.
+    Definition: the classifier is scikit-learn's LogisticRegression. The value of a pair is taken from a random row.
+    Rows are drawn with replacement.
 
     Args:
         latents: (num, dim).
@@ -214,7 +214,7 @@ class _RowGroups:
     def draw(self, num_draws: int, num_values: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """(num_draws,) fixed factors, and (num_draws, num_values, num_rows) rows.
 
-        Rows along the last axis share a value of the draw's factor; the value is that of a random row.
+        Rows along the last axis share a value of the draw's factor, taken from a random row.
         """
         num_factors = self.factors.shape[1]
         fixed = self.random.integers(num_factors, size=num_draws)
@@ -237,7 +237,7 @@ def _as_arrays(name: str, latents: Tensor, factors: Tensor, min_rows: int = 2) -
             f"{name} needs factors of shape (num, num_factors) for {len(latents)} latents, got {tuple(factors.shape)}"
         )
     if factors.is_floating_point():
-        raise ValueError(f"{name} needs factors that are integers, one for each value, got {factors.dtype}")
+        raise ValueError(f"{name} needs integer factors, got {factors.dtype}; number the values of each factor")
     columns = [np.unique(column, return_inverse=True)[1] for column in factors.cpu().numpy().T]
     for index, column in enumerate(columns):
         if not column.max():

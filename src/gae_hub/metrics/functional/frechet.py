@@ -4,8 +4,8 @@ Ramsauer, Unterthiner, Nessler & Hochreiter, 2017), arXiv:1706.08500.
 .. math::
     d^2 = |m_1 - m_2|^2 + tr C_1 + tr C_2 - 2 tr (C_1 C_2)^{1/2}
 
-With :math:`C_i = A_i^T A_i` the last trace is the sum of the singular values of :math:`A_1 A_2^T`. They are the roots
-of the eigenvalues of the symmetric :math:`A_1 C_2 A_1^T`, and therefore real for covariances of any rank.
+With :math:`C_i = A_i^T A_i` the last trace is the sum of the singular values of :math:`A_1 A_2^T`. They are the
+square roots of the eigenvalues of the symmetric :math:`A_1 C_2 A_1^T`, and therefore real for covariances of any rank.
 """
 
 __all__ = ["frechet_distance", "frechet_estimate", "frechet_infinity"]
@@ -24,7 +24,7 @@ def frechet_distance(samples: Moments, references: Moments) -> float:
     is FID.
 
     It is never negative, and 0 for equal moments, up to rounding. With fewer rows than dimensions the covariance is
-    singular, and the distance is that between the singular Gaussians.
+    singular, and the distance is between two singular Gaussians.
 
     Args:
         samples, references: moments of the features of each side.
@@ -93,13 +93,13 @@ def frechet_infinity(
         progress: show a progress bar.
 
     Raises:
-        ValueError: if there are too few samples for `num_points` subsets.
+        ValueError: if num_points is below 2, or there are too few samples for so many subsets.
     """
     smallest = max(2, len(samples) // 10)
     if num_points < 2 or len(samples) - smallest < num_points:
         raise ValueError(
-            f"num_points must be 2 or more, and smaller than the number of samples, got {num_points} for "
-            f"{len(samples)} samples"
+            f"num_points must be 2 or more, and there must be at least num_points + {smallest} samples, got "
+            f"{num_points} points and {len(samples)} samples"
         )
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.linspace(smallest, len(samples), num_points, dtype=torch.float64).round().long().tolist()
