@@ -179,7 +179,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
-    """How much of its latent dimensions a model uses for some images: the fact "latents".
+    """Measure how many latent dimensions a model uses on some images: the fact "latents".
 
     Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
     posterior has no KL per dimension.
