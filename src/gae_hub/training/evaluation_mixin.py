@@ -23,7 +23,7 @@ class EvaluationMixin(BaseTrainer):
     _num_counted: int  # images of the current batch that count
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """As in transformers, with the mean of every loss term and metric, which may be a list, in the metrics."""
+        """As in transformers. The metrics also hold the mean of every loss term and metric; some are lists."""
         model: Any = self.plain_model
         progress = model.progress.clone()
         model.progress.fill_(1.0)
