@@ -218,7 +218,7 @@ class GAESampler(HubModel):
 
         Args:
             num_samples: number of samples.
-            generator: source of random numbers. A CPU generator gives the same samples on every device.
+            generator: source of random numbers. With a CPU generator, samples are the same on every device.
             **conditions: what to sample given, for samplers that support it, such as `labels` of [`PixelCNNSampler`].
 
         Raises:

@@ -67,7 +67,7 @@ class FlowSampler(LearnedSampler):
     config_class = FlowSamplerConfig
 
     def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
-        """One autoregressive step, whose `forward` points to the noise. `made_arguments` are those of [`MADE`]."""
+        """One autoregressive step, whose `forward` maps latents to noise. `made_arguments` are as for [`MADE`]."""
         raise NotImplementedError(f"{type(self).__name__} must define build_step")
 
     def allocate(self, config: FlowSamplerConfig):

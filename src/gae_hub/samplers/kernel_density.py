@@ -72,7 +72,7 @@ class KernelDensitySampler(EmpiricalSampler):
             self.width.fill_(num ** (-1 / (d + 4)) if bandwidth == "scott" else bandwidth)
 
     def _find_most_likely_width(self) -> Tensor:
-        """The width with the largest leave-one-out likelihood, of 60 from 1e-3 to 3."""
+        """The width with the largest leave-one-out likelihood, among 60 from 1e-3 to 10^0.5."""
         num, d = self.latents.shape
         if num < 2:
             return torch.ones(())

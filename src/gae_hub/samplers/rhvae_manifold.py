@@ -40,7 +40,7 @@ _MAX_NUMBERS = 2**24  # numbers in memory for the chains that run at a time
 class RHVAEManifoldSamplerConfig(GAESamplerConfig):
     """
     Args:
-        num_steps: number of transitions of each chain. A sample is the end of its own chain.
+        num_steps: number of transitions of each chain. Each sample is the end of a separate chain.
         num_leapfrog_steps: number of leapfrog steps in a transition.
         reach: r, the distance from the centroids at which the density ends, in units of the metric's temperature T.
         target_acceptance: acceptance probability to which the step size is adapted.
@@ -70,7 +70,7 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
 
 
 class RHVAEManifoldSampler(GAESampler):
-    """`fit_to(model)` needs no data.
+    """Samples from the metric of an RHVAE by Hamiltonian Monte Carlo. `fit_to(model)` needs no data.
 
     Args:
         config: the config.
