@@ -63,7 +63,7 @@ def test_density_integrates_to_one_and_has_the_activation_as_its_mean(setting):
 
 
 @EACH
-def test_log_prob_is_that_of_torch_distributions(setting):
+def test_log_prob_equals_torch_distributions(setting):
     likelihood, logits = build(setting), LOGITS[1:-1]
     x = torch.rand(len(logits), generator=generator()).double()
     if setting == "bernoulli":
