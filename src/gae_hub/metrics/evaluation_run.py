@@ -168,11 +168,11 @@ class EvaluationRun:
 
     @cached_property
     def embeddings(self) -> Tensor:
-        """(num, latent_dim) posterior means of the data set, on the CPU."""
+        """(num, latent_dim) embeddings of the data set, on the CPU."""
         return self.embed(self.dataset)
 
     def embed(self, dataset: Any) -> Tensor:
-        """(num, latent_dim) posterior means of a data set, on the CPU."""
+        """(num, latent_dim) embeddings of a data set by `model.embed`, on the CPU."""
         return embed_dataset(self.model, dataset, progress=self.progress).flatten(1).float().cpu()
 
     def read_labels(self, metric: str, dataset: Any = None) -> Tensor:
