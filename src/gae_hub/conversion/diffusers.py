@@ -181,7 +181,7 @@ class DiffusersAutoencoder(nn.Module):
     def decode(self, z: Tensor, return_dict: bool = True, generator=None) -> Decoded | tuple[Tensor]:
         """Images in [-1, 1] for latents z, (batch, latent_channels, height, width), without the scaling factor.
 
-        `generator` is ignored: pipelines pass it.
+        `generator` is ignored; pipelines pass it.
         """
         images = self._decode(z)
         return Decoded(images) if return_dict else (images,)

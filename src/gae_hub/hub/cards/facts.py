@@ -189,7 +189,7 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]
         images: (num_images, *input_shape), on the model's device.
 
     Returns:
-        `num_images`, `active_units` (dimensions whose mean varies by more than 0.01), `by` ("kl" or "variance"), and
+        `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
         `order` and `values`, largest value first. Empty for latent maps.
     """
     model.eval()
