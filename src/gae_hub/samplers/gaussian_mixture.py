@@ -97,7 +97,7 @@ class GaussianMixtureSampler(GAESampler):
         counts = [counts] if isinstance(counts, int) else [*counts]
         for count in counts:
             if len(latents) < count:
-                raise ValueError(f"num_components is {count}, but there are only {len(latents)} latents")
+                raise ValueError(f"num_components must be at most the number of latents, {len(latents)}, got {count}")
         fitted: dict[int, dict[str, Tensor]] = {}
         self.bic_by_num_components = {}
         for count in counts:
