@@ -249,8 +249,9 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             self.plain_model.examples = next(iterate_batches(dataset))
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
-        """As in transformers, but evaluations never drop their last batch, and images in memory are indexed on the
-        training device, in this process, if they fit there.
+        """As in transformers, but evaluations never drop their last batch.
+
+        Images in memory are indexed on the training device, in this process, if they fit there.
         """
         resident = dataset.place_on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
         given, self.args = self.args, copy(self.args)

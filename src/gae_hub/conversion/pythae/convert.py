@@ -1,8 +1,8 @@
-"""Builds a model of gae_hub from a checkpoint of Pythae 0.1.2 (Chadebec, Vincent & Allassonnière, 2022),
-arXiv:2206.08309.
+"""Builds a model of gae_hub from a checkpoint of Pythae 0.1.2.
 
-Where Pythae follows the paper, the model computes the same numbers. Where it does not, the model follows the paper
-with Pythae's weights, and a note describes the difference. The model's card shows the notes.
+Pythae: Chadebec, Vincent & Allassonnière, 2022, arXiv:2206.08309. Where it follows a method's paper, the model
+computes the same numbers. Where it does not, the model follows the paper with Pythae's weights, and a note describes
+the difference. The model's card shows the notes.
 """
 
 __all__ = ["from_pythae"]

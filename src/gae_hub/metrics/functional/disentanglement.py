@@ -16,7 +16,9 @@ INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from t
 
 
 def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20) -> dict[str, Estimate]:
-    r"""MIG: Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse & Duvenaud, 2018), arXiv:1802.04942.
+    r"""Mutual information gap (MIG) of latents.
+
+    Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse & Duvenaud, 2018), arXiv:1802.04942.
 
     .. math::
         \frac1K \sum_k (I(z_{j_k}; v_k) - \max_{j \ne j_k} I(z_j; v_k)) / H(v_k)
@@ -47,7 +49,9 @@ def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20)
 
 
 def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) -> dict[str, Estimate]:
-    r"""DCI: A Framework for the Quantitative Evaluation of Disentangled Representations (Eastwood & Williams, 2018),
+    r"""Disentanglement, completeness and informativeness (DCI) of latents.
+
+    A Framework for the Quantitative Evaluation of Disentangled Representations (Eastwood & Williams, 2018),
     openreview:By-7dz-AZ.
 
     R is the importance of latent i for factor j. Disentanglement is 1 minus the entropy of the normalised rows of R,
@@ -88,8 +92,10 @@ def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) ->
 
 
 def sap_score(latents: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Estimate]:
-    """SAP: Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar, Sattigeri &
-    Balakrishnan, 2018), arXiv:1711.00848.
+    """Separated attribute predictability (SAP) of latents.
+
+    Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar, Sattigeri & Balakrishnan,
+    2018), arXiv:1711.00848.
 
     Accuracy of the best single latent for a factor minus the accuracy of the second best, averaged over factors.
 
@@ -120,7 +126,7 @@ def sap_score(latents: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Esti
 def factor_vae_score(
     latents: Tensor, factors: Tensor, num_votes: int = 800, batch_size: int = 64, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The FactorVAE score: Disentangling by Factorising (Kim & Mnih, 2018), arXiv:1802.05983.
+    """The FactorVAE score of latents: Disentangling by Factorising (Kim & Mnih, 2018), arXiv:1802.05983.
 
     Each draw fixes the value of one factor. Among the rows that share it, the latent with the smallest variance,
     relative to its variance over all rows, votes for the factor. The score is the accuracy of the majority vote on as
@@ -162,8 +168,10 @@ def factor_vae_score(
 def beta_vae_score(
     latents: Tensor, factors: Tensor, num_votes: int = 5000, batch_size: int = 64, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The beta-VAE score: beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins,
-    Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
+    """The beta-VAE score of latents.
+
+    beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins, Matthey, Pal, Burgess,
+    Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
 
     Each draw fixes one factor and consists of pairs of rows. The two rows of a pair share a value of the factor, which
     is drawn for each pair. A linear classifier predicts the factor from the mean of |z - z'| over pairs. The score is

@@ -20,11 +20,11 @@ from .moments import Moments, add_gram
 
 
 def frechet_distance(samples: Moments, references: Moments) -> float:
-    """Squared Frechet distance of two Gaussians with the moments of two sets of features. With Inception features this
-    is FID.
+    """Squared Frechet distance of two sets of features. With Inception features this is FID.
 
-    It is never negative, and 0 for equal moments, up to rounding. With fewer rows than dimensions the covariance is
-    singular, and the distance is between two singular Gaussians.
+    It is the distance of two Gaussians with the moments of both sets. It is never negative, and 0 for equal moments,
+    up to rounding. With fewer rows than dimensions the covariance is singular, and the distance is between two
+    singular Gaussians.
 
     Args:
         samples, references: moments of the features of each side.
@@ -80,10 +80,10 @@ def frechet_estimate(samples: Moments, references: Moments) -> Estimate:
 def frechet_infinity(
     samples: Tensor, references: Moments, num_points: int = 15, seed: int = 0, progress: bool = False
 ) -> float:
-    """Frechet distance for infinitely many samples (Chong & Forsyth, Effectively Unbiased FID and Inception Score,
-    2020, arXiv:1911.07023).
+    """Frechet distance for infinitely many samples, by extrapolation.
 
-    A line in 1 / num is fitted to the distances of subsets, and evaluated at 0. The bias of the references remains.
+    Effectively Unbiased FID and Inception Score (Chong & Forsyth, 2020), arXiv:1911.07023. A line in 1 / num is fitted
+    to the distances of subsets, and evaluated at 0. The bias of the references remains.
 
     Args:
         samples: (num, dim) features.

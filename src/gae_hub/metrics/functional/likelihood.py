@@ -42,8 +42,9 @@ def summarize_log_likelihoods(
 
 
 def active_units(means: Tensor, threshold: float = 0.01) -> int:
-    """Number of latents whose posterior mean has a variance over the images above the threshold (Burda, Grosse &
-    Salakhutdinov, 2016, arXiv:1509.00519).
+    """Number of latents that a model uses (Burda, Grosse & Salakhutdinov, 2016, arXiv:1509.00519).
+
+    A latent is active if its posterior mean has a variance above the threshold over the images.
 
     Args:
         means: (num, latent_dim) posterior means, at least 2.
