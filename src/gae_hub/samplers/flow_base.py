@@ -20,7 +20,8 @@ _MAX_ROWS = 10_000  # latents per pass of `log_prob`
 
 @strict
 class FlowSamplerConfig(LearnedSamplerConfig):
-    """
+    """Fields of every flow.
+
     Args:
         num_flows: number of autoregressive steps, each with the order of the previous one reversed. The tables of
             Papamakarios et al. have 5 and 10; use 5 for a density with several modes.
@@ -45,7 +46,8 @@ class FlowSamplerConfig(LearnedSamplerConfig):
 
 @strict
 class AffineFlowSamplerConfig(FlowSamplerConfig):
-    """
+    """Fields of MAF and IAF.
+
     Args:
         log_scale_bound: bound of the log scales in each step. With larger bounds, a few latents are mapped so far out
             that their likelihood outweighs all others: five steps diverge with 5 on two moons, and with 3 on a sphere.

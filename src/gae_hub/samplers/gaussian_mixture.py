@@ -31,7 +31,8 @@ _MAX_SKLEARN_SIZE = 1e9  # multiply-adds per iteration, above which scikit-learn
 
 @strict
 class GaussianMixtureSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`GaussianMixtureSampler`].
+
     Args:
         num_components: number of Gaussians. From a list of numbers, `fit` selects the one with the lowest Bayesian
             information criterion and sets it here.
@@ -60,7 +61,8 @@ class GaussianMixtureSamplerConfig(GAESamplerConfig):
 
 
 class GaussianMixtureSampler(GAESampler):
-    """
+    """A mixture of Gaussians, fitted to embeddings by expectation maximization.
+
     Args:
         config: the config.
         **fields: fields of the config, used if no config is given: `GaussianMixtureSampler(num_components=10)`.

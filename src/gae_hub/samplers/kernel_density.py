@@ -32,7 +32,8 @@ _MAX_PAIRS = 2**24  # distances in memory at a time
 
 @strict
 class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
-    """
+    """Config of [`KernelDensitySampler`].
+
     Args:
         bandwidth: h, or how it is chosen: "likelihood" maximises the leave-one-out likelihood; "scott" is
             N^(-1 / (d + 4)), the right choice for a Gaussian and too wide for other densities.
@@ -49,6 +50,8 @@ class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
 
 
 class KernelDensitySampler(EmpiricalSampler):
+    """A Gaussian kernel around each embedding of the training set."""
+
     config: KernelDensitySamplerConfig
     std: Tensor  # (latent_dim,)
     width: Tensor  # scalar, the bandwidth

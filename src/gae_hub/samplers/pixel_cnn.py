@@ -43,7 +43,8 @@ _MAX_MAPS = 512  # maps sampled at a time
 
 @strict
 class PixelCNNSamplerConfig(LearnedSamplerConfig):
-    """
+    """Config of [`PixelCNNSampler`].
+
     Args:
         hidden_size: number of channels of both stacks.
         num_hidden_layers: number of gated layers.

@@ -42,7 +42,8 @@ _FLOW_FIELDS = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
 
 @strict
 class PriorSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`PriorSampler`].
+
     Args:
         prior: "normal"; "sphere"; "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates;
             "mixture"; or "flow". `fit_to` sets it and the fields below from the model.

@@ -38,7 +38,8 @@ _MAX_NUMBERS = 2**24  # numbers in memory for the chains that run at a time
 
 @strict
 class RHVAEManifoldSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`RHVAEManifoldSampler`].
+
     Args:
         num_steps: number of transitions of each chain. Each sample is the end of a separate chain.
         num_leapfrog_steps: number of leapfrog steps in a transition.

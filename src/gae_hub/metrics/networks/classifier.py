@@ -20,7 +20,8 @@ from ...modules.inputs import check_values
 
 @strict
 class FeatureClassifierConfig(StrictConfig):
-    """
+    """Config of [`FeatureClassifier`].
+
     Args:
         image_size: height and width that images are resized to.
         num_channels: channels of the images, 1 or 3.
