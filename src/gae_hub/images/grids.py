@@ -25,7 +25,7 @@ def image_grid(
         images: PIL images of one size, or a tensor (num, channels, height, width) in [0, 1].
         columns: images per row. By default the rounded square root of the number of images.
         title: a line of text above the images.
-        min_edge: images whose shorter edge has fewer pixels are enlarged by a whole number.
+        min_edge: images whose shorter edge has fewer pixels are enlarged by a whole-number factor.
     """
     images = [array_to_image(image) if isinstance(image, Tensor) else image for image in images]
     columns = columns or round(len(images) ** 0.5) or 1

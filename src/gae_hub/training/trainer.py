@@ -126,7 +126,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             if self.is_sharded:
                 raise ValueError("ema_decay needs whole parameters, but FSDP and DeepSpeed shard them: set it to 0")
             self.add_callback(self.average)
-        # last, because it reads the logs and checkpoints that other callbacks request, and recovers before them
+        # last, because it reads which logs and checkpoints other callbacks request, and recovers before them
         self.add_callback(DivergenceCallback(self))
 
     # The model

@@ -22,7 +22,7 @@ def summarize_log_likelihoods(
         values: (num,) log p(x) in nats, for images in [0, 1].
         num_dims: number of pixels times channels, D. If given, the result has `bits_per_dimension`:
             :math:`-\log_2 p(x) / D`, plus 8 for a density, which converts it to the 256 levels of 8-bit images.
-        discrete: whether p is a probability of binary pixels, to which 8 is not added.
+        discrete: whether p is a probability of binary pixels; 8 is not added then.
 
     Raises:
         ValueError: if there are no values, or some are not finite.
