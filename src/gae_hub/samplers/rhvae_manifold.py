@@ -131,7 +131,7 @@ class RHVAEManifoldSampler(GAESampler):
         return self.eval()
 
     def adapt_step_size(self):
-        """Dual averaging of the log step size (Hoffman & Gelman, 2014, arXiv:1111.4246, algorithm 5)."""
+        """Adapt the step size by dual averaging (Hoffman & Gelman, 2014, arXiv:1111.4246, algorithm 5)."""
         config, generator = self.config, torch.Generator().manual_seed(self.config.seed)
         place = self.start_chains(config.num_warmup_chains, generator)
         centre = log(10 * 0.1 * config.temperature)

@@ -1,4 +1,4 @@
-"""The part of `GAETrainer` that evaluates: values can be compared between epochs and numbers of processes."""
+"""The part of `GAETrainer` that evaluates, with values that are comparable between epochs and process counts."""
 
 __all__ = ["EvaluationMixin"]
 

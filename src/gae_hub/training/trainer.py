@@ -166,7 +166,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
-        """Train, and end with the model that is best on validation.
+        """Train. With an eval_dataset, the weights that are best on validation are kept.
 
         A second call starts a new run from the current weights. Its checkpoints replace the first run's.
 
