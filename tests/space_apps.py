@@ -1,4 +1,4 @@
-"""Gradio in a process of its own, for metrics/spaces/test_page.py: Gradio leaves sockets and event loops open.
+"""Gradio in a separate process, for metrics/spaces/test_page.py: Gradio leaves sockets and event loops open.
 
 python space_apps.py build FOLDER   # build the page of every metric, and press its button
 python space_apps.py ask            # query served pages: requests as JSON on stdin, answers as JSON on stdout

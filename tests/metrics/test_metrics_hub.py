@@ -93,7 +93,7 @@ def test_push_needs_a_repository(trained, capsys):
     assert "--push_to_hub: expected a model on the Hub" in capsys.readouterr().err
 
 
-def test_measured_samples_are_those_of_the_pipeline():
+def test_measured_samples_equal_the_pipelines():
     """`gae-hub generate` with this seed writes the same images."""
     model = VAE.build()
     drawn = torch.cat(list(GenerationPipeline(model).generate_batches(1050, seed=3)))

@@ -58,7 +58,7 @@ def test_density_integrates_to_one_and_has_the_activation_as_its_mean(case):
 
 
 @EACH
-def test_log_prob_is_that_of_torch_distributions(case):
+def test_log_prob_equals_torch_distributions(case):
     likelihood, logits = build(case), LOGITS[1:-1]
     x = torch.rand(len(logits), generator=generator()).double()
     if case.support is None:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words after `gae-hub`; those of the command line by default.
+        argv: the words after `gae-hub`; by default from the command line.
 
     Returns:
         The exit status: 0, 2 after an error, 130 after Ctrl-C.
@@ -98,14 +98,14 @@ def _summary(command: ModuleType) -> str:
 
 
 def _reported_errors() -> tuple[type[Exception], ...]:
-    """Errors that are shown in one line. Imported only after an error, so that other commands start fast."""
+    """Errors that are shown in one line. They are imported only after an error, so that commands start fast."""
     from huggingface_hub.errors import StrictDataclassError
 
     return ValueError, OSError, ImportError, NotImplementedError, FloatingPointError, StrictDataclassError
 
 
 def _message(error: Exception) -> str:
-    """The text of an error; of a config's error the reason, without the name of the validator."""
+    """The text of an error. For an error of a config, the reason without the name of the validator."""
     from huggingface_hub.errors import StrictDataclassError
 
     return str(error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error)

@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
             target.add_argument(f"--{flag.name}", type=_reader(flag), help=flag.full_help, **settings)
 
     def peek(self, words: list[str], *flags: Flag) -> dict[str, Any]:
-        """Values of those of `flags` that are given, read before the other flags of the command are known."""
+        """Read `flags` before the other flags of the command are known. Returns the values of the given ones."""
         early = Parser(self.prog, add_help=False)
         early.add_flags(*flags, given_only=True)
         return vars(early.parse_known_args(words)[0])

@@ -1,4 +1,4 @@
-"""The flags of a training run, kept in its folder: later commands read the same data in the same way."""
+"""The flags of a training run, stored in its folder so that later commands load the same data in the same way."""
 
 __all__ = ["DEFAULT_DATASET", "RUN_FILE", "LoadingArguments", "find_data", "loading_arguments", "write_run_record"]
 

@@ -32,7 +32,7 @@ FLAGS = (
     Flag("decoder", NETWORK, "Decoder, in the same way", "--encoder"),
     replace(OUTPUT_DIR, default="outputs/MODEL-DATASET"),
     SEED,
-    Flag("recipe", str, "Named defaults of the training arguments: paper, those of the Pythae paper"),
+    Flag("recipe", str, "Named training arguments: paper, as in the Pythae paper"),
     Flag("resume", bool, "Continue from the newest complete checkpoint in --output_dir", False, bare=True),
 )
 _SET_BY_OTHER_FLAGS = {"input_shape", "encoder_config", "decoder_config"}

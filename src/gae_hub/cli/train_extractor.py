@@ -18,7 +18,7 @@ def add_arguments(parser: Parser):
         CHANNELS,
         replace(OUTPUT_DIR, default="outputs/extractor"),
         Flag("num_train_epochs", float, "Passes over the training images", 10.0, minimum=0),
-        Flag("learning_rate", float, "Initial learning rate of Adam", 2e-3, minimum=0),
+        Flag("learning_rate", float, "Initial learning rate of AdamW", 2e-3, minimum=0),
         BATCH_SIZE,
         SEED,
     )

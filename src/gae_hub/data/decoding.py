@@ -75,7 +75,7 @@ def _decode_images(rows: "datasets.Dataset", reader: ImageReader, desc: str) -> 
 
 
 def free_memory() -> int:
-    """Bytes that this process can use without swapping, if the machine's other processes of the run use as much."""
+    """Bytes that this process can use without swapping: an equal share for each of the run's local processes."""
     import psutil
 
     return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", 1))

@@ -23,9 +23,9 @@ def image_grid(
 
     Args:
         images: PIL images of one size, or a tensor (num, channels, height, width) in [0, 1].
-        columns: images per row. By default about as many as there are rows.
+        columns: images per row. By default the rounded square root of the number of images.
         title: a line of text above the images.
-        min_edge: the smallest shorter edge of an image, in pixels. Smaller images are enlarged by a whole number.
+        min_edge: images whose shorter edge has fewer pixels are enlarged by a whole-number factor.
     """
     images = [array_to_image(image) if isinstance(image, Tensor) else image for image in images]
     columns = columns or round(len(images) ** 0.5) or 1
@@ -51,7 +51,7 @@ def reconstruction_grid(originals: Tensor, reconstructions: Tensor, columns: int
     rows = []
     for start in range(0, len(originals), columns):
         rows += [originals[start : start + columns], reconstructions[start : start + columns]]
-    return image_grid(torch.cat(rows).cpu(), columns, "Originals, and below each its reconstruction")
+    return image_grid(torch.cat(rows).cpu(), columns, "Originals, each with its reconstruction below")
 
 
 def save_samples(images: Iterable[Image.Image] | Tensor, path: str | Path, title: str = "New images"):

@@ -1,4 +1,4 @@
-"""Converts between images, as PIL images or arrays, and `pixel_values`. Needs Pillow only."""
+"""Converts between images, as PIL images or arrays, and `pixel_values`. Uses Pillow, not torchvision."""
 
 __all__ = ["GAEImageProcessor", "array_to_image", "channels_of", "image_to_array", "is_image_shape"]
 
@@ -93,7 +93,7 @@ class GAEImageProcessor(ImageProcessingMixin):
         return cls(model.config.input_shape)
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
-        # transformers has just written its own card, even if the repository has one that it could not read
+        # transformers has just written its own card: replace it by the repository's
         fetch_card(repo_id, working_dir, kwargs.get("token"), kwargs.get("revision"))
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 

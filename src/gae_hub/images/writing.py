@@ -43,7 +43,7 @@ def _write_folder(images: Iterator[Image.Image], num_images: int, output: Path):
 
 
 def _write_npz(images: Iterator[Image.Image], num_images: int, output: Path):
-    # the header of an npy file holds the array's shape, so that images can follow one by one
+    # the header of an npy file holds the shape of the whole array, so images can be appended one by one
     first = np.asarray(next(images))
     with zipfile.ZipFile(output, "w") as archive, archive.open("arr_0.npy", "w", force_zip64=True) as file:
         header = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}

@@ -78,7 +78,7 @@ def evaluate_model(
 
 
 def to_results(numbers: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """`metrics` and `passports` of results.json: plain floats, and the passports of those numbers that have one."""
+    """`metrics` and `passports` of results.json: values as plain floats, and the passports of measurements."""
     return {
         "metrics": {name: float(value) for name, value in numbers.items()},
         "passports": {

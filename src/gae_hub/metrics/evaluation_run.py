@@ -29,7 +29,7 @@ from .networks.extractors import Extractor, load_extractor
 from .networks.lpips import LPIPS
 from .tensor_cache import cache_folder, save_atomically
 
-BATCH_SIZE = 100  # images that a network gets at a time
+BATCH_SIZE = 100  # images per forward pass
 
 ImageSet = Literal["data", "samples", "reconstructions"]
 
@@ -38,10 +38,10 @@ class EvaluationRun:
     """A model, its data, and what metrics compute from both.
 
     Images stream: each metric generates or reconstructs them again, in batches, and none are stored. Features are
-    stored only for the image sets in `keep_features`, or where a measure stores all rows; otherwise their moments are.
-    Embeddings are computed once.
+    stored only for the image sets in `keep_features`, or where a measure stores all rows; otherwise only their moments
+    are stored. Embeddings are computed once.
 
-    The other arguments are those of [`evaluate_model`].
+    For the other arguments, see [`evaluate_model`].
 
     Args:
         keep_features: image sets whose features are needed all at once.
@@ -168,11 +168,11 @@ class EvaluationRun:
 
     @cached_property
     def embeddings(self) -> Tensor:
-        """(num, latent_dim) posterior means of the data set, on the CPU."""
+        """(num, latent_dim) embeddings of the data set, on the CPU."""
         return self.embed(self.dataset)
 
     def embed(self, dataset: Any) -> Tensor:
-        """(num, latent_dim) posterior means of a data set, on the CPU."""
+        """(num, latent_dim) embeddings of a data set by `model.embed`, on the CPU."""
         return embed_dataset(self.model, dataset, progress=self.progress).flatten(1).float().cpu()
 
     def read_labels(self, metric: str, dataset: Any = None) -> Tensor:

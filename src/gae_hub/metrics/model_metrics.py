@@ -160,8 +160,8 @@ def _measure_interpolation(run: EvaluationRun) -> Numbers:
     num_steps, num_paths = options.pop("num_steps", 10), min(options.pop("num_paths", 100), len(run.dataset) // 2)
     if options or num_paths < 1:
         raise ValueError(
-            "interpolation needs 2 or more images, and has the options num_steps and num_paths: got "
-            f"{len(run.dataset)} images and {', '.join(options) or 'no other option'}"
+            "interpolation needs 2 or more images, num_paths of 1 or more, and no options besides num_steps and "
+            f"num_paths; got {len(run.dataset)} images, {num_paths} paths and {', '.join(options) or 'no others'}"
         )
     measure = Interpolation()
     measure.settings, measure.seed = {"num_steps": num_steps}, run.seed
@@ -211,7 +211,7 @@ METRICS: dict[str, Metric] = {
         keep_features=("data", "samples"),
     ),
     "energy": Metric(
-        "Energy distance in pixels from samples to half of the data, and from the other half as a floor.",
+        "Energy distance in pixels between samples and data, and between two random parts of the data as the floor.",
         _measure_energy,
     ),
     "log_likelihood": Metric(

@@ -105,7 +105,7 @@ class GenerationPipeline:
         batch_size: int = 500,
         progress: bool = True,
     ):
-        """Generate any number of images to disk.
+        """Generate images and write them to disk as they are generated.
 
         Args:
             output, format: as in [`write_images`].
@@ -140,7 +140,7 @@ class GenerationPipeline:
 
         Raises:
             ValueError: if a subfolder other than "sampler" holds no sampler, or there is no gae_hub model.
-            OSError: if the model does not exist, or the Hub fails.
+            OSError: if the model does not exist, or the Hub does not respond.
         """
         name = pretrained_model_name_or_path
         hub = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
@@ -192,7 +192,7 @@ class GenerationPipeline:
         revision: str | None = None,
         commit_message: str = "Upload model, sampler and processor",
     ) -> str:
-        """Publish everything in one commit, and return its URL. Text that people added to the card stays.
+        """Publish everything in one commit, and return its URL. Text that users added to the card is kept.
 
         Args:
             repo_id: `user/name`.

@@ -218,7 +218,7 @@ class GAESampler(HubModel):
 
         Args:
             num_samples: number of samples.
-            generator: source of random numbers. A CPU generator gives the same samples on every device.
+            generator: source of random numbers. With a CPU generator, samples are the same on every device.
             **conditions: what to sample given, for samplers that support it, such as `labels` of [`PixelCNNSampler`].
 
         Raises:
@@ -303,7 +303,7 @@ def check_latents(latents: Tensor) -> Tensor:
     if latents.dim() < 2 or not latents.numel():
         raise ValueError(f"latents must be (num, *latent_shape), got shape {tuple(latents.shape)}")
     if not latents.isfinite().all():
-        raise ValueError("latents hold nan or infinite values: the training of their model has diverged")
+        raise ValueError("latents hold nan or infinite values; check whether the training of their model diverged")
     return latents
 
 

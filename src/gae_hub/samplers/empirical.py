@@ -23,7 +23,8 @@ from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
 
 @strict
 class EmpiricalSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`EmpiricalSampler`].
+
     Args:
         num_latents: number of stored latents. `fit` sets it.
     """
@@ -34,6 +35,8 @@ class EmpiricalSamplerConfig(GAESamplerConfig):
 
 
 class EmpiricalSampler(GAESampler):
+    """The embeddings of the training set, drawn with replacement."""
+
     config: EmpiricalSamplerConfig
     latents: Tensor  # (num_latents, latent_dim)
 

@@ -31,7 +31,8 @@ _MAX_SKLEARN_SIZE = 1e9  # multiply-adds per iteration, above which scikit-learn
 
 @strict
 class GaussianMixtureSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`GaussianMixtureSampler`].
+
     Args:
         num_components: number of Gaussians. From a list of numbers, `fit` selects the one with the lowest Bayesian
             information criterion and sets it here.
@@ -60,7 +61,8 @@ class GaussianMixtureSamplerConfig(GAESamplerConfig):
 
 
 class GaussianMixtureSampler(GAESampler):
-    """
+    """A mixture of Gaussians, fitted to embeddings by expectation maximization.
+
     Args:
         config: the config.
         **fields: fields of the config, used if no config is given: `GaussianMixtureSampler(num_components=10)`.
@@ -97,7 +99,7 @@ class GaussianMixtureSampler(GAESampler):
         counts = [counts] if isinstance(counts, int) else [*counts]
         for count in counts:
             if len(latents) < count:
-                raise ValueError(f"num_components is {count}, but there are only {len(latents)} latents")
+                raise ValueError(f"num_components must be at most the number of latents, {len(latents)}, got {count}")
         fitted: dict[int, dict[str, Tensor]] = {}
         self.bic_by_num_components = {}
         for count in counts:

@@ -32,7 +32,8 @@ _MAX_PAIRS = 2**24  # distances in memory at a time
 
 @strict
 class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
-    """
+    """Config of [`KernelDensitySampler`].
+
     Args:
         bandwidth: h, or how it is chosen: "likelihood" maximises the leave-one-out likelihood; "scott" is
             N^(-1 / (d + 4)), the right choice for a Gaussian and too wide for other densities.
@@ -49,6 +50,8 @@ class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
 
 
 class KernelDensitySampler(EmpiricalSampler):
+    """A Gaussian kernel around each embedding of the training set."""
+
     config: KernelDensitySamplerConfig
     std: Tensor  # (latent_dim,)
     width: Tensor  # scalar, the bandwidth
@@ -72,7 +75,7 @@ class KernelDensitySampler(EmpiricalSampler):
             self.width.fill_(num ** (-1 / (d + 4)) if bandwidth == "scott" else bandwidth)
 
     def _find_most_likely_width(self) -> Tensor:
-        """The width with the largest leave-one-out likelihood, of 60 from 1e-3 to 3."""
+        """The width with the largest leave-one-out likelihood, among 60 from 1e-3 to 10^0.5."""
         num, d = self.latents.shape
         if num < 2:
             return torch.ones(())

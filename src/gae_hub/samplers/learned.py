@@ -178,7 +178,7 @@ class LearnedSampler(GAESampler):
         resume_from_checkpoint: str | bool | None = None,
         **training: Any,
     ):
-        """Train the weights, without a trace in the global random state. `training` is as for `fit`."""
+        """Train the weights, and restore the global random state. `training` is as for `fit`."""
         state, device = get_rng_state(), self.device
         try:
             with TemporaryDirectory() as folder, torch.enable_grad():
@@ -240,5 +240,5 @@ class LearnedSampler(GAESampler):
         return {"sampler": [p for p in self.parameters() if p.requires_grad]}
 
     def floating_point_ops(self, inputs: Any, exclude_embeddings: bool = True) -> int:
-        """0: transformers' estimate is for transformers."""
+        """0: the estimate of transformers counts tokens."""
         return 0

@@ -43,11 +43,12 @@ _MAX_MAPS = 512  # maps sampled at a time
 
 @strict
 class PixelCNNSamplerConfig(LearnedSamplerConfig):
-    """
+    """Config of [`PixelCNNSampler`].
+
     Args:
         hidden_size: number of channels of both stacks.
         num_hidden_layers: number of gated layers.
-        kernel_size: odd.
+        kernel_size: size of the kernels, odd.
         num_classes: number of classes of a density conditioned on the class, or None.
         num_embeddings, num_levels, code_shape: sizes of the codebooks and of one example's codes. `fit` sets them.
     """
@@ -226,7 +227,7 @@ class PixelCNNSampler(LearnedSampler):
 
         Args:
             num_samples: number of samples.
-            generator: source of random numbers. A CPU generator gives the same codes on every device.
+            generator: source of random numbers. With a CPU generator, codes are the same on every device.
             labels: (num_samples,) classes, or one class for all. By default they are drawn with their shares in the
                 training set.
 

@@ -9,8 +9,8 @@ hypersphere, a normal distribution of the Poincaré ball, the mixture of a VampP
 Use it when: you want the model's own prior as a Hub object, without the model.
 
 Relations:
-    Equal to `model.sample_prior` to the bit, as a Hub object. If the embeddings are not distributed as the prior, the
-    other samplers, which are fitted to the embeddings, give better images.
+    Its samples equal `model.sample_prior` to the bit. If the embeddings are not distributed as the prior, the
+    other samplers, which are fitted to the embeddings, generate better images.
     A flow that is fitted after training can replace the prior of any method:
     `model.generate(n, sampler=MAFSampler().fit_to(model, images))`.
 """
@@ -42,7 +42,8 @@ _FLOW_FIELDS = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
 
 @strict
 class PriorSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`PriorSampler`].
+
     Args:
         prior: "normal"; "sphere"; "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates;
             "mixture"; or "flow". `fit_to` sets it and the fields below from the model.
@@ -67,7 +68,9 @@ class PriorSamplerConfig(GAESamplerConfig):
 
 
 class PriorSampler(GAESampler):
-    """`fit_to(model)` needs no data. `fit(latents)` uses only their shape, and cannot make a mixture or a flow.
+    """Samples from the prior of a model.
+
+    `fit_to(model)` needs no data. `fit(latents)` uses only their shape, and cannot make a mixture or a flow.
 
     Args:
         config: the config.

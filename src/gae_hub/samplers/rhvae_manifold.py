@@ -38,9 +38,10 @@ _MAX_NUMBERS = 2**24  # numbers in memory for the chains that run at a time
 
 @strict
 class RHVAEManifoldSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`RHVAEManifoldSampler`].
+
     Args:
-        num_steps: number of transitions of each chain. A sample is the end of its own chain.
+        num_steps: number of transitions of each chain. Each sample is the end of a separate chain.
         num_leapfrog_steps: number of leapfrog steps in a transition.
         reach: r, the distance from the centroids at which the density ends, in units of the metric's temperature T.
         target_acceptance: acceptance probability to which the step size is adapted.
@@ -70,7 +71,7 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
 
 
 class RHVAEManifoldSampler(GAESampler):
-    """`fit_to(model)` needs no data.
+    """Samples from the metric of an RHVAE by Hamiltonian Monte Carlo. `fit_to(model)` needs no data.
 
     Args:
         config: the config.
@@ -130,7 +131,7 @@ class RHVAEManifoldSampler(GAESampler):
         return self.eval()
 
     def adapt_step_size(self):
-        """Dual averaging of the log step size (Hoffman & Gelman, 2014, arXiv:1111.4246, algorithm 5)."""
+        """Adapt the step size by dual averaging (Hoffman & Gelman, 2014, arXiv:1111.4246, algorithm 5)."""
         config, generator = self.config, torch.Generator().manual_seed(self.config.seed)
         place = self.start_chains(config.num_warmup_chains, generator)
         centre = log(10 * 0.1 * config.temperature)

@@ -53,7 +53,7 @@ class GAETrainingArguments(TrainingArguments):
         channels_last: use the channels-last memory format for convolutions during training.
         keep_freed_memory: on a CPU with glibc, keep freed memory in the process instead of returning it to the system
             in every training step. Steps take 3 to 26 % less time; the peak of memory stays resident until the process
-            ends, also after training. docs/speed.md has the measurements.
+            ends, also after training. docs/training.md has the measurements.
         overwrite_output_dir: delete the run that output_dir already contains before training starts.
     """
 
@@ -126,12 +126,12 @@ class GAETrainingArguments(TrainingArguments):
         """Arguments of a recipe in `RECIPES`.
 
         "paper" is how the models of the Pythae paper were trained (arXiv:2206.08309): Adam at 1e-4, halved when the
-        validation loss has not decreased for 10 epochs, batches of 100, 100 epochs.
+        validation loss has not decreased for more than 10 epochs, batches of 100, 100 epochs.
 
         Args:
             name: key of `RECIPES`.
             output_dir: folder for checkpoints and the trained model.
-            **changes: fields that replace those of the recipe.
+            **changes: fields that replace the recipe's.
 
         Raises:
             ValueError: if there is no such recipe.
@@ -151,7 +151,7 @@ class GAETrainingArguments(TrainingArguments):
                 "use 'every_save' or 'end'"
             )
         if self.eval_strategy == "no":
-            self.load_best_model_at_end = False  # there is nothing to choose it by
+            self.load_best_model_at_end = False  # without evaluations, no model is known to be the best
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""What the mixins and callbacks of `GAETrainer` share."""
+"""`BaseTrainer`: the attributes that the mixins and callbacks of `GAETrainer` share."""
 
 __all__ = ["BaseTrainer"]
 

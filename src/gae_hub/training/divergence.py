@@ -1,4 +1,4 @@
-"""Detection of divergence before the optimizer steps, and recovery from the last good state with a smaller step."""
+"""Detects divergence before the optimizer steps, and restores the last good state with a smaller learning rate."""
 
 __all__ = ["DeviceDivergenceGuard", "DivergenceGuard", "HostDivergenceGuard", "make_divergence_guard"]
 
@@ -26,12 +26,11 @@ def make_divergence_guard(threshold: float, max_restarts: int, device: torch.dev
 
 
 class DivergenceGuard(ABC):
-    """Detects a term or gradient that is nan or infinite, or a loss that is too high. Then it restores the last good
-    state of model and optimizer, and divides the learning rate by 10 (as the Pythae paper does, arXiv:2206.08309,
-    appendix D).
+    """Detects a term or gradient that is nan or infinite, or a loss that is too high, and recovers from it.
 
-    A loss is too high if it exceeds its running mean by more than `threshold` running mean absolute deviations, and by
-    more than the absolute value of the mean.
+    Recovery restores the last good state of model and optimizer, and divides the learning rate by 10, as in the Pythae
+    paper (arXiv:2206.08309, appendix D). A loss is too high if it exceeds its running mean by more than `threshold`
+    running mean absolute deviations, and by more than the absolute value of the mean.
 
     For every forward pass call `observe_loss`, then once `observe_gradient` and `end_step` before the optimizer steps.
 
@@ -44,7 +43,7 @@ class DivergenceGuard(ABC):
         names: names of the observed terms in the order of `first_bad`, then "loss" and "gradient".
         diverged: whether a bad value was observed since the last recovery; None before the first step.
         first_bad: for every name, whether it was bad in the first bad step.
-        running: mean of the loss, and its mean absolute deviation from it.
+        running: running mean of the loss, and of its absolute deviation from that mean.
         num_losses: how many losses were observed.
     """
 
@@ -124,7 +123,7 @@ class DivergenceGuard(ABC):
                 + ("The model has the weights of the last good state. " if good is not None else "")
                 + "Try a smaller learning_rate, a max_grad_norm, or float32; divergence_restarts allows more restarts"
             )
-        # the good state has the learning rate of its own time
+        # the good state has the learning rate of the time when it was saved
         num_reductions = len(self.events) + 1 - good["num_events"]
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * LEARNING_RATE_FACTOR**num_reductions
@@ -140,7 +139,7 @@ class DivergenceGuard(ABC):
     # Resuming
 
     def state_dict(self) -> dict[str, Any]:
-        """State of this process. The running mean of each process is over its own batches."""
+        """State of this process, whose running mean covers only the batches of this process."""
         return {"running": self.running, "num_losses": self.num_losses, "events": self.events}
 
     def load_state_dict(self, state: dict[str, Any]):

@@ -31,7 +31,7 @@ def choose_checkpoint(folder: Path, resume_from_checkpoint: str | bool) -> Path:
     """
     chosen = last_checkpoint(folder) if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
     if chosen is None or not is_complete(chosen) or not list(chosen.glob("*.safetensors")):
-        raise ValueError(f"there is no complete checkpoint to resume from in '{chosen or folder}'")
+        raise ValueError(f"no complete checkpoint to resume from in '{chosen or folder}'; start without resuming")
     return chosen
 
 

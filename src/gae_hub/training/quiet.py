@@ -1,4 +1,4 @@
-"""Contexts that hide messages of transformers while they hold."""
+"""Context managers that hide messages of transformers."""
 
 __all__ = ["hide_mtime_warnings", "hide_progress_bars"]
 

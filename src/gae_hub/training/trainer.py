@@ -126,7 +126,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             if self.is_sharded:
                 raise ValueError("ema_decay needs whole parameters, but FSDP and DeepSpeed shard them: set it to 0")
             self.add_callback(self.average)
-        # last, so that it recovers before it saves what other callbacks ask for
+        # last, because it reads which logs and checkpoints other callbacks request, and recovers before them
         self.add_callback(DivergenceCallback(self))
 
     # The model
@@ -166,9 +166,9 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
-        """Train, and end with the model that is best on validation.
+        """Train. With an eval_dataset, the weights that are best on validation are kept.
 
-        A second call starts a new run from the current weights. Its checkpoints replace those of the first run.
+        A second call starts a new run from the current weights. Its checkpoints replace the first run's.
 
         Args:
             resume_from_checkpoint: True for the newest complete checkpoint in output_dir, or a checkpoint's folder.
@@ -211,7 +211,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             old_files = CHECKPOINTS
         elif not self._started and has_run(folder, self.args.overwrite_output_dir):
             old_files = RUN_FILES
-        self.accelerator.wait_for_everyone()  # until all processes have looked for them
+        self.accelerator.wait_for_everyone()  # delete only after all processes have checked for an earlier run
         if self.args.should_save:
             delete_files(folder, old_files)
         self.accelerator.wait_for_everyone()
@@ -230,7 +230,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
 
     @contextmanager
     def _memory_format(self) -> Iterator[None]:
-        """Use channels last inside this context, and contiguous weights afterwards: the format changes last bits."""
+        """Use channels last inside this context, and contiguous weights afterwards: the format changes rounding."""
         if not self.args.channels_last:
             yield
             return
@@ -242,15 +242,16 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             cast(Any, self.plain_model).to(memory_format=torch.contiguous_format)
 
     def _record_run(self):
-        """Give the model what its card shows of the run."""
+        """Store on the model the facts and example images that its card shows."""
         self.plain_model.facts = self.collect_facts()
         dataset = self.train_dataset if self.eval_dataset is None else self.eval_dataset
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
             self.plain_model.examples = next(iterate_batches(dataset))
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
-        """As in transformers, but evaluations never drop their last batch, and images in memory are indexed on the
-        training device, in this process, if they fit there.
+        """As in transformers, but evaluations never drop their last batch.
+
+        Images in memory are indexed on the training device, in this process, if they fit there.
         """
         resident = dataset.place_on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
         given, self.args = self.args, copy(self.args)

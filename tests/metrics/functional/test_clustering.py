@@ -35,7 +35,7 @@ def test_a_cluster_predicts_its_most_frequent_class():
     assert found["clustering_hungarian"].value == pytest.approx(180 / 250)  # the last cluster gets no class of its own
 
 
-def test_nmi_and_ari_are_those_of_scikit_learn():
+def test_nmi_and_ari_equal_scikit_learn():
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     points, labels = gaussian_rows(300, 2), torch.arange(300) % 4

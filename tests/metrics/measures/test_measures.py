@@ -23,7 +23,7 @@ def test_pairs_without_partner():
     mse.add(x, y)
     with pytest.raises(ValueError, match="compares pairs, but there are 5 predictions and 3 references"):
         mse.compute()
-    with pytest.raises(ValueError, match="'mse' cannot be merged: it has predictions or references without"):
+    with pytest.raises(ValueError, match="'mse' cannot be merged yet: add the missing partners"):
         other.merge(mse)
 
 

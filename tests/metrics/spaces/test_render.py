@@ -1,4 +1,4 @@
-"""The folders in the package are those that the templates give."""
+"""The folders in the package are up to date with the templates."""
 
 import ast
 from pathlib import Path

@@ -179,7 +179,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
-    """How much of its latent dimensions a model uses for some images: the fact "latents".
+    """Measure how many latent dimensions a model uses on some images: the fact "latents".
 
     Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
     posterior has no KL per dimension.
@@ -189,7 +189,7 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]
         images: (num_images, *input_shape), on the model's device.
 
     Returns:
-        `num_images`, `active_units` (dimensions whose mean varies by more than 0.01), `by` ("kl" or "variance"), and
+        `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
         `order` and `values`, largest value first. Empty for latent maps.
     """
     model.eval()

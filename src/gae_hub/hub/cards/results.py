@@ -41,7 +41,7 @@ def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[
 
 
 def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, Any]) -> str:
-    """Commit results.json and the updated card to a model's repository. Its weights stay as they are.
+    """Commit results.json and the updated card to a model's repository. The weights are not changed.
 
     Args:
         model: the model, loaded from `repo_id`.

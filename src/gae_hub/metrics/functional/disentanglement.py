@@ -12,17 +12,19 @@ from torch import Tensor
 from ..results import Estimate
 from .checks import check_features
 
-INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from scores that divide by it
+INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from the FactorVAE score
 
 
 def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20) -> dict[str, Estimate]:
-    r"""MIG: Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse & Duvenaud, 2018), arXiv:1802.04942.
+    r"""Mutual information gap (MIG) of latents.
+
+    Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse & Duvenaud, 2018), arXiv:1802.04942.
 
     .. math::
         \frac1K \sum_k (I(z_{j_k}; v_k) - \max_{j \ne j_k} I(z_j; v_k)) / H(v_k)
 
     Definition: as in disentanglement_lib, each latent is divided into `num_bins` bins of equal width over its range,
-    and the mutual information is that of the joint counts. Counts of few rows overestimate it.
+    and the mutual information is computed from joint counts. With few rows it is overestimated.
 
     Args:
         latents: (num, dim), at least 2 dimensions.
@@ -47,7 +49,9 @@ def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20)
 
 
 def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) -> dict[str, Estimate]:
-    r"""DCI: A Framework for the Quantitative Evaluation of Disentangled Representations (Eastwood & Williams, 2018),
+    r"""Disentanglement, completeness and informativeness (DCI) of latents.
+
+    A Framework for the Quantitative Evaluation of Disentangled Representations (Eastwood & Williams, 2018),
     openreview:By-7dz-AZ.
 
     R is the importance of latent i for factor j. Disentanglement is 1 minus the entropy of the normalised rows of R,
@@ -88,10 +92,12 @@ def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) ->
 
 
 def sap_score(latents: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Estimate]:
-    """SAP: Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar, Sattigeri &
-    Balakrishnan, 2018), arXiv:1711.00848.
+    """Separated attribute predictability (SAP) of latents.
 
-    For each factor, the accuracy of the best single latent minus that of the second best; the mean over factors.
+    Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar, Sattigeri & Balakrishnan,
+    2018), arXiv:1711.00848.
+
+    Accuracy of the best single latent for a factor minus the accuracy of the second best, averaged over factors.
 
     Definition: as in disentanglement_lib, scikit-learn's LinearSVC with C = 0.01 and balanced classes, fitted on a
     random half and scored on the other half. A constant latent scores 0.
@@ -120,7 +126,7 @@ def sap_score(latents: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Esti
 def factor_vae_score(
     latents: Tensor, factors: Tensor, num_votes: int = 800, batch_size: int = 64, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The FactorVAE score: Disentangling by Factorising (Kim & Mnih, 2018), arXiv:1802.05983.
+    """The FactorVAE score of latents: Disentangling by Factorising (Kim & Mnih, 2018), arXiv:1802.05983.
 
     Each draw fixes the value of one factor. Among the rows that share it, the latent with the smallest variance,
     relative to its variance over all rows, votes for the factor. The score is the accuracy of the majority vote on as
@@ -162,15 +168,17 @@ def factor_vae_score(
 def beta_vae_score(
     latents: Tensor, factors: Tensor, num_votes: int = 5000, batch_size: int = 64, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The beta-VAE score: beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins,
-    Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
+    """The beta-VAE score of latents.
+
+    beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins, Matthey, Pal, Burgess,
+    Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
 
     Each draw fixes one factor and consists of pairs of rows. The two rows of a pair share a value of the factor, which
     is drawn for each pair. A linear classifier predicts the factor from the mean of |z - z'| over pairs. The score is
     its accuracy on as many new draws.
 
-    Definition: the classifier is scikit-learn's LogisticRegression. The value of a pair is that of a random row. Rows
-    are drawn with replacement.
+    Definition: the classifier is scikit-learn's LogisticRegression. The value of a pair is taken from a random row.
+    Rows are drawn with replacement.
 
     Args:
         latents: (num, dim).
@@ -214,7 +222,7 @@ class _RowGroups:
     def draw(self, num_draws: int, num_values: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """(num_draws,) fixed factors, and (num_draws, num_values, num_rows) rows.
 
-        Rows along the last axis share a value of the draw's factor; the value is that of a random row.
+        Rows along the last axis share a value of the draw's factor, taken from a random row.
         """
         num_factors = self.factors.shape[1]
         fixed = self.random.integers(num_factors, size=num_draws)
@@ -237,7 +245,7 @@ def _as_arrays(name: str, latents: Tensor, factors: Tensor, min_rows: int = 2) -
             f"{name} needs factors of shape (num, num_factors) for {len(latents)} latents, got {tuple(factors.shape)}"
         )
     if factors.is_floating_point():
-        raise ValueError(f"{name} needs factors that are integers, one for each value, got {factors.dtype}")
+        raise ValueError(f"{name} needs integer factors, got {factors.dtype}; number the values of each factor")
     columns = [np.unique(column, return_inverse=True)[1] for column in factors.cpu().numpy().T]
     for index, column in enumerate(columns):
         if not column.max():

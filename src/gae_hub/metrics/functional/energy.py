@@ -11,10 +11,10 @@ CHUNK = 2048  # points of each side whose distances are in memory at a time
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
-    r"""Unbiased estimate of :math:`2 E|X - Y| - E|X - X'| - E|Y - Y'|` (Székely & Rizzo, 2013,
-    doi:10.1016/j.jspi.2013.03.018).
+    r"""Energy distance of two sets of points (Székely & Rizzo, 2013, doi:10.1016/j.jspi.2013.03.018).
 
-    Its expectation is zero if and only if both sets have the same distribution; the estimate can be slightly negative.
+    The unbiased estimate of :math:`2 E|X - Y| - E|X - X'| - E|Y - Y'|`. Its expectation is zero if and only if both
+    sets have the same distribution; the estimate can be slightly negative.
 
     Args:
         x, y: (num, ...) points, at least 2 each. They are flattened and compared by Euclidean distance in float64.

@@ -20,8 +20,8 @@ def kmeans(
 ) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from greedy k-means++ starts.
 
-    A fit ends when its centres, all together, move by less than `tol` times the mean variance of the dimensions, as in
-    scikit-learn. It then leaves the batch. A cluster that loses all its points keeps its centre.
+    A fit ends when the squared movements of its centres add up to at most `tol` times the mean variance of the
+    dimensions, as in scikit-learn. It then leaves the batch. A cluster that loses all its points keeps its centre.
 
     Args:
         points: (num, dim).
@@ -95,7 +95,7 @@ def _draw_starts(extended: Tensor, k: int, fits: int, generator: torch.Generator
 def _iterate_scores(extended: Tensor, centres: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Chunks of (k, fits, rows) scores, |x - c|^2 - |x|^2, with the chunk's (rows, dim + 1) points.
 
-    The points' last column of ones gives both terms in one product. With k as the first axis, minima over it are
+    With the points' last column of ones, one product computes both terms. With k as the first axis, minima over it are
     element-wise.
     """
     fits, k, dim = centres.shape

@@ -22,7 +22,7 @@ def summarize_log_likelihoods(
         values: (num,) log p(x) in nats, for images in [0, 1].
         num_dims: number of pixels times channels, D. If given, the result has `bits_per_dimension`:
             :math:`-\log_2 p(x) / D`, plus 8 for a density, which converts it to the 256 levels of 8-bit images.
-        discrete: whether p is a probability of binary pixels. Nothing is added then.
+        discrete: whether p is a probability of binary pixels; 8 is not added then.
 
     Raises:
         ValueError: if there are no values, or some are not finite.
@@ -42,8 +42,9 @@ def summarize_log_likelihoods(
 
 
 def active_units(means: Tensor, threshold: float = 0.01) -> int:
-    """Number of latents whose posterior mean has a variance over the images above the threshold (Burda, Grosse &
-    Salakhutdinov, 2016, arXiv:1509.00519).
+    """Number of latents that a model uses (Burda, Grosse & Salakhutdinov, 2016, arXiv:1509.00519).
+
+    A latent is active if its posterior mean has a variance above the threshold over the images.
 
     Args:
         means: (num, latent_dim) posterior means, at least 2.

@@ -208,7 +208,7 @@ class Moments:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> "Moments":
-        """Moments from the output of `state_dict`, which stays as it is."""
+        """Moments from the output of `state_dict`, which is not modified."""
         moments = cls()
         if "count" in state:
             moments._folded = _Folded(int(state["count"]), state["mean"], state["scatter"].clone())
@@ -216,7 +216,7 @@ class Moments:
 
 
 def _fold(folded: _Folded | None, rows: Tensor) -> _Folded:
-    """Add rows to the statistics, in place, and return these.
+    """Add rows to the statistics in place, and return the statistics.
 
     All but the last row are data. The last one is overwritten with the scaled offset of the means, so that a single
     product adds its outer product too. The data are overwritten as well.

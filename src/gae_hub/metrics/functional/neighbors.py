@@ -18,7 +18,9 @@ CHUNK = 1024  # rows whose distances are in memory at a time
 
 
 def precision_recall(samples: Tensor, references: Tensor, num_neighbors: int = 3) -> dict[str, Estimate]:
-    """Precision: proportion of samples on the manifold of the references. Recall: proportion of references on the
+    """Precision and recall of samples.
+
+    Precision: proportion of samples on the manifold of the references. Recall: proportion of references on the
     manifold of the samples.
 
     Args:
@@ -39,10 +41,10 @@ def precision_recall(samples: Tensor, references: Tensor, num_neighbors: int = 3
 
 
 def density_coverage(samples: Tensor, references: Tensor, num_neighbors: int = 5) -> dict[str, Estimate]:
-    """Density: mean number of reference balls that contain a sample, divided by k. Coverage: proportion of reference
-    balls that contain a sample.
+    """Density and coverage of samples.
 
-    The expected density of equal distributions is 1; it can exceed 1.
+    Density: mean number of reference balls that contain a sample, divided by k. Coverage: proportion of reference
+    balls that contain a sample. The expected density of equal distributions is 1; it can exceed 1.
 
     Args:
         samples, references: (num, dim) features, with more than `num_neighbors` references.

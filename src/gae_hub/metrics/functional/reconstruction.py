@@ -21,8 +21,10 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 def structural_similarity(x: Tensor, y: Tensor) -> Tensor:
-    """(batch,) SSIM: Image Quality Assessment: From Error Visibility to Structural Similarity (Wang, Bovik, Sheikh &
-    Simoncelli, 2004), doi:10.1109/TIP.2003.819861.
+    """(batch,) structural similarity (SSIM).
+
+    Image Quality Assessment: From Error Visibility to Structural Similarity (Wang, Bovik, Sheikh & Simoncelli, 2004),
+    doi:10.1109/TIP.2003.819861.
 
     Mean over pixels and channels, in float64, under an 11 x 11 Gaussian window of standard deviation 1.5 without
     padding. The window is reduced where the image is smaller.

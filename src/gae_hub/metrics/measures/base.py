@@ -99,7 +99,7 @@ class Measure:
         """Named numbers, each with its passport.
 
         Args:
-            **options: options of the measure; they override those of the constructor.
+            **options: options of the measure; they override the constructor's.
 
         Raises:
             ValueError: if a side is empty or too small, or an option is unknown.
@@ -139,7 +139,7 @@ class Measure:
         return type(self).function(*(cast(Rows, side).to_tensor() for side in sides), **options)
 
     def biased_by(self, number: str, **options: Any) -> tuple[str, ...]:
-        """Those of `COUNTS` that the expected value of a number depends on."""
+        """The counts in `COUNTS` that the expected value of a number depends on."""
         return ()
 
     def describe_extractor(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class FeatureMeasure(Measure):
 
     Args:
         feature_extractor: a name for [`load_extractor`], or an [`Extractor`]; "features" if the batches are already
-            (num, dim) features.
+            (num, dim) features, or logits for the Inception Score.
         weights: for "inception", the published file or its URL.
         resize: for "inception", "tensorflow" or "pytorch".
         **options: options of the measure.

@@ -1,4 +1,4 @@
-"""Measures on latents, likelihoods and paths: what a model has learnt beyond its images."""
+"""Measures on latents, factors of variation, log-likelihoods, interpolation paths and sets of points."""
 
 __all__ = [
     "DCI",

@@ -66,7 +66,7 @@ class PairMeasure(Measure):
 
     def merge(self, other: Measure):
         if any(self.waiting.values()) or any(cast(PairMeasure, other).waiting.values()):
-            raise ValueError(f"'{self.name}' cannot be merged: it has predictions or references without their partner")
+            raise ValueError(f"'{self.name}' cannot be merged yet: add the missing partners of its images")
         super().merge(other)
 
     def compute(self, **options: Any):

@@ -20,7 +20,8 @@ from ...modules.inputs import check_values
 
 @strict
 class FeatureClassifierConfig(StrictConfig):
-    """
+    """Config of [`FeatureClassifier`].
+
     Args:
         image_size: height and width that images are resized to.
         num_channels: channels of the images, 1 or 3.
@@ -86,12 +87,12 @@ class FeatureClassifier(HubModel):
         return ({"loss": F.cross_entropy(logits, labels)} if labels is not None else {}) | {"logits": logits}
 
     def write_card(self, folder, repo_id: str | None = None, show: bool = False):
-        """Write README.md: what the classifier is, and how to measure with it. Text around the card is kept.
+        """Write the card, README.md: what the classifier is, and how to measure with it. Text around it is kept.
 
         Args:
             folder: folder of the saved classifier.
             repo_id: Hub repository; by default the snippet names the folder.
-            show: ignored; cards of models have pictures, this one has none.
+            show: ignored, because this card has no pictures.
         """
         config, name = self.config, card_name(repo_id or Path(folder).resolve().name)
         metadata = ModelCardData(
