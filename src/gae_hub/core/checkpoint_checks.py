@@ -71,12 +71,9 @@ def read_config(name: str | Path, **where) -> dict[str, Any]:
     if path is None:
         return {}
     config = _read_object(Path(path), name, MAX_CONFIG_BYTES)
-    for place, owner in (
-        (CONFIG, config),
-        *((role, config.get(role)) for role in ("encoder_config", "decoder_config")),
-    ):
+    for owner in (config, config.get("encoder_config"), config.get("decoder_config")):
         if isinstance(owner, dict) and "auto_map" in owner:
-            _check_auto_map(owner["auto_map"], f"{place} of '{name}'")
+            _check_auto_map(owner["auto_map"], name)
     return config
 
 
@@ -109,7 +106,7 @@ def _check_depth(value: Any):
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
-def _check_auto_map(auto_map: Any, owner: str):
+def _check_auto_map(auto_map: Any, name: str | Path):
     """An auto_map holds a reference to code, "file.Class", for each auto class. Tokenizers and processors have two."""
     if not isinstance(auto_map, dict) or not all(
         isinstance(reference, (str, type(None)))
@@ -117,7 +114,8 @@ def _check_auto_map(auto_map: Any, owner: str):
         for reference in (entry if isinstance(entry, list) else [entry])
     ):
         raise ValueError(
-            f'auto_map in {owner} must be an object such as {{"AutoModel": "file.Class"}}, got {auto_map!r:.80}'
+            f'auto_map in {CONFIG} of \'{name}\' must be an object such as {{"AutoModel": "file.Class"}}, '
+            f"got {auto_map!r:.80}"
         )
 
 
@@ -209,8 +207,8 @@ def check_finite(tensors: Iterable[tuple[str, Tensor]], name: str | Path):
     bad = [key for key, value in tensors if not _is_finite(value)]
     if bad:
         raise ValueError(
-            f"the weights of '{name}' are nan or infinite in {_first(bad)}: the training that saved them has diverged; "
-            "load an earlier checkpoint, or train again with a smaller learning_rate"
+            f"the weights of '{name}' are nan or infinite in {_first(bad)}; the training that saved them has "
+            "diverged: load an earlier checkpoint, or train again with a smaller learning_rate"
         )
 
 

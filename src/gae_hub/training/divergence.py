@@ -204,23 +204,14 @@ class DivergenceGuard(ABC):
             ValueError: if it is not such a state.
         """
         require(isinstance(state, dict), "the guard's state", "a dict", state)
-        running, events = state.get("running"), state.get("events")
-        numbers = running.tolist() if isinstance(running, Tensor) and running.dim() == 1 else running
-        check_like(
-            {**state, "running": numbers, "events": []},
-            {**self.state_dict(), "running": [0.0] * 2, "events": []},
-            "guard",
-        )
-        require(
-            type(state["num_losses"]) is int and state["num_losses"] >= 0,
-            "guard.num_losses",
-            "0 or more",
-            state["num_losses"],
-        )
-        require(isinstance(events, list), "guard.events", "a list", events)
+        running, num_losses, events = (state.get(name) for name in ("running", "num_losses", "events"))
+        numbers = running.tolist() if isinstance(running, Tensor) else running
+        check_like(numbers, [0.0, 0.0], "the guard's running mean")
+        require(type(num_losses) is int and num_losses >= 0, "the guard's num_losses", "0 or more", num_losses)
+        require(isinstance(events, list), "the guard's events", "a list", events)
         for event in events:
             check_like(event, {"step": 0, "term": "", "restored_step": 0}, "an event of the guard")
-        self.running, self.num_losses, self.events = state["running"], state["num_losses"], state["events"]
+        self.running, self.num_losses, self.events = running, num_losses, events
 
 
 class HostDivergenceGuard(DivergenceGuard):

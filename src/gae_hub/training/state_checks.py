@@ -30,7 +30,7 @@ def fits(file: Path) -> Iterator[None]:
 
 
 def check_like(found: Any, expected: Any, where: str):
-    """Check that `found` has the structure of `expected`: keys, lengths, types of values, shapes and dtypes of tensors.
+    """Check that `found` has the structure of `expected`: keys, lengths, types of values, shapes and dtypes.
 
     Numbers must be finite if they are finite in `expected`. Where `expected` has None, everything but tensors is
     accepted. Keys that begin with an underscore may be missing or additional: they differ between versions of PyTorch.
