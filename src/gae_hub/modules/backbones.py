@@ -246,8 +246,10 @@ def check_sharing(model: nn.Module):
     """
     owners: dict[object, str] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, torch.Tensor) or not tensor.numel():
+            continue
         key = id(tensor) if tensor.is_meta else (tensor.device, tensor.data_ptr())
-        if tensor.numel() and owners.setdefault(key, name) != name:
+        if owners.setdefault(key, name) != name:
             raise ValueError(
                 f"{type(model).__name__} has the same weights under two names, '{owners[key]}' and '{name}', which a "
                 "checkpoint cannot store: keep the shared layer in one attribute and call it twice in forward, or "
