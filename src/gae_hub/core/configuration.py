@@ -90,10 +90,9 @@ class StrictConfig(PreTrainedConfig):
             return super().from_dict(config_dict, **kwargs)
 
     def validate_dtype(self):
-        if not (self.dtype is None or isinstance(self.dtype, torch.dtype)):
-            raise ValueError(
-                f"dtype must be the name of a dtype of PyTorch, such as 'float32', got {self.dtype!r:.80}"
-            )
+        dtype = getattr(torch, self.dtype, None) if isinstance(self.dtype, str) else self.dtype
+        if self.dtype is not None and not isinstance(dtype, torch.dtype):
+            raise ValueError(f"dtype must be a dtype of PyTorch, such as 'float32', got {self.dtype!r:.80}")
 
     @classmethod
     def own_fields(cls) -> list[str]:
