@@ -11,7 +11,7 @@ __all__ = [
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from math import isfinite, nan
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -24,7 +24,10 @@ from .state_checks import check_like, require
 logger = logging.get_logger(__name__)
 
 LEARNING_RATE_FACTOR = 0.1
-NUMERICAL_ERRORS = (ArithmeticError, torch.linalg.LinAlgError)
+NUMERICAL_ERRORS = (
+    ArithmeticError,
+    torch.linalg.LinAlgError,  # pyright: ignore[reportPrivateImportUsage] (documented, but not in __all__)
+)
 """Errors of a forward pass that count as divergence, such as a matrix that is not positive definite."""
 
 _MEMORY = 0.98  # of the running mean and deviation of the loss, per step
@@ -138,7 +141,7 @@ class DivergenceGuard(ABC):
         self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, average: WeightAverage | None = None
     ):
         """Copy the state that a recovery restores."""
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state: dict[str, Any] = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         if average is not None:
             state["average"] = average.values
         self._good_state = {**deepcopy(state), "step": step, "num_events": len(self.events)}
@@ -205,7 +208,7 @@ class DivergenceGuard(ABC):
             ValueError: if it is not such a state.
         """
         require(isinstance(state, dict), "the guard's state", "a dict", state)
-        running, num_losses, events = (state.get(name) for name in ("running", "num_losses", "events"))
+        running, num_losses, events = (cast(Any, state.get(name)) for name in ("running", "num_losses", "events"))
         numbers = running.tolist() if isinstance(running, Tensor) else running
         check_like(numbers, [0.0, 0.0], "the guard's running mean")
         require(type(num_losses) is int and num_losses >= 0, "the guard's num_losses", "0 or more", num_losses)
