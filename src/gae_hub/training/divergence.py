@@ -91,7 +91,7 @@ class DivergenceGuard(ABC):
     def observe_error(self, model: nn.Module, error: BaseException) -> Tensor:
         """Count a forward pass that raised as diverged. Returns a loss of nan, to be used in place of the missing one.
 
-        Its gradient is nan for every parameter, so that other processes and accumulated gradients are not waited for.
+        Its gradient is nan for every parameter.
         """
         sums = [parameter.sum() for parameter in model.parameters() if parameter.requires_grad]
         loss = torch.stack(sums).sum() * nan

@@ -274,7 +274,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         try:
             outputs = model(**inputs)
         except NUMERICAL_ERRORS as error:
-            if not model.training:
+            if not model.training or self.args.world_size > 1:  # other processes would wait for these gradients
                 raise
             return self.guard.observe_error(model, error)
         terms = {**outputs.losses, **(outputs.metrics or {})}
