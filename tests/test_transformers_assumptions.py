@@ -46,6 +46,7 @@ PRIVATE_METHODS = {
     (Trainer, "_get_dataloader"): "self dataset description batch_size sampler_fn is_training dataloader_key",
     (Trainer, "_get_grad_norm"): "self model grad_norm",
     (Trainer, "_get_output_dir"): "self trial",  # called only
+    (Trainer, "_load_from_checkpoint"): "self resume_from_checkpoint model",
     (Trainer, "_load_optimizer_and_scheduler"): "self checkpoint",
     (Trainer, "_load_rng_state"): "self checkpoint",
     (Trainer, "_load_scaler"): "self checkpoint",
