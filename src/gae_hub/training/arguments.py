@@ -76,8 +76,12 @@ class GAETrainingArguments(TrainingArguments):
         metadata={"help": "When to save a checkpoint: no, steps, epoch or best. Default: with every evaluation."},
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "Number of checkpoints to keep."})
-    load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "Load the model that is best on validation at the end."}
+    load_best_model_at_end: bool | None = field(
+        default=None,
+        metadata={"help": "Load the model that is best on validation at the end. Default: if evaluations save one."},
+    )
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Resume with the state of callbacks, such as the patience of early stopping."}
     )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Not needed: the collator selects the inputs."}
@@ -150,8 +154,9 @@ class GAETrainingArguments(TrainingArguments):
                 f"hub_strategy '{self.hub_strategy}' uploads optimizer states, which gae_hub keeps local: "
                 "use 'every_save' or 'end'"
             )
-        if self.eval_strategy == "no":
-            self.load_best_model_at_end = False  # without evaluations, no model is known to be the best
+        if self.load_best_model_at_end is None:
+            evaluated_saves = (self.eval_strategy, "best")
+            self.load_best_model_at_end = self.eval_strategy != "no" and self.save_strategy in evaluated_saves
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         super().__post_init__()

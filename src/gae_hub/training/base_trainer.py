@@ -34,6 +34,7 @@ class BaseTrainer(Trainer):
     cost: RunCost
     diagnostics: DiagnosticsCallback
     guard: DivergenceGuard
+    interrupt: Any  # the InterruptCallback, which handles Ctrl-C
     train_sums: LossSums
     eval_sums: LossSums
 

@@ -152,6 +152,7 @@ class InterruptCallback(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        if control.should_training_stop and self.interrupted and state.epoch % 1:
+        is_last = state.global_step >= state.max_steps
+        if control.should_training_stop and self.interrupted and state.epoch % 1 and not is_last:
             # stopped in the middle of an epoch: the resumed run evaluates, saves and logs at its end
             control.should_evaluate = control.should_save = control.should_log = False

@@ -41,11 +41,11 @@ def make_divergence_guard(threshold: float, max_restarts: int, device: torch.dev
 
 
 class DivergenceGuard(ABC):
-    """Detects nan, infinite and too high losses, bad gradients or weights, and numerical errors, and recovers from them.
+    """Detects nan, infinite and too high losses, bad gradients or weights and numerical errors, and recovers.
 
-    Recovery restores the last good state of model, optimizer and weight average, and divides the learning rate by 10, as in the Pythae
-    paper (arXiv:2206.08309, appendix D). A loss is too high if it exceeds its running mean by more than `threshold`
-    running mean absolute deviations, and by more than the absolute value of the mean.
+    Recovery restores the last good state of model, optimizer and weight average, and divides the learning rate by 10,
+    as in the Pythae paper (arXiv:2206.08309, appendix D). A loss is too high if it exceeds its running mean by more
+    than `threshold` running mean absolute deviations, and by more than the absolute value of the mean.
 
     For every forward pass call `observe_loss`, then once `observe_gradient` and `end_step` before the optimizer steps.
 

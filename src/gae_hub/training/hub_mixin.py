@@ -17,6 +17,7 @@ logger = logging.get_logger(__name__)
 
 # files of a checkpoint that stay local
 _NOT_PUSHED = [
+    ".saving-*",
     "README.md",
     "optimizer*",
     "rng_state*",

@@ -3,7 +3,7 @@
 __all__ = ["GAETrainer"]
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,6 @@ from ..images.processing import GAEImageProcessor
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
-from .checkpoint_mixin import CheckpointMixin
 from .cpu_tuning import keep_freed_memory
 from .diagnostics import DiagnosticsCallback
 from .divergence import NUMERICAL_ERRORS, make_divergence_guard
@@ -31,14 +30,15 @@ from .image_callback import ImageCallback
 from .loss_sums import LossSums
 from .model_checks import check_data, check_model
 from .optimization_mixin import OptimizationMixin
-from .output_folder import CHECKPOINTS, RUN_FILES, choose_checkpoint, delete_files, has_run
-from .quiet import hide_mtime_warnings
+from .output_folder import CHECKPOINTS, RUN_FILES, choose_checkpoint, delete_files, delete_unfinished, has_run
+from .resume_mixin import ResumeMixin
 from .run_info import RunCost
+from .run_lock import RunLock
 
 logger = logging.get_logger(__name__)
 
 
-class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
+class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
     """Trains any model of gae_hub, on one device or several: `accelerate launch` and `torchrun` run the same script.
 
     Args:
@@ -175,10 +175,24 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             **kwargs: as in transformers.
 
         Raises:
-            ValueError: if output_dir contains another run, or there is no complete checkpoint to resume from.
+            ValueError: if output_dir contains another run or another training writes into it, or if there is no
+                complete checkpoint to resume from, or its run had other settings.
             FloatingPointError: if training diverges more than `divergence_restarts` times.
             KeyboardInterrupt: after Ctrl-C, when the current step is finished and a checkpoint saved.
         """
+        with self._lock_output_dir():
+            result = self._train_alone(resume_from_checkpoint, **kwargs)
+        self._finished = True
+        if self.args.push_to_hub:
+            self.push_to_hub()
+        return result
+
+    def _lock_output_dir(self) -> AbstractContextManager[Any]:
+        """Context in which no other training writes into output_dir. The first process locks it for all."""
+        return RunLock(cast(str, self.args.output_dir)) if self.args.should_save else nullcontext()
+
+    def _train_alone(self, resume_from_checkpoint: str | bool | None, **kwargs: Any) -> TrainOutput:
+        """Train in an output_dir that is locked."""
         checkpoint = self._prepare_output_dir(resume_from_checkpoint)
         self._reset()
         if checkpoint is not None and not hasattr(self.train_dataset, "__len__"):
@@ -188,7 +202,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         on_cpu = self.args.device.type == "cpu"
         if self.args.keep_freed_memory and not (on_cpu and keep_freed_memory()):
             logger.warning("keep_freed_memory=True has no effect: it needs a CPU and glibc")
-        with self._memory_format(), self.interrupt.handle_sigint(), hide_mtime_warnings():
+        with self._memory_format(), self.interrupt.handle_sigint():
             result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self._record_run()
         if self.interrupt.interrupted:
@@ -196,16 +210,19 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
                 f"training was stopped at step {self.state.global_step}, with a checkpoint in "
                 f"'{self.args.output_dir}'; resume with train(resume_from_checkpoint=True), or --resume in a shell"
             )
-        self._finished = True
-        if self.args.push_to_hub:
-            self.push_to_hub()
         return result
 
     def _prepare_output_dir(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """Find the checkpoint to resume from, or delete what an earlier run left."""
         folder = Path(cast(str, self.args.output_dir))
         if resume_from_checkpoint:
-            return str(choose_checkpoint(folder, resume_from_checkpoint))
+            checkpoint = choose_checkpoint(folder, resume_from_checkpoint)
+            self.check_settings(checkpoint)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                delete_unfinished(folder)
+            self.accelerator.wait_for_everyone()
+            return str(checkpoint)
         old_files = ()
         if self._finished:  # checkpoints of the first run have higher numbers, so they would count as newer
             old_files = CHECKPOINTS
