@@ -83,11 +83,6 @@ class CheckpointMixin(BaseTrainer):
         if checkpoint is None or self.is_sharded:
             return super()._load_optimizer_and_scheduler(checkpoint)
         folder = Path(checkpoint)
-        if not (folder / OPTIMIZER).is_file():
-            raise ValueError(
-                f"'{checkpoint}' has no optimizer state, so training cannot resume from it; "
-                "it was saved with save_only_model=True"
-            )
         self._load_optimizer(folder / OPTIMIZER)
         for file, target in ((folder / SCHEDULER, self.lr_scheduler), (folder / RUN_COST, self.cost)):
             _load_state(file, target)
@@ -140,6 +135,11 @@ class CheckpointMixin(BaseTrainer):
     def _load_process_state(self, checkpoint: str) -> dict[str, Any]:
         """The random state and the guard of this process."""
         file = self._process_file(checkpoint)
+        if not self.is_sharded and not (Path(checkpoint) / OPTIMIZER).is_file():
+            raise ValueError(
+                f"'{checkpoint}' has no optimizer state, so training cannot resume from it; "
+                "it was saved with save_only_model=True"
+            )
         if not file.is_file():
             raise ValueError(
                 f"'{checkpoint}' has no random state for process {self.args.process_index}: "

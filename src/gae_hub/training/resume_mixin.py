@@ -49,6 +49,7 @@ class ResumeMixin(CheckpointMixin):
     """Resumes at the exact step, with the state of callbacks and the sums for the log, and ends where a run ended."""
 
     _has_ended = False  # whether the run of the checkpoint needs no further step
+    _train_loss = 0.0  # mean loss of all steps
     _loss_state: dict[str, Any] | None = None  # the sums for the log, until training continues
 
     def check_settings(self, checkpoint: str | Path):
@@ -133,10 +134,15 @@ class ResumeMixin(CheckpointMixin):
         if self._has_ended:
             self._end_last_epoch(trial, start_time)
         total = self._total_loss_scalar + self._tr_loss.item()
-        num_steps = self.state.global_step - getattr(self, "_initial_global_step", 0)
-        self._tr_loss.zero_()
-        self._total_loss_scalar = total / max(self.state.global_step, 1) * max(num_steps, 0.001)
-        return super()._finalize_training(trial, num_train_samples, start_time)
+        self._train_loss = total / max(self.state.global_step, 1)
+        output = super()._finalize_training(trial, num_train_samples, start_time)
+        return output._replace(training_loss=self._train_loss)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None):
+        """As in transformers, whose train_loss covers the steps since the run was resumed only."""
+        if "train_loss" in logs:
+            logs["train_loss"] = self._train_loss
+        super().log(logs, start_time)
 
     def _end_last_epoch(self, trial, start_time):
         """Log, evaluate and save as at the end of an epoch: the checkpoint may have been saved before that."""
