@@ -207,28 +207,6 @@ def test_weights_that_are_not_finite_are_undone(tmp_path, step, ema_decay):
         assert torch.equal(flat_weights(saved), flat_weights(good))
 
 
-def test_a_metric_of_nan_is_not_the_best(tmp_path):
-    """Nothing is better than nan in a comparison, so that the first evaluation would stay the best."""
-
-    class BadEvaluation(VAEModel):
-        num_evaluations = 0
-
-        def forward(self, pixel_values, return_loss=True, generator=None):
-            out = super().forward(pixel_values, return_loss, generator)
-            if not self.training:
-                self.num_evaluations += 1
-                out.loss = out.loss * (math.nan if self.num_evaluations == 1 else 1)
-            return out
-
-    model = BadEvaluation(VAE.build().config)
-    trainer = make_trainer(tmp_path, model, images(16), eval_data=images(4), num_train_epochs=3)
-    trainer.train()
-    losses = {entry["step"]: entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry}
-    assert list(losses) == [2, 4, 6] and math.isnan(losses.pop(2))
-    best = min(losses, key=losses.get)
-    assert (trainer.state.best_global_step, trainer.state.best_metric) == (best, losses[best])
-
-
 def test_an_error_in_the_method_is_divergence(tmp_path):
     """The factorization of a matrix that is not positive definite raises instead of returning nan."""
 

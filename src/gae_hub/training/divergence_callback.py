@@ -2,7 +2,6 @@
 
 __all__ = ["DivergenceCallback"]
 
-import math
 from typing import Any, cast
 
 import torch
@@ -46,10 +45,6 @@ class DivergenceCallback(TrainerAwareCallback):
         self._recover_if_diverged(state.global_step)
         if args.save_strategy == SaveStrategy.NO:
             self._save_good_state()
-
-    def on_evaluate(self, args, state, control, **kwargs):
-        if state.best_metric is not None and math.isnan(state.best_metric):
-            state.best_metric = None  # no later metric is better than nan, so the first evaluation would stay the best
 
     def on_save(self, args, state, control, **kwargs):
         self._save_good_state()
