@@ -124,9 +124,7 @@ def test_moments_of_another_shape_do_not_reach_fused_adam(tmp_path, shape):
     make_trainer(tmp_path).train()
     file = tmp_path / "checkpoint-3" / OPTIMIZER
     moment("exp_avg", torch.zeros(shape))(file)
-    with pytest.raises(
-        ValueError, match=f"exp_avg of {FIRST} has shape .* instead of .16, 64.; resume from an earlier"
-    ):
+    with pytest.raises(ValueError, match=f"exp_avg of {FIRST} has shape .* instead of .16, 64."):
         make_trainer(tmp_path).train(resume_from_checkpoint=str(file.parent))
 
 
@@ -219,7 +217,7 @@ def test_a_renamed_checkpoint(run, tmp_path):
 
 # Fuzzing
 
-NUM_SAMPLED = 60  # variants of each file
+NUM_SAMPLED = 50  # variants of each file
 
 
 @pytest.mark.parametrize("name", [OPTIMIZER, SCHEDULER, COST, PROCESS, TRAINING_WEIGHTS, "model.safetensors"])
