@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 from unicodedata import category
 
-MAX_TEXT_LENGTH = 300
+MAX_TEXT_LENGTH = 500
 
 # characters without a glyph that Unicode does not class as format characters: fillers and variation selectors
 _BLANK = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")

@@ -17,8 +17,8 @@ def list_limitations(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[V
         limitations += _about_latents(facts["latents"])
     if facts["dataset"]:
         limitations.append(
-            f"The model was trained on {code(facts['dataset'])} only. It reconstructs other inputs as if they came from "
-            "this data set."
+            f"The model was trained on {code(facts['dataset'])} only. It reconstructs other inputs as if they came "
+            "from this data set."
         )
     for name, warning in list((facts["warnings"] or {}).items())[:MAX_ENTRIES]:
         limitations.append(f"Warning at the last evaluation of the training, {escape(name)}: {escape(warning)}.")

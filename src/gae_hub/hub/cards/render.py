@@ -15,8 +15,9 @@ from ..._version import __version__
 from ...auto import AutoSampler
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
+from .benchmarks import write_eval_results
 from .escaping import Verbatim, clean, code, escape, fenced
-from .facts import FACT_CHECKS, FACTS_FILE, is_hub_dataset, load_facts, measure_latents, valid_facts
+from .facts import FACT_CHECKS, FACTS_FILE, is_hub_dataset, is_repo_id, load_facts, measure_latents, valid_facts
 from .license import DEFAULT_LICENSE, License, choose_license
 from .limitations import list_limitations
 from .merging import BEGIN, END, write_merged
@@ -39,7 +40,8 @@ def write_card(
     Args:
         model: the saved model or sampler.
         folder: where it was saved.
-        repo_id: the Hub repository, for the card's title and code example. The folder's name by default.
+        repo_id: the Hub repository that the folder is published to, for the card's title and code example. The
+            folder's name by default.
         show: also draw the pictures and run the code example. This takes seconds, so it is done when a run ends and
             when a model is published, not at each checkpoint.
     """
@@ -59,6 +61,9 @@ def write_card(
             (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     name = card_name(repo_id or folder.resolve().name)
     card = render_card(model, facts, folder, name, choose_license(model, folder))
+    if repo_id is not None and is_repo_id(repo_id) and isinstance(model, GAEPreTrainedModel):
+        results = clean(facts.get("results"))
+        write_eval_results(folder, repo_id, results, _describe_passports(results))
     write_merged(folder / "README.md", card)
 
 
@@ -107,10 +112,7 @@ def render_card(
         config=model.config,
         facts=facts,
         results=results,
-        passports={
-            metric: _describe_passport(passport)
-            for metric, passport in ((results or {}).get("passports") or {}).items()
-        },
+        passports=_describe_passports(results),
         has_pictures=bool(pictures),
         snippet=build_snippet(model, json.dumps(name), sampler),
         output=output,
@@ -176,6 +178,12 @@ def _describe_sampler(folder: Path) -> str | None:
         return "sampler"
     paper = paper_of(sampler)
     return f"{paper.name.lower()} sampler" if paper else sampler.__name__
+
+
+def _describe_passports(results: dict[str, Any] | None) -> dict[str, str]:
+    """How each metric was measured, by name."""
+    passports = (results or {}).get("passports") or {}
+    return {metric: _describe_passport(passport) for metric, passport in passports.items()}
 
 
 def _describe_passport(passport: dict[str, Any]) -> str:

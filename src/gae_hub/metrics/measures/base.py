@@ -3,7 +3,9 @@
 __all__ = ["COUNTS", "MEASURES", "SIDES", "Measure"]
 
 import inspect
+import re
 from collections.abc import Callable
+from textwrap import dedent
 from typing import Any, cast
 
 import torch
@@ -53,6 +55,22 @@ class Measure:
         """Options and their default values."""
         parameters = inspect.signature(cls.function).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    @classmethod
+    def load_options(cls) -> dict[str, Any]:
+        """Options of the constructor that `compute` does not accept, and their default values."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    @classmethod
+    def describe(cls) -> str:
+        """The docstring without its sections."""
+        return re.split(r"\n(?:Args|Example):\n", inspect.getdoc(cls) or "")[0].strip()
+
+    @classmethod
+    def example(cls) -> str:
+        """The docstring's example: Python statements with their output, as `doctest` reads them."""
+        return dedent((inspect.getdoc(cls) or "").partition("\nExample:\n")[2]).strip()
 
     def _check_options(self, options: dict[str, Any]) -> dict[str, Any]:
         known = self.default_options()
