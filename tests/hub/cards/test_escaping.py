@@ -26,15 +26,15 @@ from gae_hub.hub.cards.escaping import MAX_TEXT_LENGTH, Verbatim, clean, code, e
         ("me@evil.com", "`me@evil.com`"),
         ("[a](javascript:b)", "`[a](javascript:b)`"),
         ("![x](http://tracker/p.png)", "`![x](http://tracker/p.png)`"),
-        ("<https://evil.example>", "`<https://evil.example>`"),
+        ("<https://evil.example>", "`‹https://evil.example›`"),
         # LaTeX
         (r"$\href{javascript:a}{x}$", r"`$\href{javascript:a}{x}$`"),
         (r"cost $5 and $6", r"cost `$5` and `$6`"),
         (r"\(x\)", r"`\(x\)`"),
         # HTML and entities
-        ("<img src=x onerror=alert(1)>", "`<img` src=x `onerror=alert(1)>`"),
+        ("<img src=x onerror=alert(1)>", "`‹img` src=x `onerror=alert(1)›`"),
         ("&lt;b&gt; &amp; &#x3c;", "`&lt;b&gt; &amp; &#x3c;`"),
-        ("<!-- gae_hub: end -->", "`<! --` gae_hub: end `-->`"),
+        ("<!-- gae_hub: end -->", "`‹!--` gae_hub: end `--›`"),
         # emphasis, code, emoji, mentions
         ("_a_ __b__ *c* ~~d~~", "`_a_ __b__ *c* ~~d~~`"),
         ("a`b", "``a`b``"),
@@ -66,7 +66,7 @@ def test_escape(text, shown):
 def test_escape_of_other_values():
     assert escape(0.5) == "0.5" and escape(Verbatim("*x*")) == "*x*" and escape(escape("a|b")) == "`a¦b`"
     assert code("a b") == "`a b`" and code([1, "|"]) == "`[1, '¦']`" and code("") == "` `"
-    assert code("<!-- gae_hub: end -->") == "`<! -- gae_hub: end -->`"
+    assert code("<!-- gae_hub: end -->") == "`‹!-- gae_hub: end --›`"
 
 
 def test_clean():

@@ -34,7 +34,7 @@ def test_passports_are_in_the_table_and_in_the_model_index(tmp_path):
     passport = {"extractor": "user/inception", "sha256": "abc", "num_samples": 10}
     record_results(model, tmp_path, {**results, "passports": {"fid": passport}})
     card = ModelCard.load(tmp_path / "README.md")
-    assert "| fid | 12.5 | extractor user/inception, sha256 abc, num_samples 10 |" in card.text
+    assert "| fid | 12.5 | extractor user/inception, sha256 abc, num samples 10 |" in card.text
     assert "| mse | 1 |  |" in card.text
     by_name = {result.metric_type: result for result in card.data.eval_results}
     assert by_name["fid"].metric_args == passport and by_name["mse"].metric_args is None

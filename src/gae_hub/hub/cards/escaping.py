@@ -28,6 +28,9 @@ _PLAIN_WORD = re.compile(
 _PLAIN_START = re.compile(r"""(?! \d+ [.)] $) (?: [('"]* -? ) (?: [^\W_] | [^\x00-\x7f])""", re.VERBOSE)
 
 
+_REPLACED = str.maketrans("|<>", "¦‹›")
+
+
 class Verbatim(str):
     """Markdown that a template inserts as it is."""
 
@@ -62,8 +65,12 @@ def escape(value: Any) -> str:
 
 
 def code(value: Any) -> Verbatim:
-    """Inline code that shows a value. A pipe, which would end the cell of a table, is shown as a broken bar."""
-    text = clean(str(value)).replace("|", "¦").replace("<!--", "<! --")  # no mark of merging.py either
+    """Inline code that shows a value.
+
+    Pipes, which would end the cell of a table, and the brackets of HTML are replaced by similar characters, because
+    some parsers look for them in code too.
+    """
+    text = clean(str(value)).translate(_REPLACED)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") else ""
     return Verbatim(f"{fence}{space}{text or ' '}{space}{fence}")
