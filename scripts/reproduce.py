@@ -242,12 +242,15 @@ def reproduction(name: str, row: Row, measured: dict[str, Any]) -> str:
 | this model | **{measured["nll"]:.2f}** +- {measured["nll_standard_error"]:.2f} | {budget} |
 
 The network is the original's, but the training is much shorter: the number describes this run, not the method.
-Training images are binarised {training_images}, test images once, with seed 2. The other numbers are from other draws.
+Training images are binarised {training_images}, test images once, with seed 2.
+The papers and Pythae drew other binary images from the same data.
 +- is the standard error over {measured["num_images"]:,} test images.
 
 ```
 python scripts/reproduce.py {name}{flags}
-```"""
+```
+
+The command writes the model to `outputs/reproduce/{name}`, from where the code below loads it."""
 
 
 def main():

@@ -14,11 +14,12 @@ RESULTS = {"dataset": "user/data", "split": "test", "metrics": {"fid": 12.5, "re
     [
         ({"id": "fid"}, 12.5),
         ({"id": "test_fid", "split": "test"}, 12.5),
-        ({"id": "cifar10-mse", "config": "default"}, 0.25),
+        ({"id": "test-mse", "config": "default"}, 0.25),
         ({"id": "reconstruction_fid"}, 3.0),
         ({"id": "test_reconstruction_fid"}, 3.0),
         ({"id": "fid", "split": "validation"}, None),
         ({"id": "gfid"}, None),
+        ({"id": "validation_fid"}, None),
         ({"id": "default"}, None),
         ({"id": "fid_of_samples"}, None),
     ],

@@ -1,13 +1,12 @@
 """Results for the leaderboards of the Hub: `.eval_results/gae_hub.yaml` in a model's repository.
 
 The Hub shows results on data sets that are benchmarks: their repository has an eval.yaml, which lists tasks
-(https://huggingface.co/docs/hub/eval-results). A task counts one number. Here it is the metric that the task is named
-after: "fid", or "test_fid" and "cifar10-fid".
+(https://huggingface.co/docs/hub/eval-results). A task has one number. Here it is the metric that the task is named
+after: "fid", or "test_fid" for the split "test".
 """
 
 __all__ = ["EVAL_RESULTS_FILE", "list_entries", "write_eval_results"]
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +58,13 @@ def list_entries(
         notes: how each metric was measured.
     """
     source = f"{constants.ENDPOINT}/{repo_id}/blob/main/results.json"
-    entries = []
+    split, entries = results.get("split"), []
+    metrics = {
+        task_id: name for name in results["metrics"] for task_id in (name, f"{split}_{name}", f"{split}-{name}")
+    }
     for task in tasks:
-        metrics = [name for name in results["metrics"] if re.search(rf"(?:^|[_-]){re.escape(name)}$", task["id"])]
-        if metrics and task.get("split") in (None, results.get("split")):
-            metric = max(metrics, key=len)
+        metric = metrics.get(task["id"])
+        if metric is not None and task.get("split") in (None, split):
             entry = {
                 "dataset": {"id": results["dataset"], "task_id": task["id"]},
                 "value": float(results["metrics"][metric]),

@@ -105,6 +105,7 @@ def render_card(
         begin=Verbatim(BEGIN),
         end=Verbatim(END),
         title=name.split("/")[-1],
+        version=__version__,
         paper=paper,
         paper_url=Verbatim(paper.url) if paper else None,
         formula=Verbatim(paper.formula) if paper and paper.formula else None,
@@ -215,8 +216,7 @@ def _settings(config: PreTrainedConfig, arguments: dict[str, Any]) -> dict[str, 
         elif value != getattr(default, name):
             settings[name] = value
     settings |= arguments
-    shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in settings.items()}
-    return shown | {"gae_hub version": __version__}
+    return {name: f"{value:g}" if isinstance(value, float) else value for name, value in settings.items()}
 
 
 def _loss_table(log: list[dict[str, float]], max_rows: int = 20) -> tuple[list[str], list[list[str]]]:
