@@ -32,9 +32,9 @@ from gae_hub.hub.cards.escaping import MAX_TEXT_LENGTH, Verbatim, clean, code, e
         (r"cost $5 and $6", r"cost `$5` and `$6`"),
         (r"\(x\)", r"`\(x\)`"),
         # HTML and entities
-        ("<img src=x onerror=alert(1)>", "`‹img` src=x `onerror=alert(1)›`"),
+        ("<img src=x onerror=alert(1)>", "‹img src=x onerror=alert(1)›"),
         ("&lt;b&gt; &amp; &#x3c;", "`&lt;b&gt; &amp; &#x3c;`"),
-        ("<!-- gae_hub: end -->", "`‹!--` gae_hub: end `--›`"),
+        ("<!-- gae_hub: end -->", "‹!-- gae_hub: end --›"),
         # emphasis, code, emoji, mentions
         ("_a_ __b__ *c* ~~d~~", "`_a_ __b__ *c* ~~d~~`"),
         ("a`b", "``a`b``"),
@@ -70,7 +70,7 @@ def test_escape_of_other_values():
 
 
 def test_clean():
-    assert clean({"a\u202e": ["x\ny", 1, None, ("\u200b",)]}) == {"a": ["x y", 1, None, [""]]}
+    assert clean({"a\u202e": ["x\ny", 1, None, ("\u200b", "<b>")]}) == {"a": ["x y", 1, None, ["", "‹b›"]]}
     assert clean("x" * MAX_TEXT_LENGTH) == "x" * MAX_TEXT_LENGTH
     assert clean("x" * (MAX_TEXT_LENGTH + 1)) == "x" * (MAX_TEXT_LENGTH - 1) + "…"
 

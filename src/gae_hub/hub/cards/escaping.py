@@ -28,7 +28,7 @@ _PLAIN_WORD = re.compile(
 _PLAIN_START = re.compile(r"""(?! \d+ [.)] $) (?: [('"]* -? ) (?: [^\W_] | [^\x00-\x7f])""", re.VERBOSE)
 
 
-_REPLACED = str.maketrans("|<>", "¦‹›")
+_WITHOUT_HTML = str.maketrans("<>", "‹›")
 
 
 class Verbatim(str):
@@ -36,10 +36,10 @@ class Verbatim(str):
 
 
 def clean(value: Any) -> Any:
-    """Text on one line, without invisible characters, shortened. For YAML and JSON, which have their own quotes.
+    """Text on one line, without invisible characters and HTML, shortened. For YAML, which has its own quotes.
 
-    Removed are zero-width and bidirectional characters, and lone surrogates. Applies to all text in nested dicts and
-    lists; other values are returned unchanged.
+    Zero-width and bidirectional characters and lone surrogates are removed, and the brackets of HTML are replaced by
+    similar characters. Applies to all text in nested dicts and lists; other values are returned unchanged.
     """
     if isinstance(value, dict):
         return {clean(key): clean(inner) for key, inner in value.items()}
@@ -47,7 +47,8 @@ def clean(value: Any) -> Any:
         return [clean(inner) for inner in value]
     if not isinstance(value, str):
         return value
-    text = " ".join((value if value.isascii() and value.isprintable() else _remove_invisible(value)).split())
+    text = value if value.isascii() and value.isprintable() else _remove_invisible(value)
+    text = " ".join(text.translate(_WITHOUT_HTML).split())
     return text if len(text) <= MAX_TEXT_LENGTH else f"{text[: MAX_TEXT_LENGTH - 1]}…"
 
 
@@ -65,22 +66,18 @@ def escape(value: Any) -> str:
 
 
 def code(value: Any) -> Verbatim:
-    """Inline code that shows a value.
-
-    Pipes, which would end the cell of a table, and the brackets of HTML are replaced by similar characters, because
-    some parsers look for them in code too.
-    """
-    text = clean(str(value)).translate(_REPLACED)
+    """Inline code that shows a value. A pipe, which would end the cell of a table, is shown as a broken bar."""
+    text = clean(str(value)).replace("|", "¦")
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") else ""
     return Verbatim(f"{fence}{space}{text or ' '}{space}{fence}")
 
 
-def fenced(text: str) -> Verbatim:
-    """A block of code that shows a text of several lines."""
+def fenced(text: str, language: str = "") -> Verbatim:
+    """A block of code in this language that shows a text of several lines."""
     lines = [_remove_invisible(line).rstrip().replace("<!--", "<! --") for line in text.splitlines()]
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return Verbatim("\n".join([fence, *lines, fence]))
+    return Verbatim("\n".join([fence + language, *lines, fence]))
 
 
 def _remove_invisible(text: str) -> str:
