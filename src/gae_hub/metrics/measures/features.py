@@ -133,9 +133,9 @@ class KID(FeatureMeasure):
 
         >>> import gae_hub.metrics
         >>> kid = gae_hub.metrics.load("kid", feature_extractor="features")
-        >>> found = kid.compute(predictions=[[0.0], [1.0]], references=[[2.0], [3.0]])
+        >>> found = kid.compute(predictions=[[0.0], [0.0]], references=[[1.0], [1.0]])
         >>> round(found["kid"], 4)
-        0.0
+        7.0
     """
 
     name = "kid"
@@ -196,7 +196,7 @@ class PRDC(FeatureMeasure):
         >>> data = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0]]
         >>> found = prdc.compute(predictions=data[:4], references=data)
         >>> found["precision"], found["recall"]
-        (1.0, 0.5)
+        (1.0, 0.875)
     """
 
     name = "prdc"

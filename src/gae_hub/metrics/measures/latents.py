@@ -103,7 +103,7 @@ class Probe(Measure):
     Example:
 
         >>> import gae_hub.metrics
-        >>> probe = gae_hub.metrics.load("probe")
+        >>> probe = gae_hub.metrics.load("probe", num_epochs=500)
         >>> latents, classes = [[0.0], [5.0]] * 10, [0, 1] * 10
         >>> probe.compute(predictions=latents, references=classes)["probe_accuracy"]
         1.0
