@@ -319,7 +319,7 @@ def test_results_on_a_benchmark_enter_its_leaderboard(hub, machine):
     assert entry == {
         "dataset": {"id": "alice/benchmark", "task_id": "test_mse"},
         "value": 0.25,
-        "source": {"url": "https://huggingface.co/alice/measured/blob/main/results.json", "name": "results.json"},
+        "source": {"url": f"{hub.url}/alice/measured/blob/main/results.json", "name": "results.json"},
         "notes": "num samples 10",
     }
     (index,) = read_card(card(hub, "alice/measured"))["model-index"][0]["results"]
