@@ -6,6 +6,9 @@ import re
 import socket
 import subprocess
 import sys
+import warnings
+from contextlib import suppress
+from itertools import product
 from math import isfinite
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from cases import generator, images
 from PIL import Image
 
 from gae_hub.metrics import MEASURES, Moments, frechet_distance, load_extractor
+from gae_hub.metrics.measures import FeatureMeasure
 from gae_hub.metrics.networks.classifier import FeatureClassifier, FeatureClassifierConfig
 from gae_hub.metrics.spaces.page import measure_files
 from gae_hub.metrics.spaces.render import render_space
@@ -44,6 +48,9 @@ def test_files_are_measured(tmp_path):
         ("mse", [["cut.png"], ["cut.png"]], "cannot read cut.png as an image: "),
         ("mse", [["empty.npy"], ["empty.npy"]], "cannot read empty.npy as an array of numbers: "),
         ("mse", [["pickle.npy"], ["pickle.npy"]], "cannot read pickle.npy as an array of numbers: "),
+        ("energy", [["text.npy"], None], "text.npy must hold numbers, got an array of <U1"),
+        ("clustering", [["row.npy"], None], "predictions must be latents, (num, latent_dim); got shape (4,)"),
+        ("energy", [["rows.npy"], ["image.npy"]], "compares points of one size, got predictions of shape (2,)"),
         ("fid", [["image.png"], ["image.png"]], "2 or more images"),
     ],
 )
@@ -55,8 +62,44 @@ def test_errors_are_sentences(tmp_path, monkeypatch, extractor, name, files, mes
     Path("text.png").write_text("no image")
     Path("empty.npy").touch()
     np.save("pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save("text.npy", np.array(["a"]))
+    np.save("row.npy", np.zeros(4))
+    np.save("rows.npy", np.zeros((4, 2)))
+    np.save("image.npy", np.zeros((4, 8, 8)))
     with pytest.raises(ValueError, match=re.escape(message)):
         measure_files(name, *files, str(tmp_path / "tiny") if name == "fid" else "")
+
+
+# LPIPS would download weights, and the slower disentanglement scores check their input as MIG does
+UNTRIED = {"lpips", "beta_vae_score", "dci", "factor_vae_score", "sap"}
+
+
+@pytest.mark.parametrize("name", sorted(MEASURES.keys() - UNTRIED))
+def test_arrays_of_any_kind(tmp_path, name):
+    """They are measured, or the error is a sentence."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "rows": random.normal(size=(4, 8)),
+        "fewer": random.normal(size=(3, 2)).astype(np.float16),
+        "images": random.random((4, 3, 8, 8)),
+        "classes": np.arange(4, dtype=np.uint64),
+        "factors": np.arange(8).reshape(4, 2),
+        "empty": np.zeros((0, 8)),
+        "number": np.array(3.0),
+        "nan": np.full((4, 8), np.nan),
+        "text": np.array(["a", "b"]),
+        "complex": np.ones((4, 8), complex),
+    }
+    files: list[list[str] | None] = [None]
+    for key, array in arrays.items():
+        np.save(tmp_path / f"{key}.npy", array)
+        files.append([str(tmp_path / f"{key}.npy")])
+    extractor = "features" if issubclass(MEASURES[name], FeatureMeasure) else ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for pair in product(files, files if MEASURES[name].references_help else [None]):
+            with suppress(ValueError):
+                assert measure_files(name, *pair, extractor)
 
 
 @pytest.mark.parametrize("name", ["fid", "kid", "prdc", "inception_score"])

@@ -38,6 +38,8 @@ class Measure:
     predictions_help = ""  # what the predictions are, for users
     references_help: str | None = None  # what the references are; None if the measure has no references
     references_optional = False
+    # smallest and largest number of axes of a batch of either side; None for any number
+    num_axes: dict[str, tuple[int, int | None]] = {"predictions": (1, None), "references": (1, None)}
     function: Callable[..., dict[str, Estimate]]  # from the rows of both sides, and options, to named estimates
 
     def __init_subclass__(cls):
@@ -100,11 +102,17 @@ class Measure:
 
     def to_rows(self, side: str, batch: Any) -> Tensor:
         """(num, ...) rows, from a tensor, an array or a list."""
-        if isinstance(batch, (list, tuple)) and any(isinstance(row, Tensor) for row in batch):
-            batch = torch.stack([torch.as_tensor(row) for row in batch])
-        rows = torch.as_tensor(batch).detach()
-        if not rows.dim():
-            raise ValueError(f"{side} must be a batch, (num, ...), got a single number")
+        expected = self.predictions_help if side == "predictions" else self.references_help
+        try:
+            if isinstance(batch, (list, tuple)) and any(isinstance(row, Tensor) for row in batch):
+                batch = torch.stack([torch.as_tensor(row) for row in batch])
+            rows = torch.as_tensor(batch).detach()
+        except (TypeError, ValueError, RuntimeError) as error:  # text, dates, lists of different lengths
+            raise ValueError(f"{side} must be numbers: {expected} ({error})") from error
+        smallest, largest = self.num_axes[side]
+        if not smallest <= rows.dim() <= (largest or rows.dim()) or rows.is_complex():
+            kind = " of complex numbers" if rows.is_complex() else ""
+            raise ValueError(f"{side} must be {expected}; got shape {tuple(rows.shape)}{kind}")
         return rows.to(torch.int64 if not rows.is_floating_point() else torch.promote_types(rows.dtype, torch.float32))
 
     def merge(self, other: "Measure"):

@@ -64,6 +64,7 @@ class LatentUsage(Measure):
     name = "latent_usage"
     predictions_help = "posterior means, (num, latent_dim)"
     references_help = "optional: KL divergences from the prior, (num, latent_dim)"
+    num_axes = {"predictions": (2, None), "references": (2, None)}
     references_optional = True
 
     def add_to_fingerprint(self, references: Any):
@@ -91,6 +92,7 @@ class Clustering(Measure):
     name = "clustering"
     predictions_help = "latents, (num, latent_dim)"
     references_help = "classes, (num,) integers"
+    num_axes = {"predictions": (2, None), "references": (1, 1)}
     function = staticmethod(clustering_scores)
 
 
@@ -112,6 +114,7 @@ class Probe(Measure):
     name = "probe"
     predictions_help = Clustering.predictions_help
     references_help = Clustering.references_help
+    num_axes = Clustering.num_axes
 
     @staticmethod
     def function(
@@ -142,6 +145,7 @@ class FactorMeasure(Measure):
 
     predictions_help = "latents, (num, latent_dim)"
     references_help = "factors of variation, (num, num_factors) integers"
+    num_axes = {"predictions": (2, None), "references": (2, 2)}
 
     def __init_subclass__(cls, name: str, function: Callable[..., dict[str, Estimate]]):
         cls.name, cls.function = name, staticmethod(function)
@@ -235,6 +239,7 @@ class Interpolation(Measure):
     name = "interpolation"
     predictions_help = "paths, (num, steps, *input_shape)"
     references_help = "images at the ends of the paths, (num, 2, *input_shape)"
+    num_axes = {"predictions": (3, None), "references": (3, None)}
     function = staticmethod(interpolation_quality)
 
 
@@ -253,7 +258,13 @@ class Energy(Measure):
     name = "energy"
     predictions_help = "points or images, (num, ...) floats"
     references_help = predictions_help
+    num_axes = {"predictions": (2, None), "references": (2, None)}
 
     @staticmethod
     def function(predictions: Tensor, references: Tensor) -> dict[str, Estimate]:
+        if predictions.shape[1:].numel() != references.shape[1:].numel():
+            raise ValueError(
+                "'energy' compares points of one size, got predictions of shape "
+                f"{tuple(predictions.shape[1:])} and references of shape {tuple(references.shape[1:])}"
+            )
         return {"energy_distance": Estimate(energy_distance(predictions, references))}

@@ -26,6 +26,7 @@ def build_page(name: str) -> "Blocks":
 
     measure = MEASURES[name]
     needs_extractor, has_references = issubclass(measure, FeatureMeasure), bool(measure.references_help)
+    summary = measure.describe().partition("\n")[0]
 
     def run(predictions: list[str] | None, references: list[str] | None, extractor: str) -> tuple[Any, Any]:
         try:
@@ -36,14 +37,14 @@ def build_page(name: str) -> "Blocks":
         return [_describe(key, number) for key, number in numbers.items()], passports
 
     with gr.Blocks(title=name.replace("_", " ")) as page:
-        gr.Markdown(f"# {name.replace('_', ' ')}\n\n{measure.describe()}\n\n{_explain_files(name)}")
+        gr.Markdown(f"# {name.replace('_', ' ')}\n\n{summary}\n\n{_explain_files(name)}")
         with gr.Row():
             predictions = gr.File(label="predictions", file_count="multiple")
             references = gr.File(label="references", file_count="multiple", visible=has_references)
         extractor = gr.Textbox(
             "inception" if needs_extractor else "",
             label="extractor",
-            info="inception, a vision model or an extractor on the Hub, or features",
+            info="inception; the name of a vision model or extractor on the Hub; features, if the files hold features",
             visible=needs_extractor,
         )
         button = gr.Button("Measure", variant="primary")
@@ -104,9 +105,12 @@ def _read_files(paths: list[str], images: bool) -> list[Image.Image] | np.ndarra
     """
     if len(paths) == 1 and Path(paths[0]).suffix == ".npy":
         try:
-            return np.load(paths[0], allow_pickle=False)
+            array = np.load(paths[0], allow_pickle=False)
         except (EOFError, OSError, ValueError) as error:
             raise ValueError(f"cannot read {Path(paths[0]).name} as an array of numbers: {error}") from error
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{Path(paths[0]).name} must hold numbers, got an array of {array.dtype}")
+        return array
     if not images:
         raise ValueError(f"this metric needs one .npy file for each side, got {Path(paths[0]).name}")
     return [_read_image(Path(path)) for path in paths]
