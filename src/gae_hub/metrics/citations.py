@@ -64,7 +64,7 @@ _LPIPS = Paper(
 _IWAE = Paper("IWAE", "Importance Weighted Autoencoders", "Burda, Grosse & Salakhutdinov", 2016, "arXiv:1509.00519")
 _MIG = Paper(
     "MIG",
-    "Isolating Sources of Disentanglement in Variational Autoencoders",
+    "Isolating Sources of Disentanglement in VAEs",
     "Chen, Li, Grosse & Duvenaud",
     2018,
     "arXiv:1802.04942",

@@ -50,7 +50,8 @@ def merge_cards(old: str, new: str) -> str:
     before, after = old_text[: begin.start()], old_text[begin.end() :].partition(END)[2]
     added = {name: value for name, value in old_metadata.items() if name not in _OWN_METADATA}
     tags = [*_as_list(new_metadata.get("tags")), *_as_list(old_metadata.get("tags"))]
-    metadata = {**added, **new_metadata, "tags": list(dict.fromkeys(tags))}
+    metadata = {**new_metadata, "tags": list(dict.fromkeys(tags))}
+    metadata |= {name: value for name, value in added.items() if name not in metadata}
     generated = BEGIN + new_text.partition(BEGIN)[2].partition(END)[0] + END
     return f"---\n{dump_metadata(metadata)}\n---\n{before}{generated}{after}"
 

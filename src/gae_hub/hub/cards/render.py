@@ -191,10 +191,11 @@ def _describe_passport(passport: dict[str, Any]) -> str:
     """How a metric was measured, for one table cell. results.json holds the complete passport."""
     parts = []
     for name, value in passport.items():
-        entries = value if isinstance(value, dict) else {name: value}
-        if name not in _NOT_IN_TABLE:
-            parts += [f"{_LABELS.get(key, key.replace('_', ' '))} {_shorten(inner)}" for key, inner in entries.items()]
-    return ", ".join(part for part in parts if not part.endswith(" "))
+        if isinstance(value, dict) and name not in _NOT_IN_TABLE:
+            parts += [f"{key}={_shorten(inner)}" for key, inner in value.items()]
+        elif name not in _NOT_IN_TABLE and (shown := _shorten(value)):
+            parts.append(f"{_LABELS.get(name, name.replace('_', ' '))} {shown}")
+    return ", ".join(parts)
 
 
 def _shorten(value: Any) -> str:
