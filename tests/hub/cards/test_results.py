@@ -38,3 +38,26 @@ def test_passports_are_in_the_table_and_in_the_model_index(tmp_path):
     assert "| mse | 1 |  |" in card.text
     by_name = {result.metric_type: result for result in card.data.eval_results}
     assert by_name["fid"].metric_args == passport and by_name["mse"].metric_args is None
+
+
+def test_a_passport_in_the_table_is_short(tmp_path):
+    """Checksums are cut, settings are options, and parts that need no reading are left to results.json."""
+    passport = {
+        "metric": "fid",
+        "settings": {"interval": True, "extrapolate": False},
+        "extractor_sha256": "0123456789abcdef" * 4,
+        "num_samples": 10,
+        "biased_by": ["num_samples"],
+        "seed": None,
+        "standard_error": 0.123456,
+        "interval": [11.25, 13.75],
+        "details": {"long": [1] * 100},
+    }
+    model = VAE.build()
+    model.save_pretrained(tmp_path)
+    results = {"dataset": "user/data", "split": "test", "metrics": {"fid": 12.5}, "passports": {"fid": passport}}
+    record_results(model, tmp_path, results)
+    assert (
+        "| fid | 12.5 | interval=True, extrapolate=False, SHA-256 0123456789ab…, num samples 10, standard error 0.1235, "
+        "95 % interval 11.25 to 13.75 |"
+    ) in (tmp_path / "README.md").read_text()
