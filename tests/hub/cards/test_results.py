@@ -58,6 +58,6 @@ def test_a_passport_in_the_table_is_short(tmp_path):
     results = {"dataset": "user/data", "split": "test", "metrics": {"fid": 12.5}, "passports": {"fid": passport}}
     record_results(model, tmp_path, results)
     assert (
-        "| fid | 12.5 | interval=True, extrapolate=False, SHA-256 0123456789ab…, num samples 10, standard error 0.1235, "
-        "95 % interval 11.25 to 13.75 |"
+        "| fid | 12.5 | interval=True, extrapolate=False, SHA-256 0123456789ab…, num samples 10, "
+        "standard error 0.1235, 95 % interval 11.25 to 13.75 |"
     ) in (tmp_path / "README.md").read_text()
