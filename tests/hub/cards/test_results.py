@@ -41,7 +41,7 @@ def test_passports_are_in_the_table_and_in_the_model_index(tmp_path):
 
 
 def test_a_passport_in_the_table_is_short(tmp_path):
-    """Checksums are cut, settings are options, and parts that need no reading are left to results.json."""
+    """Checksums are cut, settings are options, and the interval has its own column; results.json has the rest."""
     passport = {
         "metric": "fid",
         "settings": {"interval": True, "extrapolate": False},
@@ -55,9 +55,16 @@ def test_a_passport_in_the_table_is_short(tmp_path):
     }
     model = VAE.build()
     model.save_pretrained(tmp_path)
-    results = {"dataset": "user/data", "split": "test", "metrics": {"fid": 12.5}, "passports": {"fid": passport}}
+    results = {
+        "dataset": "user/data",
+        "split": "test",
+        "metrics": {"fid": 12.5, "mse": 1},
+        "passports": {"fid": passport},
+    }
     record_results(model, tmp_path, results)
+    text = (tmp_path / "README.md").read_text()
+    assert "| metric | value | 95 % interval | measured with |\n|---|---|---|---|\n" in text
     assert (
-        "| fid | 12.5 | interval=True, extrapolate=False, SHA-256 0123456789ab…, num samples 10, "
-        "standard error 0.1235, 95 % interval 11.25 to 13.75 |"
-    ) in (tmp_path / "README.md").read_text()
+        "| fid | 12.5 | 11.25 to 13.75 | interval=True, extrapolate=False, extractor sha256 0123456789ab…, "
+        "num samples 10 |\n| mse | 1 |  |  |\n"
+    ) in text

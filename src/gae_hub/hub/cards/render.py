@@ -28,8 +28,9 @@ from .snippet import build_snippet, run_snippet
 _TEMPLATES = Path(__file__).with_name("templates")
 _TASK = "unconditional-image-generation"
 _NOT_LOSSES = {"epoch", "step", "learning_rate", "grad_norm"}
-_NOT_IN_TABLE = {"metric", "biased_by", "details"}  # of a passport
-_LABELS = {"interval": "95 % interval", "extractor_sha256": "SHA-256"}
+# parts of a passport that the column "measured with" leaves out; the metadata and results.json have them
+_NOT_IN_TABLE = {"metric", "biased_by", "references_fingerprint", "standard_error", "interval", "interval_method"}
+_NOT_IN_TABLE |= {"details", "library"}
 
 
 def write_card(
@@ -114,6 +115,7 @@ def render_card(
         facts=facts,
         results=results,
         passports=_describe_passports(results),
+        intervals=_describe_intervals(results),
         has_pictures=bool(pictures),
         snippet=build_snippet(model, json.dumps(name), sampler),
         output=output,
@@ -187,21 +189,26 @@ def _describe_passports(results: dict[str, Any] | None) -> dict[str, str]:
     return {metric: _describe_passport(passport) for metric, passport in passports.items()}
 
 
+def _describe_intervals(results: dict[str, Any] | None) -> dict[str, str]:
+    """The confidence interval of each metric that has one, by name."""
+    passports = (results or {}).get("passports") or {}
+    found = {metric: passport.get("interval") for metric, passport in passports.items()}
+    return {metric: " to ".join(map(_shorten, ends[:2])) for metric, ends in found.items() if isinstance(ends, list)}
+
+
 def _describe_passport(passport: dict[str, Any]) -> str:
-    """How a metric was measured, for one table cell. results.json holds the complete passport."""
+    """How a metric was measured, for one table cell."""
     parts = []
     for name, value in passport.items():
         if isinstance(value, dict) and name not in _NOT_IN_TABLE:
             parts += [f"{key}={_shorten(inner)}" for key, inner in value.items()]
         elif name not in _NOT_IN_TABLE and (shown := _shorten(value)):
-            parts.append(f"{_LABELS.get(name, name.replace('_', ' '))} {shown}")
+            parts.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(parts)
 
 
 def _shorten(value: Any) -> str:
-    """A condition of a measurement; a range as "1 to 2", and the first digits of a checksum."""
-    if isinstance(value, list):
-        return " to ".join(map(_shorten, value))
+    """A condition of a measurement; the first digits of a checksum."""
     shown = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
     return f"{shown[:12]}…" if re.fullmatch("[0-9a-f]{32,}", shown) else shown
 
