@@ -64,5 +64,5 @@ def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, 
             repo_id=repo_id,
             folder_path=folder,
             allow_patterns=["README.md", "results.json", EVAL_RESULTS_FILE, FACTS_FILE, "assets/*"],
-            commit_message=f"Results on {results['dataset']}, {results['split']}",
+            commit_message=f"Results on {', '.join(filter(None, (results['dataset'], results.get('split'))))}",
         ).commit_url
