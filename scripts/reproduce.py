@@ -243,7 +243,7 @@ def reproduction(name: str, row: Row, measured: dict[str, Any]) -> str:
 
 The network is the original's, but the training is much shorter: the number describes this run, not the method.
 Training images are binarised {training_images}, test images once, with seed 2.
-The papers and Pythae drew other binary images from the same data.
+The numbers of the paper and of Pythae are from other draws.
 +- is the standard error over {measured["num_images"]:,} test images.
 
 ```
