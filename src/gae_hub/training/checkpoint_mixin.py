@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 
+from ..core.files import write_text
 from .base_trainer import BaseTrainer
 from .checkpointing import TRAINER_STATE, get_rng_state, load_tree, save_tree, set_rng_state
 from .quiet import hide_progress_bars
@@ -36,7 +37,7 @@ class CheckpointMixin(BaseTrainer):
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
-        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+        write_text(folder / "training_args.json", self.args.to_json_string())
 
     # Optimizer, scheduler, average, cost and guard
 

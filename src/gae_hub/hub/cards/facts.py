@@ -6,7 +6,6 @@ sanitised text.
 
 __all__ = ["FACTS_FILE", "FACT_CHECKS", "is_repo_id", "load_facts", "measure_latents", "sanitize", "valid_facts"]
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from ...core.hub_files import fetch_file
+from ...core.json_files import read_json_object
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
 
@@ -163,19 +163,11 @@ def _find_facts(source: str, where: dict[str, Any]) -> Path | None:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     """Content of training.json, or an empty dict, with a warning, if it is too large or not a JSON object."""
-    size = path.stat().st_size
-    if size > MAX_FACTS_BYTES:
-        logger.warning(f"ignoring '{path}': it has {size:,} bytes, expected at most {MAX_FACTS_BYTES:,}")
-        return {}
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        logger.warning(f"ignoring '{path}': it is not valid JSON ({error})")
+        return read_json_object(path, MAX_FACTS_BYTES, any_depth=True)
+    except ValueError as error:
+        logger.warning(f"ignoring {error}")
         return {}
-    if not isinstance(facts, dict):
-        logger.warning(f"ignoring '{path}': expected a JSON object, got a {type(facts).__name__}")
-        return {}
-    return facts
 
 
 def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 
 from ..._version import __version__
 from ...auto import AutoSampler
+from ...core.files import write_json
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
 from .facts import FACT_CHECKS, FACTS_FILE, is_repo_id, load_facts, measure_latents, sanitize, valid_facts
@@ -52,7 +53,7 @@ def write_card(
     if isinstance(model, GAEPreTrainedModel):
         model.facts = facts
         if facts:
-            (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            write_json(folder / FACTS_FILE, facts)
     card = render_card(model, facts, folder, card_name(repo_id or folder.resolve().name))
     write_merged(folder / "README.md", card)
 
