@@ -1,14 +1,20 @@
 """Reading checkpoints: what is rejected before code runs or memory is allocated, and reading from the Hub."""
 
+import json
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from fuzzing import broken_texts, check_reading, json_variants, sample
 from localhub import LocalHub, point_clients_at
-from pythae_checkpoints import images
+from pythae_checkpoints import CASES, images
 
 from gae_hub import AutoGAE, VAEIAFModel
+from gae_hub.conversion.pythae import reading
+from gae_hub.conversion.pythae.methods import METHODS
+from gae_hub.conversion.pythae.reading import read_checkpoint
 
 
 class Bomb:
@@ -120,3 +126,43 @@ def test_from_the_hub(checkpoints, tmp_path, monkeypatch):
                 hub.clear_faults()
     x = images("VAE")
     assert torch.equal(model.reconstruct(x), AutoGAE.from_pythae(checkpoints / "VAE").reconstruct(x))
+
+
+def test_odd_settings(checkpoints, monkeypatch):
+    """Each value of each case's settings is replaced or removed: an error of one sentence, or a conversion."""
+    read_weights, outcomes = reading._read_weights, Counter()
+    for case in CASES:
+        file = checkpoints / case / "model_config.json"
+        weights = read_weights(checkpoints / case / "model.pt")
+        monkeypatch.setattr(reading, "_read_weights", lambda path, weights=weights: dict(weights))
+
+        def convert(case=case):
+            checkpoint = read_checkpoint(checkpoints / case, METHODS)
+            METHODS[checkpoint.method][1](checkpoint)
+
+        variants = [*broken_texts(file.read_text()), *json_variants(json.loads(file.read_text()))]
+        outcomes += check_reading(file, variants, convert)
+        outcomes += check_reading(
+            file, sample(iter(variants), 4), lambda case=case: AutoGAE.from_pythae(checkpoints / case)
+        )
+    assert outcomes["rejected"] > 2000 and outcomes["read"] > 200, outcomes
+
+
+def test_missing_and_odd_settings_are_named(altered):
+    folder = altered("WAE_MMD")
+    settings = json.loads((folder / "model_config.json").read_text())
+    for content, message in (
+        (
+            {key: settings[key] for key in settings if key != "kernel_choice"},
+            "has no 'kernel_choice', expected a string",
+        ),
+        ({**settings, "reg_weight": "5"}, "has reg_weight = '5', expected a number"),
+        (
+            {**settings, "reconstruction_loss_scale": 0},
+            "has reconstruction_loss_scale = 0.0, expected a number above 0",
+        ),
+        ({**settings, "reg_weight": -1.0}, "has a value that a wae_mmd cannot have: mmd_weight must be 0 or more"),
+    ):
+        (folder / "model_config.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=message):
+            AutoGAE.from_pythae(folder)
