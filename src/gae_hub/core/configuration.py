@@ -1,11 +1,14 @@
 """Base of all configs: unknown keys raise, with the nearest valid key."""
 
-__all__ = ["StrictConfig", "may_register"]
+__all__ = ["StrictConfig", "may_register", "one_error"]
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -38,6 +41,18 @@ def may_register(model_type: str) -> bool:
     return __name__.startswith("gae_hub.") or not dict.__contains__(CONFIG_MAPPING._extra_content, model_type)
 
 
+@contextmanager
+def one_error(what: str) -> Iterator[None]:
+    """Turn the errors of a config's values into one ValueError: "invalid <what>: <reason>".
+
+    Values of another type than expected raise many types of errors, in our code and in transformers'.
+    """
+    try:
+        yield
+    except (StrictDataclassError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"invalid {what}: {' '.join(str(error).split())}") from error
+
+
 @strict
 class StrictConfig(PreTrainedConfig):
     """A `PreTrainedConfig` that accepts only its declared fields. Subclasses check ranges in `validate_*` methods.
@@ -57,14 +72,21 @@ class StrictConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
-        """As in transformers, but a checkpoint of another model_type raises instead of warning."""
+        """As in transformers, but a checkpoint of another model_type raises instead of warning.
+
+        Raises:
+            ValueError: if the values cannot be those of this config.
+        """
+        if not isinstance(config_dict, dict):
+            raise ValueError(f"a config must be a dict, got a {type(config_dict).__name__}")
         found = config_dict.get("model_type", cls.model_type)
         if found != cls.model_type:
             raise ValueError(
                 f"this is a '{found}' checkpoint, not a '{cls.model_type}' one; "
                 "AutoGAE and AutoSampler find the right class"
             )
-        return super().from_dict(config_dict, **kwargs)
+        with one_error(cls.__name__):
+            return super().from_dict(config_dict, **kwargs)
 
     @classmethod
     def own_fields(cls) -> list[str]:
