@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
+import datasets  # noqa: F401 (imported once, before the forks)
 import numpy as np
 
 from gae_hub import GenerationPipeline

@@ -62,8 +62,8 @@ def fetch_card(repo_id: str, folder: str | Path, token: str | bool | None = None
             card = hf_hub_download(repo_id, "README.md", token=token, revision=revision, force_download=True)
         except (RemoteEntryNotFoundError, RevisionNotFoundError):
             return  # a new repository, or a new branch
-    with write_atomically(Path(folder) / "README.md") as file:
-        file.write_bytes(Path(card).read_bytes())
+    with write_atomically(Path(folder) / "README.md") as temporary:
+        temporary.write_bytes(Path(card).read_bytes())
 
 
 def open_repository(

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 from cases import VAE, images
+from fuzzing import broken_texts, check_reading, json_variants
 
 from gae_hub import AutoGAE
 from gae_hub.hub.cards.facts import measure_latents
+from gae_hub.hub.cards.results import record_results
 
 LOG_ENTRY = {"epoch": 1, "step": 1, "loss": 1.0}
 RESULTS = {"dataset": "user/data", "split": "test", "metrics": {"mse": 1.0}}
@@ -120,3 +122,25 @@ def test_latents_are_ordered_by_their_kl():
     found = measure_latents(model, images())
     assert found["order"] == [1, 2, 0] and found["values"] == [2.0, 0.5, 0.0] and found["by"] == "kl"
     assert found["active_units"] == 0 and found["num_images"] == len(images())
+
+
+def test_odd_facts(tmp_path):
+    """Each value of training.json is replaced or removed: the card is written, and results are recorded."""
+    model = VAE.build()
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "training.json"
+    facts = {"dataset": "user/data", "steps": 7, "seconds": 1.5, "log": [LOG_ENTRY], "results": RESULTS}
+    facts |= {"imported": {"from": "VAE", "notes": ["a"]}, "warnings": {"collapse": "seen"}, "arguments": {"lr": 0.1}}
+    facts |= {"divergences": [{"step": 1, "term": "kl", "restored_step": 0}], "environment": {"torch": "2"}}
+    facts |= {"latents": {"order": [0], "by": "kl", "values": [1.0], "active_units": 1, "num_images": 1}}
+    file.write_text(json.dumps(facts))
+    model = AutoGAE.from_pretrained(tmp_path)
+
+    def read():
+        model.facts = None
+        record_results(model, tmp_path / "again", RESULTS)
+
+    (tmp_path / "again").mkdir()
+    variants = [*broken_texts(file.read_text()), *json_variants(facts, 60)]
+    outcomes = check_reading(file, variants, read, allowed=())
+    assert outcomes == {"read": len(variants)} and len(variants) == 66
