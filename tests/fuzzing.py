@@ -4,10 +4,12 @@ import json
 import random
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 PLACEHOLDER = "@value@"
 DEEP = "[" * 2_000 + "]" * 2_000
@@ -29,17 +31,27 @@ REPLACEMENTS = {
 # JSON
 
 
-def json_variants(document: Any) -> Iterator[tuple[str, str]]:
+def json_variants(document: Any, number: int | None = None) -> Iterator[tuple[str, str]]:
     """(name, JSON text): at every path of the document, the root included, the value is replaced by each of
-    `REPLACEMENTS`, and each key of an object is removed."""
-    for path in json_paths(document):
-        for name, text in REPLACEMENTS.items():
-            yield (
-                f"{_say(path)} = {name}",
-                json.dumps(replaced(document, path, PLACEHOLDER)).replace(json.dumps(PLACEHOLDER), text),
-            )
-        if path and isinstance(path[-1], str):
+    `REPLACEMENTS`, and each key of an object is removed.
+
+    Args:
+        document: a valid document.
+        number: how many variants at most, see `sample`; all by default.
+    """
+    changes = [
+        (path, name)
+        for path in json_paths(document)
+        for name in (*REPLACEMENTS, *(["removed"] if path and isinstance(path[-1], str) else []))
+    ]
+    for path, name in changes if number is None else sample(changes, number):
+        if name == "removed":
             yield f"{_say(path)} removed", json.dumps(removed(document, path))
+        else:
+            text = json.dumps(replaced(document, path, PLACEHOLDER)).replace(
+                json.dumps(PLACEHOLDER), REPLACEMENTS[name]
+            )
+            yield f"{_say(path)} = {name}", text
 
 
 def broken_texts(text: str) -> Iterator[tuple[str, bytes]]:
@@ -119,7 +131,7 @@ def safetensors_variants(content: bytes) -> Iterator[tuple[str, bytes]]:
 
     yield "without metadata", write_safetensors(tensors, {})
     for key, value in metadata.items():
-        for name, text in json_variants(_parse(value)):
+        for name, text in json_variants(_parse(value), 200):
             yield f"metadata {key}: {name}", write_safetensors(tensors, {**metadata, key: text})
         yield f"metadata {key}: no JSON", write_safetensors(tensors, {**metadata, key: value[: len(value) // 2]})
 
@@ -169,7 +181,7 @@ def _parse(text: str) -> Any:
 # The check
 
 
-def sample(variants: Iterator[tuple[str, Any]], number: int) -> list[tuple[str, Any]]:
+def sample(variants: Iterable[T], number: int) -> list[T]:
     """At most this number of variants, always the same ones, in order."""
     found = list(variants)
     if len(found) <= number:

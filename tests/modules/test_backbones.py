@@ -114,7 +114,7 @@ class Returns(nn.Module):
         (lambda x: x.flatten(1).argmax(1, keepdim=True), r"to shape \(2, 1\) and dtype torch.int64"),
         (
             lambda x: nn.Linear(5, 2)(x),
-            r"must accept a batch of shape \(2, 1, 8, 8\), but it raised RuntimeError: mat1",
+            r"must accept a batch of shape \(2, 1, 8, 8\), but it raised RuntimeErr",
         ),
         (lambda x: nn.Conv2d(3, 2, 1)(x), r"but it raised RuntimeError: .*to have 3 channels, but got 1 channels"),
     ],
@@ -147,9 +147,7 @@ def test_custom_code_that_reads_values_is_run_on_the_cpu():
 
 def test_lazy_layers_need_weights():
     encoder = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
-    message = (
-        r"encoder Sequential has lazy layers without weights yet \('1.weight'\): call it once on a batch of shape"
-    )
+    message = r"encoder Sequential has lazy layers without weights yet \('1.weight'\): call it once on a batch"
     with pytest.raises(ValueError, match=message):
         BetaVAEModel(BetaVAEConfig(**FIELDS), encoder=encoder)
     encoder(images())
@@ -160,9 +158,7 @@ def test_shared_layers_are_rejected():
     """A checkpoint stores each tensor once; the first checkpoint of a run would fail."""
     linear = nn.Linear(64, 64)
     shared = nn.Sequential(nn.Flatten(), linear, nn.ReLU(), linear)
-    with pytest.raises(
-        ValueError, match="has the same weights under two names, 'encoder.1.weight' and 'encoder.3.weig"
-    ):
+    with pytest.raises(ValueError, match="has the same weights under two names, 'encoder.1.weight' and 'encoder.3"):
         BetaVAEModel(BetaVAEConfig(**FIELDS), encoder=shared)
     tied = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64))
     tied[2].weight = nn.Parameter(tied[1].weight.T)  # other parameters, the same memory

@@ -107,12 +107,8 @@ def _check_depth(value: Any):
 
 
 def _check_auto_map(auto_map: Any, name: str | Path):
-    """An auto_map holds a reference to code, "file.Class", for each auto class. Tokenizers and processors have two."""
-    if not isinstance(auto_map, dict) or not all(
-        isinstance(reference, (str, type(None)))
-        for entry in auto_map.values()
-        for reference in (entry if isinstance(entry, list) else [entry])
-    ):
+    """An auto_map holds a reference to code, "file.Class", for each auto class."""
+    if not isinstance(auto_map, dict) or not all(isinstance(reference, str) for reference in auto_map.values()):
         raise ValueError(
             f'auto_map in {CONFIG} of \'{name}\' must be an object such as {{"AutoModel": "file.Class"}}, '
             f"got {auto_map!r:.80}"
@@ -157,9 +153,9 @@ def _weight_files(name: str | Path, **where) -> list[Path]:
     if index is None:
         return []
     content = _read_object(index, name, MAX_INDEX_BYTES)
-    weight_map, metadata = content.get("weight_map"), content.get("metadata", {})
-    if not isinstance(weight_map, dict) or not isinstance(metadata, dict):
-        raise ValueError(f"{INDEX} of '{name}' must have the objects weight_map and metadata")
+    weight_map, metadata = content.get("weight_map"), content.get("metadata")
+    if not isinstance(weight_map, dict) or not weight_map or not isinstance(metadata, dict):
+        raise ValueError(f"{INDEX} of '{name}' must have the objects weight_map, which names files, and metadata")
     for shard in weight_map.values():
         if not isinstance(shard, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", shard):
             raise ValueError(f"{INDEX} of '{name}' names {shard!r:.80}, which is not a safetensors file in its folder")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 
+import torch
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
@@ -87,6 +88,12 @@ class StrictConfig(PreTrainedConfig):
             )
         with one_error(cls.__name__):
             return super().from_dict(config_dict, **kwargs)
+
+    def validate_dtype(self):
+        if not (self.dtype is None or isinstance(self.dtype, torch.dtype)):
+            raise ValueError(
+                f"dtype must be the name of a dtype of PyTorch, such as 'float32', got {self.dtype!r:.80}"
+            )
 
     @classmethod
     def own_fields(cls) -> list[str]:

@@ -123,7 +123,7 @@ def set_rng_state(state: dict[str, Any]):
             torch.cuda.set_rng_state_all(state["cuda"])
         if "mps" in state and torch.backends.mps.is_available():
             torch.mps.set_rng_state(state["mps"])
-    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:  # each generator has its own
+    except (LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:  # each generator has its own
         raise ValueError(f"the state of the random number generators is invalid ({error})") from error
 
 

@@ -3,6 +3,7 @@
 __all__ = ["check_optimizer_state"]
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -77,7 +78,8 @@ def _probe_entries(optimizer: torch.optim.Optimizer, found: Mapping[str, Any], w
     kind = type(optimizer)
     if not kind.__module__.startswith("torch.optim."):
         return None
-    settings = {key: found.get(key, value) for key, value in optimizer.defaults.items()}
+    arguments = signature(kind).parameters
+    settings = {key: found.get(key, value) for key, value in optimizer.defaults.items() if key in arguments}
     settings |= {key: False for key in ("capturable", "foreach", "fused") if key in settings}
     settings |= {key: value.item() for key, value in settings.items() if isinstance(value, Tensor)}
     probe = nn.Parameter(torch.zeros(_PROBE_SHAPE))
@@ -102,11 +104,13 @@ def _check_entries(entries: Any, expected: dict[str, Any] | None, parameter: Ten
             check_tensor(value, parameter, where)
         elif isinstance(like, Tensor) or isinstance(value, Tensor):
             require(isinstance(value, Tensor), where, "a tensor", value)
-            require(like is None or like.numel() != 1 or value.numel() == 1, where, "one number", value)
+            if like is not None and like.numel() == 1:
+                require(value.numel() == 1, where, "one number", value)
+                require(value.is_floating_point() == like.is_floating_point(), where, f"of dtype {like.dtype}", value)
             if not value.isfinite().all():
                 raise ValueError(f"{where} has values that are nan or infinite")
         else:
             check_like(value, like, where)
-        lowest = value.min().item() if isinstance(value, Tensor) and value.numel() else value
+        lowest = value.double().min().item() if isinstance(value, Tensor) and value.numel() else value
         if key in _NON_NEGATIVE and is_number(lowest) and lowest < 0:
             raise ValueError(f"{where} must be 0 or more, got {lowest:g}")

@@ -109,4 +109,6 @@ def describe(value: Any) -> str:
     """A short value as JSON, or the type of another one."""
     if value is None or isinstance(value, (int, float)) or (isinstance(value, str) and len(value) < 40):
         return json.dumps(value)
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and dtype {value.dtype}"
     return f"a {type(value).__name__}"
