@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+_MAX_DEPTH = 20
+
 
 class _Loader(yaml.SafeLoader):
     """Reads scalars as in YAML 1.2: 1e-3 is a number; no, on and dates are strings. Other tags are errors."""
@@ -21,6 +23,16 @@ class _Loader(yaml.SafeLoader):
         tag: yaml.SafeLoader.yaml_constructors[tag]
         for tag in (None, *(f"tag:yaml.org,2002:{kind}" for kind in ("null", "str", "seq", "map")))
     }
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As in PyYAML, which reads nested values recursively, but with a limit."""
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"values are nested deeper than {_MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -46,9 +58,7 @@ def _construct_scalar(loader: _Loader, node: yaml.Node) -> Any:
     """A boolean or number, also with an explicit tag, such as `!!int 3`: PyYAML does not check these."""
     kind = node.tag.rpartition(":")[2]
     if not isinstance(node, yaml.ScalarNode) or not re.fullmatch(_SCALARS[kind][0], node.value):
-        raise yaml.constructor.ConstructorError(
-            problem=f"expected a value of type {kind}", problem_mark=node.start_mark
-        )
+        raise yaml.MarkedYAMLError(problem=f"expected a value of type {kind}", problem_mark=node.start_mark)
     return yaml.SafeLoader.yaml_constructors[node.tag](loader, node)
 
 

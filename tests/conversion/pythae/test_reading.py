@@ -16,6 +16,8 @@ from gae_hub.conversion.pythae import reading
 from gae_hub.conversion.pythae.methods import METHODS
 from gae_hub.conversion.pythae.reading import read_checkpoint
 
+NUM_VARIANTS = 35  # of the settings of each method; there are about 100
+
 
 class Bomb:
     """Creates a file when it is unpickled."""
@@ -50,7 +52,7 @@ def test_weights_must_be_tensors_by_name(altered, content):
         ("VAE", {"input_dim": [1, 300_000, 300_000]}, "do not match: input_dim = 300,000"),
         ("VAE", {"input_dim": [1, 600, 600]}, r"needs an input_dim that fits its weights, got \[1, 600, 600\]"),
         ("VAE", {"input_dim": None}, "needs an input_dim that fits its weights, got None"),
-        ("VAE", {"latent_dim": "4"}, "needs an integer latent_dim, got '4'"),
+        ("VAE", {"latent_dim": "4"}, "needs an integer latent_dim above 0, got '4'"),
         ("VAMP", {"number_components": 10**15}, "number_components = 1,000,000,000,000,000"),
         ("VAE", {"name": "BertConfig"}, "expected the config of one of Pythae's methods"),
     ],
@@ -131,7 +133,9 @@ def test_from_the_hub(checkpoints, tmp_path, monkeypatch):
 def test_odd_settings(checkpoints, monkeypatch):
     """Each value of each case's settings is replaced or removed: an error of one sentence, or a conversion."""
     read_weights, outcomes = reading._read_weights, Counter()
-    for case in CASES:
+    cases = {method: case for case, (method, _, _) in CASES.items() if "input_dim" not in CASES[case][1]}
+    assert cases.keys() == METHODS.keys()
+    for case in cases.values():
         file = checkpoints / case / "model_config.json"
         weights = read_weights(checkpoints / case / "model.pt")
         monkeypatch.setattr(reading, "_read_weights", lambda path, weights=weights: dict(weights))
@@ -140,12 +144,10 @@ def test_odd_settings(checkpoints, monkeypatch):
             checkpoint = read_checkpoint(checkpoints / case, METHODS)
             METHODS[checkpoint.method][1](checkpoint)
 
-        variants = [*broken_texts(file.read_text()), *json_variants(json.loads(file.read_text()))]
+        variants = [*broken_texts(file.read_text()), *json_variants(json.loads(file.read_text()), NUM_VARIANTS)]
         outcomes += check_reading(file, variants, convert)
-        outcomes += check_reading(
-            file, sample(iter(variants), 4), lambda case=case: AutoGAE.from_pythae(checkpoints / case)
-        )
-    assert outcomes["rejected"] > 2000 and outcomes["read"] > 200, outcomes
+        outcomes += check_reading(file, sample(variants, 1), lambda case=case: AutoGAE.from_pythae(checkpoints / case))
+    assert outcomes["rejected"] > 500 and outcomes["read"] > 50, outcomes
 
 
 def test_missing_and_odd_settings_are_named(altered):

@@ -9,8 +9,10 @@ from fuzzing import broken_texts, check_reading, json_variants
 
 from gae_hub import AutoGAE
 from gae_hub.hub.cards.facts import measure_latents
+from gae_hub.hub.cards.render import write_card
 from gae_hub.hub.cards.results import record_results
 
+NUM_VARIANTS = 100  # of training.json; there are about 450
 LOG_ENTRY = {"epoch": 1, "step": 1, "loss": 1.0}
 RESULTS = {"dataset": "user/data", "split": "test", "metrics": {"mse": 1.0}}
 
@@ -136,11 +138,16 @@ def test_odd_facts(tmp_path):
     file.write_text(json.dumps(facts))
     model = AutoGAE.from_pretrained(tmp_path)
 
-    def read():
+    def write():
+        model.facts = None
+        write_card(model, tmp_path / "again")
+
+    def record():
         model.facts = None
         record_results(model, tmp_path / "again", RESULTS)
 
     (tmp_path / "again").mkdir()
-    variants = [*broken_texts(file.read_text()), *json_variants(facts, 60)]
-    outcomes = check_reading(file, variants, read, allowed=())
-    assert outcomes == {"read": len(variants)} and len(variants) == 66
+    variants = [*broken_texts(file.read_text()), *json_variants(facts, NUM_VARIANTS)]
+    outcomes = check_reading(file, variants, write, allowed=())
+    assert outcomes == {"read": len(variants)}
+    check_reading(file, json_variants({"results": RESULTS}, 5), record, allowed=())
