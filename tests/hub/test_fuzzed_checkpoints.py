@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from gae_hub import AutoGAE, AutoSampler, GaussianMixtureSampler, VAEModel
 
-NUM_SAMPLED = 300  # variants of each file
+NUM_SAMPLED = 80  # variants of each file
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,74 @@ def test_fuzzed_config(model_folder, load):
 
 def test_fuzzed_config_of_a_sampler(sampler_folder):
     check_json(sampler_folder / "config.json", lambda: AutoSampler.from_pretrained(sampler_folder))
+
+
+def test_keys_of_transformers(model_folder):
+    """Keys that our configs do not have, but transformers acts on."""
+    file = model_folder / "config.json"
+    config, variants = json.loads(file.read_text()), []
+    for key in (
+        "_attn_implementation",
+        "attn_implementation",
+        "custom_pipelines",
+        "experts_implementation",
+        "num_labels",
+        "quantization_config",
+        "tie_word_embeddings",
+        "torch_dtype",
+        "base_model_tp_plan",
+    ):
+        variants += [(f"{key}, {name}", text) for name, text in json_variants({**config, key: 0}) if key in name]
+    outcomes = check_reading(file, variants, lambda: AutoGAE.from_pretrained(model_folder))
+    assert sum(outcomes.values()) == len(variants) == 99
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dtype": "text"}, "dtype must be a dtype of PyTorch, such as 'float32', got 'text'"),
+        ({"latent_dim": "text"}, "invalid VAEConfig: Validation error for field 'latent_dim'"),
+        ({"input_shape": None}, "invalid VAEConfig: .*NoneType"),
+        ({"latent_dim": -1}, "config.json of '.*' has latent_dim = -1, but it must be 0 or more"),
+        ({"auto_map": None}, "auto_map in config.json of '.*' must be an object such as .*, got None"),
+        ({"encoder_config": {"auto_map": []}}, "auto_map in config.json of '.*' must be an object"),
+        ({"beta": math.nan}, "config.json of '.*' is not valid JSON: NaN is not a number in JSON"),
+        ({"id2label": {"0": [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]}}, "it is nested deeper than 20 levels"),
+    ],
+)
+def test_values_of_another_type(model_folder, fields, message):
+    file = model_folder / "config.json"
+    text = json.dumps({**json.loads(file.read_text()), **fields})
+    before = file.read_text()
+    file.write_text(text)
+    try:
+        with pytest.raises(ValueError, match=message):
+            AutoGAE.from_pretrained(model_folder)
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([], "index.json of '.*' must hold a JSON object, got a list"),
+        ({"metadata": {}}, "must have the objects weight_map, which names files, and metadata"),
+        ({"metadata": {}, "weight_map": {"a": None}}, "names None, which is not a safetensors file in its folder"),
+    ],
+)
+def test_invalid_indices(tmp_path, index, message):
+    VAE.build().save_pretrained(tmp_path, max_shard_size="5KB")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=message):
+        AutoGAE.from_pretrained(tmp_path)
+
+
+def test_a_missing_shard(tmp_path):
+    VAE.build().save_pretrained(tmp_path, max_shard_size="5KB")
+    first = sorted(tmp_path.glob("model-*.safetensors"))[0]
+    first.unlink()
+    with pytest.raises(OSError, match=f"has no file {first.name}, which its model.safetensors.index.json names"):
+        AutoGAE.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["root", "encoder_config"])

@@ -88,11 +88,7 @@ CASES = [
     (OPTIMIZER, moment("step", torch.ones(2)), rf"step of {FIRST} must be one number"),
     (OPTIMIZER, moment("step", torch.tensor(math.inf)), rf"step of {FIRST} has values that are nan or infinite"),
     (OPTIMIZER, moment("momentum_buffer", torch.ones(16, 64)), rf"the state of {FIRST} holds .* as if from another"),
-    (
-        OPTIMIZER,
-        in_tree(lambda tree: tree["state"].__setitem__(0, {"step": torch.ones(())})),
-        f"the state of {FIRST} holds",
-    ),
+    (OPTIMIZER, in_tree(lambda tree: tree["state"].update({0: {"step": torch.ones(())}})), f"state of {FIRST} holds"),
     (OPTIMIZER, in_tree(lambda tree: tree["state"].__setitem__(99, {})), "a state for parameter 99"),
     (OPTIMIZER, in_tree(lambda tree: tree["param_groups"].append({})), "has 2 parameter groups, but the model has 1"),
     (OPTIMIZER, group("params", [0, 1]), "group 'autoencoder' has 2 parameters that do not match the model's"),

@@ -31,6 +31,8 @@ HARMLESS_SIZE = 1 << 20  # layers of this size allocate little memory before the
 # fields that multiply the number of weight tensors, and endings of the names of lists that do
 REPEAT_FIELDS = {"num_flows", "num_hidden_layers", "num_levels", "num_residual_blocks"}
 LAYER_LISTS = ("sizes", "channels")
+# beginning and endings of the names of fields that are sizes
+SIZE_PREFIX, SIZE_SUFFIXES = "num_", ("_size", "_sizes", "_dim", "_shape", "channels")
 
 
 class TensorKind(NamedTuple):
@@ -130,6 +132,8 @@ def check_checkpoint(name: str | Path, **where):
         return  # transformers reports which file is missing
     count, size = len(read_kinds([str(file) for file in weights])), sum(file.stat().st_size for file in weights)
     for key, value in _integers(config):
+        if value < 0 and (key.startswith(SIZE_PREFIX) or key.endswith(SIZE_SUFFIXES)):
+            raise ValueError(f"{CONFIG} of '{name}' has {key} = {value:,}, but it must be 0 or more")
         limit = count if key in REPEAT_FIELDS else max(size, HARMLESS_SIZE)
         if abs(value) > limit and key not in UNBOUNDED_FIELDS:
             raise ValueError(

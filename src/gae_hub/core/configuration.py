@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
+from types import NoneType
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -69,6 +70,13 @@ class StrictConfig(PreTrainedConfig):
                 near = get_close_matches(name, own, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"its own fields are {', '.join(self.own_fields())}"
                 raise ValueError(f"{type(self).__name__} has no field '{name}'; {hint}")
+        for dtype in (self.dtype, kwargs.get("torch_dtype")):
+            found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+            if dtype is not None and not isinstance(found, torch.dtype):
+                raise ValueError(f"dtype must be a dtype of PyTorch, such as 'float32', got {dtype!r:.80}")
+        for name in ("attn_implementation", "experts_implementation"):
+            if not isinstance(kwargs.get(name), (str, dict, NoneType)):
+                raise ValueError(f"{name} must be a text, got {kwargs[name]!r:.80}")
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -88,12 +96,6 @@ class StrictConfig(PreTrainedConfig):
             )
         with one_error(cls.__name__):
             return super().from_dict(config_dict, **kwargs)
-
-    def validate_dtype(self):
-        if not (self.dtype is None or isinstance(self.dtype, torch.dtype)):
-            raise ValueError(
-                f"dtype must be the name of a dtype of PyTorch, such as 'float32', got {self.dtype!r:.80}"
-            )
 
     @classmethod
     def own_fields(cls) -> list[str]:

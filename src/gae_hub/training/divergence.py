@@ -93,7 +93,8 @@ class DivergenceGuard(ABC):
         sums = [parameter.sum() for parameter in model.parameters() if parameter.requires_grad]
         loss = torch.stack(sums).sum() * nan
         self.observe_loss(loss, dict.fromkeys(self.names[:-2], loss.detach()))
-        self.failure = type(error).__name__, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        name = type(error).__name__.lstrip("_")
+        self.failure = name, f"{name}: {' '.join(str(error).split()).rstrip('.')}"
         return loss
 
     @torch.no_grad()
