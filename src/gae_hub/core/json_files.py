@@ -59,7 +59,7 @@ def get_field(content: Mapping[str, Any], name: str, kind: type[T], source: str 
     Raises:
         ValueError: if the key is missing, or its value has another type.
     """
-    value = content.get(name, default)
+    value: Any = content.get(name, default)
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 1 << 63 else inf
     if type(value) is kind and not (kind is float and not -inf < value < inf):
