@@ -45,7 +45,7 @@ def embed_dataset(
     dataset = as_image_dataset(dataset)
     file = _cache_file(model, dataset, output, cache) if cache else None
     if file is not None:
-        cached = _read_cache(file, len(dataset))
+        cached = _read_cache(file, len(dataset), output)
         if all_agree(cached is not None):
             return cast(Tensor, cached).to(model.device)
     embed = model.embed if output == "latents" else cast("QuantizedModel", model).encode_codes
@@ -95,10 +95,12 @@ def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: b
     return folder / f"{digest.hexdigest()[:40]}.safetensors"
 
 
-def _read_cache(file: Path, num: int) -> Tensor | None:
+def _read_cache(file: Path, num: int, output: str) -> Tensor | None:
     """The `num` embeddings in a file, or None if there is no such file or it is damaged."""
     embeddings = (load_cached_tensors(file, ["embeddings"]) or {}).get("embeddings")
-    return embeddings if embeddings is not None and embeddings.shape[:1] == (num,) else None
+    if embeddings is None or embeddings.shape[:1] != (num,) or embeddings.is_floating_point() != (output == "latents"):
+        return None
+    return embeddings
 
 
 def _hash_tensor(digest, tensor: Tensor):

@@ -163,7 +163,10 @@ class EvaluationRun:
         cached = load_cached_tensors(path)
         if cached is not None:
             try:
-                return Moments.from_state_dict(cached)
+                moments = Moments.from_state_dict(cached)
+                if hasattr(self.dataset, "__len__") and moments.count != len(self.dataset):
+                    raise ValueError(f"it has {moments.count} images, expected {len(self.dataset)}")
+                return moments
             except ValueError as error:
                 logger.warning(f"ignoring the cache file '{path}', which is damaged ({error})")
         moments = Moments()

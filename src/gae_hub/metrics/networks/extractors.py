@@ -11,8 +11,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
+from ...core.checkpoint_checks import read_config
 from ...core.hub_files import fetch_file
 from ...core.json_files import read_json_object
 from ..functional.image_batches import as_uint8
@@ -287,7 +288,7 @@ def load_extractor(name: str | Extractor = "inception", weights: str | Path | No
         raise ValueError(f"weights are for the extractor 'inception' only; '{name}' has its own")
     where = {key: kwargs[key] for key in ("revision", "token", "cache_dir") if key in kwargs}
     try:
-        config, _ = PreTrainedConfig.get_config_dict(name, **where)
+        config = read_config(name, **where)
     except OSError as error:
         raise OSError(
             f"there is no extractor '{name}': expected 'inception', a local folder, or a repository on the Hub that "
