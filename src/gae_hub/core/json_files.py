@@ -63,7 +63,7 @@ def get_field(content: Mapping[str, Any], name: str, kind: type[T], source: str 
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 1 << 63 else inf
     is_finite = not isinstance(value, float) or -inf < value < inf
-    if type(value) is kind and is_finite:
+    if isinstance(value, kind) and type(value) is kind and is_finite:
         return value
     found = f"{name} = {reprlib.repr(content[name])}" if name in content else f"no '{name}'"
     raise ValueError(f"{source} has {found}, expected {_WORDS[kind]}")
