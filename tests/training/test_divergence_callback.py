@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from cases import VAE, images
+from cases import MODELS, VAE, images
 from trainers import flat_weights, make_trainer
 from transformers import TrainerCallback
 
@@ -173,6 +173,74 @@ def test_a_custom_compute_loss_is_not_observed(tmp_path, monkeypatch):
     monkeypatch.setattr(DivergenceCallback, "optimizer_skips_bad_steps", lambda self: True)
     monkeypatch.setattr(GAETrainer, "compute_loss", lambda self, model, inputs, **kwargs: model(**inputs).loss)
     assert train(tmp_path, build(), max_steps=2, eval_strategy="no").state.global_step == 2
+
+
+# Bad weights and numerical errors
+
+
+class SpoilWeights(TrainerCallback):
+    """Makes a weight infinite after a step whose loss and gradient are finite."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if state.global_step + 1 == self.step:
+            next(model.parameters()).data.view(-1)[0] = math.inf
+            self.step = None
+
+
+@pytest.mark.parametrize("step", [30, 32], ids=["in an epoch", "in the last step"])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+def test_weights_that_are_not_finite_are_undone(tmp_path, step, ema_decay):
+    """With the weight average, which they would spoil for good. The last good state is that of step 28."""
+    model = build()
+    callbacks = [SpoilWeights(step)]
+    trainer = train(tmp_path, model, callbacks=callbacks, ema_decay=ema_decay)
+    term = "weights" if step == 32 else "reconstruction"  # in step 31 the loss shows it
+    assert trainer.guard.events == [{"step": max(31, step), "term": term, "restored_step": 28}]
+    assert flat_weights(model).isfinite().all()
+    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-32")
+    assert torch.equal(flat_weights(saved), flat_weights(model))
+    if step == 32:
+        good = AutoGAE.from_pretrained(tmp_path / "checkpoint-28")
+        assert torch.equal(flat_weights(saved), flat_weights(good))
+
+
+def test_an_error_in_the_method_is_divergence(tmp_path):
+    """The factorization of a matrix that is not positive definite raises instead of returning nan."""
+
+    class Factorizes(Faulty):
+        def forward(self, pixel_values, return_loss=True, generator=None):
+            if self.training and self.num_passes in self.faults:
+                self.num_passes += 1
+                torch.linalg.cholesky(-torch.eye(2))
+            return super().forward(pixel_values, return_loss, generator)
+
+    record = Record()
+    trainer = train(tmp_path, build(Factorizes, {26: None}), callbacks=[record])
+    assert trainer.guard.events == [{"step": 27, "term": "LinAlgError", "restored_step": 24}]
+    assert torch.equal(record.weights[26], record.weights[23]) and trainer.state.global_step == 32
+    first = train(tmp_path / "first", build(Factorizes, {0: None}), max_steps=2)
+    assert [event["step"] for event in first.guard.events] == [1]
+    message = r"diverged at step 2: LinAlgError: linalg.cholesky: .* not positive-definite.*, after 1 restarts"
+    with pytest.raises(FloatingPointError, match=message):
+        train(tmp_path / "none", build(Factorizes, {0: None, 1: None}), divergence_restarts=1)
+
+
+def test_a_metric_that_is_not_positive_definite_is_divergence(tmp_path):
+    """RHVAE, after a step that made its metric overflow."""
+    model = next(case for case in MODELS if case.id == "rhvae").build()
+
+    class Overflow(TrainerCallback):
+        def on_step_begin(self, args, state, control, model=None, **kwargs):
+            if state.global_step == 6 and not trainer.guard.events:
+                model.matrices.fill_(-1e30)
+
+    trainer = build_trainer(tmp_path, model, [Overflow()], num_train_epochs=2)
+    trainer.train()
+    assert trainer.guard.events == [{"step": 7, "term": "reconstruction", "restored_step": 4}]
+    assert flat_weights(model).isfinite().all() and trainer.state.global_step == 8
 
 
 # As on a GPU, where the optimizer skips bad steps by itself and the host looks later

@@ -1,11 +1,16 @@
 """Base of all configs: unknown keys raise, with the nearest valid key."""
 
-__all__ = ["StrictConfig", "may_register"]
+__all__ = ["StrictConfig", "may_register", "one_error"]
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
+from types import NoneType
 
+import torch
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -38,6 +43,18 @@ def may_register(model_type: str) -> bool:
     return __name__.startswith("gae_hub.") or not dict.__contains__(CONFIG_MAPPING._extra_content, model_type)
 
 
+@contextmanager
+def one_error(what: str) -> Iterator[None]:
+    """Turn the errors of a config's values into one ValueError: "invalid <what>: <reason>".
+
+    Values of another type than expected raise many types of errors, in our code and in transformers'.
+    """
+    try:
+        yield
+    except (StrictDataclassError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError(f"invalid {what}: {' '.join(str(error).split())}") from error
+
+
 @strict
 class StrictConfig(PreTrainedConfig):
     """A `PreTrainedConfig` that accepts only its declared fields. Subclasses check ranges in `validate_*` methods.
@@ -53,18 +70,32 @@ class StrictConfig(PreTrainedConfig):
                 near = get_close_matches(name, own, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"its own fields are {', '.join(self.own_fields())}"
                 raise ValueError(f"{type(self).__name__} has no field '{name}'; {hint}")
+        for dtype in (self.dtype, kwargs.get("torch_dtype")):
+            found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+            if dtype is not None and not isinstance(found, torch.dtype):
+                raise ValueError(f"dtype must be a dtype of PyTorch, such as 'float32', got {dtype!r:.80}")
+        for name in ("attn_implementation", "experts_implementation"):
+            if not isinstance(kwargs.get(name), (str, dict, NoneType)):
+                raise ValueError(f"{name} must be a text, got {kwargs[name]!r:.80}")
         super().__post_init__(**kwargs)
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
-        """As in transformers, but a checkpoint of another model_type raises instead of warning."""
+        """As in transformers, but a checkpoint of another model_type raises instead of warning.
+
+        Raises:
+            ValueError: if the values cannot be those of this config.
+        """
+        if not isinstance(config_dict, dict):
+            raise ValueError(f"a config must be a dict, got a {type(config_dict).__name__}")
         found = config_dict.get("model_type", cls.model_type)
         if found != cls.model_type:
             raise ValueError(
                 f"this is a '{found}' checkpoint, not a '{cls.model_type}' one; "
                 "AutoGAE and AutoSampler find the right class"
             )
-        return super().from_dict(config_dict, **kwargs)
+        with one_error(cls.__name__):
+            return super().from_dict(config_dict, **kwargs)
 
     @classmethod
     def own_fields(cls) -> list[str]:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 
-from .checkpoint_checks import check_checkpoint, weight_shapes
+from .checkpoint_checks import check_checkpoint, check_finite, check_weights_fit, read_kinds, tensor_kinds
 from .hooks import HOOKS
 from .hub_errors import explained
 from .hub_files import fetch_card, move_into
@@ -34,10 +34,12 @@ class HubModel(PreTrainedModel):
         """Load a checkpoint from a folder or a Hub repository, as `PreTrainedModel.from_pretrained` does.
 
         Before memory is allocated, the sizes in config.json are compared with the weights, and downloaded files with
-        their checksums on the Hub. Missing, additional and mismatched weights are errors.
+        their checksums on the Hub. Missing, additional and mismatched weights are errors, and so are weights that are
+        nan or infinite.
 
         Raises:
-            ValueError: if the checkpoint has another model_type, or its weights do not match its config.
+            ValueError: if the checkpoint has another model_type or an invalid config, or its weights do not match its
+                config or are not finite.
             OSError: if the weights are truncated or corrupt, the checkpoint does not exist, or the Hub fails.
         """
         name = pretrained_model_name_or_path
@@ -54,6 +56,7 @@ class HubModel(PreTrainedModel):
                 f"the weights of '{name}' are truncated or corrupt ({error}); download or save them again"
             ) from error
         model, info = cast(tuple[HubModel, dict[str, Any]], loaded)
+        check_finite(cast(PreTrainedModel, model).state_dict().items(), name)
         model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where)
         return (model, info) if output_loading_info else model
 
@@ -61,24 +64,13 @@ class HubModel(PreTrainedModel):
     def _load_pretrained_model(cls, model, state_dict, checkpoint_files, load_config, *args, **kwargs):
         # transformers calls this with a model on the meta device, so a mismatch costs no memory
         if checkpoint_files:
-            stored = weight_shapes(checkpoint_files)
-            expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-            faults = [
-                *(f"{key} is missing" for key in sorted(expected.keys() - stored.keys())),
-                *(f"{key} is not expected" for key in sorted(stored.keys() - expected.keys())),
-                *(
-                    f"{key} has shape {stored[key]} instead of {expected[key]}"
-                    for key in sorted(expected.keys() & stored.keys())
-                    if stored[key] != expected[key] and not load_config.ignore_mismatched_sizes
-                ),
-            ]
-            if faults:
-                raise ValueError(
-                    f"the weights of '{load_config.pretrained_model_name_or_path}' do not fit the {cls.__name__} in "
-                    "its config.json: "
-                    + "; ".join(faults[:4])
-                    + (f"; and {len(faults) - 4} more" if len(faults) > 4 else "")
-                )
+            check_weights_fit(
+                read_kinds(checkpoint_files),
+                tensor_kinds(model.state_dict()),
+                f"the weights of '{load_config.pretrained_model_name_or_path}' do not fit the {cls.__name__} in its "
+                "config.json",
+                ignore_shapes=load_config.ignore_mismatched_sizes,
+            )
         return super()._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args, **kwargs)
 
     def save_pretrained(self, save_directory, **kwargs):

@@ -30,7 +30,14 @@ from transformers.utils.generic import ModelOutput
 
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hub_model import HubModel
-from gae_hub.modules.backbones import backbone_config, build_decoder, build_encoder, init_weights, register_backbone
+from gae_hub.modules.backbones import (
+    backbone_config,
+    build_decoder,
+    build_encoder,
+    check_sharing,
+    init_weights,
+    register_backbone,
+)
 from gae_hub.modules.inputs import check_values
 from gae_hub.modules.likelihoods import LIKELIHOODS, Likelihood, build_likelihood
 from gae_hub.modules.networks import NETWORKS
@@ -197,6 +204,7 @@ class GAEPreTrainedModel(HubModel):
         self.likelihood = build_likelihood(config)
         self.register_buffer("progress", torch.ones((), dtype=torch.float32), persistent=False)
         self.setup(config)
+        check_sharing(self)
         self.post_init()
 
     def setup(self, config: GAEConfig):

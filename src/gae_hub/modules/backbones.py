@@ -14,6 +14,7 @@ __all__ = [
     "backbone_names",
     "build_decoder",
     "build_encoder",
+    "check_sharing",
     "init_weights",
     "register_backbone",
     "use_running_statistics",
@@ -28,6 +29,7 @@ from typing import Any, Literal, Protocol
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
+from torch.nn.parameter import is_lazy
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from gae_hub.core.configuration import StrictConfig, may_register
@@ -180,15 +182,28 @@ def build_encoder(config: _ModelConfig, module: nn.Module | None = None) -> nn.M
         module: a custom encoder, which is returned.
 
     Raises:
-        ValueError: if the config was saved with a custom encoder, and no module is given.
+        ValueError: if the config was saved with a custom encoder and no module is given; or if a custom encoder has
+            layers without weights, does not accept a batch of images, or does not return one tensor of the shape that
+            it declares.
     """
     if module is None:
         _require_built_in("encoder", config.encoder_config)
-        return AutoModel.from_config(config.encoder_config, input_shape=config.input_shape)
-    config.encoder_config = _adopt(module)
-    if not hasattr(module, "feature_shape"):
-        shape = _output_shape(module, config.input_shape)
-        module.feature_shape = shape  # pyright: ignore[reportArgumentType] (typed for submodules and tensors only)
+        module = AutoModel.from_config(config.encoder_config, input_shape=config.input_shape)
+        if _is_library_network(module):
+            return module
+    else:
+        config.encoder_config = _adopt(module)
+    shape = _output_shape("encoder", module, config.input_shape)
+    declared = getattr(module, "feature_shape", shape)
+    name = f"encoder {type(module).__name__}"
+    if not isinstance(declared, (list, tuple)):
+        raise ValueError(f"{name} must set feature_shape, the shape of one example's features, as a tuple")
+    if shape is not None and tuple(declared) != shape:
+        raise ValueError(
+            f"{name} has feature_shape {tuple(declared)}, but it maps images of input_shape "
+            f"{tuple(config.input_shape)} to features of shape {shape}; correct its feature_shape or its layers"
+        )
+    module.feature_shape = tuple(declared)  # pyright: ignore[reportArgumentType] (typed for submodules and tensors only)
     return module
 
 
@@ -201,22 +216,45 @@ def build_decoder(config: _ModelConfig, latent_shape: Sizes, module: nn.Module |
         module: a custom decoder, which is returned.
 
     Raises:
-        ValueError: if the config was saved with a custom decoder and no module is given, or if the module's output
-            does not have the shape `input_shape`.
+        ValueError: if the config was saved with a custom decoder and no module is given; or if a custom decoder has
+            layers without weights, does not accept a batch of latents, or does not return one tensor of images of
+            `input_shape`.
     """
     if module is None:
         _require_built_in("decoder", config.decoder_config)
-        return AutoModel.from_config(
+        module = AutoModel.from_config(
             config.decoder_config, output_shape=config.input_shape, latent_shape=tuple(latent_shape)
         )
-    config.decoder_config = _adopt(module)
-    shape = _output_shape(module, latent_shape)
-    if shape != config.input_shape:
+        if _is_library_network(module):
+            return module
+    else:
+        config.decoder_config = _adopt(module)
+    shape = _output_shape("decoder", module, latent_shape)
+    if shape is not None and shape != tuple(config.input_shape):
         raise ValueError(
             f"decoder {type(module).__name__} must return images of input_shape {config.input_shape}, but it maps "
             f"latents of shape {tuple(latent_shape)} to {shape}"
         )
     return module
+
+
+def check_sharing(model: nn.Module):
+    """Check that no two names of a model refer to the same weights, which a checkpoint cannot store.
+
+    Raises:
+        ValueError: if two do. The message names them.
+    """
+    owners: dict[object, str] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, torch.Tensor) or not tensor.numel():
+            continue
+        key = id(tensor) if tensor.is_meta else (tensor.device, tensor.data_ptr())
+        if owners.setdefault(key, name) != name:
+            raise ValueError(
+                f"{type(model).__name__} has the same weights under two names, '{owners[key]}' and '{name}', which a "
+                "checkpoint cannot store: keep the shared layer in one attribute and call it twice in forward, or "
+                "give each place a layer of its own"
+            )
 
 
 def _require_built_in(role: Role, config: object):
@@ -234,12 +272,52 @@ def _adopt(module: nn.Module) -> PreTrainedConfig:
     return module.config if isinstance(module, Backbone) else CustomModuleConfig(class_name=type(module).__name__)
 
 
-def _output_shape(module: nn.Module, input_shape: Sizes) -> tuple[int, ...]:
-    """Shape of one example's output. Runs on a copy without memory: no random numbers, no updated statistics."""
-    copy = deepcopy(module).to("meta").eval()
+def _is_library_network(module: nn.Module) -> bool:
+    """Whether a network is one of this folder, whose tests cover what is checked of custom networks."""
+    return type(module).__module__.startswith(__name__.rpartition(".")[0])
+
+
+def _output_shape(role: Role, module: nn.Module, input_shape: Sizes) -> tuple[int, ...] | None:
+    """Shape of one example's output; None if the network has no memory yet and does not run without.
+
+    Runs on copies in evaluation mode: no random numbers, no updated statistics.
+    """
+    name, batch_shape = f"{role} {type(module).__name__}", (2, *input_shape)
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    if lazy := [key for key, tensor in tensors if is_lazy(tensor)]:
+        raise ValueError(
+            f"{name} has lazy layers without weights yet ('{lazy[0]}'): call it once on a batch of shape "
+            f"{batch_shape} before it is passed to a model"
+        )
+    try:
+        output = _run_copy(module, batch_shape, "meta")
+    except Exception:  # a custom forward may raise anything, and not all code runs on the meta device
+        if any(tensor.is_meta for _, tensor in tensors):
+            return None
+        try:
+            output = _run_copy(module, batch_shape, "cpu")
+        except Exception as error:
+            raise ValueError(
+                f"{name} must accept a batch of shape {batch_shape}, but it raised {type(error).__name__}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(f"{name} must return one tensor (batch, *shape), got a {type(output).__name__}")
+    shape = tuple(output.shape)
+    if len(shape) < 2 or shape[0] != 2 or not output.is_floating_point():
+        raise ValueError(
+            f"{name} must return floats (batch, *shape), but it maps a batch of shape {batch_shape} to shape {shape} "
+            f"and dtype {output.dtype}"
+        )
+    return shape[1:]
+
+
+def _run_copy(module: nn.Module, batch_shape: tuple[int, ...], device: str) -> Any:
+    """Output of a copy of a network for a batch of zeros."""
+    copy = deepcopy(module).to(device).eval()
     dtype = next((p.dtype for p in copy.parameters()), torch.float32)
-    with torch.no_grad():
-        return tuple(copy(torch.zeros(2, *input_shape, device="meta", dtype=dtype)).shape[1:])
+    with torch.no_grad(), torch.random.fork_rng([]), torch.device(device):
+        return copy(torch.zeros(batch_shape, dtype=dtype))
 
 
 if may_register(CustomModuleConfig.model_type):

@@ -49,10 +49,14 @@ class RiemannianMetric:
             return matrix.flatten(-2) @ self.matrices.flatten(1).T
 
     def at(self, z: Tensor) -> "LocalMetric":
-        """The metric at points z, (*batch, d)."""
+        """The metric at points z, (*batch, d). It is nan where G^-1 is not positive definite in floating point.
+
+        So a step of training that diverges is undone by the divergence guard, and one of a chain is rejected.
+        """
         weights = self.weights(z)
         inverse = self.inverse(z, weights)
-        factor = torch.linalg.cholesky(inverse)
+        factor, fault = torch.linalg.cholesky_ex(inverse)
+        factor = factor.masked_fill((fault != 0).view(*fault.shape, 1, 1), torch.nan)
         return LocalMetric(self, z, weights, inverse, factor, self.traces(torch.cholesky_inverse(factor)))
 
 

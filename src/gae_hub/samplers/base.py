@@ -53,6 +53,12 @@ class GAESamplerConfig(StrictConfig):
     latent_shape: list[int] | tuple[int, ...] | None = None
     unit_norm: bool = False
 
+    def validate_latents(self):
+        if self.latent_dim is not None:
+            self.require_positive("latent_dim")
+        if self.latent_shape is not None and (not self.latent_shape or prod(self.latent_shape) != self.latent_dim):
+            raise ValueError(f"latent_shape must have latent_dim = {self.latent_dim} values, got {self.latent_shape}")
+
     @property
     def is_fitted(self) -> bool:
         """Whether `fit` or `fit_to` has set the size of the latents."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from .checkpointing import load_tree, save_tree
+from .state_checks import check_weights, fits
 
 TRAINING_WEIGHTS = "training_weights.safetensors"
 
@@ -41,13 +42,16 @@ class WeightAverage(TrainerCallback):
         """Take the average from `model`, which was loaded from a checkpoint, and load the training weights into it.
 
         Raises:
-            ValueError: if the checkpoint was saved without an average.
+            ValueError: if the checkpoint was saved without an average, or its training weights do not fit the model.
         """
         file = Path(checkpoint) / TRAINING_WEIGHTS
         if not file.is_file():
             raise ValueError(f"'{checkpoint}' was trained without ema_decay: resume without it")
+        weights = load_tree(file)
+        with fits(file):
+            check_weights(weights, model, "the training weights")
         self.values = _clone_weights(model)
-        _set_weights(model, load_tree(file))
+        _set_weights(model, weights)
 
     @torch.no_grad()
     def on_optimizer_step(self, args, state, control, model: nn.Module, **kwargs):

@@ -7,9 +7,13 @@ from typing import Any, cast
 
 import torch
 
+from ..core.files import write_text
 from .base_trainer import BaseTrainer
 from .checkpointing import TRAINER_STATE, get_rng_state, load_tree, save_tree, set_rng_state
+from .optimizer_checks import check_optimizer_state
 from .quiet import hide_progress_bars
+from .resume_checks import check_model_files, check_trainer_state
+from .state_checks import check_like, fits
 
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
 RUN_COST = "run_cost.safetensors"
@@ -36,7 +40,14 @@ class CheckpointMixin(BaseTrainer):
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
-        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+        write_text(folder / "training_args.json", self.args.to_json_string())
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None):
+        """As in transformers, but nothing is loaded if the state or the weights do not fit this run."""
+        check_trainer_state(resume_from_checkpoint, [*self.callback_handler.callbacks, self.control])
+        if not self.is_sharded:
+            check_model_files(resume_from_checkpoint, self.plain_model if model is None else model)
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     # Optimizer, scheduler, average, cost and guard
 
@@ -63,13 +74,17 @@ class CheckpointMixin(BaseTrainer):
                 "it was saved with save_only_model=True"
             )
         self._load_optimizer(folder / OPTIMIZER)
-        cast(Any, self.lr_scheduler).load_state_dict(load_tree(folder / SCHEDULER))
-        self.cost.load_state_dict(load_tree(folder / RUN_COST))
-        self.guard.load_state_dict(self._load_process_state(checkpoint)["guard"])
+        for file, target in ((folder / SCHEDULER, self.lr_scheduler), (folder / RUN_COST, self.cost)):
+            _load_state(file, target)
+        with fits(self._process_file(checkpoint)):
+            self.guard.load_state_dict(self._load_process_state(checkpoint)["guard"])
 
     def _load_optimizer(self, file: Path):
         optimizer = cast(torch.optim.Optimizer, self.optimizer)
-        optimizer.load_state_dict(load_tree(file))
+        state = load_tree(file)
+        with fits(file):
+            check_optimizer_state(state, getattr(optimizer, "optimizer", optimizer), self.plain_model)
+            optimizer.load_state_dict(state)
         for parameter, state in optimizer.state.items():
             # fused kernels iterate over parameter and state together, so both need the same memory format
             for name, value in state.items():
@@ -86,7 +101,7 @@ class CheckpointMixin(BaseTrainer):
     def _load_scaler(self, checkpoint: str | None):
         scaler = getattr(self.accelerator, "scaler", None)
         if scaler is not None and checkpoint is not None and (Path(checkpoint) / SCALER).is_file():
-            scaler.load_state_dict(load_tree(Path(checkpoint) / SCALER))
+            _load_state(Path(checkpoint) / SCALER, scaler)
 
     # State of each process
 
@@ -97,7 +112,8 @@ class CheckpointMixin(BaseTrainer):
 
     def _load_rng_state(self, checkpoint: str | None):
         if checkpoint is not None:
-            set_rng_state(self._load_process_state(checkpoint)["random"])
+            with fits(self._process_file(checkpoint)):
+                set_rng_state(self._load_process_state(checkpoint)["random"])
 
     def _process_file(self, checkpoint: str) -> Path:
         return Path(checkpoint) / f"rng_state_{self.args.process_index}.safetensors"
@@ -110,4 +126,15 @@ class CheckpointMixin(BaseTrainer):
                 f"'{checkpoint}' has no random state for process {self.args.process_index}: "
                 "resume with as many processes as saved it"
             )
-        return load_tree(file)
+        state = load_tree(file)
+        if not isinstance(state, dict) or not {"random", "guard"} <= state.keys():
+            raise OSError(f"'{file}' does not hold the state of a process; resume from an earlier checkpoint")
+        return state
+
+
+def _load_state(file: Path, target: Any):
+    """Load the state of a schedule, gradient scaler or cost that has the structure of its present one."""
+    state = load_tree(file)
+    with fits(file):
+        check_like(state, target.state_dict(), file.stem)
+        target.load_state_dict(state)

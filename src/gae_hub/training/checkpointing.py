@@ -23,6 +23,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..core.files import write_atomically
+
 TRAINER_STATE = "trainer_state.json"
 
 
@@ -44,37 +46,57 @@ def save_tree(tree: Any, path: str | Path):
         return {"value": node}
 
     metadata = {"tree": json.dumps(outline(tree))}
-    save_file(tensors, path, metadata=metadata)
+    with write_atomically(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def load_tree(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """Read a tree that `save_tree` wrote.
 
     Raises:
-        OSError: if the file is missing, truncated or corrupt.
+        OSError: if the file is missing, truncated or corrupt, or is not such a tree.
     """
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            root = json.loads(file.metadata()["tree"])
+            outline = json.loads((file.metadata() or {}).get("tree", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except SafetensorError as error:
+        tree = _build(outline, tensors)
+        if tensors:
+            raise ValueError(f"its tree does not contain the tensor '{next(iter(tensors))}'")
+        return tree
+    except FileNotFoundError as error:
+        raise OSError(f"'{path}' is missing; resume from an earlier checkpoint") from error
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise OSError(f"'{path}' is truncated or corrupt ({error}); resume from an earlier checkpoint") from error
 
-    def build(node: dict[str, Any]) -> Any:
-        ((kind, content),) = node.items()
-        if kind == "tensor":
-            return tensors[content]
-        if kind == "array":
-            return build(content).cpu().numpy()
-        if kind == "dict":
-            return {key: build(value) for key, value in content}
-        if kind == "list":
-            return [build(value) for value in content]
-        if kind == "tuple":
-            return tuple(build(value) for value in content)
-        return content
 
-    return build(root)
+def _build(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """The tree of an outline. Tensors are moved into it, so that those that remain belong to no tree.
+
+    Raises:
+        ValueError: if the outline is malformed.
+        TypeError: if an array has a dtype that NumPy does not have.
+    """
+    if not isinstance(node, dict) or len(node) != 1:
+        raise ValueError(f"its tree has a {type(node).__name__} that is not one node")
+    ((kind, content),) = node.items()
+    if kind == "tensor" and isinstance(content, str) and content in tensors:
+        return tensors.pop(content)
+    if kind == "array" and isinstance(array := _build(content, tensors), torch.Tensor):
+        return array.cpu().numpy()
+    if kind == "dict" and isinstance(content, list) and all(map(_is_item, content)):
+        return {key: _build(value, tensors) for key, value in content}
+    if kind in ("list", "tuple") and isinstance(content, list):
+        values = [_build(value, tensors) for value in content]
+        return values if kind == "list" else tuple(values)
+    if kind == "value" and not isinstance(content, (list, dict)):
+        return content
+    raise ValueError(f"its tree has a node '{kind}' that it cannot have")
+
+
+def _is_item(pair: Any) -> bool:
+    """Whether a value is a (key, node) pair of a dict."""
+    return isinstance(pair, list) and len(pair) == 2 and type(pair[0]) in (str, int)
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -88,14 +110,21 @@ def get_rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]):
-    """Restore a state that `get_rng_state` returned."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    if "mps" in state and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state["mps"])
+    """Restore a state that `get_rng_state` returned.
+
+    Raises:
+        ValueError: if a generator does not accept its state.
+    """
+    try:
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda"])
+        if "mps" in state and torch.backends.mps.is_available():
+            torch.mps.set_rng_state(state["mps"])
+    except (LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:  # each generator has its own
+        raise ValueError(f"the state of the random number generators is invalid ({error})") from error
 
 
 @contextmanager
@@ -110,7 +139,7 @@ def is_complete(checkpoint: str | Path) -> bool:
     """Whether a checkpoint was written to its end: trainer_state.json, its last file, exists and is valid JSON."""
     try:
         json.loads((Path(checkpoint) / TRAINER_STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 

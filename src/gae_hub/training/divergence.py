@@ -1,10 +1,16 @@
 """Detection of divergence before the optimizer steps, and recovery from the last good state with a smaller step."""
 
-__all__ = ["DeviceDivergenceGuard", "DivergenceGuard", "HostDivergenceGuard", "make_divergence_guard"]
+__all__ = [
+    "NUMERICAL_ERRORS",
+    "DeviceDivergenceGuard",
+    "DivergenceGuard",
+    "HostDivergenceGuard",
+    "make_divergence_guard",
+]
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import torch
@@ -12,9 +18,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from transformers.utils import logging
 
+from .averaging import WeightAverage
+from .state_checks import check_like, require
+
 logger = logging.get_logger(__name__)
 
 LEARNING_RATE_FACTOR = 0.1
+NUMERICAL_ERRORS = (ArithmeticError, torch.linalg.LinAlgError)
+"""Errors of a forward pass that count as divergence, such as a matrix that is not positive definite."""
+
 _MEMORY = 0.98  # of the running mean and deviation of the loss, per step
 _NUM_WARMUP_LOSSES = 20  # losses before one can be too high
 
@@ -26,9 +38,9 @@ def make_divergence_guard(threshold: float, max_restarts: int, device: torch.dev
 
 
 class DivergenceGuard(ABC):
-    """Detects a term or gradient that is nan or infinite, or a loss that is too high. Then it restores the last good
-    state of model and optimizer, and divides the learning rate by 10 (as the Pythae paper does, arXiv:2206.08309,
-    appendix D).
+    """Detects a term, gradient or weight that is nan or infinite, a loss that is too high, or a numerical error. Then
+    it restores the last good state of model, optimizer and weight average, and divides the learning rate by 10 (as the
+    Pythae paper does, arXiv:2206.08309, appendix D).
 
     A loss is too high if it exceeds its running mean by more than `threshold` running mean absolute deviations, and by
     more than the absolute value of the mean.
@@ -44,6 +56,7 @@ class DivergenceGuard(ABC):
         names: names of the observed terms in the order of `first_bad`, then "loss" and "gradient".
         diverged: whether a bad value was observed since the last recovery; None before the first step.
         first_bad: for every name, whether it was bad in the first bad step.
+        failure: a numerical error, or "weights", if one of them was the reason: its name and its description.
         running: mean of the loss, and its mean absolute deviation from it.
         num_losses: how many losses were observed.
     """
@@ -57,6 +70,7 @@ class DivergenceGuard(ABC):
         self.events: list[dict[str, Any]] = []
         self.names: list[str] = []
         self.diverged = self.first_bad = None
+        self.failure: tuple[str, str] | None = None
         self.running = [0.0, 0.0]
         self.num_losses = 0
         self._good_state: dict[str, Any] | None = None
@@ -70,6 +84,30 @@ class DivergenceGuard(ABC):
         self._observe(torch.stack([value.detach().float() for value in scalars.values()]))
         self.num_losses += 1
         self.names = [*scalars, "gradient"]  # terms first: a bad term makes the loss and the gradient bad too
+
+    def observe_error(self, model: nn.Module, error: BaseException) -> Tensor:
+        """Count a forward pass that raised as diverged. Returns a loss of nan, to be used in place of the missing one.
+
+        Its gradient is nan for every parameter, so that other processes and accumulated gradients are not waited for.
+        """
+        sums = [parameter.sum() for parameter in model.parameters() if parameter.requires_grad]
+        loss = torch.stack(sums).sum() * nan
+        self.observe_loss(loss, dict.fromkeys(self.names[:-2], loss.detach()))
+        name = type(error).__name__.lstrip("_")
+        self.failure = name, f"{name}: {' '.join(str(error).split()).rstrip('.')}"
+        return loss
+
+    @torch.no_grad()
+    def check_weights(self, model: nn.Module, average: WeightAverage | None = None):
+        """Set `diverged` if a weight, a buffer or the average is nan or infinite.
+
+        A step can do this to them although its loss and gradient are finite.
+        """
+        values = [*model.state_dict().values(), *((average and average.values) or ())]
+        finite = [value.isfinite().all() for value in values if value.is_floating_point()]
+        if not self.diverged and finite and not torch.stack(finite).all():
+            self.diverged = True
+            self.failure = "weights", "the weights are nan or infinite"
 
     @abstractmethod
     def _observe(self, values: Tensor):
@@ -96,20 +134,35 @@ class DivergenceGuard(ABC):
 
     # Recovery
 
-    def save_good_state(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int):
+    def save_good_state(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, average: WeightAverage | None = None
+    ):
         """Copy the state that a recovery restores."""
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        if average is not None:
+            state["average"] = average.values
         self._good_state = {**deepcopy(state), "step": step, "num_events": len(self.events)}
 
-    def recover(self, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, step: int):
+    def recover(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any,
+        step: int,
+        average: WeightAverage | None = None,
+    ):
         """Restore the last good state in this process, with a tenth of the learning rate.
 
         Raises:
             FloatingPointError: after `max_restarts` recoveries, or if no good state was saved.
         """
-        first_bad = torch.as_tensor(self.first_bad).tolist()
-        term = next(name for name, bad in zip(self.names, first_bad, strict=True) if bad)
-        self.diverged = self.first_bad = None
+        if self.failure is not None:
+            term, observed = self.failure
+        else:
+            first_bad = torch.as_tensor(self.first_bad).tolist()
+            term = next(name for name, bad in zip(self.names, first_bad, strict=True) if bad)
+            observed = f"'{term}' is nan, infinite or far above its running mean"
+        self.diverged = self.first_bad = self.failure = None
         if self.num_losses <= _NUM_WARMUP_LOSSES:  # the running mean may have started from a bad first loss
             self.num_losses = 0
         learning_rate = max(group["lr"] for group in optimizer.param_groups)
@@ -117,7 +170,9 @@ class DivergenceGuard(ABC):
         if good is not None:
             model.load_state_dict(good["model"])
             optimizer.load_state_dict(deepcopy(good["optimizer"]))
-        observed = f"training diverged at step {step}: '{term}' is nan, infinite or far above its running mean"
+            if average is not None:
+                average.values = deepcopy(good["average"])
+        observed = f"training diverged at step {step}: {observed}"
         if good is None or len(self.events) >= self.max_restarts:
             raise FloatingPointError(
                 f"{observed}, after {len(self.events)} restarts. "
@@ -144,8 +199,20 @@ class DivergenceGuard(ABC):
         return {"running": self.running, "num_losses": self.num_losses, "events": self.events}
 
     def load_state_dict(self, state: dict[str, Any]):
-        """Restore a state that either subclass saved."""
-        self.running, self.num_losses, self.events = state["running"], state["num_losses"], state["events"]
+        """Restore a state that either subclass saved.
+
+        Raises:
+            ValueError: if it is not such a state.
+        """
+        require(isinstance(state, dict), "the guard's state", "a dict", state)
+        running, num_losses, events = (state.get(name) for name in ("running", "num_losses", "events"))
+        numbers = running.tolist() if isinstance(running, Tensor) else running
+        check_like(numbers, [0.0, 0.0], "the guard's running mean")
+        require(type(num_losses) is int and num_losses >= 0, "the guard's num_losses", "0 or more", num_losses)
+        require(isinstance(events, list), "the guard's events", "a list", events)
+        for event in events:
+            check_like(event, {"step": 0, "term": "", "restored_step": 0}, "an event of the guard")
+        self.running, self.num_losses, self.events = running, num_losses, events
 
 
 class HostDivergenceGuard(DivergenceGuard):
@@ -167,7 +234,10 @@ class HostDivergenceGuard(DivergenceGuard):
             if all(fine):
                 mean = loss + _MEMORY * (mean - loss) if self.num_losses else loss
                 self.running = [mean, abs(excess) + _MEMORY * (deviation - abs(excess))]
-        self._fine = fine if self._fine is None else [a and b for a, b in zip(self._fine, fine, strict=True)]
+        if self._fine is None or len(self._fine) != len(fine):  # the terms are unknown if the first pass raised
+            self._fine = fine
+        else:
+            self._fine = [a and b for a, b in zip(self._fine, fine, strict=True)]
 
     def observe_gradient(self, norm: Tensor):
         self._gradient_fine = isfinite(norm)
@@ -211,7 +281,7 @@ class DeviceDivergenceGuard(DivergenceGuard):
             updated = torch.stack([mean, torch.lerp(excess.abs(), deviation, _MEMORY)])
             running = torch.where(fine.all(), updated, running)
         self.running = running
-        self._fine = fine if self._fine is None else self._fine & fine
+        self._fine = fine if self._fine is None or len(self._fine) != len(fine) else self._fine & fine
 
     @torch.no_grad()
     def observe_gradient(self, norm: Tensor):

@@ -34,12 +34,15 @@ class DivergenceCallback(TrainerAwareCallback):
             self._recover_if_diverged(state.global_step + 1)
 
     def on_step_end(self, args, state, control, **kwargs):
+        if control.should_evaluate or control.should_save:
+            self._check_weights()
         host_waits = control.should_log or control.should_evaluate or control.should_save
         if host_waits or not self.optimizer_skips_bad_steps():
             self._recover_if_diverged(state.global_step)
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        self.on_step_end(args, state, control)
+        self._check_weights()
+        self._recover_if_diverged(state.global_step)
         if args.save_strategy == SaveStrategy.NO:
             self._save_good_state()
 
@@ -59,17 +62,22 @@ class DivergenceCallback(TrainerAwareCallback):
         wrapper: Any = self.trainer.optimizer
         return getattr(wrapper, "optimizer", wrapper)
 
+    def _check_weights(self):
+        if not self.trainer.is_sharded:
+            self.trainer.guard.check_weights(self.trainer.plain_model, self.trainer.average)
+
     def _save_good_state(self):
         trainer = self.trainer
         if not trainer.is_sharded:
-            trainer.guard.save_good_state(trainer.plain_model, self._optimizer, trainer.state.global_step)
+            step = trainer.state.global_step
+            trainer.guard.save_good_state(trainer.plain_model, self._optimizer, step, trainer.average)
 
     def _recover_if_diverged(self, step: int):
         trainer = self.trainer
         if trainer.guard.diverged is None or not trainer.guard.diverged > 0:
             return
         scheduler = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
-        trainer.guard.recover(trainer.plain_model, self._optimizer, scheduler, step)
+        trainer.guard.recover(trainer.plain_model, self._optimizer, scheduler, step, trainer.average)
         cast(nn.Module, trainer.model_wrapped).zero_grad()
         # bad losses must not appear in the log
         trainer.train_sums.clear()

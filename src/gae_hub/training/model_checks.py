@@ -6,12 +6,19 @@ from typing import Any
 
 from torch import nn
 
+from ..modules.backbones import check_sharing
 from .arguments import GAETrainingArguments
 
 
 def check_model(model: nn.Module, args: GAETrainingArguments, is_fsdp_enabled: bool):
-    """Raise ValueError if the model cannot be sharded or compiled as the arguments ask."""
+    """Raise ValueError if the model has nothing to train, or cannot be saved, or sharded or compiled as asked."""
     name = type(model).__name__
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            f"{name} has nothing to train: all its parameters have requires_grad=False; call requires_grad_(True) on "
+            "the model, or on the network to train"
+        )
+    check_sharing(model)
     if is_fsdp_enabled and not getattr(model, "shardable", True):
         raise ValueError(
             f"the loss of {name} uses weights outside their modules, which FSDP shards: train it with "

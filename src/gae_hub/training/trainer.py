@@ -23,7 +23,7 @@ from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
 from .checkpoint_mixin import CheckpointMixin
 from .cpu_tuning import keep_freed_memory
 from .diagnostics import DiagnosticsCallback
-from .divergence import make_divergence_guard
+from .divergence import NUMERICAL_ERRORS, make_divergence_guard
 from .divergence_callback import DivergenceCallback
 from .evaluation_mixin import EvaluationMixin
 from .hub_mixin import HubMixin
@@ -271,7 +271,12 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         num_items_in_batch: torch.Tensor | int | None = None,
     ):
         """The model's loss. Loss terms and metrics are added to the sums for the log, or for the evaluation."""
-        outputs = model(**inputs)
+        try:
+            outputs = model(**inputs)
+        except NUMERICAL_ERRORS as error:
+            if not model.training:
+                raise
+            return self.guard.observe_error(model, error)
         terms = {**outputs.losses, **(outputs.metrics or {})}
         if model.training:
             self.guard.observe_loss(outputs.loss, outputs.losses)

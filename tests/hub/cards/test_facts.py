@@ -7,12 +7,16 @@ from unicodedata import category
 import pytest
 import torch
 from cases import VAE, images
+from fuzzing import broken_texts, check_reading, json_variants
 
 from gae_hub import AutoGAE
 from gae_hub.hub.cards.escaping import code, escape
 from gae_hub.hub.cards.facts import is_hub_dataset, is_repo_id, measure_latents
 from gae_hub.hub.cards.merging import BEGIN, END
+from gae_hub.hub.cards.render import write_card
+from gae_hub.hub.cards.results import record_results
 
+NUM_VARIANTS = 100  # of training.json; there are about 450
 LOG_ENTRY = {"epoch": 1, "step": 1, "loss": 1.0}
 RESULTS = {"dataset": "user/data", "split": "test", "metrics": {"mse": 1.0}}
 
@@ -170,3 +174,30 @@ def test_a_folder_is_not_a_data_set_on_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "images").mkdir(parents=True)
     assert is_repo_id("data/images") and not is_hub_dataset("data/images") and is_hub_dataset("user/data")
+
+
+def test_odd_facts(tmp_path):
+    """Each value of training.json is replaced or removed: the card is written, and results are recorded."""
+    model = VAE.build()
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "training.json"
+    facts = {"dataset": "user/data", "steps": 7, "seconds": 1.5, "log": [LOG_ENTRY], "results": RESULTS}
+    facts |= {"imported": {"from": "VAE", "notes": ["a"]}, "warnings": {"collapse": "seen"}, "arguments": {"lr": 0.1}}
+    facts |= {"divergences": [{"step": 1, "term": "kl", "restored_step": 0}], "environment": {"torch": "2"}}
+    facts |= {"latents": {"order": [0], "by": "kl", "values": [1.0], "active_units": 1, "num_images": 1}}
+    file.write_text(json.dumps(facts))
+    model = AutoGAE.from_pretrained(tmp_path)
+
+    def write():
+        model.facts = None
+        write_card(model, tmp_path / "again")
+
+    def record():
+        model.facts = None
+        record_results(model, tmp_path / "again", RESULTS)
+
+    (tmp_path / "again").mkdir()
+    variants = [*broken_texts(file.read_text()), *json_variants(facts, NUM_VARIANTS)]
+    outcomes = check_reading(file, variants, write, allowed=())
+    assert outcomes == {"read": len(variants)}
+    check_reading(file, json_variants({"results": RESULTS}, 5), record, allowed=())

@@ -15,6 +15,7 @@ from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from transformers.utils import logging
 
+from ...core.files import write_text
 from ...core.hub_errors import explained
 from ...core.hub_files import fetch_file
 from .escaping import clean
@@ -43,7 +44,7 @@ def write_eval_results(folder: Path, repo_id: str, results: dict[str, Any] | Non
     if not entries and not path.is_file() and not _is_published(repo_id):
         return
     path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text(path, yaml.safe_dump(entries, sort_keys=False, allow_unicode=True))
 
 
 def list_entries(

@@ -6,7 +6,6 @@ escaped text.
 
 __all__ = ["FACTS_FILE", "FACT_CHECKS", "is_hub_dataset", "is_repo_id", "load_facts", "measure_latents", "valid_facts"]
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from transformers.utils import logging
 
 from ...core.hub_files import fetch_file
+from ...core.json_files import read_json_object
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
 from .escaping import clean
@@ -159,19 +159,11 @@ def _find_facts(source: str, where: dict[str, Any]) -> Path | None:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     """Content of training.json, or an empty dict, with a warning, if it is too large or not a JSON object."""
-    size = path.stat().st_size
-    if size > MAX_FACTS_BYTES:
-        logger.warning(f"ignoring '{path}': it has {size:,} bytes, expected at most {MAX_FACTS_BYTES:,}")
-        return {}
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        logger.warning(f"ignoring '{path}': it is not valid JSON ({error})")
+        return read_json_object(path, MAX_FACTS_BYTES, any_depth=True)
+    except ValueError as error:
+        logger.warning(f"ignoring {error}")
         return {}
-    if not isinstance(facts, dict):
-        logger.warning(f"ignoring '{path}': expected a JSON object, got a {type(facts).__name__}")
-        return {}
-    return facts
 
 
 def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:

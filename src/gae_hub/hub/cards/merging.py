@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 from transformers.utils import logging
 
+from ...core.files import write_text
 from .front_matter import dump_metadata, read_metadata, text_below_metadata
 
 logger = logging.get_logger(__name__)
@@ -26,9 +27,15 @@ _TRANSFORMERS_DESCRIPTION = (
 
 
 def write_merged(path: Path, card: str):
-    """Write a card to a path, merged with the card that is there."""
-    old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    path.write_text(merge_cards(old, card) if old else card, encoding="utf-8")
+    """Write a card to a path, merged with the card that is there. A card that is not UTF-8 stays, with a warning."""
+    try:
+        old = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        logger.warning(f"'{path}' was not updated, because it is not UTF-8 text ({error}); save it as UTF-8")
+        return
+    merged = merge_cards(old, card) if old else card
+    if merged != old:
+        write_text(path, merged)
 
 
 def merge_cards(old: str, new: str) -> str:

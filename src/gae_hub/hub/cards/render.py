@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 
 from ..._version import __version__
 from ...auto import AutoSampler
+from ...core.files import write_json
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
 from .benchmarks import write_eval_results
@@ -59,7 +60,7 @@ def write_card(
     if isinstance(model, GAEPreTrainedModel):
         model.facts = facts
         if facts:
-            (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            write_json(folder / FACTS_FILE, facts)
     name = card_name(repo_id or folder.resolve().name)
     card = render_card(model, facts, folder, name, choose_license(model, folder))
     if repo_id is not None and is_repo_id(repo_id) and isinstance(model, GAEPreTrainedModel):

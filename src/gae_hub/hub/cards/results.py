@@ -2,7 +2,6 @@
 
 __all__ = ["publish_results", "record_results"]
 
-import json
 from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
@@ -10,10 +9,11 @@ from typing import Any
 
 from huggingface_hub import snapshot_download, upload_folder
 
+from ...core.files import write_json
 from ...core.hub_errors import explained
 from ...models.base import GAEPreTrainedModel
 from .benchmarks import EVAL_RESULTS_FILE
-from .facts import FACTS_FILE, load_facts
+from .facts import FACTS_FILE, load_facts, valid_facts
 from .render import write_card
 
 _MODEL_FILES = ["*.json", "*.safetensors", "*.py", "README.md", "assets/*"]
@@ -33,10 +33,10 @@ def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[
             describes for each metric how it was measured, and conditions that all numbers share.
         repo_id: the Hub repository that the folder is uploaded to.
     """
-    earlier = load_facts(model).get("results") or {}
+    earlier = valid_facts(load_facts(model)).get("results") or {}
     if all(earlier.get(key) == results.get(key) for key in (earlier.keys() | results.keys()) - set(_PER_METRIC)):
         results = results | {key: {**(earlier.get(key) or {}), **(results.get(key) or {})} for key in _PER_METRIC}
-    (Path(folder) / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    write_json(Path(folder) / "results.json", results)
     model.facts = {**load_facts(model), "results": results}
     write_card(model, folder, repo_id, show=True)
 
