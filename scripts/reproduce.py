@@ -248,7 +248,9 @@ The numbers of the paper and of Pythae are from other draws.
 
 ```
 python scripts/reproduce.py {name}{flags}
-```"""
+```
+
+The command writes the model to `outputs/reproduce/{name}`, from where the code below loads it."""
 
 
 def main():

@@ -63,3 +63,8 @@ def test_a_model_without_a_record_of_its_run_needs_a_dataset(tmp_path, capsys):
     VAE.build().save_pretrained(tmp_path)
     assert run("evaluate", tmp_path) == 2
     assert "has no run.yaml that names its training data; pass --dataset" in capsys.readouterr().err
+
+
+def test_names_of_metrics_are_checked_before_the_model_is_loaded(capsys):
+    assert run("evaluate", "no-such-model", "--metrics", "mse", "fidd") == 2
+    assert "unknown metric 'fidd': expected one of mse, psnr" in capsys.readouterr().err

@@ -1,6 +1,11 @@
 """`gae-hub generate`: outputs, samplers and seeds."""
 
+import json
+import subprocess
+import sys
+
 import pytest
+from child_processes import TESTS, child_environment
 from PIL import Image
 from shell import run
 
@@ -45,3 +50,22 @@ def test_usage_errors_are_found_before_the_model_is_loaded(words, message, capsy
     assert run("generate", "no-such-model", *words.split()) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"gae-hub generate: {message}") and err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_completed_by_the_next_one(trained, tmp_path):
+    """It leaves no file that is not complete, and the files of both runs are those of an undisturbed one."""
+    process = subprocess.run(
+        [sys.executable, str(TESTS / "killed_generate.py"), str(trained), str(tmp_path)],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=140,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    found = json.loads(process.stdout.strip().splitlines()[-1])
+    assert {format: (result["statuses"], result["same"]) for format, result in found.items()} == dict.fromkeys(
+        ("npz", "folder", "dataset"), ([0, -9, 0], True)
+    )
+    assert found["npz"]["left"] == [] and found["folder"]["left"] == [f"a/{index:06d}.png" for index in range(7)]
+    assert found["dataset"]["left"] == ["a/data/train-00000-of-00003.parquet"]

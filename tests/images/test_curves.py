@@ -19,7 +19,7 @@ def test_loss_curves_are_written(tmp_path):
 
 def test_one_plot_per_term_with_training_and_validation(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: figures.append(figure) or path.touch())
     log = [{"epoch": e, "step": e, "loss": 3.0 / e, "kl": 1.0, "learning_rate": 1, "grad_norm": 2} for e in (1, 2)]
     save_loss_curves([*log, {"epoch": 2, "step": 2, "eval_loss": 2.0}], tmp_path / "a.png")
     loss, kl = figures[0].axes

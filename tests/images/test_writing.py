@@ -33,6 +33,48 @@ def test_formats(tmp_path, monkeypatch, format):
         write_images(pictures, 20, output, format)
 
 
+def content(output):
+    """Bytes of the files in a folder, by name."""
+    return {str(file.relative_to(output)): file.read_bytes() for file in output.rglob("*") if file.is_file()}
+
+
+def stopping(pictures, count):
+    """The first pictures, and then an interruption."""
+    yield from pictures[:count]
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("format", ["folder", "dataset"])
+def test_a_folder_is_completed(tmp_path, monkeypatch, format):
+    """To the same bytes as without an interruption."""
+    monkeypatch.setattr(writing, "_IMAGES_PER_SHARD", 8)
+    pictures = [array_to_image(image) for image in images(20)]
+    write_images(pictures, 20, tmp_path / "whole", format)
+    with pytest.raises(KeyboardInterrupt):
+        write_images(stopping(pictures, 11), 20, tmp_path / "cut", format)
+    part = content(tmp_path / "cut")
+    assert len(part) == (11 if format == "folder" else 1)
+    assert part.items() < content(tmp_path / "whole").items()
+    with pytest.raises(
+        ValueError, match="does not hold the images of this run, which may have another model, sampler"
+    ):
+        write_images(pictures[::-1], 20, tmp_path / "cut", format)
+    assert content(tmp_path / "cut") == part
+    write_images(pictures, 20, tmp_path / "cut", format)
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    (tmp_path / "cut" / "mine.txt").write_text("mine")
+    sorted(file for file in (tmp_path / "cut").rglob("*") if file.suffix in (".png", ".parquet"))[0].unlink()
+    with pytest.raises(ValueError, match="exists already: choose another output"):
+        write_images(pictures, 20, tmp_path / "cut", format)
+
+
+def test_an_interrupted_npz_file_does_not_exist(tmp_path):
+    pictures = [array_to_image(image) for image in images(20)]
+    with pytest.raises(KeyboardInterrupt):
+        write_images(stopping(pictures, 11), 20, tmp_path / "a.npz", "npz")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_colour(tmp_path):
     pictures = [Image.fromarray(np.full((4, 5, 3), i, np.uint8)) for i in range(3)]
     write_images(pictures, 3, tmp_path / "a.npz", "npz")

@@ -1,16 +1,20 @@
 """evaluate_model: every metric, its streaming and caching, and its errors."""
 
 import json
+import re
 
 import pytest
 import torch
 from cases import METRICS, VAE, images
+from fuzzing import check_reading, safetensors_variants
+from safetensors.torch import load_file
 
 from gae_hub import GenerationPipeline
 from gae_hub.data.datasets import ImageDataset
 from gae_hub.metrics import MEASURES, Moments, Passport, evaluate_model, frechet_distance, to_results
 from gae_hub.metrics import METRICS as REGISTRY
 from gae_hub.metrics.evaluation_run import EvaluationRun
+from gae_hub.metrics.functional import moments
 
 
 def dataset(num=60):
@@ -36,6 +40,8 @@ def test_metric_returns_its_numbers_reproducibly(name, extractor, lpips):
         passport = value.passport.to_dict()
         assert passport["library"].startswith("gae_hub") and passport["num_samples"] > 0 and "seed" in passport
         assert Passport.from_dict(json.loads(json.dumps(passport))) == Passport.from_dict(passport)
+        low, high = value.passport.interval or (float(value), float(value))
+        assert low <= float(value) <= high, key
     assert json.loads(json.dumps(to_results(runs[0])))["metrics"].keys() == METRICS[name]
 
 
@@ -62,6 +68,24 @@ def test_reference_statistics_are_cached_by_the_content_of_the_data(extractor, m
     extractor._recent.clear()
     evaluate_model(model, images(40, seed=10), ["fid"], num_samples=30, extractor=extractor)
     assert sum(seen) == 30 + 40 + 30  # other data
+
+
+def test_damaged_statistics_are_computed_again(extractor, tmp_path, monkeypatch):
+    """Of features that were folded, and of rows that wait."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    monkeypatch.setattr(moments, "BLOCK", 16)
+    run = EvaluationRun(VAE.build(), images(40, seed=9), extractor=extractor)
+    expected = run.load_data_moments().compute_statistics()
+    (file,) = (tmp_path / "gae_hub" / "statistics").iterdir()
+    assert load_file(file).keys() == {"count", "mean", "scatter", "rows"}
+    harmless = re.compile("full of|metadata|longer")  # a cache is trusted to have the values that were written
+    variants = [pair for pair in safetensors_variants(file.read_bytes()) if not harmless.search(pair[0])]
+
+    def load():
+        torch.testing.assert_close(run.load_data_moments().compute_statistics(), expected)
+
+    outcomes = check_reading(file, variants, load, allowed=())
+    assert outcomes == {"read": len(variants)} and len(variants) > 40
 
 
 def test_samples_are_generated_in_parts(monkeypatch):

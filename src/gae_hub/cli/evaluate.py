@@ -2,7 +2,6 @@
 
 __all__ = ["add_arguments", "run"]
 
-import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -46,12 +45,14 @@ def add_arguments(parser: Parser):
 
 
 def run(args: Namespace):
+    from ..core.files import write_json
     from ..data.loading import load_images
     from ..hub.cards.results import publish_results, record_results
-    from ..metrics.evaluation import evaluate_model, to_results
+    from ..metrics.evaluation import check_metrics, evaluate_model, to_results
     from ..metrics.tensor_cache import hash_tensors
     from ..pipelines.generation import GenerationPipeline
 
+    check_metrics(args.metrics)  # before the model is loaded
     for name in args.options or {}:
         if name not in args.metrics:
             raise UsageError(f"--options: '{name}' is not one of the --metrics, {', '.join(args.metrics)}")
@@ -89,9 +90,7 @@ def run(args: Namespace):
     if is_folder:
         record_results(pipe.model, args.model, results)
     if args.output or not is_folder:
-        output = Path(args.output or RESULTS_FILE)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        write_json(args.output or RESULTS_FILE, results)
     if args.push_to_hub:
         print(publish_results(pipe.model, args.model, results))
     print_table(["metric", f"{name}, {args.split}"], [[name, f"{value:.5g}"] for name, value in numbers.items()])

@@ -2,7 +2,6 @@
 
 __all__ = ["add_arguments", "run"]
 
-import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +35,7 @@ def run(args: Namespace):
 
     from ..auto import AutoGAE
     from ..conversion.export import export_model
+    from ..core.json_files import read_json_object
     from ..data.loading import iterate_batches, load_images
 
     is_for_diffusers = args.format == "diffusers"
@@ -51,5 +51,5 @@ def run(args: Namespace):
     written = export_model(AutoGAE.from_pretrained(args.model), args.output_dir, args.format, images)
     print("\n".join(str(path) for path in written))
     if is_for_diffusers:
-        factor = json.loads((Path(args.output_dir) / "diffusers.json").read_text(encoding="utf-8"))["scaling_factor"]
+        factor = read_json_object(Path(args.output_dir) / "diffusers.json")["scaling_factor"]
         print(f"scaling_factor {factor:.5g}" + ("" if images else ", the default: pass --dataset to measure it"))

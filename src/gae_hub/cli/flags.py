@@ -11,6 +11,7 @@ __all__ = [
     "SAMPLER_NAME",
     "SEED",
     "SPLIT",
+    "VALIDATION_SIZE",
     "Flag",
     "sampler_subfolder",
 ]
@@ -85,6 +86,9 @@ class Flag:
 
 DATASET = Flag("dataset", str, "Data set: digits, a folder, or a name on the Hub")
 SPLIT = Flag("split", str, "Split of the data set")
+VALIDATION_SIZE = Flag(
+    "validation_size", float | int | None, "Number (or share, below 1) of images held out for validation", minimum=0
+)
 IMAGE_SIZE = Flag("image_size", int | None, "Edge length to which image files are cropped and resized", minimum=1)
 CHANNELS = Flag("channels", Literal[1, 3] | None, "Number of channels to convert image files to")
 SEED = Flag("seed", int, "Seed of all random numbers", 0)

@@ -31,13 +31,12 @@ def add_arguments(parser: Parser):
 def run(args: Namespace):
     output, format = _output_and_format(args)
 
-    from ..images.grids import image_grid
+    from ..images.grids import image_grid, save_picture
     from ..pipelines.generation import GenerationPipeline
 
     pipe = GenerationPipeline.from_pretrained(args.model, sampler=sampler_subfolder(args.sampler_name))
     if format == "picture":
-        output.parent.mkdir(parents=True, exist_ok=True)
-        image_grid(pipe(args.num_samples, seed=args.seed, batch_size=args.batch_size)).save(output)
+        save_picture(image_grid(pipe(args.num_samples, seed=args.seed, batch_size=args.batch_size)), output)
     else:
         pipe.write(output, args.num_samples, args.seed, format, args.batch_size)
     source = "the model's prior" if pipe.sampler is None else type(pipe.sampler).__name__

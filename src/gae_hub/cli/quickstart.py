@@ -39,6 +39,7 @@ def quickstart(output_dir: str | Path = DEFAULT_FOLDER):
     from transformers import set_seed
 
     from ..auto import AutoGAE
+    from ..core.files import write_text
     from ..data.embeddings import embed_dataset
     from ..data.loading import load_images
     from ..hub.cards.pictures import PICTURES
@@ -54,8 +55,7 @@ def quickstart(output_dir: str | Path = DEFAULT_FOLDER):
     if folder.exists() and not (folder / _MARK).exists():
         raise ValueError(f"'{folder}' was not created by `gae-hub quickstart`; choose another --output_dir")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / _MARK).write_text("Created by `gae-hub quickstart`, which replaces this folder when it runs again.\n")
+    write_text(folder / _MARK, "Created by `gae-hub quickstart`, which replaces this folder when it runs again.\n")
 
     set_seed(0)
     train, validation, test = load_images("digits", splits=("train", "validation", "test"))

@@ -3,10 +3,11 @@
 __all__ = ["DEFAULT_DATASET", "RUN_FILE", "LoadingArguments", "find_data", "loading_arguments", "write_run_record"]
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from .flags import DATASET
+from .flags import CHANNELS, DATASET, IMAGE_SIZE, VALIDATION_SIZE, Flag
 from .parser import UsageError
 from .yaml_files import dump_yaml, read_yaml_file
 
@@ -17,8 +18,10 @@ _NOT_RECORDED = {"config", "hub_token", "overwrite_output_dir", "resume", "resum
 
 def write_run_record(folder: str | Path, flags: Mapping[str, Any]):
     """Write the flags of a run, except secrets and flags that delete or resume, so that `--config` repeats the run."""
+    from ..core.files import write_text
+
     record = {name: value for name, value in flags.items() if name not in _NOT_RECORDED}
-    (Path(folder) / RUN_FILE).write_text(dump_yaml(record), encoding="utf-8")
+    write_text(Path(folder) / RUN_FILE, dump_yaml(record))
 
 
 class LoadingArguments(TypedDict, total=False):
@@ -38,6 +41,7 @@ def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
 
     Raises:
         UsageError: if neither `--dataset` nor a record of the run names a data set.
+        ValueError: if the record is damaged.
     """
     record = Path(model) / RUN_FILE
     if not record.is_file():
@@ -45,14 +49,29 @@ def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
             raise UsageError(f"'{model}' has no {RUN_FILE} that names its training data; pass --{DATASET.name}")
         return dataset, {}
     run = read_yaml_file(record)
-    return dataset or run.get("dataset", DEFAULT_DATASET), loading_arguments(run)
+    try:
+        return dataset or _read(run, replace(DATASET, default=DEFAULT_DATASET)), loading_arguments(run)
+    except ValueError as error:
+        raise ValueError(f"{record}: {error}") from error
 
 
 def loading_arguments(run: Mapping[str, Any]) -> LoadingArguments:
-    """The arguments of `load_images` among the flags of a run."""
-    size = run.get("validation_size")
-    return {
-        "validation_size": size if size is None or size < 1 else int(size),
-        "image_size": run.get("image_size"),
-        "channels": run.get("channels"),
-    }
+    """The arguments of `load_images` among the flags of a run.
+
+    Raises:
+        ValueError: if one has the wrong type.
+    """
+    size = _read(run, VALIDATION_SIZE)
+    if size is not None and size >= 1:
+        if size % 1:
+            raise ValueError(f"{VALIDATION_SIZE.name}: expected a share below 1, or a number of images, got {size}")
+        size = int(size)
+    return {"validation_size": size, "image_size": _read(run, IMAGE_SIZE), "channels": _read(run, CHANNELS)}
+
+
+def _read(run: Mapping[str, Any], flag: Flag) -> Any:
+    """The value of a flag of a run."""
+    try:
+        return flag.read(run[flag.name]) if flag.name in run else flag.default
+    except ValueError as error:
+        raise ValueError(f"{flag.name}: {error}") from error

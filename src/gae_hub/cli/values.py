@@ -16,6 +16,8 @@ from .yaml_files import load_yaml
 _READABLE = (NoneType, Literal, bool, int, float, list, tuple, dict, Any, str)
 """Types that can be read, in the order in which the members of a union are tried."""
 
+_BRACKETS = {list: "[", tuple: "[", dict: "{"}
+_LONGEST_VALUE = 200  # characters that an error shows
 _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string", list: "a list", dict: "a dict"}
 _PLURALS = {int: "integers", float: "numbers", str: "strings", list: "lists", dict: "dicts"}
@@ -33,7 +35,10 @@ def read_value(annotation: Any, value: Any) -> Any:
         ValueError: if the value does not have the type; the message names the type in words.
     """
     kinds = _members(annotation)
+    brackets = {_BRACKETS[base] for base in map(_base, kinds) if base in _BRACKETS}
     for kind in kinds:
+        if kind is str and isinstance(value, str) and value[:1] in brackets:
+            continue  # a list or dict with a mistake in it
         try:
             return _read_text(kind, value, str in kinds) if isinstance(value, str) else _check(kind, value)
         except ValueError:
@@ -42,7 +47,13 @@ def read_value(annotation: Any, value: Any) -> Any:
     hint = did_you_mean(str(value), choices)
     if not hint and str in kinds and isinstance(value, (bool, int, float)):
         hint = f"; write '{value}' in quotes"
-    raise ValueError(f"expected {_in_words(kinds)}, got {value!r}{hint}")
+    raise ValueError(f"expected {_in_words(kinds)}, got {_shorten(value)}{hint}")
+
+
+def _shorten(value: Any) -> str:
+    """A value as an error shows it."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _members(annotation: Any) -> list[Any]:

@@ -2,7 +2,6 @@
 
 __all__ = ["DiffusersAutoencoder"]
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..auto import AutoGAE
+from ..core.files import write_json
 from ..core.hub_files import FETCH_OPTIONS, fetch_file
+from ..core.json_files import get_field, read_json_object
 from ..metrics.functional.moments import Moments
 from ..models.base import GAEPreTrainedModel
 from ..modules.posteriors import DiagonalGaussian, GaussianPosterior, PointMass
@@ -199,8 +200,7 @@ class DiffusersAutoencoder(nn.Module):
     def save_pretrained(self, save_directory: str | Path, **kwargs):
         """Save the model as gae_hub does, and the scaling factor in diffusers.json. Other arguments are ignored."""
         self.model.save_pretrained(save_directory)
-        path = Path(save_directory) / _CONFIG
-        path.write_text(json.dumps({"scaling_factor": self.config["scaling_factor"]}), encoding="utf-8")
+        write_json(Path(save_directory) / _CONFIG, {"scaling_factor": self.config["scaling_factor"]})
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs) -> "DiffusersAutoencoder":
@@ -209,11 +209,16 @@ class DiffusersAutoencoder(nn.Module):
         Args:
             pretrained_model_name_or_path: folder or repository.
             **kwargs: as in [`AutoGAE.from_pretrained`].
+
+        Raises:
+            ValueError: if the scaling factor in diffusers.json is not a number above 0.
         """
         model = AutoGAE.from_pretrained(pretrained_model_name_or_path, **kwargs)
         where = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
         file = fetch_file(pretrained_model_name_or_path, _CONFIG, **where)
-        return cls(model, **(json.loads(file.read_text(encoding="utf-8")) if file else {}))
+        if file is None:
+            return cls(model)
+        return cls(model, get_field(read_json_object(file), "scaling_factor", float, f"'{file}'", 1.0))
 
 
 def _as_map(latents: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 __all__ = ["export_model"]
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from ..core.files import write_atomically, write_json
 from ..models.base import GAEPreTrainedModel
 from .diffusers import DiffusersAutoencoder
 
@@ -56,18 +56,18 @@ def export_model(
     if images is not None:
         raise ValueError(f"images are used with format 'diffusers' only, to scale its latents; got format '{format}'")
     model = model.eval()
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for role in ("encoder", "decoder"):
         path = folder / f"{role}.{_SUFFIXES[format]}"
         program = _trace(model, role)
-        if format == "torch":
-            torch.export.save(program, path)
-        else:
-            _save_onnx(program, path, role)
+        with write_atomically(path) as temporary:
+            if format == "torch":
+                torch.export.save(program, temporary)
+            else:
+                _save_onnx(program, temporary, role)
         written.append(path)
     shapes = {"input_shape": model.config.input_shape, "latent_shape": model.latent_shape}
-    (folder / "shapes.json").write_text(json.dumps(shapes), encoding="utf-8")
+    write_json(folder / "shapes.json", shapes)
     return [*written, folder / "shapes.json"]
 
 

@@ -14,6 +14,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 
+from .files import move_file, write_atomically
 from .hub_errors import explained
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -61,7 +62,8 @@ def fetch_card(repo_id: str, folder: str | Path, token: str | bool | None = None
             card = hf_hub_download(repo_id, "README.md", token=token, revision=revision, force_download=True)
         except (RemoteEntryNotFoundError, RevisionNotFoundError):
             return  # a new repository, or a new branch
-    (Path(folder) / "README.md").write_bytes(Path(card).read_bytes())
+    with write_atomically(Path(folder) / "README.md") as temporary:
+        temporary.write_bytes(Path(card).read_bytes())
 
 
 def open_repository(
@@ -79,7 +81,7 @@ def move_into(source: Path, folder: Path):
     files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (source / file).replace(folder / file)
+        move_file(source / file, folder / file)
     for old in (*folder.glob("model-*-of-*.safetensors"), folder / WEIGHTS, folder / INDEX):
         if old.relative_to(folder) not in files:
             old.unlink(missing_ok=True)

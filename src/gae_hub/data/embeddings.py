@@ -2,17 +2,15 @@
 
 __all__ = ["embed_dataset"]
 
-import os
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..core.distributed import all_agree, gather_rows, is_distributed, num_processes, process_index
+from ..core.files import load_cached_tensors, save_tensors
 from .datasets import ImageDataset, OnDemandImageDataset
 from .loading import as_image_dataset, iterate_batches
 
@@ -46,8 +44,10 @@ def embed_dataset(
     """
     dataset = as_image_dataset(dataset)
     file = _cache_file(model, dataset, output, cache) if cache else None
-    if file is not None and all_agree(file.is_file()):
-        return load_file(file)["embeddings"].to(model.device)
+    if file is not None:
+        cached = _read_cache(file, len(dataset), output)
+        if all_agree(cached is not None):
+            return cast(Tensor, cached).to(model.device)
     embed = model.embed if output == "latents" else cast("QuantizedModel", model).encode_codes
     shared = is_distributed() and hasattr(dataset, "__len__")
     start, stop = _share_of_process(len(dataset)) if shared else (0, None)
@@ -60,10 +60,7 @@ def embed_dataset(
     if shared:
         embeddings = gather_rows(embeddings)
     if file is not None and process_index() == 0:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
-            temporary.write(save({"embeddings": embeddings.cpu().contiguous()}))
-        os.replace(temporary.name, file)  # atomic, so that no process reads half a file
+        save_tensors(file, {"embeddings": embeddings})
     return embeddings
 
 
@@ -96,6 +93,14 @@ def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: b
         _hash_tensor(digest, tensor)
     folder = Path(HF_HOME) / "gae_hub" / "embeddings" if isinstance(cache, bool) else Path(cache)
     return folder / f"{digest.hexdigest()[:40]}.safetensors"
+
+
+def _read_cache(file: Path, num: int, output: str) -> Tensor | None:
+    """The `num` embeddings in a file, or None if there is no such file or it is damaged."""
+    embeddings = (load_cached_tensors(file, ["embeddings"]) or {}).get("embeddings")
+    if embeddings is None or embeddings.shape[:1] != (num,) or embeddings.is_floating_point() != (output == "latents"):
+        return None
+    return embeddings
 
 
 def _hash_tensor(digest, tensor: Tensor):

@@ -6,6 +6,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ..core.files import write_atomically
+
 _NOT_LOSSES = {"epoch", "grad_norm", "learning_rate", "step"}
 
 
@@ -44,4 +46,5 @@ def save_loss_curves(log: list[dict[str, Any]], path: str | Path):
     figure.axes[0].set_ylabel("nats per image")
     if figure.axes[0].lines:
         figure.axes[0].legend(frameon=False)
-    figure.savefig(path)
+    with write_atomically(path, durable=False) as temporary:
+        figure.savefig(temporary)

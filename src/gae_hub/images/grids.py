@@ -1,6 +1,13 @@
 """Grids of many images in one picture: samples, reconstructions below their originals, interpolations row by row."""
 
-__all__ = ["image_grid", "reconstruction_grid", "save_interpolations", "save_reconstructions", "save_samples"]
+__all__ = [
+    "image_grid",
+    "reconstruction_grid",
+    "save_interpolations",
+    "save_picture",
+    "save_reconstructions",
+    "save_samples",
+]
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ..core.files import write_atomically
 from .processing import array_to_image
 
 _GAP = 4  # pixels between images
@@ -54,16 +62,23 @@ def reconstruction_grid(originals: Tensor, reconstructions: Tensor, columns: int
     return image_grid(torch.cat(rows).cpu(), columns, "Originals, each with its reconstruction below")
 
 
+def save_picture(picture: Image.Image, path: str | Path):
+    """Write a picture in the format of the path's suffix."""
+    with write_atomically(path, durable=False) as temporary:
+        picture.save(temporary)
+
+
 def save_samples(images: Iterable[Image.Image] | Tensor, path: str | Path, title: str = "New images"):
     """Write a square grid of generated images, PIL images or a tensor (num, channels, height, width)."""
-    image_grid(images, title=title).save(path)
+    save_picture(image_grid(images, title=title), path)
 
 
 def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path, columns: int = 12):
     """Write the `reconstruction_grid` of originals and reconstructions."""
-    reconstruction_grid(originals, reconstructions, columns).save(path)
+    save_picture(reconstruction_grid(originals, reconstructions, columns), path)
 
 
 def save_interpolations(paths: Tensor, path: str | Path):
     """Write interpolations (num, num_steps, channels, height, width), one per row."""
-    image_grid(paths.flatten(0, 1), paths.shape[1], "From one image to another, through the latent space").save(path)
+    title = "From one image to another, through the latent space"
+    save_picture(image_grid(paths.flatten(0, 1), paths.shape[1], title), path)

@@ -2,7 +2,10 @@
 
 __all__ = ["GAEImageProcessor", "array_to_image", "channels_of", "image_to_array", "is_image_shape"]
 
+import reprlib
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +14,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from transformers import BatchFeature, ImageProcessingMixin
 
+from ..core.files import write_atomically
 from ..core.hub_files import fetch_card
+from ..core.json_files import check_nesting, describe_type
 from ..modules.inputs import check_values
 
 if TYPE_CHECKING:
@@ -85,12 +90,53 @@ class GAEImageProcessor(ImageProcessingMixin):
 
     def __init__(self, input_shape: Sequence[int] = (1, 28, 28), **kwargs: Any):
         super().__init__(**kwargs)
+        is_shape = isinstance(input_shape, (list, tuple)) and bool(input_shape)
+        if not is_shape or not all(type(size) is int and size > 0 for size in input_shape):
+            raise ValueError(
+                "input_shape must be a list of integers above 0, such as (channels, height, width), got "
+                f"{reprlib.repr(input_shape)}"
+            )
         self.input_shape = tuple(input_shape)
 
     @classmethod
     def for_model(cls, model: "PreTrainedModel") -> "GAEImageProcessor":
         """The processor for a model's input_shape."""
         return cls(model.config.input_shape)
+
+    @classmethod
+    def get_image_processor_dict(
+        cls, pretrained_model_name_or_path: str | PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The content of preprocessor_config.json, which may come from anyone, and the unused arguments.
+
+        Raises:
+            ValueError: if the file does not hold a JSON object, or one of its keys is the name of a method.
+            OSError: if there is no such file, or it is not valid JSON.
+        """
+        try:
+            settings, unused = super().get_image_processor_dict(pretrained_model_name_or_path, **kwargs)
+            check_nesting(settings)
+        except (UnicodeDecodeError, RecursionError, TypeError) as error:
+            raise ValueError(
+                f"the image processor's files of '{pretrained_model_name_or_path}' do not hold JSON objects ({error})"
+            ) from error
+        if not isinstance(settings, dict):
+            raise ValueError(
+                f"preprocessor_config.json of '{pretrained_model_name_or_path}': expected a JSON object, got "
+                f"{describe_type(settings)}"
+            )
+        for key in settings:
+            if key == "self" or callable(getattr(cls, key, None)):
+                raise ValueError(
+                    f"preprocessor_config.json of '{pretrained_model_name_or_path}' has the key '{key}', which is no "
+                    "setting of an image processor"
+                )
+        return settings, unused
+
+    def to_json_file(self, json_file_path: str | PathLike):
+        """Write preprocessor_config.json."""
+        with write_atomically(Path(json_file_path)) as temporary:
+            super().to_json_file(temporary)
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
         # transformers has just written its own card: replace it by the repository's

@@ -1,6 +1,6 @@
 """Evaluation of a model on a data set: `evaluate_model`, which `gae-hub evaluate` runs."""
 
-__all__ = ["evaluate_model", "to_results"]
+__all__ = ["check_metrics", "evaluate_model", "to_results"]
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,9 +56,7 @@ def evaluate_model(
         ValueError: for an unknown metric, or data that lack what a metric needs.
         OSError: if the weights of an extractor do not exist or cannot be downloaded.
     """
-    for name in metrics:
-        if name not in METRICS:
-            raise ValueError(f"unknown metric '{name}': expected one of {', '.join(METRICS)}")
+    check_metrics(metrics)
     run = EvaluationRun(
         model,
         dataset,
@@ -75,6 +73,13 @@ def evaluate_model(
         keep_features={image_set for name in metrics for image_set in METRICS[name].keep_features},
     )
     return {number: value for name in metrics for number, value in METRICS[name].compute(run).items()}
+
+
+def check_metrics(metrics: Sequence[str]):
+    """Raise ValueError if there is no metric of one of these names."""
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(f"unknown metric '{name}': expected one of {', '.join(METRICS)}")
 
 
 def to_results(numbers: Mapping[str, float]) -> dict[str, dict[str, Any]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
+from transformers.utils import logging
 
 from .._version import __version__
+from ..core.files import load_cached_tensors, save_tensors
 from ..data.embeddings import embed_dataset
 from ..data.factors import read_factors
 from ..data.loading import as_image_dataset, iterate_batches
@@ -27,7 +28,9 @@ from .measures.fingerprint import Fingerprint
 from .measures.rows import RowStore
 from .networks.extractors import Extractor, load_extractor
 from .networks.lpips import LPIPS
-from .tensor_cache import cache_folder, save_atomically
+from .tensor_cache import cache_folder
+
+logger = logging.get_logger(__name__)
 
 BATCH_SIZE = 100  # images per forward pass
 
@@ -157,11 +160,18 @@ class EvaluationRun:
         described = f"{self.extractor.sha256} {self.extractor.resize} gae_hub {__version__}"
         network = hashlib.sha256(described.encode()).hexdigest()
         path = cache_folder("statistics") / f"{images}-{network[:16]}.safetensors"
-        if path.is_file():
-            return Moments.from_state_dict(load_file(path))
+        cached = load_cached_tensors(path)
+        if cached is not None:
+            try:
+                moments = Moments.from_state_dict(cached)
+                if hasattr(self.dataset, "__len__") and moments.count != len(self.dataset):
+                    raise ValueError(f"it has {moments.count} images, expected {len(self.dataset)}")
+                return moments
+            except ValueError as error:
+                logger.warning(f"ignoring the cache file '{path}', which is damaged ({error})")
         moments = Moments()
         self.add_features(moments, "data")
-        save_atomically(moments.state_dict(), path)
+        save_tensors(path, moments.state_dict())
         return moments
 
     # Latents, labels, factors

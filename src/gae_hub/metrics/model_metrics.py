@@ -3,7 +3,7 @@
 __all__ = ["METRICS", "Metric"]
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any, cast
@@ -141,7 +141,16 @@ def _measure_clustering(run: EvaluationRun) -> Numbers:
     measure.add(run.embeddings, labels)
     found = measure.compute()
     passport = found["clustering_accuracy"].passport
-    return found | {"clustering_accuracy_std": Measurement(passport.details["deviation_of_fits"], passport)}
+    # the interval of the accuracy is not that of its deviation
+    other = replace(
+        passport,
+        metric="clustering_accuracy_std",
+        standard_error=None,
+        interval=None,
+        interval_method=None,
+        details={},
+    )
+    return found | {"clustering_accuracy_std": Measurement(passport.details["deviation_of_fits"], other)}
 
 
 # Disentanglement and interpolation

@@ -1,15 +1,13 @@
-"""Tensors on disk: a cache folder, their SHA-256, and safetensors files that are written completely or not at all."""
+"""Caches of tensors: their folder, and the SHA-256 by which tensors are recognised."""
 
-__all__ = ["cache_folder", "hash_tensors", "save_atomically"]
+__all__ = ["cache_folder", "hash_tensors"]
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from huggingface_hub import constants
-from safetensors.torch import save_file
 from torch import Tensor
 
 
@@ -27,10 +25,3 @@ def hash_tensors(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def save_atomically(state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None):
-    """Write a safetensors file under a temporary name and rename it, so no other process sees an incomplete file."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, part, metadata)
-    part.replace(path)

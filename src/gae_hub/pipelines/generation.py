@@ -191,6 +191,7 @@ class GenerationPipeline:
         token: str | bool | None = None,
         revision: str | None = None,
         commit_message: str = "Upload model, sampler and processor",
+        license: str | None = None,
     ) -> str:
         """Publish everything in one commit, and return its URL. Text that users added to the card is kept.
 
@@ -199,10 +200,12 @@ class GenerationPipeline:
             private, token: as in `huggingface_hub.create_repo`.
             revision: branch to commit to, created if it does not exist. The main branch by default.
             commit_message: first line of the commit.
+            license: as in `model.push_to_hub`.
 
         Raises:
             HubError: if the network or the Hub fails, or the token has no write access.
         """
+        self.model.license = license or self.model.license
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
             repo_id = open_repository(repo_id, private, token, revision)
             fetch_card(repo_id, folder, token=token, revision=revision)

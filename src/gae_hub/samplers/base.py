@@ -266,6 +266,7 @@ class GAESampler(HubModel):
         token: str | bool | None = None,
         revision: str | None = None,
         commit_message: str | None = None,
+        license: str | None = None,
     ) -> str:
         """Publish the sampler in one commit.
 
@@ -276,6 +277,7 @@ class GAESampler(HubModel):
             private, token: as in `huggingface_hub.create_repo`.
             revision: branch, created if it does not exist; main by default.
             commit_message: describes the upload by default.
+            license: license for the card, as in `model.push_to_hub`. A subfolder has no card.
 
         Returns:
             The commit's URL.
@@ -286,7 +288,7 @@ class GAESampler(HubModel):
         """
         where = {"private": private, "token": token, "revision": revision}
         if subfolder is None:
-            return super().push_to_hub(repo_id, commit_message=commit_message, **where)
+            return super().push_to_hub(repo_id, commit_message=commit_message, license=license, **where)
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / subfolder)
             (Path(folder) / subfolder / "README.md").unlink(missing_ok=True)  # the repository keeps its own card

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from transformers.trainer_utils import rotate_checkpoints
 
+from ..core.files import write_text
 from .arguments import GAETrainingArguments
 from .base_trainer import BaseTrainer
 from .checkpointing import TRAINER_STATE, get_rng_state, load_tree, save_tree, set_rng_state
@@ -55,7 +56,7 @@ class CheckpointMixin(BaseTrainer):
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
         arguments = self._args_to_record or self.args
-        (folder / TRAINING_ARGS).write_text(arguments.to_json_string(), encoding="utf-8")
+        write_text(folder / TRAINING_ARGS, arguments.to_json_string())
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None):
         """As in transformers, but nothing is loaded if the state or the weights do not fit this run."""

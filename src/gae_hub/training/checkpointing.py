@@ -23,6 +23,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..core.files import write_atomically
+
 TRAINER_STATE = "trainer_state.json"
 
 
@@ -44,7 +46,8 @@ def save_tree(tree: Any, path: str | Path):
         return {"value": node}
 
     metadata = {"tree": json.dumps(outline(tree))}
-    save_file(tensors, path, metadata=metadata)
+    with write_atomically(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def load_tree(path: str | Path, device: str | torch.device = "cpu") -> Any:

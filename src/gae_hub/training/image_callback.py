@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import TrainerCallback
 
 from ..data.loading import iterate_batches
-from ..images.grids import image_grid, reconstruction_grid
+from ..images.grids import image_grid, reconstruction_grid, save_picture
 from ..images.processing import is_image_shape
 from .base_trainer import BaseTrainer
 from .callbacks import TrainerAwareCallback
@@ -77,7 +77,6 @@ class ImageCallback(TrainerAwareCallback):
             else:
                 grids["samples"] = image_grid(samples.cpu(), title="New images")
         folder = Path(args.output_dir) / "assets" / "progress"
-        folder.mkdir(parents=True, exist_ok=True)
         for name, grid in grids.items():
-            grid.save(folder / f"{name}-{state.global_step:08d}.png")
+            save_picture(grid, folder / f"{name}-{state.global_step:08d}.png")
             _send_image(self.trainer.callback_handler.callbacks, f"images/{name}", grid, state.global_step)

@@ -1,14 +1,22 @@
 """Reading checkpoints: what is rejected before code runs or memory is allocated, and reading from the Hub."""
 
+import json
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from fuzzing import broken_texts, check_reading, json_variants, sample
 from localhub import LocalHub, point_clients_at
-from pythae_checkpoints import images
+from pythae_checkpoints import CASES, images
 
 from gae_hub import AutoGAE, VAEIAFModel
+from gae_hub.conversion.pythae import reading
+from gae_hub.conversion.pythae.methods import METHODS
+from gae_hub.conversion.pythae.reading import read_checkpoint
+
+NUM_VARIANTS = 35  # of the settings of each method; there are about 100
 
 
 class Bomb:
@@ -44,7 +52,7 @@ def test_weights_must_be_tensors_by_name(altered, content):
         ("VAE", {"input_dim": [1, 300_000, 300_000]}, "do not match: input_dim = 300,000"),
         ("VAE", {"input_dim": [1, 600, 600]}, r"needs an input_dim that fits its weights, got \[1, 600, 600\]"),
         ("VAE", {"input_dim": None}, "needs an input_dim that fits its weights, got None"),
-        ("VAE", {"latent_dim": "4"}, "needs an integer latent_dim, got '4'"),
+        ("VAE", {"latent_dim": "4"}, "needs an integer latent_dim above 0, got '4'"),
         ("VAMP", {"number_components": 10**15}, "number_components = 1,000,000,000,000,000"),
         ("VAE", {"name": "BertConfig"}, "expected the config of one of Pythae's methods"),
     ],
@@ -120,3 +128,43 @@ def test_from_the_hub(checkpoints, tmp_path, monkeypatch):
                 hub.clear_faults()
     x = images("VAE")
     assert torch.equal(model.reconstruct(x), AutoGAE.from_pythae(checkpoints / "VAE").reconstruct(x))
+
+
+def test_odd_settings(checkpoints, monkeypatch):
+    """Each value of each case's settings is replaced or removed: an error of one sentence, or a conversion."""
+    read_weights, outcomes = reading._read_weights, Counter()
+    cases = {method: case for case, (method, _, _) in CASES.items() if "input_dim" not in CASES[case][1]}
+    assert cases.keys() == METHODS.keys()
+    for case in cases.values():
+        file = checkpoints / case / "model_config.json"
+        weights = read_weights(checkpoints / case / "model.pt")
+        monkeypatch.setattr(reading, "_read_weights", lambda path, weights=weights: dict(weights))
+
+        def convert(case=case):
+            checkpoint = read_checkpoint(checkpoints / case, METHODS)
+            METHODS[checkpoint.method][1](checkpoint)
+
+        variants = [*broken_texts(file.read_text()), *json_variants(json.loads(file.read_text()), NUM_VARIANTS)]
+        outcomes += check_reading(file, variants, convert)
+        outcomes += check_reading(file, sample(variants, 1), lambda case=case: AutoGAE.from_pythae(checkpoints / case))
+    assert outcomes["rejected"] > 500 and outcomes["read"] > 50, outcomes
+
+
+def test_missing_and_odd_settings_are_named(altered):
+    folder = altered("WAE_MMD")
+    settings = json.loads((folder / "model_config.json").read_text())
+    for content, message in (
+        (
+            {key: settings[key] for key in settings if key != "kernel_choice"},
+            "has no 'kernel_choice', expected a string",
+        ),
+        ({**settings, "reg_weight": "5"}, "has reg_weight = '5', expected a number"),
+        (
+            {**settings, "reconstruction_loss_scale": 0},
+            "has reconstruction_loss_scale = 0.0, expected a number above 0",
+        ),
+        ({**settings, "reg_weight": -1.0}, "has a value that a wae_mmd cannot have: mmd_weight must be 0 or more"),
+    ):
+        (folder / "model_config.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=message):
+            AutoGAE.from_pythae(folder)

@@ -6,7 +6,7 @@ import sys
 import pytest
 from cases import MODELS, SAMPLERS
 
-from gae_hub import BetaVAEModel
+from gae_hub import AEModel, BetaVAEModel, VAEModel
 from gae_hub.hub.cards.papers import paper_of
 
 CLASSES = [case.model_class for case in MODELS] + [type(case.build()) for case in SAMPLERS]
@@ -30,6 +30,9 @@ def test_fields_of_a_paper():
     assert paper.authors.endswith("Mohamed & Lerchner") and paper.year == 2017
     assert paper.url == "https://openreview.net/forum?id=Sy2fzU9gl"
     assert "author = {Higgins and Matthey and" in paper.bibtex and "@article{higgins2017," in paper.bibtex
+    assert "journal = {OpenReview}" in paper.bibtex
+    assert "doi = {10.1126/science.1127647}" in paper_of(AEModel).bibtex
+    assert "journal = {arXiv preprint arXiv:1312.6114}" in paper_of(VAEModel).bibtex
 
 
 def test_a_subclass_has_the_paper_of_its_parent():

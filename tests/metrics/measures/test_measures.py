@@ -46,7 +46,7 @@ def test_invalid_batches():
     energy.add(torch.rand(3, 4))
     with pytest.raises(ValueError, match=r"all rows must have one shape, got \(5,\) after \(4,\)"):
         energy.add(torch.rand(3, 5))
-    with pytest.raises(ValueError, match="predictions must be a batch"):
+    with pytest.raises(ValueError, match=r"predictions must be points or images, \(num, ...\) floats; got shape \(\)"):
         energy.add(1.0)
     with pytest.raises(ValueError, match="'energy' has no references: add points or images"):
         energy.compute()

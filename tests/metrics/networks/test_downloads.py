@@ -7,6 +7,8 @@ from threading import Thread
 
 import pytest
 import torch
+from fuzzing import check_reading, safetensors_variants
+from safetensors.torch import load_file
 
 from gae_hub.metrics.networks.downloads import load_published_weights
 from gae_hub.metrics.tensor_cache import hash_tensors
@@ -38,6 +40,23 @@ def test_later_loads_read_safetensors(tmp_path, monkeypatch):
     again = load_published_weights(tmp_path / "net.pth", digest[:8], "net", "pass its path")
     assert hash_tensors(first) == hash_tensors(again) == hash_tensors(state)
     assert hash_tensors(state) != hash_tensors({**state, "a": torch.zeros(3)})
+
+
+def test_a_damaged_cache_is_written_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    torch.save({"a": torch.rand(3)}, tmp_path / "net.pth")
+    digest = hashlib.sha256((tmp_path / "net.pth").read_bytes()).hexdigest()
+
+    def load():
+        return load_published_weights(tmp_path / "net.pth", digest[:8], "net", "pass its path")
+
+    first = load()
+    (cached,) = (tmp_path / "home" / "gae_hub" / "weights").iterdir()
+    variants = list(safetensors_variants(cached.read_bytes()))
+    outcomes = check_reading(cached, variants, load, allowed=())
+    assert outcomes == {"read": len(variants)} and len(variants) > 40
+    cached.write_bytes(cached.read_bytes()[:50])
+    assert torch.equal(load()["a"], first["a"]) and torch.equal(load_file(cached)["a"], first["a"])
 
 
 def test_missing_files(tmp_path):

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections import Counter
 
 import pytest
 import torch
 import torch.nn.functional as F
 from builders import ORACLE, recipe
 from cases import VAE, generator, images
+from fuzzing import broken_texts, check_reading, json_variants
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -154,3 +156,16 @@ def test_invalid_names(vision):
         load_extractor("no-such-folder/x/y")
     with pytest.raises(ValueError, match="weights are for the extractor 'inception' only"):
         load_extractor(str(vision / "vit"), weights="x.pth")
+
+
+def test_odd_files_of_an_extractor(vision):
+    """Odd values of preprocessor_config.json, and texts that are no config.json, are errors of one sentence."""
+    name, outcomes = str(vision / "dinov2"), Counter()
+    file = vision / "dinov2" / "preprocessor_config.json"
+    settings = json.loads(file.read_text())
+    variants = [*broken_texts(file.read_text()), *json_variants(settings)]
+    outcomes += check_reading(file, variants, lambda: load_extractor(name))
+    file = vision / "dinov2" / "config.json"
+    variants = [*broken_texts(file.read_text()), ("list", "[1]"), ("null", "null"), ("number", "3")]
+    outcomes += check_reading(file, variants, lambda: load_extractor(name))
+    assert outcomes["rejected"] > 50 and outcomes["read"] > 20, outcomes

@@ -7,10 +7,12 @@ the difference. The model's card shows the notes.
 
 __all__ = ["from_pythae"]
 
+import reprlib
 from functools import partial
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers.utils import logging
 
@@ -61,10 +63,19 @@ def from_pythae(
     """
     checkpoint = read_checkpoint(name, METHODS, token, revision)
     method, convert = METHODS[checkpoint.method]
-    fields, tensors = convert(checkpoint)
+    try:
+        fields, tensors = convert(checkpoint)
+    except RuntimeError as error:  # torch cannot combine tensors of these shapes
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{SETTINGS_FILE} and {WEIGHTS_FILE} of '{name}' do not match: {reason}") from error
     head = _take_head(checkpoint)
     tensors |= {f"head.{kind}": value for kind, value in head.items()}
-    if checkpoint.pop("reconstruction_loss", "mse") == "bce":
+    loss = checkpoint.pop("reconstruction_loss", str, "mse")
+    if loss not in ("mse", "bce"):
+        raise ValueError(
+            f"{SETTINGS_FILE} of '{name}' has reconstruction_loss = {reprlib.repr(loss)}, expected mse or bce"
+        )
+    if loss == "bce":
         fields["likelihood"] = "bernoulli"
     latent_dim, input_shape = checkpoint.latent_dim, checkpoint.input_shape
     # only the networks for images of 28 x 28 pixels have latent maps, of size 4 x 4
@@ -78,7 +89,11 @@ def from_pythae(
         fields[f"{role}_config"] = config
         tensors |= {f"{role}.{key}": value for key, value in renamed.items()}
 
-    config = AutoGAE.config_class(method)(input_shape=input_shape, latent_dim=latent_dim, **fields)
+    try:
+        config = AutoGAE.config_class(method)(input_shape=input_shape, latent_dim=latent_dim, **fields)
+    except StrictDataclassError as error:
+        reason = error.__cause__ or error
+        raise ValueError(f"{SETTINGS_FILE} of '{name}' has a value that a {method} cannot have: {reason}") from error
     build = partial(AutoGAE.model_class(method), config, encoder=encoder, decoder=decoder)
     with torch.device("meta"):  # compare shapes before memory is allocated
         _check_tensors(build(), tensors, checkpoint)

@@ -6,6 +6,7 @@ removes a setting, `c.take` a tensor, and `c.note` records a difference from Pyt
 
 __all__ = ["METHODS"]
 
+import reprlib
 from collections.abc import Callable
 from math import e, log, prod
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .reading import Checkpoint
+from .reading import SETTINGS_FILE, Checkpoint
 
 SQUARE_ERROR = 0.5**0.5  # the standard deviation for which the Gaussian term is ||x - x_hat||^2
 
@@ -31,81 +32,84 @@ def _ae(c: Checkpoint) -> Converted:
 
 
 def _beta_vae(c: Checkpoint) -> Converted:
-    return {"beta": c.pop("beta")}, {}
+    return {"beta": c.pop("beta", float)}, {}
 
 
 def _disentangled_beta_vae(c: Checkpoint) -> Converted:
-    epochs = c.pop("warmup_epoch")
+    epochs = c.pop("warmup_epoch", int)
     c.note(f"the capacity rises over a fraction of the training steps, not over warmup_epoch = {epochs} epochs")
-    return {"beta": c.pop("beta"), "capacity": c.pop("C")}, {}
+    return {"beta": c.pop("beta", float), "capacity": c.pop("C", float)}, {}
 
 
 def _beta_tc_vae(c: Checkpoint) -> Converted:
-    stratified = c.pop("use_mss")
+    stratified = c.pop("use_mss", bool)
     if stratified:
         c.note("Pythae puts the stratified weights in the wrong columns, so the terms that need q(z) differ")
-    weights = {name: c.pop(name) for name in ("alpha", "beta", "gamma")}
+    weights = {name: c.pop(name, float) for name in ("alpha", "beta", "gamma")}
     return {**weights, "estimator": "stratified" if stratified else "weighted"}, {}
 
 
 def _factor_vae(c: Checkpoint) -> Converted:
-    layers = c.take_all("discriminator.layers.")
-    last = max(int(key.partition(".")[0]) for key in layers)
-    hidden = range(0, last, 2)
-    tensors = {
-        f"discriminator.layers.{n}.{kind}": layers[f"{i}.{kind}"]
-        for n, i in enumerate(hidden)
-        for kind in ("weight", "bias")
-    }
-    for kind in ("weight", "bias"):  # our score is the difference of Pythae's two logits
-        tensors[f"discriminator.score.{kind}"] = layers[f"{last}.{kind}"][:1] - layers[f"{last}.{kind}"][1:]
+    num_hidden = 0
+    while f"discriminator.layers.{2 * num_hidden + 2}.weight" in c.weights:
+        num_hidden += 1
+    tensors: dict[str, Tensor] = {}
+    for kind in ("weight", "bias"):
+        for n in range(num_hidden):
+            tensors[f"discriminator.layers.{n}.{kind}"] = c.take(f"discriminator.layers.{2 * n}.{kind}")
+        logits = c.take(f"discriminator.layers.{2 * num_hidden}.{kind}")
+        tensors[f"discriminator.score.{kind}"] = logits[:1] - logits[1:]  # the difference of Pythae's two logits
     c.note("Pythae decodes only half of each batch, and lets the discriminator's gradient reach the encoder")
-    return {
-        "gamma": c.pop("gamma"),
-        "discriminator_hidden_sizes": [len(layers[f"{i}.bias"]) for i in hidden],
-    }, tensors
+    sizes = [len(tensors[f"discriminator.layers.{n}.bias"]) for n in range(num_hidden)]
+    return {"gamma": c.pop("gamma", float), "discriminator_hidden_sizes": sizes}, tensors
 
 
 def _kernel(c: Checkpoint) -> dict[str, Any]:
     """Fields of the MMD's kernel."""
-    if (c.pop("scales") or [1.0]) != [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0] and c.settings["kernel_choice"] == "imq":
+    kernel, scales = c.pop("kernel_choice", str), c.settings.pop("scales", None)
+    if kernel == "imq" and scales != [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]:
         c.note("the kernel uses its seven standard scales, not the checkpoint's")
-    return {"kernel": c.pop("kernel_choice"), "bandwidth": c.pop("kernel_bandwidth")}
+    return {"kernel": kernel, "bandwidth": c.pop("kernel_bandwidth", float)}
 
 
 def _info_vae(c: Checkpoint) -> Converted:
-    alpha = c.pop("alpha")
-    weight = alpha + c.pop("lbd") - 1
+    alpha = c.pop("alpha", float)
+    weight = alpha + c.pop("lbd", float) - 1
     if weight < 0:
         c.note(f"the MMD had the weight {weight:g}, which rewards a large MMD; it is set to 0")
     return {"alpha": alpha, "mmd_weight": max(weight, 0.0), **_kernel(c)}, {}
 
 
 def _wae_mmd(c: Checkpoint) -> Converted:
-    std = (2 * c.pop("reconstruction_loss_scale")) ** -0.5
-    return {"observation_std": std, "mmd_weight": c.pop("reg_weight"), **_kernel(c)}, {}
+    std = (2 * c.pop_positive("reconstruction_loss_scale")) ** -0.5
+    return {"observation_std": std, "mmd_weight": c.pop("reg_weight", float), **_kernel(c)}, {}
 
 
 def _iwae(c: Checkpoint) -> Converted:
     c.note("Pythae reports the self-normalised average of the losses instead of the bound; the gradients are equal")
-    mixing = {"elbo_weight": c.pop("beta")} if "beta" in c.settings else {}
-    return {"num_samples": c.pop("number_samples"), **mixing}, {}
+    mixing = {"elbo_weight": c.pop("beta", float)} if c.method == "CIWAE" else {}
+    return {"num_samples": c.pop("number_samples", int), **mixing}, {}
 
 
 def _miwae(c: Checkpoint) -> Converted:
     c.note("Pythae takes the logarithm over the estimates instead of over the samples")
-    return {"num_samples": c.pop("number_samples"), "num_estimates": c.pop("number_gradient_estimates")}, {}
+    return {"num_samples": c.pop("number_samples", int), "num_estimates": c.pop("number_gradient_estimates", int)}, {}
 
 
 def _vamp(c: Checkpoint) -> Converted:
-    if c.pop("linear_scheduling_steps"):
+    if c.pop("linear_scheduling_steps", int):
         c.note("the warm-up of the KL, which Pythae counts in epochs, is not converted")
     pixels = (c.take("pseudo_inputs.0.weight").T + c.take("pseudo_inputs.0.bias")).clamp(1e-7, 1 - 1e-7)
-    return {"num_components": c.pop("number_components")}, {"pseudo_logits": pixels.logit().view(-1, *c.input_shape)}
+    tensors = {"pseudo_logits": pixels.logit().view(-1, *c.input_shape)}
+    return {"num_components": c.pop("number_components", int)}, tensors
 
 
 def _vae_lin_nf(c: Checkpoint) -> Converted:
-    flows, rows = [name.lower() for name in c.pop("flows")], []
+    flows, rows = [str(name).lower() for name in c.pop("flows", list)], []
+    if not flows or not set(flows) <= {"planar", "radial"}:
+        raise ValueError(
+            f"{SETTINGS_FILE} of '{c.name}' has flows = {reprlib.repr(flows)}, expected planar and radial ones"
+        )
     for k, flow in enumerate(flows):
         if flow == "planar":
             u, w, b = (c.take(f"net.{k}.{name}").double().flatten() for name in ("u", "w", "b"))
@@ -132,7 +136,8 @@ def _before_stretch(c: Checkpoint, k: int, value: Tensor) -> Tensor:
 
 
 def _vae_iaf(c: Checkpoint) -> Converted:
-    num_flows, num_layers, width = c.pop("n_made_blocks"), c.pop("n_hidden_in_made"), c.pop("hidden_size")
+    num_flows, num_layers = c.pop("n_made_blocks", int), c.pop("n_hidden_in_made", int)
+    width = c.pop("hidden_size", int)
     names = ["first", *(f"others.{i}" for i in range(num_layers - 1)), "last"]
     tensors: dict[str, Tensor] = {}
     for k in range(num_flows):
@@ -184,28 +189,27 @@ def _sort_units(value: Tensor, latent_dim: int) -> Tensor:
 
 def _hamiltonian(c: Checkpoint, learned: bool, beta_zero: float, step: float) -> Converted:
     """Fields and tensors of the leapfrog integrator. `step` is the step size, a parameter if `learned`."""
-    fields = {"num_leapfrog_steps": c.pop("n_lf"), "learn_step_size": learned, "learn_beta_zero": False}
+    fields = {"num_leapfrog_steps": c.pop("n_lf", int), "learn_step_size": learned, "learn_beta_zero": False}
     fields |= {"step_size": step, "max_step_size": max(0.5, 2 * step), "beta_zero": beta_zero}
     logit = log(step / fields["max_step_size"]) - log(1 - step / fields["max_step_size"])
     return fields, {"step_logits": torch.full((c.latent_dim,), logit)} if learned else {}
 
 
 def _hvae(c: Checkpoint) -> Converted:
-    for name in ("eps_lf", "beta_zero", "learn_beta_zero"):
-        c.pop(name)
-    beta_zero = min(float(c.take("beta_zero_sqrt").square()), 1.0)
+    c.discard("eps_lf", "beta_zero", "learn_beta_zero")
+    beta_zero = min(c.take_number("beta_zero_sqrt") ** 2, 1.0)
     c.note(
         "Pythae's samples have another variance than its entropy term assumes; it omits the tempering, and moves by "
         "the momentum of the whole step"
     )
-    return _hamiltonian(c, c.pop("learn_eps_lf"), beta_zero, float(c.take("eps_lf")))
+    return _hamiltonian(c, c.pop("learn_eps_lf", bool), beta_zero, c.take_number("eps_lf"))
 
 
 def _rhvae(c: Checkpoint) -> Converted:
-    c.pop("beta_zero")
+    c.discard("beta_zero")
     # Pythae initialises it with beta_zero, not with its square root
-    beta_zero = min(float(c.take("beta_zero_sqrt").square()), 1.0)
-    fields, tensors = _hamiltonian(c, False, beta_zero, float(c.pop("eps_lf")))
+    beta_zero = min(c.take_number("beta_zero_sqrt") ** 2, 1.0)
+    fields, tensors = _hamiltonian(c, False, beta_zero, c.pop_positive("eps_lf"))
     centroids, matrices = c.take("centroids"), c.take("M")
     if (torch.linalg.eigvalsh(matrices) < -1e-4).any() or not torch.allclose(matrices, matrices.mT, atol=1e-4):
         c.note("the checkpoint is untrained, with a random metric; here the metric is one identity at the origin")
@@ -215,9 +219,8 @@ def _rhvae(c: Checkpoint) -> Converted:
     for kind in ("weight", "bias"):
         tensors[f"{network}1.0.{kind}"] = c.take(f"metric.layers.0.{kind}")
     tensors |= {f"{network}2.{kind}": value for kind, value in c.take_layers("metric.diag", "metric.lower").items()}
-    for name, parameter in (("temperature", "temperature"), ("metric_regularization", "lbd")):
-        c.pop(name)
-        fields[name] = float(c.take(parameter))
+    c.discard("temperature", "regularization")  # the weights have them too
+    fields |= {"temperature": c.take_number("temperature"), "metric_regularization": c.take_number("lbd")}
     c.note("Pythae omits half of log det G, and samples the momentum with another matrix than G(z_0)")
     sizes = [len(tensors[f"{network}1.0.bias"])]
     return {**fields, "num_centroids": len(centroids), "metric_hidden_sizes": sizes}, tensors
@@ -225,32 +228,34 @@ def _rhvae(c: Checkpoint) -> Converted:
 
 def _discriminator(c: Checkpoint) -> tuple[list[int], dict[str, Tensor]]:
     """Hidden sizes and tensors of a discriminator of linear layers, "layers.0.0" to "layers.n.0"."""
-    layers = c.take_all("discriminator.layers.")
-    last = max(int(key.partition(".")[0]) for key in layers)
+    num_hidden = 0
+    while f"discriminator.layers.{num_hidden + 1}.0.weight" in c.weights:
+        num_hidden += 1
+    names = [*(f"layers.{n}" for n in range(num_hidden)), "score"]
     tensors = {
-        f"discriminator.{'score' if i == last else f'layers.{i}'}.{kind}": layers[f"{i}.0.{kind}"]
-        for i in range(last + 1)
+        f"discriminator.{name}.{kind}": c.take(f"discriminator.layers.{n}.0.{kind}")
+        for n, name in enumerate(names)
         for kind in ("weight", "bias")
     }
-    return [len(layers[f"{i}.0.bias"]) for i in range(last)], tensors
+    return [len(tensors[f"discriminator.layers.{n}.bias"]) for n in range(num_hidden)], tensors
 
 
 def _aae(c: Checkpoint) -> Converted:
     sizes, tensors = _discriminator(c)
-    scale, weight = c.pop("reconstruction_loss_scale"), c.pop("adversarial_loss_scale")
+    scale, weight = c.pop_positive("reconstruction_loss_scale"), c.pop("adversarial_loss_scale", float)
     fields = {"observation_std": scale**-0.5, "adversarial_weight": weight, "discriminator_hidden_sizes": sizes}
     if c.settings.get("reconstruction_loss") == "bce":
         fields |= {"observation_std": 1.0, "adversarial_weight": weight / scale}
-    if c.pop("deterministic_posterior"):
+    if c.pop("deterministic_posterior", bool):
         c.take_layers("encoder.log_var")  # not used
         fields["posterior"] = "deterministic"
     return fields, tensors
 
 
 def _vae_gan(c: Checkpoint) -> Converted:
-    fields = {"reconstruction_weight": 1 - c.pop("adversarial_loss_scale"), "discriminator_slope": 0.0}
-    fields |= {name: c.pop(name) for name in ("equilibrium", "margin")}
-    layer, first = c.pop("reconstruction_layer"), c.weights.get("discriminator.layers.0.0.weight")
+    fields = {"reconstruction_weight": 1 - c.pop("adversarial_loss_scale", float), "discriminator_slope": 0.0}
+    fields |= {name: c.pop(name, float) for name in ("equilibrium", "margin")}
+    layer, first = c.pop("reconstruction_layer", int), c.weights.get("discriminator.layers.0.0.weight")
     c.note("Pythae trains its decoder to help the discriminator, which does not see reconstructions")
     if first is None or first.dim() != 2:
         c.take_all("discriminator.")
@@ -270,7 +275,7 @@ def _vae_gan(c: Checkpoint) -> Converted:
 
 
 def _vq_vae(c: Checkpoint) -> Converted:
-    ema = c.pop("use_ema")
+    ema = c.pop("use_ema", bool)
     if ema:
         codes, counts = c.take("quantizer.embeddings"), c.take("quantizer.cluster_size")
         c.take("quantizer.ema_embed")
@@ -285,12 +290,12 @@ def _vq_vae(c: Checkpoint) -> Converted:
     )
     fields = {
         "observation_std": SQUARE_ERROR,
-        "num_embeddings": c.pop("num_embeddings"),
+        "num_embeddings": c.pop("num_embeddings", int),
         "latent_layout": "scalar" if scalar else "spatial",
-        "codebook_decay": c.pop("decay"),
+        "codebook_decay": c.pop("decay", float),
         "codebook_update": "ema" if ema else "gradient",
-        "commitment_weight": c.pop("commitment_loss_factor") / size,
-        "codebook_weight": c.pop("quantization_loss_factor") / size,
+        "commitment_weight": c.pop("commitment_loss_factor", float) / size,
+        "codebook_weight": c.pop("quantization_loss_factor", float) / size,
     }
     ready = torch.ones((), dtype=torch.bool)
     return fields, {"codebook.codes": codes, "codebook.counts": counts, "codebook.initialized": ready}
@@ -298,24 +303,34 @@ def _vq_vae(c: Checkpoint) -> Converted:
 
 def _msssim_vae(c: Checkpoint) -> Converted:
     c.note("Pythae computes one MS-SSIM of the whole batch, with the last level too often in its product")
-    return {"beta": prod(c.input_shape) * c.pop("beta"), "window_size": c.pop("window_size")}, {}
+    return {"beta": prod(c.input_shape) * c.pop("beta", float), "window_size": c.pop("window_size", int)}, {}
 
 
 def _poincare_vae(c: Checkpoint) -> Converted:
     c.take("_pz_mu")
-    fields = {"prior_scale": float(c.take("_pz_logvar").exp()), "curvature": c.pop("curvature"), "coordinates": "ball"}
-    return {**fields, "prior": c.pop("prior_distribution"), "posterior": c.pop("posterior_distribution")}, {}
+    fields = {
+        "prior_scale": float(c.take("_pz_logvar").exp()),
+        "curvature": c.pop("curvature", float),
+        "coordinates": "ball",
+    }
+    return {**fields, "prior": c.pop("prior_distribution", str), "posterior": c.pop("posterior_distribution", str)}, {}
 
 
 def _rae_l2(c: Checkpoint) -> Converted:
     c.note("the L2 penalty of the decoder is a weight decay in Pythae's optimizer, and a loss term here")
-    fields = {"embedding_weight": c.pop("embedding_weight"), "decoder_penalty_weight": c.pop("reg_weight") / 2}
+    fields = {
+        "embedding_weight": c.pop("embedding_weight", float),
+        "decoder_penalty_weight": c.pop("reg_weight", float) / 2,
+    }
     return {"observation_std": SQUARE_ERROR, **fields}, {}
 
 
 def _rae_gp(c: Checkpoint) -> Converted:
     c.note("Pythae penalises the gradient of the sum of all pixels with respect to the image, not the Jacobian")
-    fields = {"embedding_weight": c.pop("embedding_weight"), "decoder_penalty_weight": c.pop("reg_weight")}
+    fields = {
+        "embedding_weight": c.pop("embedding_weight", float),
+        "decoder_penalty_weight": c.pop("reg_weight", float),
+    }
     return {"observation_std": SQUARE_ERROR, **fields}, {}
 
 

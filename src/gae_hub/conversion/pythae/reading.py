@@ -5,21 +5,23 @@ Sizes are checked against the number of stored bytes, so that a small file canno
 
 __all__ = ["SETTINGS_FILE", "WEIGHTS_FILE", "Checkpoint", "read_checkpoint"]
 
-import json
+import reprlib
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ...core.hub_files import fetch_file
+from ...core.json_files import get_field, read_json_object
 
 SETTINGS_FILE, WEIGHTS_FILE = "model_config.json", "model.pt"
-MAX_SETTINGS_BYTES = 1 << 20
+
+T = TypeVar("T", bool, int, float, str, list)
 
 
 @dataclass
@@ -52,9 +54,31 @@ class Checkpoint:
         """Record a difference from Pythae."""
         self.notes.append(text)
 
-    def pop(self, setting: str, default: Any = None) -> Any:
-        """Remove and return a setting."""
-        return self.settings.pop(setting, default)
+    def pop(self, setting: str, kind: type[T], default: T | None = None) -> T:
+        """Remove and return a setting.
+
+        Raises:
+            ValueError: if there is no such setting and no default, or if its value has another type.
+        """
+        value = get_field(self.settings, setting, kind, f"{SETTINGS_FILE} of '{self.name}'", default)
+        self.settings.pop(setting, None)
+        return value
+
+    def pop_positive(self, setting: str) -> float:
+        """Remove and return a number above 0.
+
+        Raises:
+            ValueError: if there is no such setting, or it is not a number above 0.
+        """
+        value = self.pop(setting, float)
+        if not value > 0:
+            raise ValueError(f"{SETTINGS_FILE} of '{self.name}' has {setting} = {value}, expected a number above 0")
+        return value
+
+    def discard(self, *settings: str):
+        """Remove settings that the conversion does not need."""
+        for setting in settings:
+            self.settings.pop(setting, None)
 
     def take(self, name: str) -> Tensor:
         """Remove and return a tensor.
@@ -68,6 +92,19 @@ class Checkpoint:
                 + ", ".join(sorted(self.weights)[:12])
             )
         return self.weights.pop(name)
+
+    def take_number(self, name: str) -> float:
+        """Remove a tensor with one element and return its value.
+
+        Raises:
+            ValueError: if there is no such tensor, or it has another size.
+        """
+        value = self.take(name)
+        if value.numel() != 1:
+            raise ValueError(
+                f"{name} in {WEIGHTS_FILE} of '{self.name}' has shape {tuple(value.shape)}, expected one number"
+            )
+        return float(value)
 
     def take_layers(self, *layers: str) -> dict[str, Tensor]:
         """Remove linear layers. Returns weight and bias of one layer with their concatenated outputs."""
@@ -94,7 +131,7 @@ def read_checkpoint(
         OSError: if a file does not exist, or the Hub does not respond.
     """
     settings_file, weights_file = (_fetch(name, file, token, revision) for file in (SETTINGS_FILE, WEIGHTS_FILE))
-    settings = _read_settings(settings_file)
+    settings = read_json_object(settings_file)
     config_class = str(settings.pop("name", ""))
     method = config_class.removesuffix("Config").removesuffix("_")
     if method not in methods:
@@ -112,19 +149,6 @@ def _fetch(name: str | Path, file: str, token: str | bool | None, revision: str 
     if path is None:
         raise OSError(f"'{name}' has no {file}, so it is not a Pythae checkpoint")
     return path
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    size = path.stat().st_size
-    if size > MAX_SETTINGS_BYTES:
-        raise ValueError(f"'{path}' has {size:,} bytes, expected at most {MAX_SETTINGS_BYTES:,}")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"'{path}' is not valid JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"'{path}' must hold a JSON object with Pythae's settings, got a {type(settings).__name__}")
-    return settings
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -178,12 +202,13 @@ def _check_sizes(name: str, settings: dict[str, Any], weights: dict[str, Tensor]
                     f"{num_weights:,} weights"
                 )
     shape, latent_dim = settings.pop("input_dim", None), settings.pop("latent_dim", None)
-    if (
-        not isinstance(shape, list)
-        or not all(isinstance(size, int) and size > 0 for size in shape)
-        or prod(shape) > num_weights
-    ):
-        raise ValueError(f"{SETTINGS_FILE} of '{name}' needs an input_dim that fits its weights, got {shape}")
-    if not isinstance(latent_dim, int):
-        raise ValueError(f"{SETTINGS_FILE} of '{name}' needs an integer latent_dim, got {latent_dim!r}")
+    is_shape = isinstance(shape, list) and shape and all(type(size) is int and size > 0 for size in shape)
+    if not is_shape or prod(shape) > num_weights:
+        raise ValueError(
+            f"{SETTINGS_FILE} of '{name}' needs an input_dim that fits its weights, got {reprlib.repr(shape)}"
+        )
+    if type(latent_dim) is not int or latent_dim < 1:
+        raise ValueError(
+            f"{SETTINGS_FILE} of '{name}' needs an integer latent_dim above 0, got {reprlib.repr(latent_dim)}"
+        )
     return tuple(shape), latent_dim

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...images.curves import save_loss_curves
-from ...images.grids import image_grid, save_interpolations, save_reconstructions, save_samples
+from ...images.grids import image_grid, save_interpolations, save_picture, save_reconstructions, save_samples
 from ...images.processing import is_image_shape
 from ...models.base import GAEPreTrainedModel
 
@@ -57,7 +57,7 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
     if facts.get("latents"):
         images = traverse_latents(model, examples, facts["latents"]["order"][:8])
         title = "One latent dimension per row, from -2 to 2 standard deviations"
-        image_grid(images.cpu(), 9, title).save(assets / "traversal.png")
+        save_picture(image_grid(images.cpu(), 9, title), assets / "traversal.png")
 
 
 def traverse_latents(model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9) -> Tensor:

@@ -2,7 +2,6 @@
 
 __all__ = ["publish_results", "record_results"]
 
-import json
 from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
@@ -10,9 +9,11 @@ from typing import Any
 
 from huggingface_hub import snapshot_download, upload_folder
 
+from ...core.files import write_json
 from ...core.hub_errors import explained
 from ...models.base import GAEPreTrainedModel
-from .facts import FACTS_FILE, load_facts
+from .benchmarks import EVAL_RESULTS_FILE
+from .facts import FACTS_FILE, load_facts, valid_facts
 from .render import write_card
 
 _MODEL_FILES = ["*.json", "*.safetensors", "*.py", "README.md", "assets/*"]
@@ -32,16 +33,18 @@ def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[
             describes for each metric how it was measured, and conditions that all numbers share.
         repo_id: the Hub repository that the folder is uploaded to.
     """
-    earlier = load_facts(model).get("results") or {}
+    earlier = valid_facts(load_facts(model)).get("results") or {}
     if all(earlier.get(key) == results.get(key) for key in (earlier.keys() | results.keys()) - set(_PER_METRIC)):
         results = results | {key: {**(earlier.get(key) or {}), **(results.get(key) or {})} for key in _PER_METRIC}
-    (Path(folder) / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    write_json(Path(folder) / "results.json", results)
     model.facts = {**load_facts(model), "results": results}
     write_card(model, folder, repo_id, show=True)
 
 
 def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, Any]) -> str:
     """Commit results.json and the updated card to a model's repository. The weights are not changed.
+
+    If the data set is a benchmark on the Hub, `.eval_results/gae_hub.yaml` enters the results into its leaderboard.
 
     Args:
         model: the model, loaded from `repo_id`.
@@ -60,6 +63,6 @@ def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, 
         return upload_folder(
             repo_id=repo_id,
             folder_path=folder,
-            allow_patterns=["README.md", "results.json", FACTS_FILE, "assets/*"],
-            commit_message=f"Results on {results['dataset']}, {results['split']}",
+            allow_patterns=["README.md", "results.json", EVAL_RESULTS_FILE, FACTS_FILE, "assets/*"],
+            commit_message=f"Results on {', '.join(filter(None, (results['dataset'], results.get('split'))))}",
         ).commit_url

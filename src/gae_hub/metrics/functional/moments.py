@@ -208,8 +208,20 @@ class Moments:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> "Moments":
-        """Moments from the output of `state_dict`, which is not modified."""
+        """Moments from the output of `state_dict`, which is not modified.
+
+        Raises:
+            ValueError: if tensors are missing, or their shapes do not fit together.
+        """
         moments = cls()
+        found = {name: (tensor.dtype, tensor.dim()) for name, tensor in state.items()}
+        rows = {"rows": (torch.float64, 2)}
+        folded = {"count": (torch.int64, 0), "mean": (torch.float64, 1), "scatter": (torch.float64, 2)}
+        dims = {size for name in ("mean", "scatter") if name in state for size in state[name].shape}
+        dims |= {tensor.shape[-1] for name, tensor in state.items() if name == "rows" and tensor.dim()}
+        if found not in ({}, rows, folded, {**folded, **rows}) or len(dims) > 1:
+            shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
+            raise ValueError(f"expected the tensors of Moments.state_dict, got {shapes}")
         if "count" in state:
             moments._folded = _Folded(int(state["count"]), state["mean"], state["scatter"].clone())
         return moments.add(state["rows"]) if "rows" in state else moments

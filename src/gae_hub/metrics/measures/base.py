@@ -3,7 +3,9 @@
 __all__ = ["COUNTS", "MEASURES", "SIDES", "Measure"]
 
 import inspect
+import re
 from collections.abc import Callable
+from textwrap import dedent
 from typing import Any, cast
 
 import torch
@@ -36,6 +38,8 @@ class Measure:
     predictions_help = ""  # what the predictions are, for users
     references_help: str | None = None  # what the references are; None if the measure has no references
     references_optional = False
+    # smallest and largest number of axes of a batch of either side; None for any number
+    num_axes: dict[str, tuple[int, int | None]] = {"predictions": (1, None), "references": (1, None)}
     function: Callable[..., dict[str, Estimate]]  # from the rows of both sides, and options, to named estimates
 
     def __init_subclass__(cls):
@@ -53,6 +57,22 @@ class Measure:
         """Options and their default values."""
         parameters = inspect.signature(cls.function).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    @classmethod
+    def load_options(cls) -> dict[str, Any]:
+        """Options of the constructor that `compute` does not accept, and their default values."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    @classmethod
+    def describe(cls) -> str:
+        """The docstring without its sections."""
+        return re.split(r"\n(?:Args|Example):\n", inspect.getdoc(cls) or "")[0].strip()
+
+    @classmethod
+    def example(cls) -> str:
+        """The docstring's example: Python statements with their output, as `doctest` reads them."""
+        return dedent((inspect.getdoc(cls) or "").partition("\nExample:\n")[2]).strip()
 
     def _check_options(self, options: dict[str, Any]) -> dict[str, Any]:
         known = self.default_options()
@@ -82,11 +102,17 @@ class Measure:
 
     def to_rows(self, side: str, batch: Any) -> Tensor:
         """(num, ...) rows, from a tensor, an array or a list."""
-        if isinstance(batch, (list, tuple)) and any(isinstance(row, Tensor) for row in batch):
-            batch = torch.stack([torch.as_tensor(row) for row in batch])
-        rows = torch.as_tensor(batch).detach()
-        if not rows.dim():
-            raise ValueError(f"{side} must be a batch, (num, ...), got a single number")
+        expected = self.predictions_help if side == "predictions" else self.references_help
+        try:
+            if isinstance(batch, (list, tuple)) and any(isinstance(row, Tensor) for row in batch):
+                batch = torch.stack([torch.as_tensor(row) for row in batch])
+            rows = torch.as_tensor(batch).detach()
+        except (TypeError, ValueError, RuntimeError) as error:  # text, dates, lists of different lengths
+            raise ValueError(f"{side} must be numbers: {expected} ({error})") from error
+        smallest, largest = self.num_axes[side]
+        if not smallest <= rows.dim() <= (largest or rows.dim()) or rows.is_complex():
+            kind = " of complex numbers" if rows.is_complex() else ""
+            raise ValueError(f"{side} must be {expected}; got shape {tuple(rows.shape)}{kind}")
         return rows.to(torch.int64 if not rows.is_floating_point() else torch.promote_types(rows.dtype, torch.float32))
 
     def merge(self, other: "Measure"):

@@ -10,11 +10,11 @@ from urllib.error import URLError
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..tensor_cache import cache_folder, save_atomically
+from ...core.files import load_cached_tensors, save_tensors
+from ..tensor_cache import cache_folder
 
 
 def load_published_weights(
@@ -42,11 +42,9 @@ def load_published_weights(
     key = sha256 or hashlib.sha256(str(source).encode()).hexdigest()[:16]
     cached = cache_folder("weights") / f"{local.stem}-{key}.safetensors"
     may_cache = bool(is_url or sha256)
-    if may_cache and cached.is_file():
-        with safe_open(cached, "pt") as file:
-            known = (file.metadata() or {}).get("sha256", "")
-        if known.startswith(sha256 or ""):
-            return load_file(cached)
+    tensors = load_cached_tensors(cached) if may_cache else None
+    if tensors is not None and _published_sha256(cached).startswith(sha256 or ""):
+        return tensors
     if not is_url and not local.is_file():
         raise OSError(f"the weights file of {what} does not exist: '{source}'; {remedy}")
     content = _download(str(source), what, remedy, progress) if is_url else local.read_bytes()
@@ -59,8 +57,14 @@ def load_published_weights(
     state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     state = {name: tensor.clone() for name, tensor in state.items()}
     if may_cache:
-        save_atomically(state, cached, {"sha256": found})
+        save_tensors(cached, state, {"sha256": found})
     return state
+
+
+def _published_sha256(cached: Path) -> str:
+    """SHA-256 of the published file, as the cache file records it."""
+    with safe_open(cached, "pt") as file:
+        return (file.metadata() or {}).get("sha256", "")
 
 
 def _download(url: str, what: str, remedy: str, progress: bool) -> bytes:

@@ -3,7 +3,7 @@
 __all__ = ["ClassifierExtractor", "Extractor", "InceptionExtractor", "TransformersExtractor", "load_extractor"]
 
 import hashlib
-import json
+import reprlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
+from ...core.checkpoint_checks import read_config
 from ...core.hub_files import fetch_file
+from ...core.json_files import read_json_object
 from ..functional.image_batches import as_uint8
 from ..tensor_cache import hash_tensors
 from .classifier import FeatureClassifier, FeatureClassifierConfig
@@ -204,10 +206,10 @@ class TransformersExtractor(Extractor):
             )
         where = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "subfolder") if key in kwargs}
         found = fetch_file(name, "preprocessor_config.json", **where)
-        settings = json.loads(found.read_text(encoding="utf-8")) if found else {}
+        settings = read_json_object(found) if found else {}
         vision = getattr(model.config, "vision_config", model.config)
         self.size = size or _edge(settings) or _edge({"size": getattr(vision, "image_size", None)}) or 224
-        self.mean, self.std = (settings.get(f"image_{part}", [0.5] * 3) for part in ("mean", "std"))
+        self.mean, self.std = (_values_of_channels(settings, f"image_{part}", name) for part in ("mean", "std"))
         super().__init__(
             model,
             name,
@@ -243,10 +245,26 @@ def _edge(settings: dict[str, Any]) -> int | None:
     for name in ("crop_size", "size"):
         size = settings.get(name)
         size = next(iter(size.values()), None) if isinstance(size, dict) else size
-        size = size[0] if isinstance(size, (list, tuple)) else size
-        if size:
-            return int(size)
+        size = size[0] if isinstance(size, (list, tuple)) and size else size
+        if type(size) is int and size > 0:
+            return size
     return None
+
+
+def _values_of_channels(settings: dict[str, Any], key: str, name: str) -> list[float]:
+    """Mean or standard deviation of each channel, 0.5 by default.
+
+    Raises:
+        ValueError: if the settings of the repository `name` have something else.
+    """
+    values = settings.get(key, [0.5] * 3)
+    is_list = isinstance(values, list) and len(values) in (1, 3)
+    is_valid = is_list and all(type(value) in (int, float) and abs(value) < 1000 for value in values)
+    if not is_valid or (key == "image_std" and not all(values)):
+        raise ValueError(
+            f"preprocessor_config.json of '{name}' has {key} = {reprlib.repr(values)}, expected a number per channel"
+        )
+    return values
 
 
 def load_extractor(name: str | Extractor = "inception", weights: str | Path | None = None, **kwargs: Any) -> Extractor:
@@ -270,7 +288,7 @@ def load_extractor(name: str | Extractor = "inception", weights: str | Path | No
         raise ValueError(f"weights are for the extractor 'inception' only; remove them, because '{name}' has its own")
     where = {key: kwargs[key] for key in ("revision", "token", "cache_dir") if key in kwargs}
     try:
-        config, _ = PreTrainedConfig.get_config_dict(name, **where)
+        config = read_config(name, **where)
     except OSError as error:
         raise OSError(
             f"there is no extractor '{name}': expected 'inception', a local folder, or a repository on the Hub that "
