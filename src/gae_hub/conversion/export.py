@@ -2,6 +2,7 @@
 
 __all__ = ["export_model"]
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -62,7 +63,9 @@ def export_model(
         program = _trace(model, role)
         with write_atomically(path) as temporary:
             if format == "torch":
-                torch.export.save(program, temporary)
+                buffer = io.BytesIO()  # to a path, torch would also write the path's temporary name
+                torch.export.save(program, buffer)
+                temporary.write_bytes(buffer.getbuffer())
             else:
                 _save_onnx(program, temporary, role)
         written.append(path)
