@@ -109,8 +109,8 @@ class GAEImageProcessor(ImageProcessingMixin):
             return_tensors: "pt" or "np".
 
         Raises:
-            ValueError: if there are no images, something is not an image, an array does not have the input_shape, or its
-                values are out of range; or for an option that this processor does not have.
+            ValueError: if there are no images, or something that is not an image; if an array does not have the
+                input_shape, or its values are out of range; or for an option that this processor does not have.
         """
         if kwargs:
             raise ValueError(
@@ -160,12 +160,11 @@ class GAEImageProcessor(ImageProcessingMixin):
             ValueError: if the model's input_shape is not an image shape, or pixel_values is not a batch of images.
         """
         self._require_image_shape()
-        if not isinstance(pixel_values, Tensor) or pixel_values.dim() != 4:
-            found = (
-                f"shape {tuple(pixel_values.shape)}" if isinstance(pixel_values, Tensor) else describe(pixel_values)
-            )
-            hint = "; for one image pass images[None]" if found.count(",") == 2 else ""
-            raise ValueError(f"expected a tensor (batch, channels, height, width), got {found}{hint}")
+        if not isinstance(pixel_values, Tensor):
+            raise ValueError(f"expected a tensor (batch, channels, height, width), got {describe(pixel_values)}")
+        if pixel_values.dim() != 4:
+            hint = "; for one image pass images[None]" if pixel_values.dim() == 3 else ""
+            raise ValueError(f"expected (batch, channels, height, width), got shape {tuple(pixel_values.shape)}{hint}")
         return [array_to_image(image) for image in pixel_values]
 
     def _require_image_shape(self) -> tuple[int, int, int]:
