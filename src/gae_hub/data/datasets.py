@@ -67,7 +67,7 @@ class ImageDataset(_BatchIndexed):
     ):
         if not isinstance(pixel_values, Tensor):
             raise ValueError(
-                f"'{name}' needs a tensor (num, *input_shape), got {describe(pixel_values)}; load_images accepts arrays"
+                f"'{name}' must be a tensor (num, *input_shape), got {describe(pixel_values)}: see load_images"
             )
         if pixel_values.dim() < 2 or not len(pixel_values):
             raise ValueError(

@@ -39,8 +39,8 @@ def decode_split(
         on_error: "raise" or "skip" for images that cannot be read. Skipped images are named in one warning.
 
     Raises:
-        ValueError: if the rows hold no images, an image that cannot be read or images of different sizes, or if `channels` or `image_size` is given
-            for images that are in memory already.
+        ValueError: if the rows hold no images, an image that cannot be read or images of different sizes, or if
+            `channels` or `image_size` is given for images that are in memory already.
     """
     if isinstance(rows, ImageDataset):
         if image_size is not None or channels is not None:

@@ -74,10 +74,8 @@ def warn_about_skipped(places: Sequence[str], num_images: int, source: str, spli
     if places:
         names = ", ".join(places[:_MAX_NAMES])
         rest = f" and {len(places) - _MAX_NAMES} more" if len(places) > _MAX_NAMES else ""
-        logger.warning(
-            f"skipped {len(places)} of {num_images} images of '{source}'{f', {split},' if split else ''} that cannot be "
-            f"read: {names}{rest}"
-        )
+        whole = f"'{source}'" + (f", split {split}," if split else "")
+        logger.warning(f"skipped {len(places)} of {num_images} images of {whole} that cannot be read: {names}{rest}")
 
 
 class ImageReader:

@@ -289,14 +289,15 @@ class GAESampler(HubModel):
         raise NotImplementedError(f"{type(self).__name__} has no known density, so log_prob is not defined for it")
 
     def _flatten_latents(self, latents: Any) -> Tensor:
-        """Latents (num, *latent_shape) as (num, latent_dim) in the sampler's dtype, for `log_prob`.
+        """Latents (num, *latent_shape), flattened or not, as (num, latent_dim) in the sampler's dtype, for `log_prob`.
 
         Raises:
             ValueError: if the sampler is not fitted, or latents have another shape than those that it was fitted to.
         """
         self._require_fitted()
         latents = check_latents(latents)
-        check_latent_shape("latents", latents, tuple(self.config.latent_shape or latents.shape[1:]))
+        if tuple(latents.shape[1:]) != (self.config.latent_dim,):
+            check_latent_shape("latents", latents, tuple(self.config.latent_shape or ()))
         return latents.flatten(1).to(self.dtype)
 
     def _require_fitted(self):

@@ -1,5 +1,6 @@
 """Pictures for a card: which are drawn, and the latent traversal."""
 
+import pytest
 from cases import AE, VAE, images
 
 from gae_hub import GenerationPipeline
@@ -33,10 +34,12 @@ def test_data_that_are_not_images_have_no_pictures(tmp_path):
 def test_latent_traversal():
     """The middle image of a row has the mean of its dimension; the other dimensions stay."""
     model, examples = VAE.build(latent_dim=3).eval(), images()
-    rows = traverse_latents(model, examples, [1, 2], num_steps=5)
+    rows, ranges = traverse_latents(model, examples, [1, 2], num_steps=5)
     assert rows.shape == (10, 1, 8, 8)
     embeddings = model.embed(examples)
     for row, dimension in ((0, 1), (1, 2)):
         latents = embeddings[:1].clone()
         latents[:, dimension] = embeddings[:, dimension].mean()
         assert rows[5 * row + 2].allclose(model.decode(latents)[0], atol=1e-6)
+        mean, std = embeddings[:, dimension].mean().item(), embeddings[:, dimension].std().item()
+        assert ranges[row] == pytest.approx((mean - 2 * std, mean + 2 * std), rel=1e-5, abs=1e-5)
