@@ -4,7 +4,7 @@ __all__ = ["DEFAULT_DATASET", "RUN_FILE", "LoadingArguments", "find_data", "load
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from .flags import DATASET
 from .parser import UsageError
@@ -25,8 +25,9 @@ class LoadingArguments(TypedDict, total=False):
     """Arguments of `load_images` that the flags of a run determine."""
 
     validation_size: int | float | None
-    image_size: int | None
+    image_size: int | tuple[int, int] | None
     channels: int | None
+    on_error: Literal["raise", "skip"]
 
 
 def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
@@ -50,9 +51,10 @@ def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
 
 def loading_arguments(run: Mapping[str, Any]) -> LoadingArguments:
     """The arguments of `load_images` among the flags of a run."""
-    size = run.get("validation_size")
+    size, image_size = run.get("validation_size"), run.get("image_size")
     return {
         "validation_size": size if size is None or size < 1 else int(size),
-        "image_size": run.get("image_size"),
+        "image_size": tuple(image_size) if isinstance(image_size, list) else image_size,
         "channels": run.get("channels"),
+        "on_error": run.get("on_error", "raise"),
     }
