@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.argument_checks import describe
 from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .evaluation_run import EvaluationRun
@@ -56,9 +57,14 @@ def evaluate_model(
         ValueError: for an unknown metric, or data that lack what a metric needs.
         OSError: if the weights of an extractor do not exist or cannot be downloaded.
     """
-    for name in metrics:
+    if isinstance(metrics, str):
+        raise ValueError(f"metrics must be a list of names, got the text '{metrics}': pass ['{metrics}']")
+    for name in [*metrics, *(options or {})]:
         if name not in METRICS:
             raise ValueError(f"unknown metric '{name}': expected one of {', '.join(METRICS)}")
+    for name, own in (options or {}).items():
+        if not isinstance(own, Mapping):
+            raise ValueError(f"the options of '{name}' must be a dict from option to value, got {describe(own)}")
     run = EvaluationRun(
         model,
         dataset,

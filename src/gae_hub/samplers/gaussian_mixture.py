@@ -104,7 +104,7 @@ class GaussianMixtureSampler(GAESampler):
         for count in counts:
             self.config.num_components = count
             self.reallocate(latents.device)
-            with fitting_bar(progress, f"{count} components", unit=" iterations") as bar:
+            with fitting_bar(progress, f"a mixture of {count}", unit=" iterations") as bar:
                 self._fit_components(latents, bar)
             if len(counts) > 1:
                 fitted[count] = dict(self.named_buffers())
