@@ -24,8 +24,8 @@ def test_image_grid():
 
 
 def test_row_labels_have_their_own_column():
-    white = torch.ones(4, 1, 48, 48) * 0
-    plain, labelled = image_grid(white, columns=2), image_grid(white, columns=2, row_labels=["a", "z[12]  -2 to 2"])
+    black = torch.zeros(4, 1, 48, 48)
+    plain, labelled = image_grid(black, columns=2), image_grid(black, columns=2, row_labels=["a", "z[12]  -2 to 2"])
     left = labelled.width - plain.width
     assert labelled.height == plain.height and left > 50
     assert labelled.crop((left, 0, *labelled.size)).tobytes() == plain.tobytes()
@@ -33,7 +33,7 @@ def test_row_labels_have_their_own_column():
         column = labelled.crop((0, 4 + 52 * row, left, 52 + 52 * row))
         assert column.getextrema()[0] < 100 and column.crop((left - 3, 0, left, 48)).getextrema() == (255, 255)
     with pytest.raises(ValueError, match="a grid of 2 rows needs as many row_labels, got 1"):
-        image_grid(white, columns=2, row_labels=["a"])
+        image_grid(black, columns=2, row_labels=["a"])
 
 
 def test_a_grid_is_as_wide_as_its_title():

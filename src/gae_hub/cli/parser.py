@@ -107,10 +107,10 @@ class Parser(argparse.ArgumentParser):
         if rest:
             raise UsageError(f"unexpected argument '{rest[0]}'; flags start with --")
         for flag in self.flags.values():
-            words = getattr(known, flag.name, None)
-            if flag.many and isinstance(words, list):
+            found = getattr(known, flag.name, None)
+            if flag.many and isinstance(found, list):
                 try:
-                    setattr(known, flag.name, flag.unwrap(words))
+                    setattr(known, flag.name, flag.unwrap(found))
                 except ValueError as error:
                     raise UsageError(f"--{flag.name}: {error}") from error
         return known

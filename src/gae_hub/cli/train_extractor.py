@@ -31,8 +31,9 @@ def run(args: Namespace):
 
     dataset: str = args.dataset
     splits = ("train", "validation")
-    loading = {"image_size": args.image_size, "channels": args.channels, "on_error": args.on_error}
-    train, validation = load_images(dataset, splits, **loading)
+    train, validation = load_images(
+        dataset, splits, image_size=args.image_size, channels=args.channels, on_error=args.on_error
+    )
     model = train_extractor(
         train,
         validation,

@@ -5,6 +5,7 @@ __all__ = ["ImageReader", "OnError", "UnreadableImageError", "warn_about_skipped
 import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -152,6 +153,9 @@ class ImageReader:
         if cell is None:
             raise UnreadableImageError(place, self.name, "the cell is empty")
         try:
+            if path and cell.get("bytes") is None and Path(path).is_file():
+                # datasets would leave the file open if decoding fails
+                cell = {"path": path, "bytes": Path(path).read_bytes()}
             return self.feature.decode_example(cell)
         except (ConnectionError, TimeoutError, HfHubHTTPError):
             raise  # the network failed, not the image

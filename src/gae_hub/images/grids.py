@@ -48,7 +48,7 @@ def image_grid(
     width, height = scale * width, scale * height
     step_x, step_y, top = width + _GAP, height + _GAP, _TITLE_HEIGHT if title else 0
     title_font, label_font = ImageFont.load_default(14), ImageFont.load_default(12)
-    left = _GAP + max((ceil(label_font.getlength(label)) + _GAP for label in row_labels or ()), default=0)
+    left = _GAP + max((ceil(label_font.getlength(label)) + 2 * _GAP for label in row_labels or ()), default=0)
     title_width = ceil(title_font.getlength(title)) + 2 * _GAP if title else 0
     mode = "L" if images[0].mode == "L" else "RGB"
     background, text = (_BACKGROUND, _TEXT) if mode == "L" else ((_BACKGROUND,) * 3, (_TEXT,) * 3)

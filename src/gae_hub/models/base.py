@@ -211,7 +211,7 @@ class GAEPreTrainedModel(HubModel):
     shardable = True  # False if the loss uses parameters outside of their modules, which FSDP does not support
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
-        expected = self.config_class
+        expected = cast(type[GAEConfig], self.config_class)
         if not isinstance(config, expected) and getattr(config, "model_type", None) != expected.model_type:
             raise ValueError(f"{type(self).__name__} needs a {expected.__name__}, got {describe(config)}")
         if encoder is not None or decoder is not None:
