@@ -167,6 +167,8 @@ def test_fits_show_no_bars_without_progress(bars, capfd):
     for sampler in (GaussianMixtureSampler(num_components=1), KernelDensitySampler(), PriorSampler()):
         sampler.fit_to(model, images(), progress=False)
     MAFSampler(num_flows=1, hidden_size=4).fit_to(model, images(), images(8), progress=False, num_train_epochs=1)
+    codes = PixelCNNSampler(hidden_size=4, num_hidden_layers=1)
+    codes.fit_to(ROWS["vq_vae"].build(), images(20), images(9), progress=False, num_train_epochs=1)
     assert not any(bar.shown for bar in bars) and "%|" not in capfd.readouterr().err
 
 
