@@ -9,6 +9,7 @@ from types import ModuleType
 
 from . import convert, evaluate, export, fit_sampler, generate, listing, quickstart, train, train_extractor
 from .parser import Parser, UsageError
+from .spelling import errors_in_flags
 from .values import did_you_mean
 
 COMMANDS: dict[str, ModuleType] = {
@@ -77,12 +78,14 @@ def _run(words: list[str]):
     if name not in COMMANDS:
         kind = "flag" if name.startswith("-") else "command"
         raise UsageError(f"unknown {kind} {name}{did_you_mean(name, COMMANDS) or _HELP_HINT}")
-    args = make_parser(name).read(words[1:])
+    parser = make_parser(name)
+    args = parser.read(words[1:])
 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    COMMANDS[name].run(args)
+    with errors_in_flags(parser.flags):
+        COMMANDS[name].run(args)
 
 
 def _overview() -> str:

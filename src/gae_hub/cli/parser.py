@@ -106,6 +106,13 @@ class Parser(argparse.ArgumentParser):
         known, rest = self.parse_known_args(words)
         if rest:
             raise UsageError(f"unexpected argument '{rest[0]}'; flags start with --")
+        for flag in self.flags.values():
+            found = getattr(known, flag.name, None)
+            if flag.many and isinstance(found, list):
+                try:
+                    setattr(known, flag.name, flag.unwrap(found))
+                except ValueError as error:
+                    raise UsageError(f"--{flag.name}: {error}") from error
         return known
 
     def _unknown(self, name: str, prefix: str = "") -> str:

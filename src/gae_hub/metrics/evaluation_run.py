@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .._version import __version__
+from ..core.argument_checks import check_count, check_seed
 from ..core.files import load_cached_tensors, save_tensors
 from ..data.embeddings import embed_dataset
 from ..data.factors import read_factors
@@ -67,8 +68,8 @@ class EvaluationRun:
         progress: bool = False,
         keep_features: Collection[ImageSet] = (),
     ):
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        check_count("num_samples", num_samples)
+        check_seed(seed)
         self.model, self.sampler = model, sampler
         self.dataset: Any = as_image_dataset(dataset)
         self.train_dataset: Any = None if train_dataset is None else as_image_dataset(train_dataset)

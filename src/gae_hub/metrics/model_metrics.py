@@ -77,6 +77,11 @@ def _measure_features(run: EvaluationRun, name: str) -> Numbers:
 
 
 def _measure_energy(run: EvaluationRun) -> Numbers:
+    if run.num_samples < 2 or len(run.dataset) < 4:
+        raise ValueError(
+            "energy compares 2 or more samples with 2 halves of 2 or more images each: got num_samples "
+            f"{run.num_samples} and {len(run.dataset)} images"
+        )
     references, others = _draw_images(run, 2 * run.num_samples).chunk(2)
     samples = torch.cat(list(run.iterate_samples()))
     found = {}

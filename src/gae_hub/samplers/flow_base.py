@@ -101,11 +101,11 @@ class FlowSampler(LearnedSampler):
     def fit_standardization(self, latents: Tensor):
         self.standardization.fit(latents)
 
-    def estimate_density(self, latents: Tensor, **training: Any):
+    def estimate_density(self, latents: Tensor, progress: bool = True, **training: Any):
         if self.config.order == "random":
             generator = torch.Generator().manual_seed(self.config.seed)
             self.config.drawn_order = torch.randperm(latents.shape[1], generator=generator).tolist()
-        super().estimate_density(latents, **training)
+        super().estimate_density(latents, progress, **training)
 
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
         """The loss: the mean of -log p(z) over latents (batch, latent_dim), in nats."""
@@ -119,8 +119,7 @@ class FlowSampler(LearnedSampler):
     @inference
     def log_prob(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, *latent_shape), in nats."""
-        self._require_fitted()
-        return torch.cat([self._log_density(part) for part in latents.flatten(1).split(_MAX_ROWS)])
+        return torch.cat([self._log_density(part) for part in self._flatten_latents(latents).split(_MAX_ROWS)])
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         shape = (num_samples, require_value(self.config.latent_dim, "latent_dim"))

@@ -9,8 +9,9 @@ __all__ = ["beta_vae_score", "dci", "factor_vae_score", "mutual_information_gap"
 import numpy as np
 from torch import Tensor
 
+from ...core.argument_checks import check_count, describe
 from ..results import Estimate
-from .checks import check_features
+from .checks import check_rows
 
 INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from the FactorVAE score
 
@@ -34,6 +35,7 @@ def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20)
     Raises:
         ValueError: if latents or factors do not meet these conditions.
     """
+    check_count("num_bins", num_bins, minimum=2)
     z, v = _as_arrays("MIG", latents, factors)
     low, span = z.min(0), np.ptp(z, 0)
     bins = ((z - low) / np.where(span > 0, span, 1) * num_bins).astype(int).clip(0, num_bins - 1)
@@ -72,6 +74,7 @@ def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) ->
     """
     from sklearn.ensemble import RandomForestClassifier
 
+    check_count("num_trees", num_trees)
     z, v = _as_arrays("DCI", latents, factors, min_rows=4)
     fit, test = _split_in_half(len(z), seed)
     columns, accuracies = [], []
@@ -145,9 +148,9 @@ def factor_vae_score(
     Raises:
         ValueError: if latents or factors do not meet these conditions.
     """
+    check_count("num_votes", num_votes)
+    check_count("batch_size", batch_size, minimum=2)
     z, v = _as_arrays("the FactorVAE score", latents, factors)
-    if batch_size < 2 or num_votes < 1:
-        raise ValueError(f"batch_size must be 2 or more and num_votes 1 or more, got {batch_size} and {num_votes}")
     z = z[:, z.std(0) >= INACTIVE]
     if not z.shape[1]:
         return {"factor_vae_score": Estimate(0.0, details={"active_latents": 0})}
@@ -192,6 +195,8 @@ def beta_vae_score(
     """
     from sklearn.linear_model import LogisticRegression
 
+    check_count("num_votes", num_votes)
+    check_count("batch_size", batch_size)
     z, v = _as_arrays("the beta-VAE score", latents, factors)
     if v.shape[1] < 2:
         raise ValueError("the beta-VAE score needs 2 or more factors, got 1")
@@ -238,8 +243,10 @@ class _RowGroups:
 
 def _as_arrays(name: str, latents: Tensor, factors: Tensor, min_rows: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """(num, dim) latents in float64, and (num, num_factors) factors as indices of their values."""
-    latents = latents.detach().flatten(1)
-    check_features(name, latents, min_rows, "latents")
+    check_rows(name, latents, min_rows, "latents")
+    latents = latents.detach().reshape(len(latents), -1)
+    if not isinstance(factors, Tensor):
+        raise ValueError(f"{name} needs factors that are a tensor (num, num_factors), got {describe(factors)}")
     if factors.dim() != 2 or len(factors) != len(latents):
         raise ValueError(
             f"{name} needs factors of shape (num, num_factors) for {len(latents)} latents, got {tuple(factors.shape)}"

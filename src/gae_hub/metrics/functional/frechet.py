@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
-from .checks import check_same_dim
+from .checks import check_features, check_same_dim
 from .moments import Moments, add_gram
 
 
@@ -95,11 +96,12 @@ def frechet_infinity(
     Raises:
         ValueError: if num_points is below 2, or there are too few samples for so many subsets.
     """
+    check_features("fid_infinity", samples, 2)
+    check_count("num_points", num_points, minimum=2)
     smallest = max(2, len(samples) // 10)
-    if num_points < 2 or len(samples) - smallest < num_points:
+    if len(samples) - smallest < num_points:
         raise ValueError(
-            f"num_points must be 2 or more, and there must be at least num_points + {smallest} samples, got "
-            f"{num_points} points and {len(samples)} samples"
+            f"there must be at least num_points + {smallest} samples, got {num_points} points and {len(samples)} samples"
         )
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.linspace(smallest, len(samples), num_points, dtype=torch.float64).round().long().tolist()

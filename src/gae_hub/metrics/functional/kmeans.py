@@ -8,6 +8,7 @@ from math import log
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from .checks import check_features
 
 CELLS = 1 << 16  # distances in memory at a time: about the size of a core's cache
@@ -37,9 +38,9 @@ def kmeans(
     Raises:
         ValueError: for fewer points than clusters, or points that are not finite.
     """
-    check_features("k-means", points, max(1, num_clusters), "points, as many as clusters")
-    if num_clusters < 1 or num_fits < 1:
-        raise ValueError(f"num_clusters and num_fits must be 1 or more, got {num_clusters} and {num_fits}")
+    for name, count in (("num_clusters", num_clusters), ("num_fits", num_fits), ("max_iter", max_iter)):
+        check_count(name, count)
+    check_features("k-means", points, num_clusters, "points, as many as clusters")
     points = points.detach() - points.detach().double().mean(0).to(points.dtype)
     points = points if points.dtype == torch.float64 else points.float()
     generator = torch.Generator().manual_seed(seed)

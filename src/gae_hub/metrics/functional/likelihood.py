@@ -6,8 +6,9 @@ from math import log
 
 from torch import Tensor
 
+from ...core.argument_checks import describe
 from ..results import Estimate
-from .checks import check_features
+from .checks import check_features, check_rows
 
 
 def summarize_log_likelihoods(
@@ -27,6 +28,8 @@ def summarize_log_likelihoods(
     Raises:
         ValueError: if there are no values, or some are not finite.
     """
+    if not isinstance(values, Tensor):
+        raise ValueError(f"log-likelihoods must be a torch.Tensor, (num,), got {describe(values)}")
     values = values.flatten().double()
     if not len(values):
         raise ValueError("there are no log-likelihoods: the data set is empty")
@@ -68,9 +71,12 @@ def latent_usage(means: Tensor, kl: Tensor | None = None, threshold: float = 0.0
         kl: (num, latent_dim) KL divergences of the posteriors from the prior, if the method has them.
         threshold: variance above which a latent is active.
     """
-    means = means.flatten(1)
+    check_rows("latent usage", means, 2, "posterior means")
+    means = means.reshape(len(means), -1)
     found = {"active_units": Estimate(active_units(means, threshold), details={"of": means.shape[1]})}
     if kl is not None:
+        if tuple(kl.shape) != tuple(means.shape):
+            raise ValueError(f"kl must have the shape of the means, {tuple(means.shape)}, got {tuple(kl.shape)}")
         per_dimension = kl.double().mean(0)
         found["kl"] = Estimate.mean(kl.double().sum(1), lower_bound=0.0)
         found["kl_per_dimension"] = Estimate(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import describe
 from ...core.distributed import gather_rows, num_processes, sum_over_processes
 
 BLOCK = 1024  # rows that are folded together, unless there are more dimensions than that
@@ -116,6 +117,8 @@ class Moments:
         Raises:
             ValueError: if the rows have another dim than earlier ones, or hold nan or infinite values.
         """
+        if not isinstance(rows, Tensor):
+            raise ValueError(f"rows must be a torch.Tensor, (num, dim), got {describe(rows)}")
         if rows.dim() != 2 or (self.dim is not None and rows.shape[1] != self.dim):
             raise ValueError(
                 f"rows must be (num, {self.dim if self.dim is not None else 'dim'}), got shape {tuple(rows.shape)}"

@@ -11,6 +11,7 @@ __all__ = ["density_coverage", "precision_recall"]
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
 from .checks import check_features, check_same_dim
 
@@ -70,8 +71,7 @@ def _centred(
     name: str, samples: Tensor, references: Tensor, k: int, min_samples: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Both sides in float64, checked and moved to the mean of the references, where squares lose fewer digits."""
-    if k < 1:
-        raise ValueError(f"num_neighbors must be 1 or more, got {k}")
+    check_count("num_neighbors", k)
     check_features(name, samples, k + 1 if min_samples is None else min_samples, "images on each side")
     check_features(name, references, k + 1, "images on each side")
     check_same_dim(samples.shape[1], references.shape[1])

@@ -89,10 +89,18 @@ class Measure:
         self.fingerprint = Fingerprint()  # of the references
 
     def add(self, predictions: Any = None, references: Any = None):
-        """Add a batch of one side or of both. The two may differ in size, unless the measure compares pairs."""
+        """Add a batch of one side or of both. The two may differ in size, unless the measure compares pairs.
+
+        Raises:
+            ValueError: if a batch is empty, or does not have the form that the measure needs.
+        """
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None and (side == "predictions" or self.references_help):
-                self.sides[side].add(self.to_rows(side, batch))
+                rows = self.to_rows(side, batch)
+                if not rows.numel():
+                    what = self.predictions_help if side == "predictions" else self.references_help
+                    raise ValueError(f"'{self.name}' got an empty batch of {side}: add {what}")
+                self.sides[side].add(rows)
                 if side == "references":
                     self.add_to_fingerprint(batch)
 
