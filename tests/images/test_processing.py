@@ -89,7 +89,7 @@ def test_save_and_load(tmp_path):
         (lambda: GAEImageProcessor().postprocess(torch.rand(1, 28, 28)), r"for one image pass images\[None\]"),
         (
             lambda: GAEImageProcessor().postprocess(np.zeros((1, 1, 2, 2))),
-            "expected a tensor .*, got an object of type nd",
+            "expected a tensor .*, got an object of type ndarray",
         ),
         (lambda: GAEImageProcessor((1, 2, 2))(torch.full((2, 2), 7.0)), r"must lie in \[0, 1\]"),
         (lambda: GAEImageProcessor((5,)).postprocess(torch.rand(1, 5)), r"input_shape \(5,\) is not an image shape"),

@@ -58,9 +58,8 @@ def evaluate_model(
         OSError: if the weights of an extractor do not exist or cannot be downloaded.
     """
     check_metrics(metrics)
+    check_metrics(list(options or ()))
     for name, own in (options or {}).items():
-        if name not in METRICS:
-            raise ValueError(f"unknown metric '{name}': expected one of {', '.join(METRICS)}")
         if not isinstance(own, Mapping):
             raise ValueError(f"the options of '{name}' must be a dict from option to value, got {describe(own)}")
     run = EvaluationRun(
@@ -83,6 +82,8 @@ def evaluate_model(
 
 def check_metrics(metrics: Sequence[str]):
     """Raise ValueError if there is no metric of one of these names."""
+    if isinstance(metrics, str):
+        raise ValueError(f"metrics must be a list of names, got the text '{metrics}': pass ['{metrics}']")
     for name in metrics:
         if name not in METRICS:
             raise ValueError(f"unknown metric '{name}': expected one of {', '.join(METRICS)}")

@@ -4,7 +4,7 @@ __all__ = ["ResumeMixin"]
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -98,7 +98,7 @@ class ResumeMixin(CheckpointMixin):
                 logger.warning(f"the best checkpoint, '{best}', does not exist: later ones can still become the best")
         # transformers fills these entries when it saves, and fails for callbacks that the checkpoint does not have
         callbacks = [c for c in [*self.callback_handler.callbacks, self.control] if isinstance(c, ExportableState)]
-        state.stateful_callbacks = TrainerState(stateful_callbacks=callbacks).stateful_callbacks
+        state.stateful_callbacks = TrainerState(stateful_callbacks=cast(Any, callbacks)).stateful_callbacks
         saved = self._load_process_state(resume_from_checkpoint)
         with fits(self._process_file(resume_from_checkpoint)):
             check_like(saved.get("losses"), _LOSS_STATE, "losses")
@@ -112,7 +112,7 @@ class ResumeMixin(CheckpointMixin):
         """Restore the state of the trainer's callbacks, but not their arguments, which may have changed on purpose."""
         if not self.args.restore_callback_states_from_checkpoint:
             return
-        for name, saved in self.state.stateful_callbacks.items():
+        for name, saved in cast(dict[str, Any], self.state.stateful_callbacks).items():
             found = [c for c in self.callback_handler.callbacks if type(c).__name__ == name]
             for callback, entry in zip(found, saved if isinstance(saved, list) else [saved], strict=False):
                 for attribute, value in entry.get("attributes", {}).items():

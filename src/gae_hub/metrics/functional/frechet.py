@@ -101,7 +101,8 @@ def frechet_infinity(
     smallest = max(2, len(samples) // 10)
     if len(samples) - smallest < num_points:
         raise ValueError(
-            f"there must be at least num_points + {smallest} samples, got {num_points} points and {len(samples)} samples"
+            f"{num_points} points need at least num_points + {smallest} = {num_points + smallest} samples, got "
+            f"{len(samples)}"
         )
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.linspace(smallest, len(samples), num_points, dtype=torch.float64).round().long().tolist()
