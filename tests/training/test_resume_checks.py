@@ -217,7 +217,7 @@ def test_a_renamed_checkpoint(run, tmp_path):
 
 # Fuzzing
 
-NUM_SAMPLED = 50  # variants of each file
+NUM_SAMPLED = 40  # variants of each file
 
 
 @pytest.mark.parametrize("name", [OPTIMIZER, SCHEDULER, COST, PROCESS, TRAINING_WEIGHTS, "model.safetensors"])
@@ -232,4 +232,4 @@ def test_fuzzed_json(run, name):
     file = run / name
     variants = sample(json_variants(json.loads(file.read_text())), NUM_SAMPLED)
     outcomes = check_reading(file, [*variants, *broken_texts(file.read_text())], lambda: resume(run))
-    assert sum(outcomes.values()) == len(variants) + 6 and outcomes["rejected"] >= 10  # most of a config is not read
+    assert sum(outcomes.values()) == len(variants) + 6 and outcomes["rejected"] >= 8  # most of a config is not read

@@ -106,8 +106,10 @@ class DivergenceGuard(ABC):
         A step can do this to them although its loss and gradient are finite.
         """
         values = [*model.state_dict().values(), *((average and average.values) or ())]
-        finite = [value.isfinite().all() for value in values if value.is_floating_point()]
-        if not self.diverged and finite and not torch.stack(finite).all():
+        bad = torch.stack([~value.isfinite().all() for value in values if value.is_floating_point()]).any().float()
+        if dist.is_available() and dist.is_initialized():  # buffers differ between processes
+            dist.all_reduce(bad, dist.ReduceOp.MAX)
+        if bad and not self.diverged:
             self.diverged = True
             self.failure = "weights", "the weights are nan or infinite"
 
