@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help quickstart test test-lowest test-gpu coverage docs quality style wheel-test clean
+.PHONY: help quickstart test test-lowest test-kills test-gpu coverage docs quality style wheel-test clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,6 +18,9 @@ test: $(VENV)/installed-dev  ## run all tests
 
 test-lowest: $(LOWEST)/installed  ## run the fast tests with the lowest versions that pyproject.toml declares
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(PARALLEL) -m "not slow and not gpu"
+
+test-kills: $(VENV)/installed-dev  ## kill training and fits 200 times and compare their weights; about an hour, continues where it stopped
+	$(BIN)/python tests/kill_commands.py build/kills
 
 test-gpu: $(VENV)/installed-dev  ## run the tests that need a CUDA GPU; without one they are skipped and counted
 	$(BIN)/python -m pytest -m gpu -rs

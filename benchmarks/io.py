@@ -18,7 +18,7 @@ TITLE, SIDES = "files and imports", ("gae_hub", "Pythae")
 
 
 def run_in_new_process(code: str) -> Callable[[], None]:
-    """Return a function that runs Python code in a process of its own."""
+    """Return a function that runs Python code in a new process."""
     return partial(subprocess.run, [sys.executable, "-c", code], check=True)
 
 

@@ -86,7 +86,7 @@ def time_parts(model: torch.nn.Module, batch: torch.Tensor, num_steps: int = 200
 
 
 def time_epochs(model: torch.nn.Module, num_epochs: int, data: ImageDataset) -> float:
-    """Return the seconds of a training of so many epochs."""
+    """Return the seconds that training for `num_epochs` epochs takes."""
     with TemporaryDirectory() as folder:
         arguments = GAETrainingArguments(
             folder,

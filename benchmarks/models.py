@@ -96,7 +96,7 @@ class PythaeDiscriminator(BaseDiscriminator):
 
 
 def _pythae_networks(method: str, network: str, config: Any) -> dict[str, nn.Module]:
-    """Arguments with Pythae's networks for a method. Pythae builds its default, an MLP, if they are missing."""
+    """Pythae's networks for a method, as arguments of its model. Without them, Pythae builds an MLP."""
     modules: dict[str, nn.Module] = {"discriminator": PythaeDiscriminator()} if method == "vae_gan" else {}
     if network == "mlp":
         return modules

@@ -1,7 +1,7 @@
 """Training steps: forward, backward and optimizer on 100 images of MNIST's shape, in 16 latent dimensions.
 
-Pythae's step is that of its own trainers, with their several optimizers, and always computes in fp32. Ours is the step
-of `GAETrainer` with its default arguments, in fp32 or under bf16 autocast.
+Pythae's step is as in its trainers, with their several optimizers, and always in fp32. Ours is as in `GAETrainer` with
+its default arguments, in fp32 or under bf16 autocast.
 """
 
 from collections.abc import Callable, Iterator

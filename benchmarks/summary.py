@@ -1,4 +1,4 @@
-"""Summarize the rows of benchmarks/README.md for docs/speed.md: python -m benchmarks.summary [--write]."""
+"""Summarize benchmarks/README.md for README.md and docs/speed.md: python -m benchmarks.summary [--write]."""
 
 import argparse
 import re
@@ -10,6 +10,7 @@ from .page import replace_part
 
 ROWS_PAGE = Path(__file__).with_name("README.md")
 SPEED_PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+README = Path(__file__).parents[1] / "README.md"
 NETWORKS = ("mlp", "paper_resnet", "paper_conv")
 STEPS_PER_EPOCH = 500  # 50,000 images in batches of 100
 SLOW = 1.5  # methods above this multiple of the VAE's step are listed
@@ -71,14 +72,20 @@ def update(page: str) -> str:
     return replace_part(page, "costs", summarize_costs(rows))
 
 
+def update_readme(page: str) -> str:
+    """Return the text of README.md with its table computed from the rows of benchmarks/README.md."""
+    return replace_part(page, "networks", summarize_networks(read_rows(ROWS_PAGE.read_text(encoding="utf-8"))))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/speed.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into README.md and docs/speed.md")
     args = parser.parse_args()
     rows = read_rows(ROWS_PAGE.read_text(encoding="utf-8"))
     print(summarize_networks(rows), summarize_costs(rows), sep="\n\n")
     if args.write:
-        SPEED_PAGE.write_text(update(SPEED_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        for path, updated in ((SPEED_PAGE, update), (README, update_readme)):
+            path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

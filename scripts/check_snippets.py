@@ -1,6 +1,6 @@
 """Check the types of the Python snippets in README.md and docs/: python scripts/check_snippets.py.
 
-Every snippet is checked as a module of its own. A name that it uses and does not define must be one of those below.
+Every snippet is checked as a separate module. Names that it uses without defining them must be in `GIVEN`.
 """
 
 import ast

@@ -71,7 +71,7 @@ Fit = Callable[[Tensor, dict], GAESampler]
 
 
 def estimated(build: Callable[[], GAESampler]) -> Fit:
-    """For a sampler that is not trained."""
+    """Return the `Fit` of a sampler that is not trained."""
     return lambda data, training: build().fit(data)
 
 

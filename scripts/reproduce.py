@@ -1,11 +1,11 @@
-"""Train models of published experiments on binary MNIST with a CPU's budget, measure log p(x), and write their cards.
+"""Repeat published experiments on binary MNIST with a CPU's budget: train, measure log p(x), and write the cards.
 
     python scripts/reproduce.py vae                          # train, measure, and write model_cards/vae
     python scripts/reproduce.py vae --num_train_epochs 500   # train for longer than the row of ROWS says
     python scripts/reproduce.py vae --card_only              # write the card again from the last measurement
 
-Networks, latent dimensions, draws and likelihood are the original ones. The budget is not: the originals train for 80
-to 3,280 epochs, these rows for 3 to 60. The card states the budget beside each number. All numbers are measured.
+Networks, latent dimensions, draws and likelihood are the original ones. The budget is smaller: the originals train for
+500 to 3,280 epochs, these rows for 3 to 60. The card states the budget beside each number. All numbers are measured.
 """
 
 import argparse
@@ -44,7 +44,7 @@ class Row:
         paper: the paper's number, as quoted by Pythae's page on reproducibility.
         pythae: the number that this page reports for Pythae.
         original: budget of the original.
-        num_train_epochs: our budget.
+        num_train_epochs: our budget, in epochs.
         fields: fields of the model's config.
         encoder, decoder: configs of the networks.
         dynamic: binarise an image anew each time it is used, instead of once.
@@ -242,12 +242,15 @@ def reproduction(name: str, row: Row, measured: dict[str, Any]) -> str:
 | this model | **{measured["nll"]:.2f}** +- {measured["nll_standard_error"]:.2f} | {budget} |
 
 The network is the original's, but the training is much shorter: the number describes this run, not the method.
-Training images are binarised {training_images}, test images once, with seed 2. The other numbers are from other draws.
+Training images are binarised {training_images}, test images once, with seed 2.
+The numbers of the paper and of Pythae are from other draws.
 +- is the standard error over {measured["num_images"]:,} test images.
 
 ```
 python scripts/reproduce.py {name}{flags}
-```"""
+```
+
+The command writes the model to `outputs/reproduce/{name}`, from where the code below loads it."""
 
 
 def main():

@@ -1,4 +1,4 @@
-"""One row per model, sampler and metric. The contract tests run over all rows, so a new method needs one row."""
+"""One row per model, likelihood, sampler and metric. The contract tests run over all rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import distributions
 
 from gae_hub import (
     AAEModel,
@@ -38,6 +39,7 @@ from gae_hub import (
     RHVAEModel,
     SVAEModel,
     TwoStageVAESampler,
+    VAEConfig,
     VAEGANModel,
     VAEIAFModel,
     VAELinNFModel,
@@ -194,6 +196,51 @@ MODELS = [
         has_likelihood=False,
         terms=("reconstruction", "kl", "norm"),
         fullgraph=False,  # training steps change the codes; test_hrq_vae.py compiles it
+    ),
+]
+
+
+@dataclass(frozen=True)
+class LikelihoodCase:
+    """A likelihood with settings, and the density that it should be."""
+
+    id: str
+    fields: dict[str, Any]
+    distribution: Callable[[torch.Tensor], Any]  # torch's distribution of a pixel with these logits
+    support: tuple[float, float] | None = (-9.0, 10.0)  # where the density is not 0; None for pixels 0 and 1
+    config_class: type = VAEConfig
+
+    @property
+    def name(self) -> str:
+        return self.fields["likelihood"]
+
+    def fits(self, config_class: type) -> bool:
+        """Whether a config has the fields of this row."""
+        return all(hasattr(config_class, name) for name in self.fields)
+
+
+LIKELIHOODS = [
+    LikelihoodCase(
+        "gaussian",
+        {"likelihood": "gaussian", "observation_std": 0.5},
+        lambda x: distributions.Normal(x.sigmoid(), 0.5),
+    ),
+    LikelihoodCase(
+        "gaussian, optimal",
+        {"likelihood": "gaussian", "observation_std": "optimal"},
+        lambda x: distributions.Normal(x.sigmoid(), 0.5),
+    ),
+    LikelihoodCase(
+        "laplace",
+        {"likelihood": "laplace", "observation_std": 0.5},
+        lambda x: distributions.Laplace(x.sigmoid(), 0.5 / 2**0.5),
+    ),
+    LikelihoodCase("bernoulli", {"likelihood": "bernoulli"}, lambda x: distributions.Bernoulli(logits=x), None),
+    LikelihoodCase(
+        "continuous_bernoulli",
+        {"likelihood": "continuous_bernoulli"},
+        lambda x: distributions.ContinuousBernoulli(logits=x, lims=(0.4999, 0.5001)),
+        (0.0, 1.0),
     ),
 ]
 

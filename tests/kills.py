@@ -144,7 +144,7 @@ def train(name: str, folder: Path, kill: tuple[str, int] | None):
 
 
 def run(name: str, folder: Path, kill: tuple[str, int] | None = None):
-    """Train in a process of its own, which must end as planned."""
+    """Train in a separate process, which must end as planned."""
     process = os.fork()
     if process == 0:
         status = 1

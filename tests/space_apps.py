@@ -1,4 +1,4 @@
-"""Gradio in a process of its own, for metrics/spaces/test_page.py: Gradio leaves sockets and event loops open.
+"""Gradio in a separate process, for metrics/spaces/test_page.py: Gradio leaves sockets and event loops open.
 
 python space_apps.py build FOLDER   # build the page of every metric, and press its button
 python space_apps.py ask            # query served pages: requests as JSON on stdin, answers as JSON on stdout
@@ -12,8 +12,11 @@ from pathlib import Path
 
 
 def build(folder: Path) -> dict[str, dict]:
-    """For each metric: the components of its page, which ones are visible, and its answers without and with files."""
+    """For each metric: the components of its page in their order, which inputs are visible, and what it answers."""
+    import gradio as gr
+
     from gae_hub.metrics import MEASURES
+    from gae_hub.metrics.spaces.examples import write_example
     from gae_hub.metrics.spaces.page import build_page
 
     sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
@@ -21,23 +24,33 @@ def build(folder: Path) -> dict[str, dict]:
     sides |= dict.fromkeys(("mig", "dci", "sap", "factor_vae_score", "beta_vae_score"), ("latents", "factors"))
     pages = {}
     for name in MEASURES:
-        (button,) = build_page(name).fns.values()
+        page = build_page(name)
+        (button,) = [function for function in page.fns.values() if function.api_name == "run"]
         predictions, references, textbox = button.inputs
         extractor = textbox.value and str(folder / "extractor")
         files = [None if key is None else [str(folder / f"{key}.npy")] for key in sides.get(name, ("x", "y"))]
+        example = write_example(name, folder)
+        try:
+            button.fn(None, None, extractor)
+            error = None
+        except gr.Error as raised:
+            error = raised.message
+        runs = name != "lpips"  # LPIPS would download weights
         pages[name] = {
-            "components": [type(part).__name__ for part in (*button.inputs, *button.outputs)],
+            "order": [type(part).__name__ for part in page.blocks.values()],
             "visible": [part.visible for part in button.inputs],
             "extractor": textbox.value,
-            "without_files": button.fn(None, None, extractor),
-            "with_files": None if name == "lpips" else button.fn(*files, extractor),  # LPIPS would download weights
+            "without_files": error,
+            "with_files": button.fn(*files, extractor) if runs else None,
+            "example": button.fn(*example, textbox.value and "features") if runs else None,
         }
     return pages
 
 
-def ask(address: str, predictions: list[str] | None, references: list[str] | None, extractor: str) -> dict:
-    """The answer of a page, once it is served."""
+def ask(address: str, predictions: list[str] | None, references: list[str] | None, extractor: str) -> tuple | dict:
+    """The answer of a page, once it is served: its table and passports, or its error."""
     from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
 
     deadline = time.monotonic() + 60
     while True:
@@ -47,7 +60,10 @@ def ask(address: str, predictions: list[str] | None, references: list[str] | Non
         assert time.monotonic() < deadline, f"no response from {address}"
         time.sleep(0.1)
     sides = [paths and [handle_file(path) for path in paths] for paths in (predictions, references)]
-    return Client(address, verbose=False).predict(*sides, extractor, api_name="/run")
+    try:
+        return Client(address, verbose=False).predict(*sides, extractor, api_name="/run")
+    except AppError as error:
+        return {"error": str(error)}
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ def benchmarks_on_path(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
 
 
-def test_speed_page_agrees_with_rows():
-    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
-    assert import_module("benchmarks.summary").update(page) == page, "run python -m benchmarks.summary --write"
+def test_pages_agree_with_rows():
+    summary = import_module("benchmarks.summary")
+    for path, update in ((summary.SPEED_PAGE, summary.update), (summary.README, summary.update_readme)):
+        page = path.read_text(encoding="utf-8")
+        assert update(page) == page, "run python -m benchmarks.summary --write"
 
 
 def test_rows_are_parsed_by_network_method_and_precision():

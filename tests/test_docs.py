@@ -102,6 +102,13 @@ def test_readme_tables_are_current():
     assert update["update_readme"](README) == README, "run python scripts/update_readme.py"
 
 
+def test_counts_and_the_page_of_samplers_are_current():
+    methods, samplers = gae_hub.AutoGAE.names(), gae_hub.AutoSampler.names()
+    assert f"{len(methods)} methods, " in README and f"and {len(samplers)} samplers " in README, "see README, line 3"
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(rows) == sorted(samplers), "docs/samplers.md has one row for each sampler"
+
+
 def test_commands_and_links_of_the_readme_exist():
     from gae_hub.cli.main import COMMANDS
 

@@ -41,12 +41,12 @@ class _AutoClass(Generic[ModelT, ConfigT]):
         """The class for a short name or a model_type, such as "beta_vae" or "gae_beta_vae".
 
         Raises:
-            ValueError: if the name is not registered, with the nearest registered name.
+            ValueError: if the name is not registered; the message suggests the nearest one.
         """
         short = cls._short_name(name)
         if short not in cls.registry:
             near = get_close_matches(short, cls.registry, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"registered are {', '.join(cls.names())}"
+            hint = f"did you mean '{near[0]}'?" if near else f"registered names are {', '.join(cls.names())}"
             raise ValueError(f"no {cls.kind} is called '{name}'; {hint}")
         return cls.registry[short]
 

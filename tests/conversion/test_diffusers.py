@@ -19,7 +19,7 @@ VAMP, FLOW_PRIOR = ModelCase(VAMPModel, {"num_components": 5}), ModelCase(FlowPr
 
 
 @pytest.mark.parametrize("case", [VAE, VQVAE, VAMP, FLOW_PRIOR], ids=lambda case: case.id)
-def test_outputs_are_those_of_the_model(case, tmp_path):
+def test_outputs_equal_the_model(case, tmp_path):
     model, x = case.build(**CONV).eval(), images(6)
     vae = DiffusersAutoencoder.from_model(model, x)
     posterior = vae.encode(2 * x - 1).latent_dist

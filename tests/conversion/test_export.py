@@ -1,4 +1,4 @@
-"""Exported encoders and decoders give the outputs of the model, by torch.export and by ONNX Runtime."""
+"""Exported encoders and decoders have the model's outputs, by torch.export and by ONNX Runtime."""
 
 import subprocess
 import sys

@@ -31,7 +31,7 @@ def optimizer_of(model):
 
 
 @EACH
-def test_loss_and_gradients_equal_those_of_the_cpu(case):
+def test_loss_and_gradients_equal_the_cpu(case):
     """With noise from one CPU generator, in float64."""
     x, found = images(16).double(), []
     for device in (torch.device("cpu"), DEVICE):
@@ -45,7 +45,7 @@ def test_loss_and_gradients_equal_those_of_the_cpu(case):
 
 
 @EACH
-def test_generation_with_a_cpu_generator_equals_that_of_the_cpu(case):
+def test_generation_with_a_cpu_generator_equals_the_cpu(case):
     if not case.has_prior:
         assert not case.build().has_prior
         return

@@ -1,4 +1,4 @@
-"""Samplers and metrics on a GPU give the numbers of the CPU."""
+"""Samplers and metrics compute the same on a GPU as on the CPU."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def latents(num=400, dim=3):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SAMPLERS, ids=lambda case: case.id)
 def test_fit_and_sample_on_the_device(case):
-    """A CPU generator gives the draws that the sampler gives after a move to the CPU."""
+    """With a CPU generator, samples equal those drawn after a move to the CPU."""
     if case.fits_latents:
         sampler = case.build().fit(latents().to(DEVICE), **case.brief())
     else:

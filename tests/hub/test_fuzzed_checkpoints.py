@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from cases import SAMPLERS, VAE
+from cases import VAE
 from fuzzing import broken_texts, check_reading, json_variants, safetensors_variants, sample
 from safetensors.torch import load_file, save_file
 
 from gae_hub import AutoGAE, AutoSampler, GaussianMixtureSampler, VAEModel
 
-NUM_SAMPLED = 80  # variants of each file
+NUM_SAMPLED = 60  # variants of each file
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +153,3 @@ def test_weights_that_are_not_finite(model_folder, sampler_folder, value):
             load(folder)
         file.write_bytes(before)
         load(folder)
-
-
-@pytest.mark.parametrize("case", SAMPLERS, ids=lambda case: case.id)
-def test_fitted_samplers_are_finite(case, tmp_path):
-    """No sampler keeps an infinite value in its state, which loading would reject."""
-    sampler, _ = case.fit_to_source(**case.brief())
-    sampler.save_pretrained(tmp_path)
-    AutoSampler.from_pretrained(tmp_path)

@@ -6,10 +6,12 @@ import re
 
 import pytest
 import torch
+import yaml
 from builders import hub_folder
 from cases import MODELS, VAE, generator, images
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from localhub import read_card
 from PIL import Image
 
 from gae_hub import (
@@ -24,6 +26,7 @@ from gae_hub import (
 )
 from gae_hub.core.hub_errors import HubError
 from gae_hub.hub.cards.merging import BEGIN, END
+from gae_hub.hub.cards.results import publish_results
 
 X = images(4)
 
@@ -261,6 +264,70 @@ def test_facts_of_a_private_repository(machine, tmp_path, trained):
         loaded.source = ("alice/secret", {"token": False, "force_download": True})
         loaded.save_pretrained(tmp_path / "unknown")
     assert "1397 images" not in (tmp_path / "unknown" / "README.md").read_text()
+
+
+def test_the_license_of_a_card(hub, machine, tmp_path):
+    """An argument of each way to publish. Without it, the license in the repository's card stays."""
+
+    def license_in(repo_id):
+        return read_card(card(hub, repo_id))["license"]
+
+    with machine():
+        VAE.build().push_to_hub("alice/licensed")
+        assert license_in("alice/licensed") == "apache-2.0"
+        VAE.build().push_to_hub("alice/licensed", license="mit")
+        assert license_in("alice/licensed") == "mit"
+        GenerationPipeline(VAE.build(), fitted_sampler()).push_to_hub("alice/licensed")
+        assert license_in("alice/licensed") == "mit"
+        AutoGAE.from_pretrained("alice/licensed").push_to_hub("alice/copied")
+        assert license_in("alice/copied") == "mit"
+        GenerationPipeline(VAE.build()).push_to_hub("alice/licensed", license="cc-by-4.0")
+        fitted_sampler().push_to_hub("alice/licensed-sampler", license="cc0-1.0")
+        args = GAETrainingArguments(
+            str(tmp_path / "run"), max_steps=1, disable_tqdm=True, hub_model_id="alice/licensed-run", push_to_hub=True
+        )
+        trainer = GAETrainer(VAE.build(), args, train_dataset=images(8))
+        trainer.train()
+        assert license_in("alice/licensed-run") == "apache-2.0"
+        trainer.push_to_hub(license="mit")
+    assert license_in("alice/licensed") == "cc-by-4.0" and license_in("alice/licensed-sampler") == "cc0-1.0"
+    assert license_in("alice/licensed-run") == "mit"
+
+
+def test_results_on_a_benchmark_enter_its_leaderboard(hub, machine):
+    """They agree with the card, and disappear with it when other weights are published."""
+    file, benchmark = ".eval_results/gae_hub.yaml", {"name": "B", "evaluation_framework": "gae-hub"}
+    benchmark["tasks"] = [
+        {"id": "test_mse", "split": "test"},
+        {"id": "fid"},
+        {"id": "validation_psnr", "split": "validation"},
+    ]
+    hub.create_repo("alice/benchmark", "dataset")
+    hub.commit("alice/benchmark", {"eval.yaml": yaml.safe_dump(benchmark)}, repo_type="dataset")
+    hub.create_repo("alice/pictures", "dataset")
+    results = {"dataset": "alice/benchmark", "split": "test", "metrics": {"mse": 0.25, "psnr": 9.0}}
+    passports = {"mse": {"num_samples": 10}}
+    with machine():
+        VAE.build().push_to_hub("alice/measured")
+        assert file not in hub.files("alice/measured")
+        model = AutoGAE.from_pretrained("alice/measured")
+        for dataset in ("alice/pictures", "alice/no-such", "digits"):
+            publish_results(model, "alice/measured", {**results, "dataset": dataset})
+            assert file not in hub.files("alice/measured"), dataset
+        publish_results(model, "alice/measured", {**results, "passports": passports})
+    (entry,) = yaml.safe_load(hub.read("alice/measured", file))
+    assert entry == {
+        "dataset": {"id": "alice/benchmark", "task_id": "test_mse"},
+        "value": 0.25,
+        "source": {"url": f"{hub.url}/alice/measured/blob/main/results.json", "name": "results.json"},
+        "notes": "num samples 10",
+    }
+    (index,) = read_card(card(hub, "alice/measured"))["model-index"][0]["results"]
+    assert {"type": "mse", "value": 0.25, "name": "mse", "args": {"num_samples": 10}} in index["metrics"]
+    with machine():
+        VAE.build().push_to_hub("alice/measured")
+    assert yaml.safe_load(hub.read("alice/measured", file)) == []
+    assert "model-index" not in read_card(card(hub, "alice/measured"))
 
 
 # Interrupted transfers

@@ -27,3 +27,16 @@ def test_one_plot_per_term_with_training_and_validation(tmp_path, monkeypatch):
     assert [line.get_label() for line in loss.lines] == ["training", "validation"]
     assert [list(line.get_ydata()) for line in loss.lines] == [[3.0, 1.5], [2.0]]
     assert [list(line.get_ydata()) for line in kl.lines] == [[1.0, 1.0]] and kl.get_ylim() == (0, 2)
+    assert [line.get_marker() for line in loss.lines] == ["", "o"]
+
+
+def test_a_single_epoch_is_drawn_as_points(tmp_path):
+    """The picture of one epoch has pixels in the colours of both curves."""
+    log = [{"epoch": 1.0, "step": 3, "loss": 3.0}, {"epoch": 1.0, "step": 3, "eval_loss": 2.0}]
+    save_loss_curves(log, tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as picture:
+        below_legend = picture.convert("RGB").crop((0, picture.height // 2, *picture.size))
+        whole = picture.convert("RGB")
+    counts = {colour: count for count, colour in whole.getcolors(whole.width * whole.height)}
+    assert counts[(0x2B, 0x6C, 0xB0)] > 50 and counts[(0xC0, 0x56, 0x21)] > 50
+    assert (0xC0, 0x56, 0x21) in dict((colour, n) for n, colour in below_legend.getcolors(10**6))

@@ -1,5 +1,6 @@
 """Grids of images, to the pixel."""
 
+import pytest
 import torch
 from cases import images
 from PIL import Image
@@ -20,6 +21,26 @@ def test_image_grid():
     block = grid.crop((4, 32, 44, 52)).resize((20, 10), Image.Resampling.NEAREST)
     expected = (images(5, (3, 10, 20))[0] * 255).round().byte().permute(1, 2, 0).numpy()
     assert block.tobytes() == expected.tobytes()
+
+
+def test_row_labels_have_their_own_column():
+    black = torch.zeros(4, 1, 48, 48)
+    plain, labelled = image_grid(black, columns=2), image_grid(black, columns=2, row_labels=["a", "z[12]  -2 to 2"])
+    left = labelled.width - plain.width
+    assert labelled.height == plain.height and left > 50
+    assert labelled.crop((left, 0, *labelled.size)).tobytes() == plain.tobytes()
+    for row in range(2):  # dark text inside the column and nothing at its edge, where it would touch the images
+        column = labelled.crop((0, 4 + 52 * row, left, 52 + 52 * row))
+        assert column.getextrema()[0] < 100 and column.crop((left - 3, 0, left, 48)).getextrema() == (255, 255)
+    with pytest.raises(ValueError, match="a grid of 2 rows needs as many row_labels, got 1"):
+        image_grid(black, columns=2, row_labels=["a"])
+
+
+def test_a_grid_is_as_wide_as_its_title():
+    title = "Originals, and below each its reconstruction"
+    assert image_grid(images(1), title=title).width > 200 > image_grid(images(1)).width
+    with pytest.raises(ValueError, match="a grid needs 1 or more images, got none"):
+        image_grid([])
 
 
 def test_reconstruction_grid_alternates_rows():

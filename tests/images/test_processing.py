@@ -70,6 +70,27 @@ def test_save_and_load(tmp_path):
             lambda: GAEImageProcessor((1, 6, 5))(np.zeros((7, 5), np.uint8)),
             r"shape \(7, 5\) does not match input_shape \(1, 6, 5\)",
         ),
+        (lambda: GAEImageProcessor()("file.png"), r"the name 'file.png': open it first, PIL.Image.open\('file.png'\)"),
+        (lambda: GAEImageProcessor()([]), "there are no images: got an empty list"),
+        (lambda: GAEImageProcessor()(None), "expected a PIL image, an array or a tensor, got None"),
+        (
+            lambda: GAEImageProcessor()([["a"]]),
+            "expected an array of numbers for an image, got an object of type list",
+        ),
+        (
+            lambda: GAEImageProcessor()(np.zeros((0, 28, 28))),
+            r"there are no images: got an array of shape \(0, 28, 28\)",
+        ),
+        (lambda: GAEImageProcessor()(picture(28, 28, 1), do_rescale=False), "has no option 'do_rescale'"),
+        (
+            lambda: GAEImageProcessor()(picture(28, 28, 1), return_tensors="tf"),
+            "must be 'pt' or 'np', got the text 'tf'",
+        ),
+        (lambda: GAEImageProcessor().postprocess(torch.rand(1, 28, 28)), r"for one image pass images\[None\]"),
+        (
+            lambda: GAEImageProcessor().postprocess(np.zeros((1, 1, 2, 2))),
+            "expected a tensor .*, got an object of type nd",
+        ),
         (lambda: GAEImageProcessor((1, 2, 2))(torch.full((2, 2), 7.0)), r"must lie in \[0, 1\]"),
         (lambda: GAEImageProcessor((5,)).postprocess(torch.rand(1, 5)), r"input_shape \(5,\) is not an image shape"),
         (lambda: array_to_image(torch.rand(2, 4, 4)), r"got shape \(2, 4, 4\)"),

@@ -40,6 +40,8 @@ def test_metric_returns_its_numbers_reproducibly(name, extractor, lpips):
         passport = value.passport.to_dict()
         assert passport["library"].startswith("gae_hub") and passport["num_samples"] > 0 and "seed" in passport
         assert Passport.from_dict(json.loads(json.dumps(passport))) == Passport.from_dict(passport)
+        low, high = value.passport.interval or (float(value), float(value))
+        assert low <= float(value) <= high, key
     assert json.loads(json.dumps(to_results(runs[0])))["metrics"].keys() == METRICS[name]
 
 

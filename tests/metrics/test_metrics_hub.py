@@ -32,7 +32,11 @@ def test_publishing_an_extractor_keeps_text_around_its_card(hub, tmp_path):
         model.push_to_hub("alice/extractor")
     first = card(hub, "alice/extractor")
     assert 'feature_extractor="alice/extractor"' in first and read_card(first)["library_name"] == "gae-hub"
-    assert "<script" not in first and "alert(1)" in first and "datasets" not in read_card(first)
+    assert (
+        "<script" not in first
+        and "trained on `‹script›alert(1)‹/script›` as" in first
+        and "datasets" not in read_card(first)
+    )
     above = first.replace("<!-- gae_hub: begin", "Text above.\n\n<!-- gae_hub: begin") + "\nText below.\n"
     hub.commit("alice/extractor", {"README.md": above})
     model.config.accuracy, model.config.dataset = 0.875, "alice/digits"
@@ -93,7 +97,7 @@ def test_push_needs_a_repository(trained, capsys):
     assert "--push_to_hub: expected a model on the Hub" in capsys.readouterr().err
 
 
-def test_measured_samples_are_those_of_the_pipeline():
+def test_measured_samples_equal_the_pipelines():
     """`gae-hub generate` with this seed writes the same images."""
     model = VAE.build()
     drawn = torch.cat(list(GenerationPipeline(model).generate_batches(1050, seed=3)))

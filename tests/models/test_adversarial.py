@@ -160,7 +160,7 @@ def test_factor_vae_decodes_every_image():
 
 
 @pytest.mark.parametrize("name", ["aae", "wae_gan", "factor_vae", "vae_gan"])
-def test_metrics_of_the_game(name):
+def test_discriminator_and_latent_metrics(name):
     metrics = build(name)(X).metrics
     assert 0 <= metrics["discriminator_accuracy"] <= 1
     assert metrics["active_units"].shape == ()

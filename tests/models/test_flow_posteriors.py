@@ -77,7 +77,7 @@ def test_density_integrates_to_one(name):
 
 
 @ALL
-def test_density_is_that_of_the_samples(name):
+def test_density_matches_its_samples(name):
     """The share of samples in a small disk around the image of the base's mean is the density times the area."""
     posterior = build(name, latent_dim=2).encode(X[:1])
     count, radius = 1_000_000, 0.05

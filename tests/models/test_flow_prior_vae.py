@@ -74,7 +74,7 @@ def test_samples_are_inverses_of_noise():
     assert torch.equal(z, model.sample_prior(50, generator()))
 
 
-def test_bound_equals_that_of_an_autoregressive_posterior():
+def test_bound_equals_an_autoregressive_posterior():
     """With the flow's output as latents, the posterior is an IAF and the prior N(0, I) (section 3.2)."""
     model = build(num_flows=2)
     base = model.encode(X)

@@ -97,7 +97,7 @@ def test_to_ball():
 
 
 def test_decoders_in_the_coordinates_of_the_ball():
-    """They receive points of the ball, whoever asks them: decode, log_prob or sample_pixel_values."""
+    """They receive points of the ball from decode, log_prob and sample_pixel_values."""
     model = build(coordinates="ball", observation_std=0.1).double()
     latents = torch.randn(1, 3, dtype=torch.float64) * 3
     mean = model.likelihood.activation(model.decoder(model.to_ball(latents)))

@@ -261,6 +261,7 @@ def two_processes(tmp_path_factory):
     finally:
         for worker in workers:
             worker.kill()
+            worker.communicate()
     return folder
 
 

@@ -90,7 +90,7 @@ def test_integral_of_two_steps(update):
 
 
 @pytest.mark.parametrize("kind", ["masked", "affine"])
-def test_affine_steps_equal_those_of_zuko(kind):
+def test_affine_steps_equal_zuko(kind):
     step, z = build_step(kind, 5, num_hidden_layers=2, **ORDERS["permuted"]), noise(8, 5)
 
     def meta(z):

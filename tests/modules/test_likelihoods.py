@@ -5,30 +5,24 @@ from math import prod
 import numpy as np
 import pytest
 import torch
-from cases import VAE, generator, images
+from cases import LIKELIHOODS, MODELS, generator, images
+from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from scipy import stats
-from torch import distributions
 
 from gae_hub import VAEConfig
-from gae_hub.modules.likelihoods import LIKELIHOODS, build_likelihood
+from gae_hub.modules.likelihoods import LIKELIHOODS as REGISTRY
+from gae_hub.modules.likelihoods import Gaussian, build_likelihood
 
-SETTINGS = {
-    "gaussian": {"observation_std": 0.3},
-    "gaussian, optimal": {"observation_std": "optimal"},
-    "laplace": {"likelihood": "laplace", "observation_std": 0.3},
-    "bernoulli": {"likelihood": "bernoulli"},
-    "continuous_bernoulli": {"likelihood": "continuous_bernoulli"},
-}
-EACH = pytest.mark.parametrize("setting", SETTINGS)
+EACH = pytest.mark.parametrize("case", LIKELIHOODS, ids=lambda case: case.id)
 LOGITS = torch.tensor([-30.0, -3.0, -0.6, -0.4, -0.099, -1e-3, 0.0, 1e-3, 0.101, 0.4, 0.6, 3.0, 30.0]).double()
 
 
-def build(setting, shape=(1,)):
-    """The likelihood of a setting, in float64, with a variance that is not 1 where it is learned."""
-    likelihood = build_likelihood(VAEConfig(input_shape=shape, **SETTINGS[setting])).double().eval()
-    if setting == "gaussian, optimal":
-        likelihood.variance.fill_(0.09)
+def build(case, shape=(1,)):
+    """The likelihood of a row, in float64, with a variance that is not 1 where it is learned."""
+    likelihood = build_likelihood(case.config_class(input_shape=shape, **case.fields)).double().eval()
+    if case.id == "gaussian, optimal":
+        likelihood.variance.fill_(0.25)
     return likelihood
 
 
@@ -38,24 +32,25 @@ def log_density(likelihood, x, logits):
     return likelihood.log_prob(x, logits, likelihood.activation(logits)) + likelihood.constant()
 
 
-def support(setting):
+def integration_points(case):
     """Points and weights of an integral (or sum) over a pixel."""
-    if setting == "bernoulli":
+    if case.support is None:
         return torch.tensor([0.0, 1.0]).double(), torch.ones(2).double()
-    low, high = (0, 1) if setting == "continuous_bernoulli" else (-9, 10)
+    low, high = case.support
     points = torch.linspace(low, high, 400_001, dtype=torch.float64)
     weights = torch.full_like(points, (high - low) / 400_000)
     weights[[0, -1]] /= 2
     return points, weights
 
 
-def test_every_likelihood_is_tested():
-    assert {settings.get("likelihood", "gaussian") for settings in SETTINGS.values()} == set(LIKELIHOODS)
+def test_every_likelihood_has_a_row():
+    missing = set(REGISTRY) - {case.name for case in LIKELIHOODS}
+    assert not missing, f"add a row for {', '.join(missing)} to LIKELIHOODS in tests/cases.py"
 
 
 @EACH
-def test_density_integrates_to_one_and_has_the_activation_as_its_mean(setting):
-    likelihood, (x, weights) = build(setting), support(setting)
+def test_density_integrates_to_one_and_has_the_activation_as_its_mean(case):
+    likelihood, (x, weights) = build(case), integration_points(case)
     for logit in LOGITS:
         density = log_density(likelihood, x, logit.expand(len(x))).exp() * weights
         torch.testing.assert_close(density.sum(), torch.tensor(1.0).double(), atol=1e-7, rtol=0)
@@ -63,32 +58,25 @@ def test_density_integrates_to_one_and_has_the_activation_as_its_mean(setting):
 
 
 @EACH
-def test_log_prob_is_that_of_torch_distributions(setting):
-    likelihood, logits = build(setting), LOGITS[1:-1]
+def test_log_prob_equals_torch_distributions(case):
+    likelihood, logits = build(case), LOGITS[1:-1]
     x = torch.rand(len(logits), generator=generator()).double()
-    if setting == "bernoulli":
+    if case.support is None:
         x = x.round()
-    mean = logits.sigmoid()
-    expected = {
-        "gaussian": lambda: distributions.Normal(mean, 0.3),
-        "gaussian, optimal": lambda: distributions.Normal(mean, 0.3),
-        "laplace": lambda: distributions.Laplace(mean, 0.3 / 2**0.5),
-        "bernoulli": lambda: distributions.Bernoulli(logits=logits),
-        "continuous_bernoulli": lambda: distributions.ContinuousBernoulli(logits=logits, lims=(0.4999, 0.5001)),
-    }[setting]()
-    torch.testing.assert_close(log_density(likelihood, x, logits), expected.log_prob(x), atol=1e-8, rtol=1e-8)
+    expected = case.distribution(logits).log_prob(x)
+    torch.testing.assert_close(log_density(likelihood, x, logits), expected, atol=1e-8, rtol=1e-8)
 
 
 @EACH
 @pytest.mark.parametrize("logit", [-4.0, 0.0, 0.05, 2.0])
-def test_samples_follow_the_density(setting, logit):
-    likelihood = build(setting)
+def test_samples_follow_the_density(case, logit):
+    likelihood = build(case)
     logits = torch.full((20_000,), logit).double()
     drawn = likelihood.sample(logits, generator())
     assert torch.equal(drawn, likelihood.sample(logits, generator()))
-    x, weights = support(setting)
+    x, weights = integration_points(case)
     density = log_density(likelihood, x, torch.full_like(x, logit)).exp() * weights
-    if setting == "bernoulli":
+    if case.support is None:
         assert set(drawn.tolist()) <= {0.0, 1.0}
         assert drawn.mean() == pytest.approx(density[1].item(), abs=4 * (0.25 / 20_000) ** 0.5)
     else:
@@ -100,7 +88,7 @@ def test_samples_follow_the_density(setting, logit):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_continuous_bernoulli_is_smooth_everywhere(dtype):
     """Gradient of log p is x - mean: by series about 0, and finite at huge logits."""
-    likelihood = build_likelihood(VAEConfig(input_shape=(1,), **SETTINGS["continuous_bernoulli"]))
+    likelihood = build_likelihood(VAEConfig(input_shape=(1,), likelihood="continuous_bernoulli"))
     steps = torch.linspace(-1, 1, 4001, dtype=dtype)
     logits = torch.cat([steps, 1e-3 * steps, 300 * steps]).unsqueeze(1).requires_grad_()
     x = torch.rand(logits.shape, generator=generator()).to(dtype)
@@ -108,27 +96,32 @@ def test_continuous_bernoulli_is_smooth_everywhere(dtype):
     likelihood.log_prob(x, logits, mean).sum().backward()
     tolerance = 1e-11 if dtype == torch.float64 else 2e-6
     torch.testing.assert_close(logits.grad, (x - mean).detach(), atol=tolerance, rtol=0)
-    exact = LIKELIHOODS["continuous_bernoulli"].activation(likelihood, logits.detach().double())
+    exact = REGISTRY["continuous_bernoulli"].activation(likelihood, logits.detach().double())
     torch.testing.assert_close(mean.detach().double(), exact, atol=tolerance, rtol=0)
     order = logits.detach().squeeze(1).argsort()
     assert (mean.detach().squeeze(1)[order].diff() > -tolerance).all() and 0 <= mean.min() and mean.max() <= 1
 
 
 @EACH
-def test_pixels_are_summed_and_draws_kept_apart(setting):
-    likelihood = build(setting, shape=(2, 3, 4))
+def test_pixels_are_summed_and_draws_kept_apart(case):
+    likelihood = build(case, shape=(2, 3, 4))
     logits = torch.randn(5, 7, 2, 3, 4, generator=generator()).double()
     x = torch.rand(5, 1, 2, 3, 4, generator=generator(1)).double().round().expand_as(logits)
     whole = likelihood.log_prob(x, logits, likelihood.activation(logits)) + likelihood.constant()
-    one = log_density(build(setting), x.flatten(), logits.flatten()).view(5, 7, -1).sum(-1)
+    one = log_density(build(case), x.flatten(), logits.flatten()).view(5, 7, -1).sum(-1)
     assert whole.shape == (5, 7)
     torch.testing.assert_close(whole, one)
 
 
+def method_of(case):
+    """The row of the method that a likelihood comes with: the VAE for those of the library."""
+    return next(model for model in MODELS if model.model_class.config_class is case.config_class)
+
+
 @EACH
-def test_training_with_every_likelihood(setting):
-    model = VAE.build(**SETTINGS[setting]).train()
-    x = images(20).round() if setting == "bernoulli" else images(20)
+def test_training_with_every_likelihood(case):
+    model = method_of(case).build(**case.fields).train()
+    x = images(20).round() if case.support is None else images(20)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
     for _ in range(60):
@@ -141,7 +134,7 @@ def test_training_with_every_likelihood(setting):
     model.eval()
     constant, size = model.likelihood.constant(), prod(model.config.input_shape)
     assert model.log_likelihood(x, 20, generator=generator()).shape == (20,)
-    assert (constant == 0) == (setting in ("bernoulli", "continuous_bernoulli")) and abs(constant) < 10 * size
+    assert abs(constant) < 10 * size
     drawn = model.sample_pixel_values(model.embed(x), generator())
     assert drawn.shape == x.shape and torch.equal(drawn, model.sample_pixel_values(model.embed(x), generator()))
     assert not torch.equal(drawn, model.reconstruct(x))
@@ -163,3 +156,21 @@ def test_settings_that_do_not_fit(fields, message):
     with pytest.raises(StrictDataclassError) as error:
         VAEConfig(**fields)
     assert message in str(error.value)
+
+
+class GaussianWithTilt(Gaussian):
+    config_fields = ("tilt",)
+
+
+def test_a_likelihood_with_a_field_of_its_own(monkeypatch):
+    monkeypatch.setitem(REGISTRY, "tilted", GaussianWithTilt)
+    with pytest.raises(StrictDataclassError, match="likelihood 'tilted' reads tilt, which VAEConfig does not have"):
+        VAEConfig(likelihood="tilted")
+
+    @strict
+    class TiltedVAEConfig(VAEConfig):
+        model_type = "gae_tilted_vae"
+        likelihood: str = "tilted"
+        tilt: float = 0.5
+
+    assert isinstance(build_likelihood(TiltedVAEConfig()), GaussianWithTilt)

@@ -10,7 +10,7 @@ from gae_hub.modules.rational_quadratic import rational_quadratic
 
 
 @pytest.mark.parametrize("num_bins", [1, 2, 8])
-def test_splines_equal_those_of_zuko(num_bins):
+def test_splines_equal_zuko(num_bins):
     x, parameters = 3 * noise(2000), noise(2000, 3 * num_bins - 1, seed=1)
     widths, heights, slopes = parameters.split([num_bins, num_bins, num_bins - 1], -1)
     oracle = zuko.transforms.MonotonicRQSTransform(widths, heights, slopes, bound=4.0)

@@ -40,3 +40,12 @@ def test_inverse_metric_needs_no_tensor_for_each_pair():
         metric.inverse(z)
     largest = max(event.self_cpu_memory_usage for event in profile.events())
     assert 0 < largest < 20e6
+
+
+def test_points_where_the_metric_is_not_positive_definite_are_nan():
+    """The other points of the batch keep their metric."""
+    centroids = torch.tensor([[0.0, 0.0], [9.0, 0.0]], dtype=torch.float64)
+    matrices = torch.stack([torch.diag(torch.tensor([2.0, -1.0])), torch.eye(2)]).double()
+    place = RiemannianMetric(centroids, matrices, 1.0, 0.5).at(centroids)
+    assert place.factor[0].isnan().all() and place.half_log_det()[0].isnan()
+    torch.testing.assert_close(place.factor[1], 1.5**0.5 * torch.eye(2, dtype=torch.float64))

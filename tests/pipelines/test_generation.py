@@ -67,7 +67,7 @@ def test_to_moves_model_and_sampler(pipe, model):
 
 def test_errors():
     sampler = GaussianMixtureSampler(num_components=2).fit(torch.randn(9, 5))
-    with pytest.raises(ValueError, match=r"draws latents of shape \(5,\), but the model's latents have shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"draws latents of shape \(5,\), but this model's latents have shape \(3,\)"):
         GenerationPipeline(VAE.build(), sampler)
     with pytest.raises(NotImplementedError, match="fit a sampler"):
         GenerationPipeline(AE.build())(2)

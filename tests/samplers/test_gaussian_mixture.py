@@ -124,7 +124,7 @@ def test_correlations():
 
 def test_errors():
     sampler = GaussianMixtureSampler()
-    with pytest.raises(ValueError, match="num_components is 10, but there are only 4 latents"):
+    with pytest.raises(ValueError, match="num_components must be at most the number of latents, 4, got 10"):
         sampler.fit(torch.randn(4, 2))
     with pytest.raises(ValueError, match="is not fitted"):
         sampler.sample()

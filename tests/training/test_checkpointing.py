@@ -141,7 +141,7 @@ def test_convolutions_resume_to_the_bit(tmp_path, networks):
 
 
 def test_the_plateau_schedule_resumes_and_follows_the_selection_metric(tmp_path):
-    """A learning rate of zero gives one long plateau: the rate is halved after every third evaluation."""
+    """At a learning rate of zero the loss is constant, so the rate is halved after every third evaluation."""
     fields = {
         "lr_scheduler_type": "reduce_lr_on_plateau",
         "lr_scheduler_kwargs": {"factor": 0.5, "patience": 1},

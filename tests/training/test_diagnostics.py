@@ -14,7 +14,7 @@ CASES = {case.id: case for case in MODELS}
 @pytest.mark.parametrize(
     ("metrics", "config", "name", "text"),
     [
-        ({"active_units": 2.0}, {"latent_dim": 16}, "posterior collapse", "2.0 of 16 latent dimensions"),
+        ({"active_units": 2.0}, {"latent_dim": 16}, "posterior collapse", "2 of 16 latent dimensions"),
         ({"dead_codes": 300.0, "perplexity": 5.0}, {"num_embeddings": 512}, "dead codes", "300 of 512 codes"),
         ({"discriminator_accuracy": 0.99}, {}, "one-sided discriminator", "a smaller learning rate"),
         ({"discriminator_accuracy": 0.2}, {}, "one-sided discriminator", "a larger learning rate"),
@@ -42,7 +42,7 @@ def test_a_collapsed_posterior_is_logged_once_and_in_the_facts(tmp_path, caplog)
     trainer = make_trainer(tmp_path, model, eval_data=images(8, seed=1), num_train_epochs=8, learning_rate=1e-2)
     trainer.train()
     logged = [record.message for record in caplog.records if "posterior collapse" in record.message]
-    assert len(logged) == 1 and "0.0 of 8 latent dimensions" in logged[0] and "smaller KL weight" in logged[0]
+    assert len(logged) == 1 and ": 0 of 8 latent dimensions" in logged[0] and "smaller KL weight" in logged[0]
     assert set(model.facts["warnings"]) == set(trainer.diagnostics.warnings) == {"posterior collapse"}
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import generator
+from cases import MODELS, generator, images
 
 from gae_hub.training.divergence import DeviceDivergenceGuard, HostDivergenceGuard, make_divergence_guard
 
@@ -167,3 +167,16 @@ def test_without_a_good_state_recovery_raises(guard_class):
     assert diverges(guard, math.nan)
     with pytest.raises(FloatingPointError, match="after 0 restarts. Try a smaller learning_rate"):
         guard.recover(model, torch.optim.SGD(model.parameters(), lr=1.0), None, 1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.id)
+def test_bad_weights_give_every_method_a_bad_loss(case, value):
+    """Not an error, which would end the run instead of restoring its last good state."""
+    model = case.build().train()
+    model(images(20))  # initialises codebooks
+    for parameter in model.encoder.parameters():
+        parameter.data.fill_(value)
+    loss = model(images(20)).loss
+    loss.backward()
+    assert not loss.detach().isfinite()

@@ -80,7 +80,7 @@ def test_without_an_eval_dataset_the_last_model_is_kept(tmp_path):
 
 @pytest.mark.parametrize("name", ["piwae", "aae", "factor_vae"])
 def test_adversarial_losses_do_not_choose_the_best_model(tmp_path, name):
-    """If the loss adds up several players, another term chooses, unless the user chooses one."""
+    """If the loss adds up several networks' objectives, another term is the default for metric_for_best_model."""
     model_class = CASES[name].model_class
     trainer = make_trainer(tmp_path / "a", CASES[name].build(), eval_data=EVAL)
     assert trainer.args.metric_for_best_model == model_class.metric_for_best_model != "loss"

@@ -21,7 +21,7 @@ def add_arguments(parser: Parser):
         Flag("from_pythae", str, "Folder or Hub repository of a Pythae checkpoint", required=True),
         replace(OUTPUT_DIR, required=True),
         *(
-            Flag(f"{role}_class", str, f"Class of a custom {role}, as module:Class; the module may lie in this folder")
+            Flag(f"{role}_class", str, f"Class of a custom {role}, as module:Class; its file may be in this folder")
             for role in ROLES
         ),
     )
@@ -40,7 +40,7 @@ def run(args: Namespace):
 
 
 def _build_network(role: str, name: str) -> Any:
-    """An instance of the class that `name` gives as module:Class, imported from the working directory too."""
+    """An instance of the class `name`, written as module:Class. Modules in the working directory are found too."""
     module, _, cls = name.partition(":")
     folder = os.getcwd()
     sys.path.insert(0, folder)

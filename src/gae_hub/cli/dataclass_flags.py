@@ -35,14 +35,14 @@ def add_training_flags(parser: Parser, without: Container[str], defaults: Mappin
     Args:
         parser: the parser of a command.
         without: names to leave out.
-        defaults: defaults that differ from those of `GAETrainingArguments`.
+        defaults: defaults that differ from `GAETrainingArguments`.
     """
     from ..training.arguments import GAETrainingArguments
 
     own = inspect.get_annotations(GAETrainingArguments)
     common, rare = [], []
     for field in fields(GAETrainingArguments):
-        if field.name not in without and field.name != "parallelism_config":  # an object that no text describes
+        if field.name not in without and field.name != "parallelism_config":  # an object that cannot be read from text
             flag = _flag_of_field(field, field.metadata.get("help", ""), defaults)
             (common if field.name in own else rare).append(flag)
     parser.add_flags(*common, group="training arguments", given_only=True)

@@ -6,6 +6,7 @@ __all__ = [
     "DATASET",
     "IMAGE_SIZE",
     "NUM_SAMPLES",
+    "ON_ERROR",
     "OUTPUT_DIR",
     "PUSH_TO_HUB",
     "SAMPLER_NAME",
@@ -34,7 +35,8 @@ class Flag:
         choices: the only values allowed, if the type does not name them.
         minimum: the smallest number allowed.
         bare: value of a flag that is given without a value; None if a value is required.
-        many: whether the flag accepts several words, each of the flag's type.
+        many: whether the flag accepts several words, each of the flag's type; a list in a YAML file.
+        max_words: largest number of words of a flag that accepts several; a single word is then not a list.
         required: whether the flag must be given.
     """
 
@@ -46,6 +48,7 @@ class Flag:
     minimum: int | None = None
     bare: Any = None
     many: bool = False
+    max_words: int | None = None
     required: bool = False
 
     @property
@@ -74,12 +77,22 @@ class Flag:
         """A value of the flag's type, from text or from a value of a YAML file.
 
         Raises:
-            ValueError: if the value does not have the type, or is below the minimum.
+            ValueError: if the value does not have the type, is below the minimum, or has too many words.
         """
+        if self.many and isinstance(value, list):
+            return self.unwrap([self.read(word) for word in value])
         found = read_value(self.annotation, value)
         if self.minimum is not None and found is not None and not found >= self.minimum:
             raise ValueError(f"expected {self.minimum} or more, got {found}")
         return found
+
+    def unwrap(self, words: list[Any]) -> Any:
+        """The value of a flag that accepts several words: the list, or the word itself if there may be only few."""
+        if self.max_words is None:
+            return words
+        if len(words) > self.max_words:
+            raise ValueError(f"expected {self.max_words} values at most, got {len(words)}")
+        return words[0] if len(words) == 1 else words
 
 
 # Flags of several commands
@@ -89,7 +102,20 @@ SPLIT = Flag("split", str, "Split of the data set")
 VALIDATION_SIZE = Flag(
     "validation_size", float | int | None, "Number (or share, below 1) of images held out for validation", minimum=0
 )
-IMAGE_SIZE = Flag("image_size", int | None, "Edge length to which image files are cropped and resized", minimum=1)
+IMAGE_SIZE = Flag(
+    "image_size",
+    int | None,
+    "Edge length, or height and width, to which image files are cropped and resized",
+    minimum=1,
+    many=True,
+    max_words=2,
+)
+ON_ERROR = Flag(
+    "on_error",
+    Literal["raise", "skip"],
+    "Whether an image file that cannot be read ends the command, or is skipped and named in a warning",
+    "raise",
+)
 CHANNELS = Flag("channels", Literal[1, 3] | None, "Number of channels to convert image files to")
 SEED = Flag("seed", int, "Seed of all random numbers", 0)
 NUM_SAMPLES = Flag("num_samples", int, "Number of images to generate", 64, minimum=1)

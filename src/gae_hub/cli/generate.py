@@ -25,7 +25,7 @@ def add_arguments(parser: Parser):
         SEED,
         BATCH_SIZE,
     )
-    parser.epilog = "The same seed gives the same images, whatever the batch size."
+    parser.epilog = "The images depend on the seed, but not on the batch size."
 
 
 def run(args: Namespace):

@@ -9,6 +9,7 @@ from types import ModuleType
 
 from . import convert, evaluate, export, fit_sampler, generate, listing, quickstart, train, train_extractor
 from .parser import Parser, UsageError
+from .spelling import errors_in_flags
 from .values import did_you_mean
 
 COMMANDS: dict[str, ModuleType] = {
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words after `gae-hub`; those of the command line by default.
+        argv: the words after `gae-hub`; by default from the command line.
 
     Returns:
         The exit status: 0, 2 after an error, 130 after Ctrl-C.
@@ -77,12 +78,14 @@ def _run(words: list[str]):
     if name not in COMMANDS:
         kind = "flag" if name.startswith("-") else "command"
         raise UsageError(f"unknown {kind} {name}{did_you_mean(name, COMMANDS) or _HELP_HINT}")
-    args = make_parser(name).read(words[1:])
+    parser = make_parser(name)
+    args = parser.read(words[1:])
 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    COMMANDS[name].run(args)
+    with errors_in_flags(parser.flags):
+        COMMANDS[name].run(args)
 
 
 def _overview() -> str:
@@ -98,14 +101,14 @@ def _summary(command: ModuleType) -> str:
 
 
 def _reported_errors() -> tuple[type[Exception], ...]:
-    """Errors that are shown in one line. Imported only after an error, so that other commands start fast."""
+    """Errors that are shown in one line. They are imported only after an error, so that commands start fast."""
     from huggingface_hub.errors import StrictDataclassError
 
     return ValueError, OSError, ImportError, NotImplementedError, FloatingPointError, StrictDataclassError
 
 
 def _message(error: Exception) -> str:
-    """The text of an error; of a config's error the reason, without the name of the validator."""
+    """The text of an error. For an error of a config, the reason without the name of the validator."""
     from huggingface_hub.errors import StrictDataclassError
 
     return str(error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error)

@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
             target.add_argument(f"--{flag.name}", type=_reader(flag), help=flag.full_help, **settings)
 
     def peek(self, words: list[str], *flags: Flag) -> dict[str, Any]:
-        """Values of those of `flags` that are given, read before the other flags of the command are known."""
+        """Read `flags` before the other flags of the command are known. Returns the values of the given ones."""
         early = Parser(self.prog, add_help=False)
         early.add_flags(*flags, given_only=True)
         return vars(early.parse_known_args(words)[0])
@@ -106,6 +106,13 @@ class Parser(argparse.ArgumentParser):
         known, rest = self.parse_known_args(words)
         if rest:
             raise UsageError(f"unexpected argument '{rest[0]}'; flags start with --")
+        for flag in self.flags.values():
+            found = getattr(known, flag.name, None)
+            if flag.many and isinstance(found, list):
+                try:
+                    setattr(known, flag.name, flag.unwrap(found))
+                except ValueError as error:
+                    raise UsageError(f"--{flag.name}: {error}") from error
         return known
 
     def _unknown(self, name: str, prefix: str = "") -> str:

@@ -1,13 +1,13 @@
-"""The flags of a training run, kept in its folder: later commands read the same data in the same way."""
+"""The flags of a training run, stored in its folder so that later commands load the same data in the same way."""
 
 __all__ = ["DEFAULT_DATASET", "RUN_FILE", "LoadingArguments", "find_data", "loading_arguments", "write_run_record"]
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
-from .flags import CHANNELS, DATASET, IMAGE_SIZE, VALIDATION_SIZE, Flag
+from .flags import CHANNELS, DATASET, IMAGE_SIZE, ON_ERROR, VALIDATION_SIZE, Flag
 from .parser import UsageError
 from .yaml_files import dump_yaml, read_yaml_file
 
@@ -28,8 +28,9 @@ class LoadingArguments(TypedDict, total=False):
     """Arguments of `load_images` that the flags of a run determine."""
 
     validation_size: int | float | None
-    image_size: int | None
+    image_size: int | tuple[int, int] | None
     channels: int | None
+    on_error: Literal["raise", "skip"]
 
 
 def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
@@ -66,7 +67,15 @@ def loading_arguments(run: Mapping[str, Any]) -> LoadingArguments:
         if size % 1:
             raise ValueError(f"{VALIDATION_SIZE.name}: expected a share below 1, or a number of images, got {size}")
         size = int(size)
-    return {"validation_size": size, "image_size": _read(run, IMAGE_SIZE), "channels": _read(run, CHANNELS)}
+    edges = run.get(IMAGE_SIZE.name)
+    return {
+        "validation_size": size,
+        "image_size": tuple(_read({IMAGE_SIZE.name: edge}, IMAGE_SIZE) for edge in edges)
+        if isinstance(edges, list)
+        else _read(run, IMAGE_SIZE),
+        "channels": _read(run, CHANNELS),
+        "on_error": _read(run, ON_ERROR),
+    }
 
 
 def _read(run: Mapping[str, Any], flag: Flag) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dataclass_flags import add_training_flags, config_flags
-from .flags import CHANNELS, DATASET, IMAGE_SIZE, OUTPUT_DIR, SEED, VALIDATION_SIZE, Flag
+from .flags import CHANNELS, DATASET, IMAGE_SIZE, ON_ERROR, OUTPUT_DIR, SEED, VALIDATION_SIZE, Flag
 from .parser import Parser, UsageError
 from .run_record import DEFAULT_DATASET, loading_arguments, write_run_record
 from .yaml_files import read_yaml_file
@@ -28,11 +28,12 @@ FLAGS = (
     VALIDATION_SIZE,
     IMAGE_SIZE,
     CHANNELS,
+    ON_ERROR,
     Flag("encoder", NETWORK, "Encoder: mlp, conv, resnet, paper_conv, paper_resnet, or a dict of its config", "mlp"),
     Flag("decoder", NETWORK, "Decoder, in the same way", "--encoder"),
     replace(OUTPUT_DIR, default="outputs/MODEL-DATASET"),
     SEED,
-    Flag("recipe", str, "Named defaults of the training arguments: paper, those of the Pythae paper"),
+    Flag("recipe", str, "Named training arguments: paper, as in the Pythae paper"),
     Flag("resume", bool, "Continue from the newest complete checkpoint in --output_dir", False, bare=True),
 )
 _SET_BY_OTHER_FLAGS = {"input_shape", "encoder_config", "decoder_config"}

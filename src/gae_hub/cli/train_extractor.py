@@ -5,7 +5,7 @@ __all__ = ["add_arguments", "run"]
 from argparse import Namespace
 from dataclasses import replace
 
-from .flags import BATCH_SIZE, CHANNELS, DATASET, IMAGE_SIZE, OUTPUT_DIR, SEED, Flag
+from .flags import BATCH_SIZE, CHANNELS, DATASET, IMAGE_SIZE, ON_ERROR, OUTPUT_DIR, SEED, Flag
 from .parser import Parser
 from .run_record import DEFAULT_DATASET
 
@@ -16,9 +16,10 @@ def add_arguments(parser: Parser):
         replace(DATASET, default=DEFAULT_DATASET),
         IMAGE_SIZE,
         CHANNELS,
+        ON_ERROR,
         replace(OUTPUT_DIR, default="outputs/extractor"),
         Flag("num_train_epochs", float, "Passes over the training images", 10.0, minimum=0),
-        Flag("learning_rate", float, "Initial learning rate of Adam", 2e-3, minimum=0),
+        Flag("learning_rate", float, "Initial learning rate of AdamW", 2e-3, minimum=0),
         BATCH_SIZE,
         SEED,
     )
@@ -30,7 +31,9 @@ def run(args: Namespace):
 
     dataset: str = args.dataset
     splits = ("train", "validation")
-    train, validation = load_images(dataset, splits, image_size=args.image_size, channels=args.channels)
+    train, validation = load_images(
+        dataset, splits, image_size=args.image_size, channels=args.channels, on_error=args.on_error
+    )
     model = train_extractor(
         train,
         validation,

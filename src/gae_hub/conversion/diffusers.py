@@ -128,7 +128,8 @@ class DiffusersAutoencoder(nn.Module):
         std = cls(model)._latent_std([images] if isinstance(images, Tensor) else images)
         if not std > 0:
             raise ValueError(
-                "the latents of these images are all equal, so no factor scales them to standard deviation 1"
+                "the latents of these images are all equal, so they cannot be scaled to standard deviation 1; pass "
+                "other images"
             )
         return cls(model, 1 / std)
 
@@ -160,7 +161,7 @@ class DiffusersAutoencoder(nn.Module):
     def encode(self, x: Tensor, return_dict: bool = True) -> Encoded | tuple[LatentDistribution]:
         """Posterior of images x, (batch, channels, height, width) in [-1, 1].
 
-        With a quantizer these are the latents before it, since `decode` quantizes, as diffusers' VQModel does.
+        With a quantizer, the latents are not quantized yet: `decode` quantizes them, as diffusers' VQModel does.
 
         Raises:
             ValueError: if the posterior is neither Gaussian nor deterministic.
@@ -181,7 +182,7 @@ class DiffusersAutoencoder(nn.Module):
     def decode(self, z: Tensor, return_dict: bool = True, generator=None) -> Decoded | tuple[Tensor]:
         """Images in [-1, 1] for latents z, (batch, latent_channels, height, width), without the scaling factor.
 
-        `generator` is ignored: pipelines pass it.
+        `generator` is ignored; pipelines pass it.
         """
         images = self._decode(z)
         return Decoded(images) if return_dict else (images,)

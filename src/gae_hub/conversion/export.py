@@ -75,7 +75,7 @@ def export_model(
 
 
 class _Part(nn.Module):
-    """The encoder or decoder of a model as a module with a `forward` of its own."""
+    """The encoder or decoder of a model, wrapped as a module that torch.export can trace."""
 
     def __init__(self, model: GAEPreTrainedModel, role: Role):
         super().__init__()

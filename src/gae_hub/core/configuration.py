@@ -74,7 +74,7 @@ class StrictConfig(PreTrainedConfig):
             found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
             if dtype is not None and not isinstance(found, torch.dtype):
                 raise ValueError(f"dtype must be a dtype of PyTorch, such as 'float32', got {dtype!r:.80}")
-        for name in ("attn_implementation", "experts_implementation"):
+        for name in ("_attn_implementation", "attn_implementation", "experts_implementation"):
             if not isinstance(kwargs.get(name), (str, dict, NoneType)):
                 raise ValueError(f"{name} must be a text, got {kwargs[name]!r:.80}")
         super().__post_init__(**kwargs)

@@ -22,6 +22,9 @@ class HubModel(PreTrainedModel):
 
     # folder or repository that the model was loaded from, and the arguments that find it there
     source: tuple[str, dict[str, Any]] = ("", {})
+    # license for the card, such as "mit"; None keeps that of the card, see hub.cards.license
+    license: str | None = None
+    source_license: list[Any] | None = None  # the license of `source`, if it was read, as the only element
 
     def train(self, mode: bool = True):
         """As in PyTorch, but returns at once if all modules are in that mode: the Trainer calls this in every step."""
@@ -108,8 +111,16 @@ class HubModel(PreTrainedModel):
             if getattr(network, "_auto_class", None) is not None:
                 custom_object_save(network, folder, config=getattr(self.config, f"{role}_config"))
 
-    def push_to_hub(self, repo_id: str, *args, **kwargs):
-        """Publish the model and its card in one commit, as `PreTrainedModel` does. Errors say what to do."""
+    def push_to_hub(self, repo_id: str, *args, license: str | None = None, **kwargs):
+        """Publish the model and its card in one commit, as `PreTrainedModel` does. Errors say what to do.
+
+        Args:
+            repo_id: `user/name`.
+            license: license for the card, such as "mit" or "cc-by-4.0". By default the repository's card keeps its
+                license; a new card has that of the checkpoint that was loaded, or "apache-2.0" for a new model.
+            *args, **kwargs: as in `PreTrainedModel.push_to_hub`.
+        """
+        self.license = license or self.license
         with explained("publish to", repo_id, kwargs.get("token")):
             return cast(Any, super()).push_to_hub(repo_id, *args, **kwargs)
 

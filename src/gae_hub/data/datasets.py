@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from ..core.argument_checks import describe
 from ..modules.inputs import check_values
-from .image_reader import ImageReader
+from .image_reader import ImageReader, OnError, UnreadableImageError, warn_about_skipped
 
 if TYPE_CHECKING:
     import datasets
@@ -64,6 +65,10 @@ class ImageDataset(_BatchIndexed):
     def __init__(
         self, pixel_values: Tensor, labels: Tensor | None = None, name: str = "array", split: str | None = None
     ):
+        if not isinstance(pixel_values, Tensor):
+            raise ValueError(
+                f"'{name}' must be a tensor (num, *input_shape), got {describe(pixel_values)}: see load_images"
+            )
         if pixel_values.dim() < 2 or not len(pixel_values):
             raise ValueError(
                 f"'{name}' holds no images: expected (num, *input_shape), got shape {tuple(pixel_values.shape)}"
@@ -142,8 +147,9 @@ class OnDemandImageDataset(_BatchIndexed):
         return len(self.rows)
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        cells = self.rows[list(indices)][self.reader.column]
-        images = np.stack([self.reader.read_image(cell) for cell in cells])
+        rows = list(indices)
+        cells = self.rows[rows][self.reader.column]
+        images = np.stack([self.reader.read_image(cell, row) for row, cell in zip(rows, cells, strict=True)])
         return {"pixel_values": to_float(torch.from_numpy(images))}
 
 
@@ -158,12 +164,21 @@ class StreamedImageDataset(IterableDataset[dict[str, Tensor]]):
         rows: the split, with undecoded images.
         reader: reads its image column.
         name, split: as in [`ImageDataset`].
+        on_error: "raise" or "skip" for images that cannot be read. Each pass over the images ends with one warning
+            that names the skipped ones.
     """
 
     labels = columns = revision = None
 
-    def __init__(self, rows: "datasets.IterableDataset", reader: ImageReader, name: str, split: str | None):
-        self.rows, self.reader, self.name, self.split = rows, reader, name, split
+    def __init__(
+        self,
+        rows: "datasets.IterableDataset",
+        reader: ImageReader,
+        name: str,
+        split: str | None,
+        on_error: OnError = "raise",
+    ):
+        self.rows, self.reader, self.name, self.split, self.on_error = rows, reader, name, split, on_error
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -171,9 +186,18 @@ class StreamedImageDataset(IterableDataset[dict[str, Tensor]]):
         return self.reader.input_shape
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for row in self.rows:
-            image = self.reader.read_image(row[self.reader.column])
-            yield {"pixel_values": to_float(torch.from_numpy(image.copy()))}
+        num, skipped = 0, []
+        for index, row in enumerate(self.rows):
+            num += 1
+            try:
+                image = self.reader.read_image(row[self.reader.column], index)
+            except UnreadableImageError as error:
+                if self.on_error == "raise":
+                    raise
+                skipped.append(error.place)
+            else:
+                yield {"pixel_values": to_float(torch.from_numpy(image.copy()))}
+        warn_about_skipped(skipped, num, self.name, self.split)
 
     def set_epoch(self, epoch: int):
         """Start an epoch of a shuffled stream with its own order. The trainer calls it."""
@@ -193,7 +217,7 @@ def collate(examples: dict[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
             images.
 
     Raises:
-        ValueError: if examples are dicts without `pixel_values`.
+        ValueError: if examples are dicts without `pixel_values`, or cannot be stacked.
     """
     if isinstance(examples, dict):
         return {"pixel_values": examples["pixel_values"]}
@@ -206,7 +230,13 @@ def collate(examples: dict[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
         images = [example["pixel_values"] for example in examples]
     else:
         images = [example[0] if isinstance(example, (tuple, list)) else example for example in examples]
-    return {"pixel_values": to_float(torch.stack([torch.as_tensor(image) for image in images]))}
+    try:
+        return {"pixel_values": to_float(torch.stack([torch.as_tensor(image) for image in images]))}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"expected examples that are tensors of one shape, got {describe(images[0])} ({error}); load_images and "
+            "GAEImageProcessor convert images"
+        ) from error
 
 
 def free_device_memory(device: torch.device) -> int | None:

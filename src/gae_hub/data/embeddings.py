@@ -28,7 +28,7 @@ def embed_dataset(
     output: Literal["latents", "codes"] = "latents",
     cache: bool | str | Path = True,
 ) -> Tensor:
-    """(num, *latent_shape) posterior means of a data set, in its order, on the model's device.
+    """(num, *latent_shape) embeddings of a data set by `model.embed`, in its order, on the model's device.
 
     Each of several processes embeds a part, and all return the whole. A second call with the same weights and data
     reads the result from disk: the file is named by a hash of weights, config and data.

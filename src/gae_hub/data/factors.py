@@ -1,4 +1,4 @@
-"""Factors of variation in the columns of a data set, as dSprites and Shapes3D have them on the Hub."""
+"""Reads factors of variation from the columns of a data set, as dSprites and Shapes3D have them on the Hub."""
 
 __all__ = ["read_factors"]
 
@@ -15,7 +15,7 @@ def read_factors(dataset: Any, names: Sequence[str] | None = None) -> tuple[Tens
 
     Args:
         dataset: a data set from [`load_images`], or an object with integers of this shape as its attribute `factors`.
-        names: columns to use, of numbers or strings. A column of lists gives one factor for each position in the
+        names: columns to use, of numbers or strings. A column of lists has one factor for each position in the
             lists. The default is `dataset.factors` or, without it, all columns of integers and classes that have more
             than one value and fewer values than rows.
 

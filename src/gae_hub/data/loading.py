@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
+from ..core.argument_checks import check_count, describe
 from .datasets import ImageDataset, IndexedImageDataset, StreamedImageDataset, collate, to_float
 from .decoding import decode_split
+from .image_reader import OnError
 from .sources import is_datasets_object, open_source
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def load_images(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     streaming: Literal[False] = False,
+    on_error: OnError = "raise",
     **load_kwargs: Any,
 ) -> IndexedImageDataset: ...
 
@@ -45,6 +48,7 @@ def load_images(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     streaming: Literal[False] = False,
+    on_error: OnError = "raise",
     **load_kwargs: Any,
 ) -> tuple[IndexedImageDataset, ...]: ...
 
@@ -61,6 +65,7 @@ def load_images(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     streaming: bool = False,
+    on_error: OnError = "raise",
     **load_kwargs: Any,
 ) -> IndexedImageDataset | StreamedImageDataset: ...
 
@@ -74,6 +79,7 @@ def load_images(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     streaming: bool = False,
+    on_error: OnError = "raise",
     **load_kwargs: Any,
 ) -> tuple[IndexedImageDataset | StreamedImageDataset, ...]: ...
 
@@ -86,6 +92,7 @@ def load_images(
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     streaming: bool = False,
+    on_error: OnError = "raise",
     **load_kwargs: Any,
 ):
     """Load images as data sets for [`GAETrainer`], decoded into memory if they fit there.
@@ -102,14 +109,16 @@ def load_images(
         image_size: edge length, or (height, width), to crop and resize images to.
         channels: 1 or 3, to convert images to. By default the first image decides.
         streaming: read a data set of the Hub while training, without a copy on disk.
+        on_error: "raise" for an error that names the first image that cannot be read; "skip" to leave such images out,
+            with their labels, and to log one warning that counts and names them.
         **load_kwargs: arguments of `datasets.load_dataset`, such as `name`, `revision` and `token`.
 
     Returns:
         One data set if `splits` is None or a string, else a tuple with one data set for each split.
 
     Raises:
-        ValueError: if the source does not exist, is empty, has no such split or no images, or has images of different
-            sizes.
+        ValueError: if the source does not exist, is empty, has no such split or no images, has an image that cannot
+            be read, or has images of different sizes.
 
     Example:
 
@@ -117,6 +126,8 @@ def load_images(
     >>> train
     ImageDataset('digits', split='train', 1,397 x (1, 8, 8) uint8)
     """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {describe(on_error)}")
     opened = open_source(source, streaming, **load_kwargs)
     if splits is None:
         names = [opened.default_split]
@@ -124,7 +135,9 @@ def load_images(
         names = [splits] if isinstance(splits, str) else list(splits)
         if "validation" not in opened.splits and {"train", "validation"} & set(names):
             opened = opened.hold_out_validation(validation_size)
-    loaded = tuple(decode_split(opened.get_split(name), opened.name, name, channels, image_size) for name in names)
+    loaded = tuple(
+        decode_split(opened.get_split(name), opened.name, name, channels, image_size, on_error) for name in names
+    )
     return loaded[0] if splits is None or isinstance(splits, str) else loaded
 
 
@@ -132,8 +145,10 @@ def as_image_dataset(data: Any) -> Any:
     """An array, tensor or `datasets` object as an image data set. Any other data set is returned as it is.
 
     Raises:
-        ValueError: if the data set is empty.
+        ValueError: if the data set is empty, or a name.
     """
+    if isinstance(data, (str, Path)):
+        raise ValueError(f"expected a data set, got the name '{data}': pass load_images('{data}')")
     if isinstance(data, (np.ndarray, Tensor)) or is_datasets_object(data):
         return load_images(data)
     if hasattr(data, "__len__") and not len(data):
@@ -152,6 +167,7 @@ def iterate_batches(
         desc: label of a progress bar; no bar without it.
         start, stop: the part of a data set with a length to read.
     """
+    check_count("batch_size", batch_size)
     dataset = as_image_dataset(dataset)
     if isinstance(dataset, ImageDataset):  # slices of the tensor, without an index for each image
         selected = dataset.pixel_values[start:stop]

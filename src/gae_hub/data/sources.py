@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.argument_checks import describe
 from .datasets import ImageDataset
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def _num_validation(num: int, size: float | None, name: str) -> int:
     """How many of `num` training images are held out: see `Source.hold_out_validation`."""
     if size is None:
         size = 10_000 if num >= 50_000 else 0.1
+    if isinstance(size, bool) or not isinstance(size, (int, float)):
+        raise ValueError(f"validation_size must be a number of images or a share of them, got {describe(size)}")
     count = round(size * num) if isinstance(size, float) else size
     if not 0 < count < num:
         raise ValueError(
@@ -102,7 +105,10 @@ def open_source(source: Any, streaming: bool = False, **load_kwargs: Any) -> Sou
         ValueError: if the source does not exist, or its type is not supported.
     """
     if isinstance(source, (np.ndarray, Tensor)):
-        return Source("array", {"train": ImageDataset(torch.as_tensor(source))})
+        try:
+            return Source("array", {"train": ImageDataset(torch.as_tensor(source))})
+        except TypeError as error:  # an array of objects
+            raise ValueError(f"cannot load images from this array: {error}") from error
     if isinstance(source, ImageDataset):
         return Source(source.name, {source.split or "train": source})
     if is_datasets_object(source):

@@ -1,4 +1,4 @@
-"""What a repository on the Hub shows and carries besides weights: its model card, and copies of custom code.
+"""Model cards, and copies of custom code that a checkpoint needs, for repositories on the Hub.
 
 May import every layer up to `pipelines`.
 """

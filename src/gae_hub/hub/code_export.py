@@ -21,7 +21,7 @@ def close_folder(folder: Path):
     """Rewrite the imports of the Python files in a folder, and copy the library files that they need.
 
     `from gae_hub.models.vae import VAEModel` and `from gae_hub import VAEModel` become `from .vae import VAEModel`.
-    Imports from other parts of gae_hub stay as they are, and need gae_hub where the checkpoint is loaded.
+    Imports from other parts of gae_hub are not changed, and need gae_hub where the checkpoint is loaded.
     """
     pending: list[str] = []
     for file in folder.glob("*.py"):
@@ -39,7 +39,7 @@ def close_folder(folder: Path):
 
 
 def _close_imports(text: str) -> tuple[str, set[str]]:
-    """Source with rewritten imports, and the names of the library files that it imports then."""
+    """Source with rewritten imports, and the names of the library files that it now imports."""
     lines, needed = text.splitlines(keepends=True), set()
     for node in sorted(ast.walk(ast.parse(text)), key=lambda node: -getattr(node, "lineno", 0)):
         if not isinstance(node, ast.ImportFrom):
@@ -63,7 +63,7 @@ def _close_imports(text: str) -> tuple[str, set[str]]:
 
 
 def _defining_file(module: str, name: str) -> str | None:
-    """Name of the library file that defines what `from module import name` gives; None if no copied file does."""
+    """Name of the library file that defines the object of `from module import name`; None if no such file does."""
     found = getattr(import_module(module), name, None)
     for home in (module, getattr(found, "__module__", "") or ""):
         file = home.split(".")[-1]

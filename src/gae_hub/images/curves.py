@@ -14,6 +14,8 @@ _NOT_LOSSES = {"epoch", "grad_norm", "learning_rate", "step"}
 def save_loss_curves(log: list[dict[str, Any]], path: str | Path):
     """Plot the loss and each of its terms over the epochs: training as a solid line, validation as a dashed one.
 
+    A single value is a point.
+
     Args:
         log: `trainer.state.log_history`.
         path: PNG or PDF file to write.
@@ -35,11 +37,15 @@ def save_loss_curves(log: list[dict[str, Any]], path: str | Path):
         ):
             points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
             if points:
-                axis.plot(*zip(*points, strict=True), style, label=label, color=color)
+                marker = "o" if len(points) == 1 else ""  # a line through one point is invisible
+                axis.plot(*zip(*points, strict=True), style, marker=marker, label=label, color=color)
         values = [value for line in axis.lines for value in line.get_ydata()]
         # matplotlib would zoom into a constant, so its axis starts at 0
         if values and min(values) == max(values) and isfinite(2 * values[0]):
             axis.set_ylim(min(0, 2 * values[0]), max(0, 2 * values[0]) or 1)
+        epochs = {epoch for line in axis.lines for epoch in line.get_xdata()}
+        if len(epochs) == 1:
+            axis.set_xticks([*epochs])  # matplotlib would show fractions of an epoch around it
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("epoch")
         axis.spines[["top", "right"]].set_visible(False)

@@ -9,7 +9,8 @@ __all__ = [
     "save_samples",
 ]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -25,32 +26,52 @@ _BACKGROUND, _TEXT = 255, 60  # grey levels
 
 
 def image_grid(
-    images: Iterable[Image.Image] | Tensor, columns: int | None = None, title: str | None = None, min_edge: int = 48
+    images: Iterable[Image.Image] | Tensor,
+    columns: int | None = None,
+    title: str | None = None,
+    min_edge: int = 48,
+    row_labels: Sequence[str] | None = None,
 ) -> Image.Image:
     """One picture of many images, row by row on white. Small images are enlarged without smoothing.
 
     Args:
         images: PIL images of one size, or a tensor (num, channels, height, width) in [0, 1].
-        columns: images per row. By default about as many as there are rows.
-        title: a line of text above the images.
-        min_edge: the smallest shorter edge of an image, in pixels. Smaller images are enlarged by a whole number.
+        columns: images per row. By default the rounded square root of the number of images.
+        title: a line of text above the images. The picture is as wide as its title.
+        min_edge: images whose shorter edge has fewer pixels are enlarged by a whole-number factor.
+        row_labels: a text to the left of each row.
+
+    Raises:
+        ValueError: if there are no images, or another number of labels than rows.
     """
     images = [array_to_image(image) if isinstance(image, Tensor) else image for image in images]
+    if not images:
+        raise ValueError("a grid needs 1 or more images, got none")
     columns = columns or round(len(images) ** 0.5) or 1
+    rows = -(-len(images) // columns)
+    if row_labels is not None and len(row_labels) != rows:
+        raise ValueError(f"a grid of {rows} rows needs as many row_labels, got {len(row_labels)}")
     width, height = images[0].size
     scale = max(1, -(-min_edge // min(width, height)))
     width, height = scale * width, scale * height
     step_x, step_y, top = width + _GAP, height + _GAP, _TITLE_HEIGHT if title else 0
-    rows = -(-len(images) // columns)
+    title_font, label_font = ImageFont.load_default(14), ImageFont.load_default(12)
+    left = _GAP + max((ceil(label_font.getlength(label)) + 2 * _GAP for label in row_labels or ()), default=0)
+    title_width = ceil(title_font.getlength(title)) + 2 * _GAP if title else 0
     mode = "L" if images[0].mode == "L" else "RGB"
     background, text = (_BACKGROUND, _TEXT) if mode == "L" else ((_BACKGROUND,) * 3, (_TEXT,) * 3)
-    grid = Image.new(mode, (columns * step_x + _GAP, rows * step_y + _GAP + top), background)
+    size = max(left + columns * step_x, title_width), rows * step_y + _GAP + top
+    grid = Image.new(mode, size, background)
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         tile = image.resize((width, height), Image.Resampling.NEAREST)
-        grid.paste(tile, (_GAP + column * step_x, top + _GAP + row * step_y))
+        grid.paste(tile, (left + column * step_x, top + _GAP + row * step_y))
+    pen = ImageDraw.Draw(grid)
     if title:
-        ImageDraw.Draw(grid).text((_GAP, 7), title, fill=text, font=ImageFont.load_default(14))
+        pen.text((_GAP, 7), title, fill=text, font=title_font)
+    for row, label in enumerate(row_labels or ()):
+        middle = top + _GAP + row * step_y + height // 2
+        pen.text((_GAP, middle), label, fill=text, font=label_font, anchor="lm")
     return grid
 
 
@@ -59,7 +80,7 @@ def reconstruction_grid(originals: Tensor, reconstructions: Tensor, columns: int
     rows = []
     for start in range(0, len(originals), columns):
         rows += [originals[start : start + columns], reconstructions[start : start + columns]]
-    return image_grid(torch.cat(rows).cpu(), columns, "Originals, and below each its reconstruction")
+    return image_grid(torch.cat(rows).cpu(), columns, "Originals, each with its reconstruction below")
 
 
 def save_picture(picture: Image.Image, path: str | Path):

@@ -1,4 +1,4 @@
-"""Converts between images, as PIL images or arrays, and `pixel_values`. Needs Pillow only."""
+"""Converts between images, as PIL images or arrays, and `pixel_values`. Uses Pillow, not torchvision."""
 
 __all__ = ["GAEImageProcessor", "array_to_image", "channels_of", "image_to_array", "is_image_shape"]
 
@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from transformers import BatchFeature, ImageProcessingMixin
 
+from ..core.argument_checks import describe
 from ..core.files import write_atomically
 from ..core.hub_files import fetch_card
 from ..core.json_files import check_nesting, describe_type
@@ -139,7 +140,7 @@ class GAEImageProcessor(ImageProcessingMixin):
             super().to_json_file(temporary)
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
-        # transformers has just written its own card, even if the repository has one that it could not read
+        # transformers has just written its own card: replace it by the repository's
         fetch_card(repo_id, working_dir, kwargs.get("token"), kwargs.get("revision"))
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
@@ -153,9 +154,19 @@ class GAEImageProcessor(ImageProcessingMixin):
             return_tensors: "pt" or "np".
 
         Raises:
-            ValueError: if an array does not have the input_shape, or its values are out of range.
+            ValueError: if there are no images, or something that is not an image; if an array does not have the
+                input_shape, or its values are out of range; or for an option that this processor does not have.
         """
-        parts = [self._to_batch(image) for image in (images if isinstance(images, (list, tuple)) else [images])]
+        if kwargs:
+            raise ValueError(
+                f"GAEImageProcessor has no option '{next(iter(kwargs))}'; its images always have the input_shape"
+            )
+        if return_tensors not in ("pt", "np", None):
+            raise ValueError(f"return_tensors must be 'pt' or 'np', got {describe(return_tensors)}")
+        images = images if isinstance(images, (list, tuple)) else [images]
+        if not images:
+            raise ValueError("there are no images: got an empty list")
+        parts = [self._to_batch(image) for image in images]
         batch = torch.cat(parts)
         return BatchFeature({"pixel_values": batch.numpy() if return_tensors == "np" else batch})
 
@@ -166,7 +177,16 @@ class GAEImageProcessor(ImageProcessingMixin):
         if isinstance(image, Image.Image):
             channels, height, width = self._require_image_shape()
             return torch.from_numpy(image_to_array(image, channels, (height, width)).copy())[None].float() / 255
-        array = torch.as_tensor(np.asarray(image) if not isinstance(image, Tensor) else image)
+        if isinstance(image, (str, Path)):
+            raise ValueError(f"expected an image, got the name '{image}': open it first, PIL.Image.open('{image}')")
+        if not isinstance(image, (Tensor, np.ndarray, list, tuple)):
+            raise ValueError(f"expected a PIL image, an array or a tensor, got {describe(image)}")
+        try:
+            array = torch.as_tensor(image if isinstance(image, Tensor) else np.asarray(image))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected an array of numbers for an image, got {describe(image)}: {error}") from error
+        if not array.numel():
+            raise ValueError(f"there are no images: got an array of shape {tuple(array.shape)}")
         for candidate in (array, array.movedim(-1, -3) if array.dim() > 2 else array.unsqueeze(-3)):
             if tuple(candidate.shape[-len(self.input_shape) :]) == self.input_shape:
                 batch = candidate.reshape(-1, *self.input_shape)
@@ -182,9 +202,14 @@ class GAEImageProcessor(ImageProcessingMixin):
         """One PIL image for each of (batch, channels, height, width) in [0, 1]. Values outside are clipped.
 
         Raises:
-            ValueError: if the model's input_shape is not an image shape.
+            ValueError: if the model's input_shape is not an image shape, or pixel_values is not a batch of images.
         """
         self._require_image_shape()
+        if not isinstance(pixel_values, Tensor):
+            raise ValueError(f"expected a tensor (batch, channels, height, width), got {describe(pixel_values)}")
+        if pixel_values.dim() != 4:
+            hint = "; for one image pass images[None]" if pixel_values.dim() == 3 else ""
+            raise ValueError(f"expected (batch, channels, height, width), got shape {tuple(pixel_values.shape)}{hint}")
         return [array_to_image(image) for image in pixel_values]
 
     def _require_image_shape(self) -> tuple[int, int, int]:

@@ -59,7 +59,7 @@ def _write_folder(images: Iterator[Image.Image], num_images: int, output: Path):
 
 def _write_npz(images: Iterator[Image.Image], num_images: int, output: Path):
     _check_output(output)
-    # the header of an npy file holds the array's shape, so that images can follow one by one
+    # the header of an npy file holds the shape of the whole array, so images can be appended one by one
     first = np.asarray(next(images))
     with (
         write_atomically(output) as temporary,

@@ -7,11 +7,13 @@ a module's names.
 __all__ = ["GAEMetric"]
 
 import inspect
+from textwrap import indent
 from typing import Any
 
 import datasets
 import evaluate
 
+from .citations import cite
 from .measures import MEASURES, SIDES
 
 
@@ -42,13 +44,19 @@ class GAEMetric(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         measure = MEASURES[self.measure]
         inputs = {"predictions": measure.predictions_help, "references": measure.references_help or "not needed"}
-        options = ", ".join(f"{name}={value!r}" for name, value in measure.default_options().items())
+        sections = [("Args", "\n".join(f"{name}: {text}." for name, text in inputs.items()))]
+        for method, options in (("load", measure.load_options()), ("compute", measure.default_options())):
+            if options:
+                sections.append(
+                    (f"Options of {method}", ", ".join(f"{key}={value!r}" for key, value in options.items()))
+                )
+        sections.append(("Example", measure.example()))
         return evaluate.MetricInfo(
-            description=inspect.getdoc(measure) or "",
-            citation="",
-            inputs_description="\n\nArgs:\n"
-            + "\n".join(f"    {name}: {text}." for name, text in inputs.items())
-            + (f"\n    Options of compute: {options}." if options else ""),
+            description=measure.describe(),
+            citation=cite(self.measure),
+            inputs_description="".join(f"\n\n{title}:\n\n{indent(text, '    ')}" for title, text in sections),
+            license="Apache-2.0",
+            homepage="https://github.com/gae-hub/gae_hub",
             features=datasets.Features({side: datasets.Value("float32") for side in SIDES}),
         )
 
@@ -93,5 +101,8 @@ class GAEMetric(evaluate.Metric):
             "passport": described if len(described) > 1 else next(iter(described.values())),
         }
 
-    def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
-        return self.compute(predictions=predictions, references=references, **kwargs)
+    def _compute(
+        self, *, predictions: Any = None, references: Any = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """As `compute(**options)`. `evaluate` does not accept **kwargs here."""
+        return self.compute(predictions=predictions, references=references, **(options or {}))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.argument_checks import describe
 from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .evaluation_run import EvaluationRun
@@ -57,6 +58,11 @@ def evaluate_model(
         OSError: if the weights of an extractor do not exist or cannot be downloaded.
     """
     check_metrics(metrics)
+    for name, own in (options or {}).items():
+        if name not in METRICS:
+            raise ValueError(f"unknown metric '{name}': expected one of {', '.join(METRICS)}")
+        if not isinstance(own, Mapping):
+            raise ValueError(f"the options of '{name}' must be a dict from option to value, got {describe(own)}")
     run = EvaluationRun(
         model,
         dataset,
@@ -83,7 +89,7 @@ def check_metrics(metrics: Sequence[str]):
 
 
 def to_results(numbers: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """`metrics` and `passports` of results.json: plain floats, and the passports of those numbers that have one."""
+    """`metrics` and `passports` of results.json: values as plain floats, and the passports of measurements."""
     return {
         "metrics": {name: float(value) for name, value in numbers.items()},
         "passports": {

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .._version import __version__
+from ..core.argument_checks import check_count, check_seed
 from ..core.files import load_cached_tensors, save_tensors
 from ..data.embeddings import embed_dataset
 from ..data.factors import read_factors
@@ -32,7 +33,7 @@ from .tensor_cache import cache_folder
 
 logger = logging.get_logger(__name__)
 
-BATCH_SIZE = 100  # images that a network gets at a time
+BATCH_SIZE = 100  # images per forward pass
 
 ImageSet = Literal["data", "samples", "reconstructions"]
 
@@ -41,10 +42,10 @@ class EvaluationRun:
     """A model, its data, and what metrics compute from both.
 
     Images stream: each metric generates or reconstructs them again, in batches, and none are stored. Features are
-    stored only for the image sets in `keep_features`, or where a measure stores all rows; otherwise their moments are.
-    Embeddings are computed once.
+    stored only for the image sets in `keep_features`, or where a measure stores all rows; otherwise only their moments
+    are stored. Embeddings are computed once.
 
-    The other arguments are those of [`evaluate_model`].
+    For the other arguments, see [`evaluate_model`].
 
     Args:
         keep_features: image sets whose features are needed all at once.
@@ -67,8 +68,8 @@ class EvaluationRun:
         progress: bool = False,
         keep_features: Collection[ImageSet] = (),
     ):
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        check_count("num_samples", num_samples)
+        check_seed(seed)
         self.model, self.sampler = model, sampler
         self.dataset: Any = as_image_dataset(dataset)
         self.train_dataset: Any = None if train_dataset is None else as_image_dataset(train_dataset)
@@ -178,11 +179,11 @@ class EvaluationRun:
 
     @cached_property
     def embeddings(self) -> Tensor:
-        """(num, latent_dim) posterior means of the data set, on the CPU."""
+        """(num, latent_dim) embeddings of the data set, on the CPU."""
         return self.embed(self.dataset)
 
     def embed(self, dataset: Any) -> Tensor:
-        """(num, latent_dim) posterior means of a data set, on the CPU."""
+        """(num, latent_dim) embeddings of a data set by `model.embed`, on the CPU."""
         return embed_dataset(self.model, dataset, progress=self.progress).flatten(1).float().cpu()
 
     def read_labels(self, metric: str, dataset: Any = None) -> Tensor:

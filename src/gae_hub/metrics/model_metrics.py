@@ -3,7 +3,7 @@
 __all__ = ["METRICS", "Metric"]
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any, cast
@@ -77,6 +77,11 @@ def _measure_features(run: EvaluationRun, name: str) -> Numbers:
 
 
 def _measure_energy(run: EvaluationRun) -> Numbers:
+    if run.num_samples < 2 or len(run.dataset) < 4:
+        raise ValueError(
+            "energy compares 2 or more samples with 2 halves of 2 or more images each: got num_samples "
+            f"{run.num_samples} and {len(run.dataset)} images"
+        )
     references, others = _draw_images(run, 2 * run.num_samples).chunk(2)
     samples = torch.cat(list(run.iterate_samples()))
     found = {}
@@ -141,7 +146,16 @@ def _measure_clustering(run: EvaluationRun) -> Numbers:
     measure.add(run.embeddings, labels)
     found = measure.compute()
     passport = found["clustering_accuracy"].passport
-    return found | {"clustering_accuracy_std": Measurement(passport.details["deviation_of_fits"], passport)}
+    # the interval of the accuracy is not that of its deviation
+    other = replace(
+        passport,
+        metric="clustering_accuracy_std",
+        standard_error=None,
+        interval=None,
+        interval_method=None,
+        details={},
+    )
+    return found | {"clustering_accuracy_std": Measurement(passport.details["deviation_of_fits"], other)}
 
 
 # Disentanglement and interpolation
@@ -160,8 +174,8 @@ def _measure_interpolation(run: EvaluationRun) -> Numbers:
     num_steps, num_paths = options.pop("num_steps", 10), min(options.pop("num_paths", 100), len(run.dataset) // 2)
     if options or num_paths < 1:
         raise ValueError(
-            "interpolation needs 2 or more images, and has the options num_steps and num_paths: got "
-            f"{len(run.dataset)} images and {', '.join(options) or 'no other option'}"
+            "interpolation needs 2 or more images, num_paths of 1 or more, and no options besides num_steps and "
+            f"num_paths; got {len(run.dataset)} images, {num_paths} paths and {', '.join(options) or 'no others'}"
         )
     measure = Interpolation()
     measure.settings, measure.seed = {"num_steps": num_steps}, run.seed
@@ -211,7 +225,7 @@ METRICS: dict[str, Metric] = {
         keep_features=("data", "samples"),
     ),
     "energy": Metric(
-        "Energy distance in pixels from samples to half of the data, and from the other half as a floor.",
+        "Energy distance in pixels between samples and data, and between two random parts of the data as the floor.",
         _measure_energy,
     ),
     "log_likelihood": Metric(

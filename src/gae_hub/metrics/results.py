@@ -84,7 +84,7 @@ class Passport:
         resize: how the extractor resizes and scales images.
         num_samples: number of measured samples.
         num_references: number of references that they were compared with.
-        biased_by: those of the two counts that the expected value of the number depends on; both, for FID.
+        biased_by: the counts that the expected value of the number depends on: num_samples, num_references or both.
         references_fingerprint: fingerprint of the references, or of the data that a likelihood was computed for. It
             does not depend on their order.
         seed: seed of everything random.

@@ -9,6 +9,7 @@ __all__ = [
     "GAEConfig",
     "GAEOutput",
     "GAEPreTrainedModel",
+    "check_sampler",
     "inference",
     "register_model",
 ]
@@ -16,7 +17,6 @@ __all__ = [
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import wraps
 from math import prod
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
@@ -28,6 +28,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
+from gae_hub.core.argument_checks import check_count, check_generator, describe
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.backbones import (
@@ -38,8 +39,8 @@ from gae_hub.modules.backbones import (
     init_weights,
     register_backbone,
 )
-from gae_hub.modules.inputs import check_values
-from gae_hub.modules.likelihoods import LIKELIHOODS, Likelihood, build_likelihood
+from gae_hub.modules.inputs import check_images, check_latents, check_values
+from gae_hub.modules.likelihoods import Likelihood, build_likelihood, check_likelihood
 from gae_hub.modules.networks import NETWORKS
 from gae_hub.modules.noise import randn
 from gae_hub.modules.paper_networks import PAPER_NETWORKS
@@ -64,7 +65,7 @@ class GAEConfig(StrictConfig):
         likelihood: p(x|z): "gaussian", "laplace", "bernoulli" or "continuous_bernoulli", or a name registered with
             `register_likelihood`. The Gaussian's loss is ||x - x_hat||^2 / (2 observation_std^2), the Bernoulli's the
             binary cross entropy.
-        observation_std: standard deviation of the Gaussian and the Laplace likelihood. "optimal" follows the data by
+        observation_std: standard deviation of the likelihoods that have one. "optimal" follows the data by
             the closed-form optimum (Gaussian only; Rybkin, Daniilidis & Levine, 2021, arXiv:2006.13202). sqrt(1/2)
             gives the square error without the factor 1/2, as in the tables of the Pythae paper.
         output_activation: "sigmoid" (as in the Pythae paper) or "identity", applied to what the decoder returns.
@@ -109,11 +110,7 @@ class GAEConfig(StrictConfig):
             raise ValueError("input_shape must have at least one dimension, got ()")
         if self.observation_std != "optimal":
             self.require_positive("observation_std")
-        if self.likelihood not in LIKELIHOODS:
-            near = get_close_matches(self.likelihood, LIKELIHOODS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(LIKELIHOODS))}"
-            raise ValueError(f"likelihood '{self.likelihood}' is not registered; {hint}")
-        LIKELIHOODS[self.likelihood].check_config(self)
+        check_likelihood(self)
 
 
 @dataclass
@@ -139,6 +136,25 @@ class LatentSampler(Protocol):
     """What `generate` needs of a sampler."""
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None, /) -> Tensor: ...
+
+
+def check_sampler(sampler: Any, latent_shape: tuple[int, ...]):
+    """Raise ValueError unless an argument is a fitted sampler of latents of this shape, as far as its config tells."""
+    if isinstance(sampler, str) or isinstance(sampler, type) or not callable(getattr(sampler, "sample", None)):
+        create = f"{sampler.__name__}()" if isinstance(sampler, type) else "GaussianMixtureSampler()"
+        raise ValueError(
+            f"sampler must be a fitted sampler, got {describe(sampler)}: pass {create}.fit_to(model, images), or "
+            "AutoSampler.from_pretrained(folder)"
+        )
+    config = getattr(sampler, "config", None)
+    if not getattr(config, "is_fitted", True):
+        raise ValueError(f"this {type(sampler).__name__} is not fitted: call fit or fit_to first")
+    shape = getattr(config, "latent_shape", None)
+    if shape is not None and tuple(shape) != latent_shape:
+        raise ValueError(
+            f"{type(sampler).__name__} draws latents of shape {tuple(shape)}, but this model's latents have shape "
+            f"{latent_shape}: fit the sampler to this model, {type(sampler).__name__}().fit_to(model, images)"
+        )
 
 
 def inference(method: Callable[Concatenate[Module, P], R]) -> Callable[Concatenate[Module, P], R]:
@@ -169,6 +185,9 @@ class GAEPreTrainedModel(HubModel):
         encoder: a custom network from pixel_values to features, used instead of `config.encoder_config`.
         decoder: a custom network from latents to pixels before the activation, used instead of
             `config.decoder_config`.
+
+    Raises:
+        ValueError: if the config is not one of this method.
     """
 
     config: GAEConfig
@@ -194,6 +213,9 @@ class GAEPreTrainedModel(HubModel):
     shardable = True  # False if the loss uses parameters outside of their modules, which FSDP does not support
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
+        expected = cast(type[GAEConfig], self.config_class)
+        if not isinstance(config, expected) and getattr(config, "model_type", None) != expected.model_type:
+            raise ValueError(f"{type(self).__name__} needs a {expected.__name__}, got {describe(config)}")
         if encoder is not None or decoder is not None:
             config = deepcopy(config)  # build_encoder and build_decoder write the networks' configs into it
         super().__init__(config)
@@ -231,19 +253,10 @@ class GAEPreTrainedModel(HubModel):
         """(batch, *feature_shape): the encoder's output.
 
         Raises:
-            ValueError: if the batch has another shape or dtype, or values that are not in [0, 1]. Values are not
-                checked in training mode on a GPU, where the check would stall the device.
+            ValueError: if the batch is not a tensor, has another shape or dtype, or values that are not in [0, 1].
+                Values are not checked in training mode on a GPU, where the check would stall the device.
         """
-        shape = tuple(pixel_values.shape)
-        if shape[1:] != self.config.input_shape or not shape[0]:
-            raise ValueError(
-                f"pixel_values has shape {shape}, but this model was built for input_shape {self.config.input_shape}"
-                + (" (the batch is empty)" if shape[1:] == self.config.input_shape else "")
-            )
-        if not pixel_values.is_floating_point():
-            raise ValueError(
-                f"pixel_values has dtype {pixel_values.dtype}, but must be floats in [0, 1]: divide by 255"
-            )
+        check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
         if not torch.compiler.is_compiling() and (pixel_values.device.type == "cpu" or not self.training):
             check_values(pixel_values)
         return self.encoder(pixel_values.to(self.dtype))
@@ -254,6 +267,7 @@ class GAEPreTrainedModel(HubModel):
 
     def decode(self, latents: Tensor) -> Tensor:
         """(batch, *input_shape): the mean of p(x|z) for latents (batch, *latent_shape)."""
+        check_latents(latents, self.latent_shape)
         return self.likelihood.activation(self.decoder(self.to_decoder_coordinates(latents).to(self.dtype)))
 
     def to_decoder_coordinates(self, latents: Tensor) -> Tensor:
@@ -263,6 +277,7 @@ class GAEPreTrainedModel(HubModel):
     @inference
     def sample_pixel_values(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """(batch, *input_shape): samples of p(x|z), with its observation noise, for latents (batch, *latent_shape)."""
+        check_latents(latents, self.latent_shape)
         logits = self.decoder(self.to_decoder_coordinates(latents).to(self.dtype))
         return self.likelihood.sample(at_least_float32(logits), generator)
 
@@ -304,6 +319,7 @@ class GAEPreTrainedModel(HubModel):
     @inference
     def embed(self, pixel_values: Tensor, sample: bool = False, generator: torch.Generator | None = None) -> Tensor:
         """(batch, *latent_shape): posterior means, or samples with `sample=True`."""
+        check_generator(generator)
         return self.compute_latents(self.encode(pixel_values), sample, generator)
 
     def compute_latents(
@@ -327,8 +343,7 @@ class GAEPreTrainedModel(HubModel):
             start, end: images, (batch, *input_shape) each.
             num_steps: images per path, at least 2.
         """
-        if num_steps < 2:
-            raise ValueError(f"num_steps must be 2 or more, got {num_steps}")
+        check_count("num_steps", num_steps, minimum=2)
         a, b = self.embed(start), self.embed(end)
         if len(a) != len(b):
             raise ValueError(f"start and end must hold the same number of images, got {len(a)} and {len(b)}")
@@ -364,14 +379,35 @@ class GAEPreTrainedModel(HubModel):
             sampler: a fitted sampler of latents; the model's own prior by default.
             generator: source of random numbers. A CPU generator gives the same latents on every device.
             batch_size: images decoded at a time; the images do not depend on it.
+
+        Raises:
+            ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape.
+            NotImplementedError: if there is no sampler and the model has no prior.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        check_count("num_samples", num_samples)
+        check_count("batch_size", batch_size)
+        check_generator(generator)
         if sampler is None:
             latents = self.sample_prior(num_samples, generator)
         else:
-            latents = sampler.sample(num_samples, generator).to(device=self.device, dtype=self.dtype)
+            latents = self._draw_latents(sampler, num_samples, generator).to(self.dtype)
         return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
+
+    def _draw_latents(self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        """(num_samples, *latent_shape): a sampler's latents, on the model's device.
+
+        Raises:
+            ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape.
+        """
+        check_sampler(sampler, self.latent_shape)
+        latents = sampler.sample(num_samples, generator)
+        found, expected = getattr(latents, "shape", None), (num_samples, *self.latent_shape)
+        if not isinstance(latents, Tensor) or found != expected:
+            drawn = describe(latents) if found is None else f"latents of shape {tuple(found)}"
+            raise ValueError(
+                f"{type(sampler).__name__}.sample({num_samples}) must return a tensor of shape {expected}, got {drawn}"
+            )
+        return latents.to(self.device)
 
     def log_likelihood(
         self,

@@ -6,7 +6,6 @@ replaces each token by a code vector, which the decoder receives. The codes are 
 
 __all__ = ["QuantizedConfig", "QuantizedModel"]
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
@@ -162,26 +161,7 @@ class QuantizedModel(GAEPreTrainedModel):
         uniform = rand((num_samples, *self.code_shape), like, generator)
         return self.lookup_codes((uniform * self.config.num_embeddings).long())
 
-    @inference
-    def generate(
-        self,
-        num_samples: int = 1,
-        sampler: LatentSampler | None = None,
-        generator: torch.Generator | None = None,
-        batch_size: int = 500,
-    ) -> Tensor:
-        """As for every model. A sampler's latents are quantized, unless the sampler has `draws_codes = True`."""
-        if sampler is not None and not getattr(sampler, "draws_codes", False):
-            sampler = _QuantizedSampler(self, sampler)
-        return super().generate(num_samples, sampler, generator, batch_size)
-
-
-@dataclass
-class _QuantizedSampler:
-    """A sampler whose latents are quantized by a model."""
-
-    model: QuantizedModel
-    sampler: LatentSampler
-
-    def sample(self, num_samples: int, generator: torch.Generator | None = None, /) -> Tensor:
-        return self.model.quantize(self.sampler.sample(num_samples, generator).to(self.model.device))[0]
+    def _draw_latents(self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None) -> Tensor:
+        """(num_samples, *latent_shape): as for every model, quantized unless the sampler has `draws_codes = True`."""
+        latents = super()._draw_latents(sampler, num_samples, generator)
+        return latents if getattr(sampler, "draws_codes", False) else self.quantize(latents)[0]

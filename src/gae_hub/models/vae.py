@@ -16,11 +16,14 @@ Relations:
 __all__ = ["MonteCarloVAEModel", "VAEConfig", "VAEModel"]
 
 from math import log, prod
+from typing import cast
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
+from gae_hub.core.argument_checks import check_count, check_generator
+from gae_hub.modules.inputs import check_images
 from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
 from gae_hub.modules.precision import at_least_float32
 
@@ -108,8 +111,10 @@ class VAEModel(GAEPreTrainedModel):
             generator: source of random numbers.
             batch_size: images decoded at a time.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
+        check_count("num_samples", num_samples)
+        check_count("batch_size", batch_size)
+        check_generator(generator)
         return torch.cat(
             [
                 self._log_likelihood(images, num_samples, generator, batch_size)

@@ -28,6 +28,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from gae_hub.core.argument_checks import generator_device
 from gae_hub.modules.backbones import use_running_statistics
 from gae_hub.modules.noise import randn
 from gae_hub.modules.posteriors import DiagonalGaussian, GaussianPosterior
@@ -128,7 +129,7 @@ class VAMPModel(MonteCarloVAEModel):
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, latent_dim): samples of the prior, each from a random component."""
         components = self.encode_components()
-        device = generator.device if generator is not None else self.device
+        device = generator_device(generator, self.device)
         k = torch.randint(len(components.mean), (num_samples,), generator=generator, device=device).to(self.device)
         std = (0.5 * components.log_var).exp()
         return components.mean[k] + std[k] * randn((num_samples, std.shape[-1]), std, generator)

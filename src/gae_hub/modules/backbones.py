@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -36,6 +36,16 @@ from gae_hub.core.configuration import StrictConfig, may_register
 
 Role = Literal["encoder", "decoder"]
 Sizes = list[int] | tuple[int, ...]
+# what a custom forward raises for a batch that it does not fit
+_FORWARD_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
@@ -188,14 +198,14 @@ def build_encoder(config: _ModelConfig, module: nn.Module | None = None) -> nn.M
     """
     if module is None:
         _require_built_in("encoder", config.encoder_config)
-        module = AutoModel.from_config(config.encoder_config, input_shape=config.input_shape)
-        if _is_library_network(module):
-            return module
+        encoder = cast(nn.Module, AutoModel.from_config(config.encoder_config, input_shape=config.input_shape))
+        if _is_library_network(encoder):
+            return encoder
     else:
-        config.encoder_config = _adopt(module)
-    shape = _output_shape("encoder", module, config.input_shape)
-    declared = getattr(module, "feature_shape", shape)
-    name = f"encoder {type(module).__name__}"
+        encoder, config.encoder_config = module, _adopt(module)
+    shape = _output_shape("encoder", encoder, config.input_shape)
+    declared = getattr(encoder, "feature_shape", shape)
+    name = f"encoder {type(encoder).__name__}"
     if not isinstance(declared, (list, tuple)):
         raise ValueError(f"{name} must set feature_shape, the shape of one example's features, as a tuple")
     if shape is not None and tuple(declared) != shape:
@@ -203,8 +213,8 @@ def build_encoder(config: _ModelConfig, module: nn.Module | None = None) -> nn.M
             f"{name} has feature_shape {tuple(declared)}, but it maps images of input_shape "
             f"{tuple(config.input_shape)} to features of shape {shape}; correct its feature_shape or its layers"
         )
-    module.feature_shape = tuple(declared)  # pyright: ignore[reportArgumentType] (typed for submodules and tensors only)
-    return module
+    encoder.feature_shape = tuple(declared)  # pyright: ignore[reportArgumentType] (typed for submodules and tensors)
+    return encoder
 
 
 def build_decoder(config: _ModelConfig, latent_shape: Sizes, module: nn.Module | None = None) -> nn.Module:
@@ -222,20 +232,19 @@ def build_decoder(config: _ModelConfig, latent_shape: Sizes, module: nn.Module |
     """
     if module is None:
         _require_built_in("decoder", config.decoder_config)
-        module = AutoModel.from_config(
-            config.decoder_config, output_shape=config.input_shape, latent_shape=tuple(latent_shape)
-        )
-        if _is_library_network(module):
-            return module
+        shapes = {"output_shape": config.input_shape, "latent_shape": tuple(latent_shape)}
+        decoder = cast(nn.Module, AutoModel.from_config(config.decoder_config, **shapes))
+        if _is_library_network(decoder):
+            return decoder
     else:
-        config.decoder_config = _adopt(module)
-    shape = _output_shape("decoder", module, latent_shape)
+        decoder, config.decoder_config = module, _adopt(module)
+    shape = _output_shape("decoder", decoder, latent_shape)
     if shape is not None and shape != tuple(config.input_shape):
         raise ValueError(
-            f"decoder {type(module).__name__} must return images of input_shape {config.input_shape}, but it maps "
+            f"decoder {type(decoder).__name__} must return images of input_shape {config.input_shape}, but it maps "
             f"latents of shape {tuple(latent_shape)} to {shape}"
         )
-    return module
+    return decoder
 
 
 def check_sharing(model: nn.Module):
@@ -291,12 +300,12 @@ def _output_shape(role: Role, module: nn.Module, input_shape: Sizes) -> tuple[in
         )
     try:
         output = _run_copy(module, batch_shape, "meta")
-    except Exception:  # a custom forward may raise anything, and not all code runs on the meta device
+    except _FORWARD_ERRORS:  # not all code runs on the meta device
         if any(tensor.is_meta for _, tensor in tensors):
             return None
         try:
             output = _run_copy(module, batch_shape, "cpu")
-        except Exception as error:
+        except _FORWARD_ERRORS as error:
             raise ValueError(
                 f"{name} must accept a batch of shape {batch_shape}, but it raised {type(error).__name__}: "
                 f"{' '.join(str(error).split())}"

@@ -2,13 +2,16 @@
 
 __all__ = ["CovarianceType", "GaussianMixture", "maximize_likelihood"]
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log, pi
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gae_hub.core.argument_checks import generator_device
 
 from .kmeans import kmeans, proximity_scores
 from .noise import randn
@@ -85,7 +88,7 @@ class GaussianMixture:
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, d) samples, whose components are drawn independently."""
-        device = generator.device if generator is not None else self.weights.device
+        device = generator_device(generator, self.weights.device)
         components = torch.multinomial(self.weights.to(device), num_samples, replacement=True, generator=generator)
         components = components.to(self.weights.device)
         noise = randn((num_samples, self.means.shape[1]), self.means, generator)
@@ -112,6 +115,7 @@ def maximize_likelihood(
     tolerance: float,
     covariance_regularization: float,
     seed: int = 0,
+    after_iteration: Callable[[], Any] | None = None,
 ):
     """Fit a mixture to points (num, d) in place, by expectation maximization from the clusters of k-means.
 
@@ -122,6 +126,7 @@ def maximize_likelihood(
         tolerance: iterations stop when the mean log density of a point rises by less, in nats.
         covariance_regularization: added to the variances.
         seed: seed of k-means.
+        after_iteration: called after each iteration, for progress bars.
 
     Raises:
         ValueError: if a covariance is singular.
@@ -143,6 +148,8 @@ def maximize_likelihood(
             total += to_float64(log_probs.logsumexp(-1)).sum()
             moments.add(part, log_probs.softmax(-1))
         mixture.assign(*moments.maximize(len(points), covariance_regularization), covariance_regularization)
+        if after_iteration is not None:
+            after_iteration()
         mean_log_prob = (total / len(points)).item()
         if mean_log_prob - last < tolerance:
             break

@@ -2,7 +2,7 @@ r"""Likelihoods p(x|z): densities of the pixels given what a decoder returns, wi
 
 A decoder returns `logits`, the values before the activation. A likelihood turns them into the mean of p(x|z), its log
 density and its samples. A new likelihood is one class and one call of [`register_likelihood`]; its name is then a
-value of the config's field `likelihood`.
+value of the field `likelihood`, in every config that has the fields the likelihood reads.
 """
 
 __all__ = [
@@ -14,9 +14,11 @@ __all__ = [
     "Likelihood",
     "OptimalGaussian",
     "build_likelihood",
+    "check_likelihood",
     "register_likelihood",
 ]
 
+from difflib import get_close_matches
 from math import log, pi, prod, sqrt
 
 import torch
@@ -33,13 +35,14 @@ LIKELIHOODS: dict[str, type["Likelihood"]] = {}
 
 
 class Likelihood(nn.Module):
-    """Base of the likelihoods. A subclass gives `log_prob` and `sample`, and changes what differs.
+    """Base of the likelihoods. A subclass defines `log_prob` and `sample`, and overrides what differs.
 
     Args:
         config: a model's config, with `input_shape`, `observation_std` and `output_activation`.
     """
 
     is_discrete = False  # whether p(x|z) is a probability of pixels in {0, 1} instead of a density
+    config_fields: tuple[str, ...] = ()  # fields that this likelihood reads and GAEConfig does not have
 
     def __init__(self, config):
         super().__init__()
@@ -255,8 +258,31 @@ class ContinuousBernoulli(Bernoulli):
 
 
 def register_likelihood(name: str, likelihood_class: type[Likelihood]):
-    """Make `likelihood=name` a valid setting of every config. A name that is registered already stays as it is."""
+    """Make `likelihood=name` a valid setting of the configs that have the likelihood's `config_fields`.
+
+    A name that is registered already stays as it is.
+    """
     LIKELIHOODS.setdefault(name, likelihood_class)
+
+
+def check_likelihood(config):
+    """Check the fields of a config that its likelihood reads.
+
+    Raises:
+        ValueError: if the likelihood is not registered, or does not fit the config.
+    """
+    name = config.likelihood
+    if name not in LIKELIHOODS:
+        near = get_close_matches(name, LIKELIHOODS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(LIKELIHOODS))}"
+        raise ValueError(f"likelihood '{name}' is not registered; {hint}")
+    missing = [field for field in LIKELIHOODS[name].config_fields if not hasattr(config, field)]
+    if missing:
+        raise ValueError(
+            f"likelihood '{name}' reads {', '.join(missing)}, which {type(config).__name__} does not have: use the "
+            "config that comes with this likelihood"
+        )
+    LIKELIHOODS[name].check_config(config)
 
 
 def build_likelihood(config) -> Likelihood:

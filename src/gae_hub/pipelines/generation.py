@@ -14,12 +14,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..auto import AutoGAE, AutoSampler
+from ..core.argument_checks import check_count, check_seed, describe
 from ..core.hub_errors import explained
 from ..core.hub_files import FETCH_OPTIONS, fetch_card, fetch_file, open_repository
 from ..images.grids import save_samples
 from ..images.processing import GAEImageProcessor, is_image_shape
 from ..images.writing import write_images
-from ..models.base import GAEPreTrainedModel
+from ..models.base import GAEPreTrainedModel, check_sampler
 from ..samplers.base import GAESampler
 
 # latents per call of the sampler; the images of a seed depend on it, so it is fixed
@@ -38,7 +39,7 @@ class GenerationPipeline:
         processor: converts tensors to PIL images. By default one for the model's input_shape.
 
     Raises:
-        ValueError: if the latents of sampler and model differ in shape.
+        ValueError: if model or sampler is not an object of its kind, or their latents differ in shape.
 
     Example:
 
@@ -54,11 +55,13 @@ class GenerationPipeline:
         sampler: GAESampler | None = None,
         processor: GAEImageProcessor | None = None,
     ):
-        if sampler is not None and tuple(sampler.config.latent_shape or ()) != model.latent_shape:
+        if not hasattr(model, "latent_shape"):
             raise ValueError(
-                f"the sampler draws latents of shape {sampler.config.latent_shape}, "
-                f"but the model's latents have shape {model.latent_shape}"
+                f"GenerationPipeline needs a model, got {describe(model)}: "
+                "GenerationPipeline.from_pretrained loads one from a folder or the Hub"
             )
+        if sampler is not None:
+            check_sampler(sampler, model.latent_shape)
         self.model, self.sampler, self.processor = model, sampler, processor or GAEImageProcessor.for_model(model)
 
     # Generation
@@ -76,7 +79,7 @@ class GenerationPipeline:
             batch_size: images decoded at a time.
 
         Raises:
-            ValueError: if num_samples is below 1.
+            ValueError: if num_samples or batch_size is not an integer of at least 1, or the seed is not an integer.
             NotImplementedError: if there is no sampler and the model has no prior.
         """
         for images in self.generate_batches(num_samples, seed, batch_size):
@@ -89,9 +92,9 @@ class GenerationPipeline:
 
         Arguments and errors as in `stream`.
         """
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        check_count("num_samples", num_samples)
+        check_count("batch_size", batch_size)
+        generator = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
         for start in range(0, num_samples, _LATENTS_PER_DRAW):
             num = min(_LATENTS_PER_DRAW, num_samples - start)
             yield self.model.generate(num, sampler=self.sampler, generator=generator, batch_size=batch_size)
@@ -105,7 +108,7 @@ class GenerationPipeline:
         batch_size: int = 500,
         progress: bool = True,
     ):
-        """Generate any number of images to disk.
+        """Generate images and write them to disk as they are generated.
 
         Args:
             output, format: as in [`write_images`].
@@ -140,7 +143,7 @@ class GenerationPipeline:
 
         Raises:
             ValueError: if a subfolder other than "sampler" holds no sampler, or there is no gae_hub model.
-            OSError: if the model does not exist, or the Hub fails.
+            OSError: if the model does not exist, or the Hub does not respond.
         """
         name = pretrained_model_name_or_path
         hub = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
@@ -191,18 +194,21 @@ class GenerationPipeline:
         token: str | bool | None = None,
         revision: str | None = None,
         commit_message: str = "Upload model, sampler and processor",
+        license: str | None = None,
     ) -> str:
-        """Publish everything in one commit, and return its URL. Text that people added to the card stays.
+        """Publish everything in one commit, and return its URL. Text that users added to the card is kept.
 
         Args:
             repo_id: `user/name`.
             private, token: as in `huggingface_hub.create_repo`.
             revision: branch to commit to, created if it does not exist. The main branch by default.
             commit_message: first line of the commit.
+            license: as in `model.push_to_hub`.
 
         Raises:
             HubError: if the network or the Hub fails, or the token has no write access.
         """
+        self.model.license = license or self.model.license
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
             repo_id = open_repository(repo_id, private, token, revision)
             fetch_card(repo_id, folder, token=token, revision=revision)

@@ -1,7 +1,7 @@
 """Densities over the latents of a trained autoencoder: one file per sampler.
 
 `base` and `latent_kinds` hold the contract, `learned` the base of the samplers that [`GAETrainer`] trains, and
-`flow_base` the base of those that are normalizing flows. Importing this package registers every sampler. Files here
+`flow_base` the base of the normalizing flows. Importing this package registers every sampler. Files here
 may import all layers up to training; they import the trainer where it is used, because it is slow to import.
 """
 

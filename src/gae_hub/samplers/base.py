@@ -4,12 +4,15 @@ __all__ = [
     "SAMPLERS",
     "GAESampler",
     "GAESamplerConfig",
+    "check_latent_shape",
     "check_latents",
+    "fitting_bar",
     "register_sampler",
     "require_value",
 ]
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from itertools import chain
@@ -18,13 +21,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar, cast
 
+import numpy as np
 import torch
 from huggingface_hub import upload_folder
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoModel
 
+from ..core.argument_checks import check_count, check_generator, describe
 from ..core.configuration import StrictConfig, may_register
+from ..core.distributed import process_index
 from ..core.hub_errors import explained
 from ..core.hub_files import open_repository
 from ..core.hub_model import HubModel
@@ -74,6 +81,9 @@ class GAESampler(HubModel):
     Args:
         config: the config.
         **fields: fields of the config, used if no config is given.
+
+    Raises:
+        ValueError: if both a config and fields are given, or the config belongs to another sampler.
     """
 
     config: GAESamplerConfig
@@ -84,7 +94,14 @@ class GAESampler(HubModel):
     latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere", "codes")  # kinds of latents that it can model
 
     def __init__(self, config: GAESamplerConfig | None = None, **fields: Any):
-        super().__init__(config or self.config_class(**fields))
+        if config is None:
+            config = self.config_class(**fields)
+        elif fields:
+            names = ", ".join(sorted(fields))
+            raise ValueError(f"got a config and also {names}: set {names} in the config, or leave the config out")
+        elif getattr(config, "model_type", None) != self.config_class.model_type:
+            raise ValueError(f"{type(self).__name__} needs a {self.config_class.__name__}, got {describe(config)}")
+        super().__init__(config)
         if self.config.is_fitted:
             self.allocate(self.config)
         self.post_init()
@@ -116,8 +133,8 @@ class GAESampler(HubModel):
         self.allocate(self.config)
         cast(nn.Module, self).to(device=device, dtype=dtype)  # transformers hides the signature of `to`
 
-    def estimate_density(self, latents: Tensor, **training: Any):
-        """Allocate the state and fill it from latents (num, latent_dim)."""
+    def estimate_density(self, latents: Tensor, progress: bool = True, **training: Any):
+        """Allocate the state and fill it from latents (num, latent_dim), with a progress bar if `progress` is set."""
         raise NotImplementedError(f"{type(self).__name__} must define estimate_density")
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
@@ -146,28 +163,37 @@ class GAESampler(HubModel):
     # Fitting
 
     @torch.no_grad()
-    def fit(self, latents: Tensor, **training: Any) -> Self:
+    def fit(self, latents: Tensor, *, progress: bool = True, **training: Any) -> Self:
         """Fit the density. If this fails or is interrupted, the sampler stays as it was.
 
         Args:
             latents: (num, *latent_shape), for example from [`embed_dataset`]. Maps are modelled as vectors.
+            progress: whether to show a progress bar.
             **training: options of the samplers that are trained, see [`LearnedSampler`]. The others accept none.
 
         Returns:
             The sampler itself.
 
         Raises:
-            ValueError: if latents are empty, have no batch axis, or hold nan or infinite values.
+            ValueError: if latents are not floats, are empty, have no batch axis, or hold nan or infinite values; or
+                for an option that this sampler does not have.
         """
         latents = check_latents(latents)
+        self._check_options(self.estimate_density, training, "fit")
         with self._restore_on_error():
             self.config.latent_shape = tuple(latents.shape[1:])
             self.config.latent_dim = prod(latents.shape[1:])
-            self.estimate_density(latents.flatten(1), **training)
+            self.estimate_density(latents.flatten(1), progress=progress, **training)
         return self.eval()
 
     def fit_to(
-        self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None, **training: Any
+        self,
+        model: GAEPreTrainedModel,
+        dataset: Any = None,
+        validation_dataset: Any = None,
+        *,
+        progress: bool = True,
+        **training: Any,
     ) -> Self:
         """Fit the density to a model's embeddings of a data set.
 
@@ -176,6 +202,7 @@ class GAESampler(HubModel):
             dataset: returned by [`load_images`], or any object that it accepts.
             validation_dataset: the same. Samplers that are trained select their best weights on it; the others do not
                 use it.
+            progress: whether to show progress bars.
             **training: as for `fit`.
 
         Returns:
@@ -185,10 +212,28 @@ class GAESampler(HubModel):
             ValueError: if this sampler cannot model the model's latents, or needs a data set and there is none.
         """
         self.check_model(model)
-        latents = embed_dataset(model, self._require_dataset(dataset))
+        latents = embed_dataset(model, self._require_dataset(dataset), progress=progress)
         with self._restore_on_error():
             self.config.unit_norm = get_latent_kind(model) == "sphere"
-            return self.fit(latents, **training)
+            return self.fit(latents, progress=progress, **training)
+
+    def _check_options(self, method: Callable[..., Any], options: Mapping[str, Any], name: str):
+        """Raise ValueError for options that are not parameters of a method.
+
+        Args:
+            method: receives the options.
+            options: by name.
+            name: the public method that the options were passed to, for the message.
+        """
+        parameters = inspect.signature(method).parameters
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return
+        for option in options:
+            if option not in parameters:
+                sampler = type(self).__name__
+                is_field = option in self.config_class.own_fields()
+                hint = f": it is a field of the config, {sampler}({option}=...)" if is_field else ""
+                raise ValueError(f"{sampler}.{name} has no option '{option}'{hint}")
 
     def _require_dataset(self, dataset: Any) -> Any:
         if dataset is None:
@@ -208,6 +253,11 @@ class GAESampler(HubModel):
         Raises:
             ValueError: if it cannot, with the reason and the samplers that can.
         """
+        if not hasattr(model, "latent_shape"):
+            raise ValueError(
+                f"{cls.__name__}.fit_to needs a model and then a data set, got {describe(model)} as the model; "
+                "AutoGAE.from_pretrained loads a model"
+            )
         reason = cls.explain_incompatibility(model)
         if reason is not None:
             able = [name for name, other in sorted(SAMPLERS.items()) if other.explain_incompatibility(model) is None]
@@ -224,15 +274,17 @@ class GAESampler(HubModel):
 
         Args:
             num_samples: number of samples.
-            generator: source of random numbers. A CPU generator gives the same samples on every device.
+            generator: source of random numbers. With a CPU generator, samples are the same on every device.
             **conditions: what to sample given, for samplers that support it, such as `labels` of [`PixelCNNSampler`].
 
         Raises:
-            ValueError: if the sampler is not fitted, or num_samples is below 1.
+            ValueError: if the sampler is not fitted, num_samples is not an integer of at least 1, or the sampler does
+                not have such a condition.
         """
         self._require_fitted()
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        check_count("num_samples", num_samples)
+        check_generator(generator)
+        self._check_options(self.draw_latents, conditions, "sample")
         latents = self.draw_latents(num_samples, generator, **conditions)
         if self.config.unit_norm:
             latents = nn.functional.normalize(latents, dim=1)
@@ -241,6 +293,18 @@ class GAESampler(HubModel):
     def log_prob(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, *latent_shape), in nats, for the samplers that know their density."""
         raise NotImplementedError(f"{type(self).__name__} has no known density, so log_prob is not defined for it")
+
+    def _flatten_latents(self, latents: Any) -> Tensor:
+        """Latents (num, *latent_shape), flattened or not, as (num, latent_dim) in the sampler's dtype, for `log_prob`.
+
+        Raises:
+            ValueError: if the sampler is not fitted, or latents have another shape than those that it was fitted to.
+        """
+        self._require_fitted()
+        latents = check_latents(latents)
+        if tuple(latents.shape[1:]) != (self.config.latent_dim,):
+            check_latent_shape("latents", latents, tuple(self.config.latent_shape or ()))
+        return latents.flatten(1).to(self.dtype)
 
     def _require_fitted(self):
         if not self.config.is_fitted:
@@ -266,6 +330,7 @@ class GAESampler(HubModel):
         token: str | bool | None = None,
         revision: str | None = None,
         commit_message: str | None = None,
+        license: str | None = None,
     ) -> str:
         """Publish the sampler in one commit.
 
@@ -276,6 +341,7 @@ class GAESampler(HubModel):
             private, token: as in `huggingface_hub.create_repo`.
             revision: branch, created if it does not exist; main by default.
             commit_message: describes the upload by default.
+            license: license for the card, as in `model.push_to_hub`. A subfolder has no card.
 
         Returns:
             The commit's URL.
@@ -286,7 +352,7 @@ class GAESampler(HubModel):
         """
         where = {"private": private, "token": token, "revision": revision}
         if subfolder is None:
-            return super().push_to_hub(repo_id, commit_message=commit_message, **where)
+            return super().push_to_hub(repo_id, commit_message=commit_message, license=license, **where)
         with explained("publish to", repo_id, token), TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / subfolder)
             (Path(folder) / subfolder / "README.md").unlink(missing_ok=True)  # the repository keeps its own card
@@ -303,14 +369,51 @@ def check_latents(latents: Tensor) -> Tensor:
     """Return latents (num, *latent_shape) as a tensor.
 
     Raises:
-        ValueError: if they are empty, have no batch axis, or hold nan or infinite values.
+        ValueError: if they are not floats, are empty, have no batch axis, or hold nan or infinite values.
     """
-    latents = torch.as_tensor(latents)
+    if not isinstance(latents, (Tensor, np.ndarray, list, tuple)):
+        raise ValueError(
+            f"latents must be a tensor (num, *latent_shape), got {describe(latents)}: pass embed_dataset(model, "
+            "dataset), or use fit_to(model, dataset)"
+        )
+    try:
+        latents = torch.as_tensor(latents)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"latents must be a tensor (num, *latent_shape) of numbers: {error}") from error
     if latents.dim() < 2 or not latents.numel():
         raise ValueError(f"latents must be (num, *latent_shape), got shape {tuple(latents.shape)}")
+    if not latents.is_floating_point():
+        raise ValueError(f"latents must be floats, got dtype {latents.dtype}; PixelCNNSampler is fitted to codes")
     if not latents.isfinite().all():
-        raise ValueError("latents hold nan or infinite values: the training of their model has diverged")
+        raise ValueError("latents hold nan or infinite values; check whether the training of their model diverged")
     return latents
+
+
+def check_latent_shape(name: str, latents: Tensor, latent_shape: tuple[int, ...]):
+    """Raise ValueError unless latents (num, *latent_shape) have this shape.
+
+    Args:
+        name: the argument's name, for the message.
+        latents: (num, ...).
+        latent_shape: shape of the latents that the sampler was fitted to.
+    """
+    if tuple(latents.shape[1:]) != latent_shape:
+        raise ValueError(
+            f"{name} has shape {tuple(latents.shape)}, but the sampler is fitted to latents of shape {latent_shape}"
+        )
+
+
+def fitting_bar(progress: bool, what: str, total: int | None = None, unit: str = "it") -> tqdm:
+    """A progress bar of a fit, on the first process only.
+
+    Args:
+        progress: whether to show it.
+        what: what is fitted, for its label.
+        total: number of steps, if it is known.
+        unit: name of a step.
+    """
+    is_shown = progress and process_index() == 0
+    return tqdm(desc=f"fitting {what}", total=total, unit=unit, disable=not is_shown, leave=False)
 
 
 def require_value(value: T | None, name: str) -> T:

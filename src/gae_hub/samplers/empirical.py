@@ -18,12 +18,14 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from ..core.argument_checks import generator_device
 from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
 
 
 @strict
 class EmpiricalSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`EmpiricalSampler`].
+
     Args:
         num_latents: number of stored latents. `fit` sets it.
     """
@@ -34,6 +36,8 @@ class EmpiricalSamplerConfig(GAESamplerConfig):
 
 
 class EmpiricalSampler(GAESampler):
+    """The embeddings of the training set, drawn with replacement."""
+
     config: EmpiricalSamplerConfig
     latents: Tensor  # (num_latents, latent_dim)
 
@@ -43,13 +47,13 @@ class EmpiricalSampler(GAESampler):
         num, d = require_value(config.num_latents, "num_latents"), require_value(config.latent_dim, "latent_dim")
         self.register_buffer("latents", torch.zeros(num, d))
 
-    def estimate_density(self, latents: Tensor):
+    def estimate_density(self, latents: Tensor, progress: bool = True):
         self.config.num_latents = len(latents)
         self.reallocate(latents.device)
         self.latents.copy_(latents)
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        device = generator.device if generator is not None else self.device
+        device = generator_device(generator, self.device)
         chosen = torch.randint(len(self.latents), (num_samples,), generator=generator, device=device)
         return self.latents[chosen.to(self.device)]
 

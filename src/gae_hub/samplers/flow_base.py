@@ -20,7 +20,8 @@ _MAX_ROWS = 10_000  # latents per pass of `log_prob`
 
 @strict
 class FlowSamplerConfig(LearnedSamplerConfig):
-    """
+    """Fields of every flow.
+
     Args:
         num_flows: number of autoregressive steps, each with the order of the previous one reversed. The tables of
             Papamakarios et al. have 5 and 10; use 5 for a density with several modes.
@@ -45,7 +46,8 @@ class FlowSamplerConfig(LearnedSamplerConfig):
 
 @strict
 class AffineFlowSamplerConfig(FlowSamplerConfig):
-    """
+    """Fields of MAF and IAF.
+
     Args:
         log_scale_bound: bound of the log scales in each step. With larger bounds, a few latents are mapped so far out
             that their likelihood outweighs all others: five steps diverge with 5 on two moons, and with 3 on a sphere.
@@ -67,7 +69,7 @@ class FlowSampler(LearnedSampler):
     config_class = FlowSamplerConfig
 
     def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
-        """One autoregressive step, whose `forward` points to the noise. `made_arguments` are those of [`MADE`]."""
+        """One autoregressive step, whose `forward` maps latents to noise. `made_arguments` are as for [`MADE`]."""
         raise NotImplementedError(f"{type(self).__name__} must define build_step")
 
     def allocate(self, config: FlowSamplerConfig):
@@ -99,11 +101,11 @@ class FlowSampler(LearnedSampler):
     def fit_standardization(self, latents: Tensor):
         self.standardization.fit(latents)
 
-    def estimate_density(self, latents: Tensor, **training: Any):
+    def estimate_density(self, latents: Tensor, progress: bool = True, **training: Any):
         if self.config.order == "random":
             generator = torch.Generator().manual_seed(self.config.seed)
             self.config.drawn_order = torch.randperm(latents.shape[1], generator=generator).tolist()
-        super().estimate_density(latents, **training)
+        super().estimate_density(latents, progress, **training)
 
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
         """The loss: the mean of -log p(z) over latents (batch, latent_dim), in nats."""
@@ -117,8 +119,7 @@ class FlowSampler(LearnedSampler):
     @inference
     def log_prob(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, *latent_shape), in nats."""
-        self._require_fitted()
-        return torch.cat([self._log_density(part) for part in latents.flatten(1).split(_MAX_ROWS)])
+        return torch.cat([self._log_density(part) for part in self._flatten_latents(latents).split(_MAX_ROWS)])
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         shape = (num_samples, require_value(self.config.latent_dim, "latent_dim"))

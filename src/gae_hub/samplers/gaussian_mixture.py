@@ -22,16 +22,18 @@ from typing import Literal, cast
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..modules.expectation_maximization import GaussianMixture, maximize_likelihood
-from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
+from .base import GAESampler, GAESamplerConfig, fitting_bar, register_sampler, require_value
 
 _MAX_SKLEARN_SIZE = 1e9  # multiply-adds per iteration, above which scikit-learn takes too long
 
 
 @strict
 class GaussianMixtureSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`GaussianMixtureSampler`].
+
     Args:
         num_components: number of Gaussians. From a list of numbers, `fit` selects the one with the lowest Bayesian
             information criterion and sets it here.
@@ -60,7 +62,8 @@ class GaussianMixtureSamplerConfig(GAESamplerConfig):
 
 
 class GaussianMixtureSampler(GAESampler):
-    """
+    """A mixture of Gaussians, fitted to embeddings by expectation maximization.
+
     Args:
         config: the config.
         **fields: fields of the config, used if no config is given: `GaussianMixtureSampler(num_components=10)`.
@@ -92,18 +95,19 @@ class GaussianMixtureSampler(GAESampler):
         """The fitted density. It shares its tensors with the sampler."""
         return GaussianMixture(self.weights, self.means, self.scales, self.config.covariance_type)
 
-    def estimate_density(self, latents: Tensor):
+    def estimate_density(self, latents: Tensor, progress: bool = True):
         counts = self.config.num_components
         counts = [counts] if isinstance(counts, int) else [*counts]
         for count in counts:
             if len(latents) < count:
-                raise ValueError(f"num_components is {count}, but there are only {len(latents)} latents")
+                raise ValueError(f"num_components must be at most the number of latents, {len(latents)}, got {count}")
         fitted: dict[int, dict[str, Tensor]] = {}
         self.bic_by_num_components = {}
         for count in counts:
             self.config.num_components = count
             self.reallocate(latents.device)
-            self._fit_components(latents)
+            with fitting_bar(progress, f"a mixture of {count}", unit=" iterations") as bar:
+                self._fit_components(latents, bar)
             if len(counts) > 1:
                 fitted[count] = dict(self.named_buffers())
                 self.bic_by_num_components[count] = self.bic(latents)
@@ -113,7 +117,8 @@ class GaussianMixtureSampler(GAESampler):
             for name, value in fitted[best].items():
                 setattr(self, name, value)
 
-    def _fit_components(self, latents: Tensor):
+    def _fit_components(self, latents: Tensor, bar: tqdm):
+        """Fit the mixture. Each iteration moves the progress bar."""
         config = self.config
         if self._prefers_torch(latents):
             return maximize_likelihood(
@@ -123,10 +128,15 @@ class GaussianMixtureSampler(GAESampler):
                 config.tolerance,
                 config.covariance_regularization,
                 config.seed,
+                bar.update,
             )
         from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
 
-        found = SklearnGaussianMixture(
+        class ReportingGaussianMixture(SklearnGaussianMixture):
+            def _print_verbose_msg_iter_end(self, n_iter, diff_ll):  # called after each iteration
+                bar.update()
+
+        found = ReportingGaussianMixture(
             len(self.weights),
             covariance_type=config.covariance_type,
             max_iter=config.num_iterations,
@@ -149,8 +159,7 @@ class GaussianMixtureSampler(GAESampler):
     @torch.no_grad()
     def log_prob(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, *latent_shape), in nats."""
-        self._require_fitted()
-        return self.mixture.log_prob(latents.flatten(1).to(self.dtype))
+        return self.mixture.log_prob(self._flatten_latents(latents))
 
     def bic(self, latents: Tensor) -> float:
         """Bayesian information criterion (Schwarz, 1978) on latents (num, *latent_shape), in nats. Lower is better."""

@@ -28,12 +28,14 @@ from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 
 @strict
 class IAFSamplerConfig(AffineFlowSamplerConfig):
-    """The fields of every affine flow."""
+    """Config of [`IAFSampler`], with the fields of every affine flow."""
 
     model_type = "gae_iaf_sampler"
 
 
 class IAFSampler(AffineFlowSampler):
+    """An inverse autoregressive flow: fast to sample from, slower to fit."""
+
     config: IAFSamplerConfig
 
     config_class = IAFSamplerConfig

@@ -24,7 +24,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from ..modules.noise import randn
-from .base import register_sampler, require_value
+from .base import fitting_bar, register_sampler, require_value
 from .empirical import EmpiricalSampler, EmpiricalSamplerConfig
 
 _MAX_PAIRS = 2**24  # distances in memory at a time
@@ -32,7 +32,8 @@ _MAX_PAIRS = 2**24  # distances in memory at a time
 
 @strict
 class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
-    """
+    """Config of [`KernelDensitySampler`].
+
     Args:
         bandwidth: h, or how it is chosen: "likelihood" maximises the leave-one-out likelihood; "scott" is
             N^(-1 / (d + 4)), the right choice for a Gaussian and too wide for other densities.
@@ -49,6 +50,8 @@ class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
 
 
 class KernelDensitySampler(EmpiricalSampler):
+    """A Gaussian kernel around each embedding of the training set."""
+
     config: KernelDensitySamplerConfig
     std: Tensor  # (latent_dim,)
     width: Tensor  # scalar, the bandwidth
@@ -60,19 +63,19 @@ class KernelDensitySampler(EmpiricalSampler):
         self.register_buffer("std", torch.ones(require_value(config.latent_dim, "latent_dim")))
         self.register_buffer("width", torch.ones(()))
 
-    def estimate_density(self, latents: Tensor):
+    def estimate_density(self, latents: Tensor, progress: bool = True):
         super().estimate_density(latents)
         num, d = latents.shape
         std = latents.double().std(0, correction=0)
         self.std.copy_(torch.where(std > 1e-6 * std.max(), std, std.max().clamp(min=1e-6) * 1e-6))
         bandwidth = self.config.bandwidth
         if bandwidth == "likelihood":
-            self.width.copy_(self._find_most_likely_width())
+            self.width.copy_(self._find_most_likely_width(progress))
         else:
             self.width.fill_(num ** (-1 / (d + 4)) if bandwidth == "scott" else bandwidth)
 
-    def _find_most_likely_width(self) -> Tensor:
-        """The width with the largest leave-one-out likelihood, of 60 from 1e-3 to 3."""
+    def _find_most_likely_width(self, progress: bool) -> Tensor:
+        """The width with the largest leave-one-out likelihood, among 60 from 1e-3 to 10^0.5."""
         num, d = self.latents.shape
         if num < 2:
             return torch.ones(())
@@ -81,12 +84,16 @@ class KernelDensitySampler(EmpiricalSampler):
         )
         widths = torch.logspace(-3, 0.5, 60, device=self.device)
         total = torch.zeros_like(widths)
-        for rows in chosen.split(max(1, _MAX_PAIRS // num)):
-            squares = self._squared_distances(self.latents[rows])
-            squares[torch.arange(len(rows), device=self.device), rows] = torch.inf  # leave the embedding itself out
-            total += torch.stack(
-                [(squares / (-2 * h * h)).logsumexp(-1).sum() - len(rows) * d * h.log() for h in widths]
-            )
+        parts = chosen.split(max(1, _MAX_PAIRS // num))
+        with fitting_bar(progress, "bandwidth", total=len(parts) * len(widths)) as bar:
+            for rows in parts:
+                squares = self._squared_distances(self.latents[rows])
+                squares[torch.arange(len(rows), device=self.device), rows] = (
+                    torch.inf
+                )  # leave the embedding itself out
+                for index, h in enumerate(widths):
+                    total[index] += (squares / (-2 * h * h)).logsumexp(-1).sum() - len(rows) * d * h.log()
+                    bar.update()
         return widths[total.argmax()]
 
     def _squared_distances(self, latents: Tensor) -> Tensor:
@@ -97,10 +104,10 @@ class KernelDensitySampler(EmpiricalSampler):
     @torch.no_grad()
     def log_prob(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, *latent_shape), in nats."""
-        self._require_fitted()
+        points = self._flatten_latents(latents)
         num, d = self.latents.shape
         constant = log(num) + d * (0.5 * log(2 * pi) + self.width.log()) + self.std.log().sum()
-        parts = latents.flatten(1).to(self.dtype).split(max(1, _MAX_PAIRS // num))
+        parts = points.split(max(1, _MAX_PAIRS // num))
         squares = (self._squared_distances(part) for part in parts)
         return torch.cat([(square / (-2 * self.width.square())).logsumexp(-1) for square in squares]) - constant
 

@@ -1,4 +1,4 @@
-"""Kinds of latents, on which it depends whether a sampler can model them."""
+"""Kinds of latents. Each sampler can model some of them."""
 
 __all__ = ["INCOMPATIBILITIES", "LatentKind", "get_latent_kind"]
 

@@ -3,6 +3,8 @@
 __all__ = ["LatentDataset", "LearnedSampler", "LearnedSamplerConfig"]
 
 from collections.abc import Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -15,7 +17,7 @@ from transformers import initialization as init
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel
 from ..training.checkpointing import get_rng_state, set_rng_state
-from .base import GAESampler, GAESamplerConfig, check_latents
+from .base import GAESampler, GAESamplerConfig, check_latent_shape, check_latents, require_value
 from .latent_kinds import LatentKind
 
 if TYPE_CHECKING:  # slow to import: `_build_trainer` imports what it needs
@@ -122,7 +124,7 @@ class LearnedSampler(GAESampler):
         """Train the density. If this fails or is interrupted, the sampler stays as it was.
 
         Args:
-            latents: (num, *latent_shape), for example from [`embed_dataset`]. Maps are modelled as vectors.
+            latents: (num, *latent_shape), 2 or more, for example from [`embed_dataset`]. Maps are modelled as vectors.
             validation_latents: (num, *latent_shape), on which the best weights are selected. Without them, the last
                 weights are kept.
             args: training arguments. By default `default_arguments` of the class, in a temporary folder.
@@ -135,8 +137,8 @@ class LearnedSampler(GAESampler):
             The sampler itself.
 
         Raises:
-            ValueError: if latents are empty, have no batch axis, or hold nan or infinite values; or if both `args` and
-                fields of it are given.
+            ValueError: if latents or validation latents are not floats of one shape, hold nan or infinite values, or
+                are too few; if both `args` and fields of it are given; or for an unknown field.
         """
         return super().fit(
             latents,
@@ -149,7 +151,13 @@ class LearnedSampler(GAESampler):
         )
 
     def fit_to(
-        self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None, **training: Any
+        self,
+        model: GAEPreTrainedModel,
+        dataset: Any = None,
+        validation_dataset: Any = None,
+        *,
+        progress: bool = True,
+        **training: Any,
     ) -> Self:
         """Train the density on a model's embeddings of a data set, as in [`GAESampler`].
 
@@ -157,19 +165,27 @@ class LearnedSampler(GAESampler):
         """
         self.check_model(model)
         if validation_dataset is not None:
-            training = {"validation_latents": embed_dataset(model, validation_dataset), **training}
-        return super().fit_to(model, dataset, **training)
+            latents = embed_dataset(model, validation_dataset, progress=progress)
+            training = {"validation_latents": latents, **training}
+        return super().fit_to(model, dataset, progress=progress, **training)
 
     def fit_standardization(self, latents: Tensor):
         """Compute the constants that standardize latents (num, latent_dim). By default there are none."""
 
-    def estimate_density(self, latents: Tensor, validation_latents: Tensor | None = None, **training: Any):
+    def estimate_density(
+        self, latents: Tensor, progress: bool = True, validation_latents: Tensor | None = None, **training: Any
+    ):
+        if len(latents) < 2:
+            raise ValueError(f"{type(self).__name__} needs 2 or more latents to be trained on, got {len(latents)}")
         self.reallocate(latents.device)
         self.fit_standardization(latents)
         validation = None
         if validation_latents is not None:
-            validation = LatentDataset(latents=check_latents(validation_latents).flatten(1))
-        self.train_on(LatentDataset(latents=latents), validation, **training)
+            validation_latents = check_latents(validation_latents)
+            latent_shape = tuple(require_value(self.config.latent_shape, "latent_shape"))
+            check_latent_shape("validation_latents", validation_latents, latent_shape)
+            validation = LatentDataset(latents=validation_latents.flatten(1))
+        self.train_on(LatentDataset(latents=latents), validation, progress=progress, **training)
 
     def train_on(
         self,
@@ -178,11 +194,11 @@ class LearnedSampler(GAESampler):
         resume_from_checkpoint: str | bool | None = None,
         **training: Any,
     ):
-        """Train the weights, without a trace in the global random state. `training` is as for `fit`."""
+        """Train the weights, and restore the global random state. `training` is as for `fit`."""
         state, device = get_rng_state(), self.device
         try:
             with TemporaryDirectory() as folder, torch.enable_grad():
-                trainer = self._build_trainer(dataset, validation_dataset, output_dir=folder, **training)
+                trainer = self._build_trainer(dataset, validation_dataset, folder, **training)
                 trainer.train(resume_from_checkpoint=resume_from_checkpoint)
                 self.log_history = trainer.state.log_history
         finally:
@@ -193,7 +209,7 @@ class LearnedSampler(GAESampler):
         self,
         dataset: LatentDataset,
         validation_dataset: LatentDataset | None,
-        output_dir: str,
+        folder: str,
         args: "GAETrainingArguments | None" = None,
         callbacks: "list[TrainerCallback] | None" = None,
         progress: bool = True,
@@ -202,6 +218,18 @@ class LearnedSampler(GAESampler):
         from ..training.arguments import GAETrainingArguments
         from ..training.trainer import GAETrainer
 
+        own = {field.name for field in fields(GAETrainingArguments)}
+        for name in arguments:
+            if name not in own:
+                near = get_close_matches(name, own, n=1)
+                hint = f"; did you mean '{near[0]}'?" if near else ""
+                raise ValueError(f"{type(self).__name__}.fit has no option '{name}'{hint}")
+        if "output_dir" in arguments:
+            place = arguments["output_dir"]
+            raise ValueError(
+                "fit trains in a temporary folder, so it has no option 'output_dir': to keep checkpoints, pass "
+                f"args=GAETrainingArguments('{place}', ...)"
+            )
         if args is None:
             defaults = {
                 **self.default_arguments,
@@ -212,7 +240,7 @@ class LearnedSampler(GAESampler):
             }
             if validation_dataset is None:
                 defaults |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-            args = GAETrainingArguments(output_dir, **{**defaults, **arguments})
+            args = GAETrainingArguments(folder, **{**defaults, **arguments})
         elif arguments:
             names = ", ".join(sorted(arguments))
             raise ValueError(f"got args and also {names}: set {names} in args, or leave args out")
@@ -240,5 +268,5 @@ class LearnedSampler(GAESampler):
         return {"sampler": [p for p in self.parameters() if p.requires_grad]}
 
     def floating_point_ops(self, inputs: Any, exclude_embeddings: bool = True) -> int:
-        """0: transformers' estimate is for transformers."""
+        """0: the estimate of transformers counts tokens."""
         return 0

@@ -31,12 +31,14 @@ from .flow_base import AffineFlowSampler, AffineFlowSamplerConfig
 
 @strict
 class MAFSamplerConfig(AffineFlowSamplerConfig):
-    """The fields of every affine flow."""
+    """Config of [`MAFSampler`], with the fields of every affine flow."""
 
     model_type = "gae_maf_sampler"
 
 
 class MAFSampler(AffineFlowSampler):
+    """A masked autoregressive flow: fast to fit, slower to sample from."""
+
     config: MAFSamplerConfig
 
     config_class = MAFSamplerConfig

@@ -26,7 +26,8 @@ from .flow_base import FlowSampler, FlowSamplerConfig
 
 @strict
 class NeuralSplineSamplerConfig(FlowSamplerConfig):
-    """
+    """Config of [`NeuralSplineSampler`].
+
     Args:
         num_bins: number of bins of each spline.
         tail_bound: the splines act on [-tail_bound, tail_bound], in standard deviations, and are the identity outside.
@@ -44,6 +45,8 @@ class NeuralSplineSamplerConfig(FlowSamplerConfig):
 
 
 class NeuralSplineSampler(FlowSampler):
+    """An autoregressive flow of monotonic rational-quadratic splines."""
+
     config: NeuralSplineSamplerConfig
 
     config_class = NeuralSplineSamplerConfig

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from ..core.argument_checks import check_count, describe, generator_device
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel, inference
 from ..modules.noise import rand
@@ -43,11 +44,12 @@ _MAX_MAPS = 512  # maps sampled at a time
 
 @strict
 class PixelCNNSamplerConfig(LearnedSamplerConfig):
-    """
+    """Config of [`PixelCNNSampler`].
+
     Args:
         hidden_size: number of channels of both stacks.
         num_hidden_layers: number of gated layers.
-        kernel_size: odd.
+        kernel_size: size of the kernels, odd.
         num_classes: number of classes of a density conditioned on the class, or None.
         num_embeddings, num_levels, code_shape: sizes of the codebooks and of one example's codes. `fit` sets them.
     """
@@ -104,7 +106,13 @@ class PixelCNNSampler(LearnedSampler):
     # Fitting
 
     def fit_to(
-        self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None, **training: Any
+        self,
+        model: GAEPreTrainedModel,
+        dataset: Any = None,
+        validation_dataset: Any = None,
+        *,
+        progress: bool = True,
+        **training: Any,
     ) -> Self:
         """Train the density on a model's codes of a data set, and on its labels if the config has `num_classes`.
 
@@ -122,9 +130,9 @@ class PixelCNNSampler(LearnedSampler):
             codebooks = quantizer.codebook.codes
         for prefix, images in (("", dataset), ("validation_", validation_dataset)):
             if images is not None:
-                training[f"{prefix}codes"] = embed_dataset(model, images, output="codes")
+                training[f"{prefix}codes"] = embed_dataset(model, images, progress=progress, output="codes")
                 training[f"{prefix}labels"] = getattr(images, "labels", None)
-        return self.fit(codebooks=codebooks.detach(), **training)
+        return self.fit(codebooks=codebooks.detach(), progress=progress, **training)
 
     @torch.no_grad()
     def fit(
@@ -150,15 +158,21 @@ class PixelCNNSampler(LearnedSampler):
             The sampler itself.
 
         Raises:
-            ValueError: if codes are not integers of the codebook, or labels are missing or not classes.
+            ValueError: if codes are not integers of the codebook, or differ in shape from those for validation; if
+                labels are missing or not classes; or for an unknown field of the training arguments.
         """
+        if not isinstance(codebooks, Tensor) or codebooks.dim() not in (2, 3) or not codebooks.is_floating_point():
+            found = tuple(codebooks.shape) if isinstance(codebooks, Tensor) else describe(codebooks)
+            raise ValueError(
+                f"codebooks must be floats (num_embeddings, dim) or (levels, num_embeddings, dim), got {found}"
+            )
         config, has_levels = self.config, codebooks.dim() == 3
         codebooks = codebooks if has_levels else codebooks.unsqueeze(0)
-        num_axes = codes.dim() - has_levels
-        if codes.is_floating_point() or num_axes not in (1, 3):
+        num_axes = _check_integers(codes).dim() - has_levels
+        if num_axes not in (1, 3):
             raise ValueError(
                 f"codes must be integers (num[, height, width]{'[, levels]' if has_levels else ''}), got shape "
-                f"{tuple(codes.shape)} and dtype {codes.dtype}"
+                f"{tuple(codes.shape)}"
             )
         spatial = tuple(codes.shape[1:3]) if num_axes == 3 else ()
         with self._restore_on_error():
@@ -169,7 +183,9 @@ class PixelCNNSampler(LearnedSampler):
             examples = self._prepare_examples(codes, labels)
             validation = None
             if validation_codes is not None:
-                validation = LatentDataset(**self._prepare_examples(validation_codes, validation_labels))
+                validation = LatentDataset(
+                    **self._prepare_examples(validation_codes, validation_labels, "validation_codes")
+                )
             self.reallocate(codes.device)
             self.codebooks.copy_(codebooks)
             if config.num_classes is not None:
@@ -178,19 +194,28 @@ class PixelCNNSampler(LearnedSampler):
             self.train_on(LatentDataset(**examples), validation, **training)
         return self.eval()
 
-    def _prepare_examples(self, codes: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Check codes and labels, and return them as arguments of `forward`."""
+    def _prepare_examples(self, codes: Tensor, labels: Tensor | None, name: str = "codes") -> dict[str, Tensor]:
+        """Check codes and labels, and return them as arguments of `forward`. `name` is the argument's name."""
         config = self.config
         num_embeddings = require_value(config.num_embeddings, "num_embeddings")
+        spatial = tuple(require_value(config.latent_shape, "latent_shape"))[1:]
+        with_levels = (*spatial, config.num_levels)
+        if tuple(_check_integers(codes, name).shape[1:]) not in (with_levels, *([spatial] * (config.num_levels == 1))):
+            shape = spatial if config.num_levels == 1 else with_levels
+            raise ValueError(
+                f"{name} has shape {tuple(codes.shape)}, but the sampler is fitted to codes of shape {shape} each"
+            )
         if codes.numel() == 0 or codes.min() < 0 or codes.max() >= num_embeddings:
             found = f"[{codes.min()}, {codes.max()}]" if codes.numel() else "no codes"
-            raise ValueError(f"codes must lie in [0, {num_embeddings}), the indices of the codebook, got {found}")
+            raise ValueError(f"{name} must lie in [0, {num_embeddings}), the indices of the codebook, got {found}")
         code_shape = require_value(config.code_shape, "code_shape")
-        examples = {"codes": codes.reshape(len(codes), *code_shape, config.num_levels)}
+        examples = {"codes": codes.long().reshape(len(codes), *code_shape, config.num_levels)}
         if config.num_classes is not None:
             if labels is None:
                 raise ValueError(f"num_classes is {config.num_classes}, which needs labels, got None")
-            examples["labels"] = _check_labels(labels, config.num_classes).to(codes.device)
+            if len(labels) != len(codes):
+                raise ValueError(f"{name} has {len(codes)} maps, but there are {len(labels)} labels")
+            examples["labels"] = _check_labels(torch.as_tensor(labels), config.num_classes).to(codes.device)
         return examples
 
     def forward(self, codes: Tensor, labels: Tensor | None = None, return_loss: bool = True) -> GAEOutput:
@@ -226,13 +251,15 @@ class PixelCNNSampler(LearnedSampler):
 
         Args:
             num_samples: number of samples.
-            generator: source of random numbers. A CPU generator gives the same codes on every device.
+            generator: source of random numbers. With a CPU generator, codes are the same on every device.
             labels: (num_samples,) classes, or one class for all. By default they are drawn with their shares in the
                 training set.
 
         Raises:
             ValueError: if labels are not classes, or the sampler was fitted without labels.
         """
+        self._require_fitted()
+        check_count("num_samples", num_samples)
         config = self.config
         code_shape = require_value(config.code_shape, "code_shape")
         uniform = rand((num_samples, *code_shape, config.num_levels), self.codebooks, generator)
@@ -250,16 +277,31 @@ class PixelCNNSampler(LearnedSampler):
                 raise ValueError("this PixelCNN was fitted without labels: set num_classes and fit it with labels")
             return None
         if labels is None:
-            device = generator.device if generator is not None else self.device
+            device = generator_device(generator, self.device)
             weights = self.class_weights.to(device)
             labels = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
-        return _check_labels(torch.as_tensor(labels), num_classes).to(self.device).expand(num_samples)
+        labels = _check_labels(torch.as_tensor(labels), num_classes).to(self.device)
+        if labels.dim() and len(labels) != num_samples:
+            raise ValueError(f"labels must be one class or one for each of {num_samples} samples, got {len(labels)}")
+        return labels.expand(num_samples)
+
+
+def _check_integers(codes: Any, name: str = "codes") -> Tensor:
+    """Return codes unless they are not a tensor of integers, which raises ValueError."""
+    if not isinstance(codes, Tensor) or codes.is_floating_point() or codes.dtype == torch.bool:
+        found = f"dtype {codes.dtype}" if isinstance(codes, Tensor) else describe(codes)
+        raise ValueError(
+            f"{name} must be a tensor of integers, got {found}: model.encode_codes(images) or embed_dataset(model, "
+            'dataset, output="codes") returns them'
+        )
+    return codes
 
 
 def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
     """Return labels unless they are not integers in [0, num_classes), which raises ValueError."""
-    if labels.is_floating_point() or (labels < 0).any() or (labels >= num_classes).any():
-        raise ValueError(f"labels must be integers in [0, {num_classes}), got {labels.unique().tolist()[:10]}")
+    if labels.dim() > 1 or labels.is_floating_point() or (labels < 0).any() or (labels >= num_classes).any():
+        found = f"shape {tuple(labels.shape)}" if labels.dim() > 1 else labels.unique().tolist()[:10]
+        raise ValueError(f"labels must be integers in [0, {num_classes}), got {found}")
     return labels
 
 

@@ -9,8 +9,8 @@ hypersphere, a normal distribution of the Poincaré ball, the mixture of a VampP
 Use it when: you want the model's own prior as a Hub object, without the model.
 
 Relations:
-    Equal to `model.sample_prior` to the bit, as a Hub object. If the embeddings are not distributed as the prior, the
-    other samplers, which are fitted to the embeddings, give better images.
+    Its samples equal `model.sample_prior` to the bit. If the embeddings are not distributed as the prior, the
+    other samplers, which are fitted to the embeddings, generate better images.
     A flow that is fitted after training can replace the prior of any method:
     `model.generate(n, sampler=MAFSampler().fit_to(model, images))`.
 """
@@ -24,6 +24,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from ..core.argument_checks import generator_device
 from ..models.base import GAEPreTrainedModel, inference
 from ..models.flow_prior_vae import FlowPriorVAEModel, build_prior_flow
 from ..models.poincare_vae import PoincareVAEModel
@@ -42,7 +43,8 @@ _FLOW_FIELDS = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
 
 @strict
 class PriorSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`PriorSampler`].
+
     Args:
         prior: "normal"; "sphere"; "wrapped_normal" or "riemannian_normal" of the Poincaré ball, in normal coordinates;
             "mixture"; or "flow". `fit_to` sets it and the fields below from the model.
@@ -67,7 +69,9 @@ class PriorSamplerConfig(GAESamplerConfig):
 
 
 class PriorSampler(GAESampler):
-    """`fit_to(model)` needs no data. `fit(latents)` uses only their shape, and cannot make a mixture or a flow.
+    """Samples from the prior of a model.
+
+    `fit_to(model)` needs no data. `fit(latents)` uses only their shape, and cannot make a mixture or a flow.
 
     Args:
         config: the config.
@@ -106,14 +110,21 @@ class PriorSampler(GAESampler):
             self.register_buffer("means", torch.zeros(num_components, d))
             self.register_buffer("stds", torch.ones(num_components, d))
 
-    def estimate_density(self, latents: Tensor):
+    def estimate_density(self, latents: Tensor, progress: bool = True):
         if self.config.prior in ("mixture", "flow"):
             raise ValueError(f"prior '{self.config.prior}' belongs to a model: use fit_to(model)")
         self.reallocate(latents.device)
 
     @torch.no_grad()
-    def fit_to(self, model: GAEPreTrainedModel, dataset: Any = None, validation_dataset: Any = None) -> Self:
-        """Copy the prior of a model. Data sets are accepted, as by every sampler, and not used.
+    def fit_to(
+        self,
+        model: GAEPreTrainedModel,
+        dataset: Any = None,
+        validation_dataset: Any = None,
+        *,
+        progress: bool = True,
+    ) -> Self:
+        """Copy the prior of a model. Data sets and `progress` are accepted, as by every sampler, and not used.
 
         Raises:
             ValueError: if the model has no prior that this sampler knows.
@@ -151,7 +162,7 @@ class PriorSampler(GAESampler):
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         prior, shape = self.config.prior, (num_samples, self.centre.shape[1])
         if prior == "mixture":
-            device = generator.device if generator is not None else self.device
+            device = generator_device(generator, self.device)
             k = torch.randint(len(self.means), (num_samples,), generator=generator, device=device).to(self.device)
             return self.means[k] + self.stds[k] * randn(shape, self.stds, generator)
         if prior in HYPERBOLIC_POSTERIORS:

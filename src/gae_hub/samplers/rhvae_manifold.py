@@ -26,21 +26,23 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from ..core.argument_checks import generator_device
 from ..models.base import GAEPreTrainedModel
 from ..models.rhvae import RHVAEModel
 from ..modules.noise import rand, randn
 from ..modules.precision import full_precision
 from ..modules.riemannian_metric import LocalMetric, RiemannianMetric
-from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
+from .base import GAESampler, GAESamplerConfig, fitting_bar, register_sampler, require_value
 
 _MAX_NUMBERS = 2**24  # numbers in memory for the chains that run at a time
 
 
 @strict
 class RHVAEManifoldSamplerConfig(GAESamplerConfig):
-    """
+    """Config of [`RHVAEManifoldSampler`].
+
     Args:
-        num_steps: number of transitions of each chain. A sample is the end of its own chain.
+        num_steps: number of transitions of each chain. Each sample is the end of a separate chain.
         num_leapfrog_steps: number of leapfrog steps in a transition.
         reach: r, the distance from the centroids at which the density ends, in units of the metric's temperature T.
         target_acceptance: acceptance probability to which the step size is adapted.
@@ -70,7 +72,7 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
 
 
 class RHVAEManifoldSampler(GAESampler):
-    """`fit_to(model)` needs no data.
+    """Samples from the metric of an RHVAE by Hamiltonian Monte Carlo. `fit_to(model)` needs no data.
 
     Args:
         config: the config.
@@ -103,13 +105,20 @@ class RHVAEManifoldSampler(GAESampler):
 
     # Fitting
 
-    def fit(self, latents: Tensor, **training: Any) -> Self:
+    def fit(self, latents: Tensor, *, progress: bool = True, **training: Any) -> Self:
         """Raise ValueError: use `fit_to`."""
         raise ValueError("RHVAEManifoldSampler samples from a model's metric, not from latents: use fit_to(model)")
 
     @torch.no_grad()
-    def fit_to(self, model: RHVAEModel, dataset: Any = None, validation_dataset: Any = None) -> Self:
+    def fit_to(
+        self, model: RHVAEModel, dataset: Any = None, validation_dataset: Any = None, *, progress: bool = True
+    ) -> Self:
         """Copy the metric of a model and adapt the step size to it. Data sets are accepted and not used.
+
+        Args:
+            model: an RHVAE.
+            dataset, validation_dataset: not used.
+            progress: whether to show a progress bar.
 
         Raises:
             ValueError: if the model has no metric.
@@ -126,21 +135,27 @@ class RHVAEManifoldSampler(GAESampler):
             self.reallocate(model.device, metric.centroids.dtype)
             self.centroids.copy_(metric.centroids[is_filled])
             self.matrices.copy_(metric.matrices[is_filled])
-            self.adapt_step_size()
+            self.adapt_step_size(progress)
         return self.eval()
 
-    def adapt_step_size(self):
-        """Dual averaging of the log step size (Hoffman & Gelman, 2014, arXiv:1111.4246, algorithm 5)."""
+    def adapt_step_size(self, progress: bool = False):
+        """Adapt the step size by dual averaging (Hoffman & Gelman, 2014, arXiv:1111.4246, algorithm 5).
+
+        Args:
+            progress: whether to show a progress bar.
+        """
         config, generator = self.config, torch.Generator().manual_seed(self.config.seed)
         place = self.start_chains(config.num_warmup_chains, generator)
         centre = log(10 * 0.1 * config.temperature)
         log_step, smoothed, error = (torch.zeros_like(self.step_size) for _ in range(3))
         log_step.fill_(centre - log(10))
-        for t in range(1, config.num_warmup_steps + 1):
-            place, probability = self.run_transition(place, log_step.exp(), generator)
-            error = error + (config.target_acceptance - probability.mean() - error) / (t + 10)
-            log_step = centre - sqrt(t) / 0.05 * error
-            smoothed = torch.lerp(smoothed, log_step, t**-0.75)
+        with fitting_bar(progress, "the step size", total=config.num_warmup_steps) as bar:
+            for t in range(1, config.num_warmup_steps + 1):
+                place, probability = self.run_transition(place, log_step.exp(), generator)
+                error = error + (config.target_acceptance - probability.mean() - error) / (t + 10)
+                log_step = centre - sqrt(t) / 0.05 * error
+                smoothed = torch.lerp(smoothed, log_step, t**-0.75)
+                bar.update()
         self.step_size.copy_(smoothed.exp())
         _, probability = self.run_transition(place, self.step_size, generator)
         self.acceptance_rate = probability.mean().item()
@@ -168,7 +183,7 @@ class RHVAEManifoldSampler(GAESampler):
 
     def start_chains(self, num_chains: int, generator: torch.Generator | None) -> LocalMetric:
         """Chains at random centroids."""
-        device = generator.device if generator is not None else self.device
+        device = generator_device(generator, self.device)
         chosen = torch.randint(len(self.centroids), (num_chains,), generator=generator, device=device).to(self.device)
         return self.build_metric().at(self.centroids[chosen])
 

@@ -35,7 +35,8 @@ _MAX_ROWS = 10_000  # samples per pass of the decoder
 
 @strict
 class TwoStageVAESamplerConfig(LearnedSamplerConfig):
-    """
+    """Config of [`TwoStageVAESampler`].
+
     Args:
         hidden_sizes: widths of the encoder's hidden layers; the decoder's are reversed.
     """
@@ -49,6 +50,8 @@ class TwoStageVAESamplerConfig(LearnedSamplerConfig):
 
 
 class TwoStageVAESampler(LearnedSampler):
+    """A second VAE, trained on the latents of the first."""
+
     config: TwoStageVAESamplerConfig
 
     config_class = TwoStageVAESamplerConfig

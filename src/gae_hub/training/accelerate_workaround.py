@@ -2,8 +2,8 @@
 
 The search takes 0.11 to 0.13 ms per step: 3.6 % of a step of the VAE with an MLP on 100 images of MNIST's shape
 (3.7 ms), and 8 % with images of 8 x 8 (1.35 ms); accelerate 1.15, a CPU with 2 cores. The workaround changes one
-optimizer object; accelerate itself stays as it is. Delete this file when accelerate has a remedy: the text below is
-an issue that asks for one.
+optimizer object, not accelerate itself. Delete this file when accelerate is fixed: the text below is the issue to
+report.
 """
 
 # AcceleratedOptimizer.step searches for lomo_optim twice in every step
@@ -35,10 +35,10 @@ FIRST_AFFECTED, FIRST_UNKNOWN = Version("1.10"), Version("1.16")
 
 
 def skip_package_search(optimizer: Any):
-    """Give an optimizer that accelerate has prepared a `step` without the search. Call it before a scheduler is made.
+    """Replace `step` of an optimizer that accelerate has prepared by one without the search.
 
-    Optimizers of other types, with a gradient scaler, on XLA, or beside an installed lomo_optim stay as they are, and
-    so do all optimizers of other versions of accelerate.
+    Call it before a scheduler is made. Optimizers of other types, with a gradient scaler, on XLA, with lomo_optim
+    installed, or of other versions of accelerate are not changed.
     """
     is_affected = FIRST_AFFECTED <= Version(accelerate.__version__) < FIRST_UNKNOWN
     if (

@@ -53,7 +53,7 @@ class GAETrainingArguments(TrainingArguments):
         channels_last: use the channels-last memory format for convolutions during training.
         keep_freed_memory: on a CPU with glibc, keep freed memory in the process instead of returning it to the system
             in every training step. Steps take 3 to 26 % less time; the peak of memory stays resident until the process
-            ends, also after training. docs/speed.md has the measurements.
+            ends, also after training. docs/training.md has the measurements.
         overwrite_output_dir: delete the run that output_dir already contains before training starts.
     """
 
@@ -76,8 +76,12 @@ class GAETrainingArguments(TrainingArguments):
         metadata={"help": "When to save a checkpoint: no, steps, epoch or best. Default: with every evaluation."},
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "Number of checkpoints to keep."})
-    load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "Load the model that is best on validation at the end."}
+    load_best_model_at_end: bool | None = field(
+        default=None,
+        metadata={"help": "Load the model that is best on validation at the end. Default: if evaluations save one."},
+    )
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Resume with the state of callbacks, such as the patience of early stopping."}
     )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Not needed: the collator selects the inputs."}
@@ -126,12 +130,12 @@ class GAETrainingArguments(TrainingArguments):
         """Arguments of a recipe in `RECIPES`.
 
         "paper" is how the models of the Pythae paper were trained (arXiv:2206.08309): Adam at 1e-4, halved when the
-        validation loss has not decreased for 10 epochs, batches of 100, 100 epochs.
+        validation loss has not decreased for more than 10 epochs, batches of 100, 100 epochs.
 
         Args:
             name: key of `RECIPES`.
             output_dir: folder for checkpoints and the trained model.
-            **changes: fields that replace those of the recipe.
+            **changes: fields that replace the recipe's.
 
         Raises:
             ValueError: if there is no such recipe.
@@ -150,8 +154,9 @@ class GAETrainingArguments(TrainingArguments):
                 f"hub_strategy '{self.hub_strategy}' uploads optimizer states, which gae_hub keeps local: "
                 "use 'every_save' or 'end'"
             )
-        if self.eval_strategy == "no":
-            self.load_best_model_at_end = False  # there is nothing to choose it by
+        if self.load_best_model_at_end is None:
+            evaluated_saves = (self.eval_strategy, "best")
+            self.load_best_model_at_end = self.eval_strategy != "no" and self.save_strategy in evaluated_saves
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         super().__post_init__()

@@ -17,9 +17,10 @@ TRAINING_WEIGHTS = "training_weights.safetensors"
 
 
 class WeightAverage(TrainerCallback):
-    """average <- decay * average + (1 - decay) * weights after every optimizer step (Polyak & Juditsky, 1992,
-    doi:10.1137/0330046). The average starts as the weights after the first step. Buffers, such as the running
-    statistics of batch norm, are not averaged.
+    """Averages the weights after every optimizer step (Polyak & Juditsky, 1992, doi:10.1137/0330046).
+
+    average <- decay * average + (1 - decay) * weights. The average starts as the weights after the first step.
+    Buffers, such as the running statistics of batch norm, are not averaged.
 
     The model of a checkpoint is the average; the weights that training continues with are in a file beside it.
 

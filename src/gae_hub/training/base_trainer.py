@@ -1,4 +1,4 @@
-"""What the mixins and callbacks of `GAETrainer` share."""
+"""`BaseTrainer`: the attributes that the mixins and callbacks of `GAETrainer` share."""
 
 __all__ = ["BaseTrainer"]
 
@@ -34,6 +34,7 @@ class BaseTrainer(Trainer):
     cost: RunCost
     diagnostics: DiagnosticsCallback
     guard: DivergenceGuard
+    interrupt: Any  # the InterruptCallback, which handles Ctrl-C
     train_sums: LossSums
     eval_sums: LossSums
 

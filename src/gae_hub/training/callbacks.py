@@ -33,7 +33,7 @@ class TrainerAwareCallback(TrainerCallback):
     def trainer(self) -> BaseTrainer:
         trainer = self._trainer_ref()
         if trainer is None:
-            raise ReferenceError(f"the trainer of this {type(self).__name__} no longer exists")
+            raise ReferenceError(f"the trainer of this {type(self).__name__} no longer exists; keep a reference to it")
         return trainer
 
     def __getstate__(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class TrainerAwareCallback(TrainerCallback):
 class ScheduleCallback(TrainerCallback):
     """Sets the model's buffer `progress` to the share of training that is done, and to 1 outside training.
 
-    It also gives each process its own noise, calls the model's `before_optimizer_step`, and adds an entry to the log
+    It also seeds each process differently, calls the model's `before_optimizer_step`, and adds an entry to the log
     at the end of each epoch, so that short epochs show their loss terms too.
     """
 
@@ -125,7 +125,7 @@ class InterruptCallback(TrainerCallback):
 
     @contextmanager
     def handle_sigint(self) -> Iterator[None]:
-        """Handle SIGINT inside this context. Python allows that in the main thread only; elsewhere it does nothing."""
+        """Handle SIGINT inside this context. Does nothing outside the main thread, where Python forbids it."""
         self.interrupted = False
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -152,6 +152,7 @@ class InterruptCallback(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        if control.should_training_stop and self.interrupted and state.epoch % 1:
+        is_last = state.global_step >= state.max_steps
+        if control.should_training_stop and self.interrupted and state.epoch % 1 and not is_last:
             # stopped in the middle of an epoch: the resumed run evaluates, saves and logs at its end
             control.should_evaluate = control.should_save = control.should_log = False

@@ -1,13 +1,16 @@
 """The part of `GAETrainer` that saves and loads checkpoints without pickle."""
 
-__all__ = ["CheckpointMixin"]
+__all__ = ["TRAINING_ARGS", "CheckpointMixin"]
 
+from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from transformers.trainer_utils import rotate_checkpoints
 
 from ..core.files import write_text
+from .arguments import GAETrainingArguments
 from .base_trainer import BaseTrainer
 from .checkpointing import TRAINER_STATE, get_rng_state, load_tree, save_tree, set_rng_state
 from .optimizer_checks import check_optimizer_state
@@ -17,20 +20,32 @@ from .state_checks import check_like, fits
 
 OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
 RUN_COST = "run_cost.safetensors"
+TRAINING_ARGS = "training_args.json"
 
 
 class CheckpointMixin(BaseTrainer):
     """Writes the training state as safetensors and JSON. FSDP and DeepSpeed write their shards in their own formats.
 
-    trainer_state.json is the last file of a checkpoint, so its presence marks the checkpoint as complete.
+    trainer_state.json is the last file of a checkpoint, so its presence marks the checkpoint as complete. Old
+    checkpoints are deleted in the order of their steps.
     """
+
+    _args_to_record: GAETrainingArguments | None = None  # while a checkpoint is written
 
     def _save_checkpoint(self, model, trial):
         checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
         if self.args.should_save:
             (checkpoint / TRAINER_STATE).unlink(missing_ok=True)  # a checkpoint that is rewritten is incomplete
         self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
+        # transformers would delete old checkpoints by modification time, which may be wrong
+        self._args_to_record, self.args = self.args, copy(self.args)
+        self.args.save_total_limit = None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args, self._args_to_record = self._args_to_record, None
+        if self.args.should_save:
+            rotate_checkpoints(str(checkpoint.parent), self.args.save_total_limit, self.state.best_model_checkpoint)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None):
         if not self.args.should_save:
@@ -40,7 +55,8 @@ class CheckpointMixin(BaseTrainer):
             self.plain_model.save_pretrained(folder, state_dict=state_dict)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(str(folder))
-        write_text(folder / "training_args.json", self.args.to_json_string())
+        arguments = self._args_to_record or self.args
+        write_text(folder / TRAINING_ARGS, arguments.to_json_string())
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None):
         """As in transformers, but nothing is loaded if the state or the weights do not fit this run."""
@@ -68,11 +84,6 @@ class CheckpointMixin(BaseTrainer):
         if checkpoint is None or self.is_sharded:
             return super()._load_optimizer_and_scheduler(checkpoint)
         folder = Path(checkpoint)
-        if not (folder / OPTIMIZER).is_file():
-            raise ValueError(
-                f"'{checkpoint}' has no optimizer state, so training cannot resume from it; "
-                "it was saved with save_only_model=True"
-            )
         self._load_optimizer(folder / OPTIMIZER)
         for file, target in ((folder / SCHEDULER, self.lr_scheduler), (folder / RUN_COST, self.cost)):
             _load_state(file, target)
@@ -107,8 +118,12 @@ class CheckpointMixin(BaseTrainer):
 
     def _save_rng_state(self, output_dir: str):
         Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save_tree({"random": get_rng_state(), "guard": self.guard.state_dict()}, self._process_file(output_dir))
+        save_tree(self.process_state(), self._process_file(output_dir))
         self.accelerator.wait_for_everyone()  # trainer_state.json, written next, marks the checkpoint as complete
+
+    def process_state(self) -> dict[str, Any]:
+        """The part of the training state that differs between processes."""
+        return {"random": get_rng_state(), "guard": self.guard.state_dict()}
 
     def _load_rng_state(self, checkpoint: str | None):
         if checkpoint is not None:
@@ -121,6 +136,11 @@ class CheckpointMixin(BaseTrainer):
     def _load_process_state(self, checkpoint: str) -> dict[str, Any]:
         """The random state and the guard of this process."""
         file = self._process_file(checkpoint)
+        if not self.is_sharded and not (Path(checkpoint) / OPTIMIZER).is_file():
+            raise ValueError(
+                f"'{checkpoint}' has no optimizer state, so training cannot resume from it; "
+                "it was saved with save_only_model=True"
+            )
         if not file.is_file():
             raise ValueError(
                 f"'{checkpoint}' has no random state for process {self.args.process_index}: "

@@ -26,8 +26,8 @@ def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, 
     if active_units is not None and active_units < 0.25 * config.latent_dim:
         informative = f", {sum(value > 0.01 for value in kl)} carry more than 0.01 nats" if kl else ""
         warnings["posterior collapse"] = (
-            f"{active_units:.1f} of {config.latent_dim} latent dimensions are in use (their mean varies over the "
-            f"images by more than 0.01{informative}). Usual remedy: a smaller KL weight or observation_std, "
+            f"{active_units:.0f} of {config.latent_dim} latent dimensions are in use (their mean has a variance "
+            f"above 0.01 over the images{informative}). Usual remedy: a smaller KL weight or observation_std, "
             "kl_warmup_fraction, or a smaller latent_dim"
         )
 

@@ -1,4 +1,4 @@
-"""Detection of divergence before the optimizer steps, and recovery from the last good state with a smaller step."""
+"""Detects divergence before the optimizer steps, and restores the last good state with a smaller learning rate."""
 
 __all__ = [
     "NUMERICAL_ERRORS",
@@ -11,7 +11,7 @@ __all__ = [
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from math import isfinite, nan
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -24,7 +24,10 @@ from .state_checks import check_like, require
 logger = logging.get_logger(__name__)
 
 LEARNING_RATE_FACTOR = 0.1
-NUMERICAL_ERRORS = (ArithmeticError, torch.linalg.LinAlgError)
+NUMERICAL_ERRORS = (
+    ArithmeticError,
+    torch.linalg.LinAlgError,  # pyright: ignore[reportPrivateImportUsage] (documented, but not in __all__)
+)
 """Errors of a forward pass that count as divergence, such as a matrix that is not positive definite."""
 
 _MEMORY = 0.98  # of the running mean and deviation of the loss, per step
@@ -38,12 +41,11 @@ def make_divergence_guard(threshold: float, max_restarts: int, device: torch.dev
 
 
 class DivergenceGuard(ABC):
-    """Detects a term, gradient or weight that is nan or infinite, a loss that is too high, or a numerical error. Then
-    it restores the last good state of model, optimizer and weight average, and divides the learning rate by 10 (as the
-    Pythae paper does, arXiv:2206.08309, appendix D).
+    """Detects nan, infinite and too high losses, bad gradients or weights and numerical errors, and recovers.
 
-    A loss is too high if it exceeds its running mean by more than `threshold` running mean absolute deviations, and by
-    more than the absolute value of the mean.
+    Recovery restores the last good state of model, optimizer and weight average, and divides the learning rate by 10,
+    as in the Pythae paper (arXiv:2206.08309, appendix D). A loss is too high if it exceeds its running mean by more
+    than `threshold` running mean absolute deviations, and by more than the absolute value of the mean.
 
     For every forward pass call `observe_loss`, then once `observe_gradient` and `end_step` before the optimizer steps.
 
@@ -57,7 +59,7 @@ class DivergenceGuard(ABC):
         diverged: whether a bad value was observed since the last recovery; None before the first step.
         first_bad: for every name, whether it was bad in the first bad step.
         failure: a numerical error, or "weights", if one of them was the reason: its name and its description.
-        running: mean of the loss, and its mean absolute deviation from it.
+        running: running mean of the loss, and of its absolute deviation from that mean.
         num_losses: how many losses were observed.
     """
 
@@ -88,7 +90,7 @@ class DivergenceGuard(ABC):
     def observe_error(self, model: nn.Module, error: BaseException) -> Tensor:
         """Count a forward pass that raised as diverged. Returns a loss of nan, to be used in place of the missing one.
 
-        Its gradient is nan for every parameter, so that other processes and accumulated gradients are not waited for.
+        Its gradient is nan for every parameter.
         """
         sums = [parameter.sum() for parameter in model.parameters() if parameter.requires_grad]
         loss = torch.stack(sums).sum() * nan
@@ -138,7 +140,7 @@ class DivergenceGuard(ABC):
         self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, average: WeightAverage | None = None
     ):
         """Copy the state that a recovery restores."""
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        state: dict[str, Any] = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         if average is not None:
             state["average"] = average.values
         self._good_state = {**deepcopy(state), "step": step, "num_events": len(self.events)}
@@ -179,7 +181,7 @@ class DivergenceGuard(ABC):
                 + ("The model has the weights of the last good state. " if good is not None else "")
                 + "Try a smaller learning_rate, a max_grad_norm, or float32; divergence_restarts allows more restarts"
             )
-        # the good state has the learning rate of its own time
+        # the good state has the learning rate of the time when it was saved
         num_reductions = len(self.events) + 1 - good["num_events"]
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * LEARNING_RATE_FACTOR**num_reductions
@@ -195,7 +197,7 @@ class DivergenceGuard(ABC):
     # Resuming
 
     def state_dict(self) -> dict[str, Any]:
-        """State of this process. The running mean of each process is over its own batches."""
+        """State of this process, whose running mean covers only the batches of this process."""
         return {"running": self.running, "num_losses": self.num_losses, "events": self.events}
 
     def load_state_dict(self, state: dict[str, Any]):
@@ -205,7 +207,7 @@ class DivergenceGuard(ABC):
             ValueError: if it is not such a state.
         """
         require(isinstance(state, dict), "the guard's state", "a dict", state)
-        running, num_losses, events = (state.get(name) for name in ("running", "num_losses", "events"))
+        running, num_losses, events = (cast(Any, state.get(name)) for name in ("running", "num_losses", "events"))
         numbers = running.tolist() if isinstance(running, Tensor) else running
         check_like(numbers, [0.0, 0.0], "the guard's running mean")
         require(type(num_losses) is int and num_losses >= 0, "the guard's num_losses", "0 or more", num_losses)

@@ -1,4 +1,4 @@
-"""The part of `GAETrainer` that evaluates: values can be compared between epochs and numbers of processes."""
+"""The part of `GAETrainer` that evaluates, with values that are comparable between epochs and process counts."""
 
 __all__ = ["EvaluationMixin"]
 
@@ -23,7 +23,7 @@ class EvaluationMixin(BaseTrainer):
     _num_counted: int  # images of the current batch that count
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """As in transformers, with the mean of every loss term and metric, which may be a list, in the metrics."""
+        """As in transformers. The metrics also hold the mean of every loss term and metric; some are lists."""
         model: Any = self.plain_model
         progress = model.progress.clone()
         model.progress.fill_(1.0)

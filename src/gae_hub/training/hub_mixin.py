@@ -17,6 +17,7 @@ logger = logging.get_logger(__name__)
 
 # files of a checkpoint that stay local
 _NOT_PUSHED = [
+    ".saving-*",
     "README.md",
     "optimizer*",
     "rng_state*",
@@ -48,10 +49,16 @@ class HubMixin(BaseTrainer):
         with explained("publish to", str(self.hub_model_id), self.args.hub_token):
             return super().push_to_hub(*args, **kwargs)
 
-    def create_model_card(self, *args: Any, **kwargs: Any):
-        """Write gae_hub's card into output_dir, with the run so far."""
+    def create_model_card(self, language: Any = None, license: str | None = None, *args: Any, **kwargs: Any):
+        """Write gae_hub's card into output_dir, with the run so far.
+
+        Args:
+            language, *args, **kwargs: ignored; they are arguments of `Trainer.create_model_card`.
+            license: license for the card, such as "mit", also as `push_to_hub(license="mit")`. See `model.license`.
+        """
         if self.is_world_process_zero():
             model, folder, repo_id = self.plain_model, cast(str, self.args.output_dir), cast(str, self.hub_model_id)
+            model.license = license or model.license
             model.facts = model.facts or self.collect_facts()
             fetch_card(repo_id, folder, self.args.hub_token, self.args.hub_revision)
             model.write_card(folder, repo_id=repo_id, show=True)

@@ -2,6 +2,8 @@
 
 __all__ = ["LossSums"]
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -30,6 +32,15 @@ class LossSums:
             # one call for all terms
             torch._foreach_add_(sums, values, alpha=count)  # pyright: ignore[reportPrivateImportUsage] (no public one)
         self.count += count
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums, to continue them later."""
+        return {"count": self.count, "sums": dict(self._sums)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device):
+        """Continue sums that `state_dict` returned."""
+        self.count = state["count"]
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
 
     def pop_means(self) -> dict[str, float | list[float]]:
         """Means over all examples of all processes, by name, and clear the sums. Empty if nothing was added."""

@@ -38,7 +38,8 @@ def check_data(model: Any, args: GAETrainingArguments, train_dataset: Any, eval_
         shape = getattr(dataset, "input_shape", None)
         if shape is not None and shape != model.config.input_shape:
             raise ValueError(
-                f"the data has input_shape {shape}, but the model was built for {model.config.input_shape}"
+                f"the data has input_shape {shape}, but the model was built for {model.config.input_shape}; resize "
+                "the data, or build the model for it"
             )
     if not args.dataloader_drop_last and args.world_size == 1:  # several processes fill up their last batches
         remedy = " or set dataloader_drop_last=True"

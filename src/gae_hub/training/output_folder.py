@@ -1,6 +1,6 @@
 """The folder of a run: which checkpoint to resume from, and which files an earlier run left."""
 
-__all__ = ["CHECKPOINTS", "RUN_FILES", "choose_checkpoint", "delete_files", "has_run"]
+__all__ = ["CHECKPOINTS", "RUN_FILES", "choose_checkpoint", "delete_files", "delete_unfinished", "has_run"]
 
 import shutil
 from pathlib import Path
@@ -20,6 +20,7 @@ RUN_FILES = (
     "sampler",
     "training.json",
     "training_args.json",
+    ".saving-*",
 )
 
 
@@ -31,7 +32,7 @@ def choose_checkpoint(folder: Path, resume_from_checkpoint: str | bool) -> Path:
     """
     chosen = last_checkpoint(folder) if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
     if chosen is None or not is_complete(chosen) or not list(chosen.glob("*.safetensors")):
-        raise ValueError(f"there is no complete checkpoint to resume from in '{chosen or folder}'")
+        raise ValueError(f"no complete checkpoint to resume from in '{chosen or folder}'; start without resuming")
     return chosen
 
 
@@ -55,3 +56,10 @@ def delete_files(folder: Path, patterns: tuple[str, ...]):
     """Delete the files and folders in `folder` that match a pattern."""
     for path in [path for pattern in patterns for path in folder.glob(pattern)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def delete_unfinished(folder: Path):
+    """Delete what a killed run was writing: incomplete checkpoints, and temporary folders."""
+    for path in [*folder.glob(CHECKPOINTS[0]), *folder.glob(".saving-*"), *folder.glob("checkpoint-*/.saving-*")]:
+        if path.is_dir() and (path.name.startswith(".saving-") or not is_complete(path)):
+            shutil.rmtree(path)

@@ -1,6 +1,6 @@
-"""Contexts that hide messages of transformers while they hold."""
+"""Context managers that hide messages of transformers."""
 
-__all__ = ["hide_mtime_warnings", "hide_progress_bars"]
+__all__ = ["hide_best_checkpoint_warning", "hide_progress_bars"]
 
 import logging
 from collections.abc import Iterator
@@ -22,16 +22,13 @@ def hide_progress_bars() -> Iterator[None]:
 
 
 @contextmanager
-def hide_mtime_warnings() -> Iterator[None]:
-    """Hide the warning about checkpoints that are less than a second apart.
-
-    Small models write them that fast. transformers then sorts checkpoints by their step, which is right.
-    """
+def hide_best_checkpoint_warning() -> Iterator[None]:
+    """Hide the warning that the best checkpoint does not exist where it was saved, as in a run that was moved."""
 
     def is_other_message(record: logging.LogRecord) -> bool:
-        return "mtime may not be reliable" not in record.getMessage()
+        return "recorded in the resumed state" not in record.getMessage()
 
-    logger = logging.getLogger("transformers.trainer_utils")
+    logger = logging.getLogger("transformers.trainer")
     logger.addFilter(is_other_message)
     try:
         yield

@@ -3,6 +3,7 @@
 __all__ = ["check_model_files", "check_trainer_state"]
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from math import inf
@@ -71,8 +72,11 @@ def check_trainer_state(checkpoint: str | Path, callbacks: Iterable[object]):
         for name, value in state.items():
             if name in _TYPES:
                 _check_value(name, value)
+        named = re.fullmatch(r"checkpoint-(\d+)", file.parent.name)
         step, last_step = state.get("global_step"), state.get("max_steps", inf)
-        if step is None or step > last_step:
+        if named and step != int(named[1]):
+            raise ValueError(f"global_step must be {named[1]}, as in the folder's name, got {describe(step)}")
+        if step is None or (not named and step > last_step):
             raise ValueError(f"global_step must lie in [0, max_steps = {last_step}], got {describe(step)}")
         for entry in state.get("log_history") or ():
             _check_log_entry(entry)

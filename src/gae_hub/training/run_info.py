@@ -30,8 +30,8 @@ def environment() -> dict[str, str]:
 class EnergyMeter:
     """Energy that the CPU packages of this machine have used since the meter was created, from Linux's RAPL counters.
 
-    Other programs on the machine count too; GPUs do not. The counters wrap around after some minutes: call `read` more
-    often than that.
+    Other programs on the machine count too. With a GPU, nothing is measured. The counters wrap around after some
+    minutes: call `read` more often than that.
     """
 
     def __init__(self):

@@ -3,7 +3,7 @@
 __all__ = ["GAETrainer"]
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,6 @@ from ..images.processing import GAEImageProcessor
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
-from .checkpoint_mixin import CheckpointMixin
 from .cpu_tuning import keep_freed_memory
 from .diagnostics import DiagnosticsCallback
 from .divergence import NUMERICAL_ERRORS, make_divergence_guard
@@ -31,14 +30,15 @@ from .image_callback import ImageCallback
 from .loss_sums import LossSums
 from .model_checks import check_data, check_model
 from .optimization_mixin import OptimizationMixin
-from .output_folder import CHECKPOINTS, RUN_FILES, choose_checkpoint, delete_files, has_run
-from .quiet import hide_mtime_warnings
+from .output_folder import CHECKPOINTS, RUN_FILES, choose_checkpoint, delete_files, delete_unfinished, has_run
+from .resume_mixin import ResumeMixin
 from .run_info import RunCost
+from .run_lock import RunLock
 
 logger = logging.get_logger(__name__)
 
 
-class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
+class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
     """Trains any model of gae_hub, on one device or several: `accelerate launch` and `torchrun` run the same script.
 
     Args:
@@ -126,7 +126,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             if self.is_sharded:
                 raise ValueError("ema_decay needs whole parameters, but FSDP and DeepSpeed shard them: set it to 0")
             self.add_callback(self.average)
-        # last, so that it recovers before it saves what other callbacks ask for
+        # last, because it reads which logs and checkpoints other callbacks request, and recovers before them
         self.add_callback(DivergenceCallback(self))
 
     # The model
@@ -166,19 +166,33 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
     # Training
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
-        """Train, and end with the model that is best on validation.
+        """Train. With an eval_dataset, the weights that are best on validation are kept.
 
-        A second call starts a new run from the current weights. Its checkpoints replace those of the first run.
+        A second call starts a new run from the current weights. Its checkpoints replace the first run's.
 
         Args:
             resume_from_checkpoint: True for the newest complete checkpoint in output_dir, or a checkpoint's folder.
             **kwargs: as in transformers.
 
         Raises:
-            ValueError: if output_dir contains another run, or there is no complete checkpoint to resume from.
+            ValueError: if output_dir contains another run or another training writes into it, or if there is no
+                complete checkpoint to resume from, or its run had other settings.
             FloatingPointError: if training diverges more than `divergence_restarts` times.
             KeyboardInterrupt: after Ctrl-C, when the current step is finished and a checkpoint saved.
         """
+        with self._lock_output_dir():
+            result = self._train_alone(resume_from_checkpoint, **kwargs)
+        self._finished = True
+        if self.args.push_to_hub:
+            self.push_to_hub()
+        return result
+
+    def _lock_output_dir(self) -> AbstractContextManager[Any]:
+        """Context in which no other training writes into output_dir. The first process locks it for all."""
+        return RunLock(cast(str, self.args.output_dir)) if self.args.should_save else nullcontext()
+
+    def _train_alone(self, resume_from_checkpoint: str | bool | None, **kwargs: Any) -> TrainOutput:
+        """Train in an output_dir that is locked."""
         checkpoint = self._prepare_output_dir(resume_from_checkpoint)
         self._reset()
         if checkpoint is not None and not hasattr(self.train_dataset, "__len__"):
@@ -188,7 +202,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         on_cpu = self.args.device.type == "cpu"
         if self.args.keep_freed_memory and not (on_cpu and keep_freed_memory()):
             logger.warning("keep_freed_memory=True has no effect: it needs a CPU and glibc")
-        with self._memory_format(), self.interrupt.handle_sigint(), hide_mtime_warnings():
+        with self._memory_format(), self.interrupt.handle_sigint():
             result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self._record_run()
         if self.interrupt.interrupted:
@@ -196,22 +210,25 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
                 f"training was stopped at step {self.state.global_step}, with a checkpoint in "
                 f"'{self.args.output_dir}'; resume with train(resume_from_checkpoint=True), or --resume in a shell"
             )
-        self._finished = True
-        if self.args.push_to_hub:
-            self.push_to_hub()
         return result
 
     def _prepare_output_dir(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """Find the checkpoint to resume from, or delete what an earlier run left."""
         folder = Path(cast(str, self.args.output_dir))
         if resume_from_checkpoint:
-            return str(choose_checkpoint(folder, resume_from_checkpoint))
+            checkpoint = choose_checkpoint(folder, resume_from_checkpoint)
+            self.check_settings(checkpoint)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                delete_unfinished(folder)
+            self.accelerator.wait_for_everyone()
+            return str(checkpoint)
         old_files = ()
         if self._finished:  # checkpoints of the first run have higher numbers, so they would count as newer
             old_files = CHECKPOINTS
         elif not self._started and has_run(folder, self.args.overwrite_output_dir):
             old_files = RUN_FILES
-        self.accelerator.wait_for_everyone()  # until all processes have looked for them
+        self.accelerator.wait_for_everyone()  # delete only after all processes have checked for an earlier run
         if self.args.should_save:
             delete_files(folder, old_files)
         self.accelerator.wait_for_everyone()
@@ -230,7 +247,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
 
     @contextmanager
     def _memory_format(self) -> Iterator[None]:
-        """Use channels last inside this context, and contiguous weights afterwards: the format changes last bits."""
+        """Use channels last inside this context, and contiguous weights afterwards: the format changes rounding."""
         if not self.args.channels_last:
             yield
             return
@@ -242,15 +259,16 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             cast(Any, self.plain_model).to(memory_format=torch.contiguous_format)
 
     def _record_run(self):
-        """Give the model what its card shows of the run."""
+        """Store on the model the facts and example images that its card shows."""
         self.plain_model.facts = self.collect_facts()
         dataset = self.train_dataset if self.eval_dataset is None else self.eval_dataset
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
             self.plain_model.examples = next(iterate_batches(dataset))
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
-        """As in transformers, but evaluations never drop their last batch, and images in memory are indexed on the
-        training device, in this process, if they fit there.
+        """As in transformers, but evaluations never drop their last batch.
+
+        Images in memory are indexed on the training device, in this process, if they fit there.
         """
         resident = dataset.place_on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
         given, self.args = self.args, copy(self.args)
@@ -274,7 +292,7 @@ class GAETrainer(CheckpointMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         try:
             outputs = model(**inputs)
         except NUMERICAL_ERRORS as error:
-            if not model.training:
+            if not model.training or self.args.world_size > 1:  # other processes would wait for these gradients
                 raise
             return self.guard.observe_error(model, error)
         terms = {**outputs.losses, **(outputs.metrics or {})}

@@ -12,7 +12,7 @@ import torch
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory) -> Path:
-    """A folder with a checkpoint of each case and Pythae's outputs, made by Pythae in a process of its own."""
+    """A folder with a checkpoint of each case and Pythae's outputs, made by Pythae in a separate process."""
     folder = tmp_path_factory.mktemp("pythae")
     script = Path(__file__).parents[2] / "pythae_checkpoints.py"
     subprocess.run([sys.executable, "-W", "ignore", script, folder], check=True, capture_output=True)

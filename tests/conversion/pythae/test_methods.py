@@ -1,4 +1,4 @@
-"""Imported Pythae checkpoints give the numbers of Pythae 0.1.2 on the same input and noise, where it is right."""
+"""Imported checkpoints compute the same as Pythae 0.1.2 on equal input and noise, where it follows the papers."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ def test_cards_show_what_was_measured(path):
     assert f"python scripts/reproduce.py {path.parent.name}" in card.text
     pictures = {entry["output"]["url"] for entry in card.data.to_dict()["widget"]}
     assert pictures == {f"assets/{picture.name}" for picture in (path.parent / "assets").iterdir()}
-    assert card.text.count(BEGIN) == card.text.count(END) == 1
+    assert card.text.count(BEGIN) == card.text.count(END) == 1 and card.data.license == "apache-2.0"
 
 
 def test_there_are_cards_of_all_reproduced_models():

@@ -1,6 +1,8 @@
-"""training.json: which facts pass their checks, how text is sanitised, and how latents are measured."""
+"""training.json: which facts pass their checks, how their text is shown, and how latents are measured."""
 
 import json
+import re
+from unicodedata import category
 
 import pytest
 import torch
@@ -8,7 +10,9 @@ from cases import VAE, images
 from fuzzing import broken_texts, check_reading, json_variants
 
 from gae_hub import AutoGAE
-from gae_hub.hub.cards.facts import measure_latents
+from gae_hub.hub.cards.escaping import code, escape
+from gae_hub.hub.cards.facts import is_hub_dataset, is_repo_id, measure_latents
+from gae_hub.hub.cards.merging import BEGIN, END
 from gae_hub.hub.cards.render import write_card
 from gae_hub.hub.cards.results import record_results
 
@@ -89,12 +93,24 @@ def test_incomplete_facts_are_shown(tmp_path):
     """A text that UTF-8 cannot encode, a run of unknown length, results without a split."""
     facts = {"dataset": "odd \ud800", "log": [LOG_ENTRY], "results": {"dataset": "user/data", "metrics": {"mse": 1}}}
     text = (saved_again(tmp_path, facts) / "README.md").read_text()
-    assert "trained on `odd  `" in text and "| mse | 1 |" in text and "| 1 | 1 | 1 |" in text and "None" not in text
+    assert "trained on `odd`" in text and "| mse | 1 |" in text and "| 1 | 1 | 1 |" in text and "None" not in text
     assert "\nOn `user/data`:\n" in text
 
 
-def test_text_of_facts_is_sanitised(tmp_path):
-    bad = "<img src=x onerror=alert(1)>`|[a](javascript:b)\n# Title"
+HOSTILE = (
+    "<img src=x onerror=alert(1)>`|[a](javascript:b)\n# Title",
+    "see https://evil.example/x www.evil.com",
+    r"$\href{https://evil.example}{x}$ \(y\)",
+    "&lt;b&gt; &#x3c;",
+    "a\u202eb\u200bc",
+    "<!-- gae_hub: end -->",
+    "| a | b |\n|---|---|",
+    "```\n# Title",
+)
+
+
+@pytest.mark.parametrize("bad", HOSTILE)
+def test_text_of_facts_is_escaped(tmp_path, bad):
     facts = {
         "dataset": bad,
         "revision": bad,
@@ -111,9 +127,18 @@ def test_text_of_facts_is_sanitised(tmp_path):
         "best_step": None,
         "results": {"dataset": bad, "split": bad, "metrics": {bad: 1.0}, "passports": {bad: {bad: bad}}},
     }
-    text = (saved_again(tmp_path, facts) / "README.md").read_text().partition("---\n\n")[2]
-    assert text.count("img src=x") >= 14  # every fact is shown
-    assert "<img" not in text and "\n# Title" not in text and "](javascript" not in text
+    folder = saved_again(tmp_path, facts)
+    AutoGAE.from_pretrained(folder).save_pretrained(folder)  # merged with the first card
+    text = (folder / "README.md").read_text()
+    assert not {category(character) for character in text} & {"Cf", "Cs"}
+    text = text.partition("---\n\n")[2]
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert sum(map(text.count, {escape(bad), code(bad)})) >= 14  # every fact is shown
+    tables = re.findall(r"(?:^\|.*\|\n)+", text, re.M)
+    assert [len({row.count("|") for row in table.splitlines()}) for table in tables] == [1, 1, 1], tables
+    outside = re.sub(r"(?s)```.*?```|(`+) ?.*?[^`]\1(?!`)", "", text)  # of code
+    for part in ("<img", "\n# Title", "](javascript", "evil", "href", "&lt", "&#x3c"):
+        assert part not in outside, part
 
 
 def test_latents_are_ordered_by_their_kl():
@@ -124,6 +149,31 @@ def test_latents_are_ordered_by_their_kl():
     found = measure_latents(model, images())
     assert found["order"] == [1, 2, 0] and found["values"] == [2.0, 0.5, 0.0] and found["by"] == "kl"
     assert found["active_units"] == 0 and found["num_images"] == len(images())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("user/data", True),
+        ("digits", False),
+        (None, False),
+        ("", False),
+        ("../data", False),
+        ("a/b/c", False),
+        ("/home/me", False),
+        ("user/données", False),
+        ("user/a--b", False),
+        ("user/data\u202e", False),
+    ],
+)
+def test_names_of_repositories(name, expected):
+    assert is_repo_id(name) is expected
+
+
+def test_a_folder_is_not_a_data_set_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    assert is_repo_id("data/images") and not is_hub_dataset("data/images") and is_hub_dataset("user/data")
 
 
 def test_odd_facts(tmp_path):

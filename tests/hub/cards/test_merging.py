@@ -10,11 +10,7 @@ def test_text_outside_the_marks_stays(tmp_path):
     model = VAE.build()
     model.save_pretrained(tmp_path)
     path = tmp_path / "README.md"
-    edited = (
-        path.read_text()
-        .replace("library_name: gae-hub", "library_name: gae-hub\nlicense: mit")
-        .replace(END, END + "\n\nMy notes.")
-    )
+    edited = path.read_text().replace("license: apache-2.0", "license: mit").replace(END, END + "\n\nMy notes.")
     path.write_text(edited.replace(BEGIN, "Before.\n\n" + BEGIN).replace("Auto-Encoding", "Something wrong"))
     model.save_pretrained(tmp_path)
     text = path.read_text()
@@ -45,7 +41,7 @@ def test_results_of_earlier_weights_are_removed(tmp_path):
     model.facts = {"results": {"dataset": "user/data", "split": "test", "metrics": {"mse": 0.25}}}
     model.save_pretrained(tmp_path)
     path = tmp_path / "README.md"
-    path.write_text(path.read_text().replace("tags:", "license: mit\ntags:\n- mine"))
+    path.write_text(path.read_text().replace("license: apache-2.0", "license: mit").replace("tags:", "tags:\n- mine"))
     assert ModelCard.load(path).data.eval_results
     VAE.build().save_pretrained(tmp_path)
     data = ModelCard.load(path).data

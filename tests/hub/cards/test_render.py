@@ -89,7 +89,7 @@ def test_limitations_name_warnings_and_divergences(tmp_path):
         ],
     }
     text = card_of(model, tmp_path)
-    assert "evaluation of the training, posterior collapse: 1.0 of 3 latent dimensions are in use  b ." in text
+    assert "evaluation of the training, posterior collapse: 1.0 of 3 latent dimensions are in use ‹b›." in text
     assert "evaluation of the training, dead codes: 9 of 10 are." in text
     assert "diverged at step 30 in kl (restored: step 20); at step 31 in gradient (restored: step 20)." in text
     model.facts = {"warnings": {}, "divergences": []}

@@ -79,7 +79,7 @@ def test_scores_are_reproducible(factors):
 
 
 def beta_vae_score_by_loops(z, v, votes, pairs, seed, draw_each_pair=True):
-    """The beta-VAE score as the paper defines it, pair by pair. `draw_each_pair`: each pair has a value of its own."""
+    """The beta-VAE score as the paper defines it, pair by pair. `draw_each_pair`: each pair has its own value."""
     from sklearn.linear_model import LogisticRegression
 
     random, z, v = np.random.default_rng(seed), z.double().numpy(), v.numpy()
@@ -100,7 +100,7 @@ def beta_vae_score_by_loops(z, v, votes, pairs, seed, draw_each_pair=True):
     return LogisticRegression(max_iter=1000).fit(fit / scale, answers).score(test / scale, expected)
 
 
-def test_beta_vae_score_is_that_of_the_paper(factors):
+def test_beta_vae_score_equals_the_papers_definition(factors):
     """A score far from 0 and 1, where it matters whether the value is drawn for each pair or once for all pairs.
 
     Each factor sets the standard deviation of its latent. Pairs with values of their own differ by the mean deviation,
@@ -119,7 +119,7 @@ def test_invalid_input(factors):
     for score in SCORES.values():
         with pytest.raises(ValueError, match=r"factors of shape \(num, num_factors\)"):
             score(z, factors[:, 0])
-        with pytest.raises(ValueError, match="factors that are integers"):
+        with pytest.raises(ValueError, match="needs integer factors"):
             score(z, factors.float())
         with pytest.raises(ValueError, match="factor 1 has one value only"):
             score(z, factors * torch.tensor([1, 0, 1]))

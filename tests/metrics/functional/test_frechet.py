@@ -69,7 +69,7 @@ def test_equal_moments_and_constant_rows():
     assert frechet_distance(Moments(zeros), Moments(ones)) == pytest.approx(3)  # only the means differ
 
 
-def test_standard_error_is_that_of_repeated_draws():
+def test_standard_error_matches_repeated_draws():
     x, y = correlated_rows(400, 4), correlated_rows(600, 4, seed=2)
     first, second = Moments(x), Moments(y)
 

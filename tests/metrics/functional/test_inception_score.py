@@ -15,7 +15,7 @@ def test_uniform_and_certain_predictions():
     assert inception_score(certain[:21].roll(1, 0)).value == pytest.approx(7)
 
 
-def test_standard_error_is_that_of_repeated_draws():
+def test_standard_error_matches_repeated_draws():
     found = [inception_score(2 * gaussian_rows(200, 5, s)) for s in range(300)]
     values = torch.tensor([f.value for f in found])
     assert torch.tensor([f.error for f in found]).mean() == pytest.approx(values.std().item(), rel=0.15)

@@ -2,9 +2,14 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import warnings
+from contextlib import suppress
+from itertools import product
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +19,7 @@ from cases import generator, images
 from PIL import Image
 
 from gae_hub.metrics import MEASURES, Moments, frechet_distance, load_extractor
+from gae_hub.metrics.measures import FeatureMeasure
 from gae_hub.metrics.networks.classifier import FeatureClassifier, FeatureClassifierConfig
 from gae_hub.metrics.spaces.page import measure_files
 from gae_hub.metrics.spaces.render import render_space
@@ -29,11 +35,71 @@ def test_files_are_measured(tmp_path):
         image.save(tmp_path / f"{index}.png")
         paths.append(str(tmp_path / f"{index}.png"))
     found = measure_files("mse", paths[:3], paths[3:])
-    assert found["mse"]["value"] > 0 and found["mse"]["num_samples"] == 3
-    assert measure_files("mse", paths[:3], paths[:3])["mse"]["value"] == 0
-    assert "'mse' has no predictions" in measure_files("mse", None, None)["error"]
-    assert "needs one .npy file for each side, got 0.png" in measure_files("clustering", paths, None)["error"]
-    json.dumps(found)
+    assert found["mse"] > 0 and found["mse"].passport.num_samples == 3
+    assert measure_files("mse", paths[:3], paths[:3])["mse"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [
+        ("mse", [None, None], "'mse' has no predictions: add images"),
+        ("clustering", [["image.png"], None], "this metric needs one .npy file for each side, got image.png"),
+        ("mse", [["text.png"], ["text.png"]], "cannot read text.png as an image: "),
+        ("mse", [["cut.png"], ["cut.png"]], "cannot read cut.png as an image: "),
+        ("mse", [["empty.npy"], ["empty.npy"]], "cannot read empty.npy as an array of numbers: "),
+        ("mse", [["pickle.npy"], ["pickle.npy"]], "cannot read pickle.npy as an array of numbers: "),
+        ("energy", [["text.npy"], None], "text.npy must hold numbers, got an array of <U1"),
+        ("clustering", [["row.npy"], None], "predictions must be latents, (num, latent_dim); got shape (4,)"),
+        ("energy", [["rows.npy"], ["image.npy"]], "compares points of one size, got predictions of shape (2,)"),
+        ("fid", [["image.png"], ["image.png"]], "2 or more images"),
+    ],
+)
+def test_errors_are_sentences(tmp_path, monkeypatch, extractor, name, files, message):
+    monkeypatch.chdir(tmp_path)
+    extractor.network.save_pretrained(tmp_path / "tiny")
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save("image.png")
+    Path("cut.png").write_bytes(Path("image.png").read_bytes()[:45])
+    Path("text.png").write_text("no image")
+    Path("empty.npy").touch()
+    np.save("pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save("text.npy", np.array(["a"]))
+    np.save("row.npy", np.zeros(4))
+    np.save("rows.npy", np.zeros((4, 2)))
+    np.save("image.npy", np.zeros((4, 8, 8)))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        measure_files(name, *files, str(tmp_path / "tiny") if name == "fid" else "")
+
+
+# LPIPS would download weights, and the slower disentanglement scores check their input as MIG does
+UNTRIED = {"lpips", "beta_vae_score", "dci", "factor_vae_score", "sap"}
+
+
+@pytest.mark.parametrize("name", sorted(MEASURES.keys() - UNTRIED))
+def test_arrays_of_any_kind(tmp_path, name):
+    """They are measured, or the error is a sentence."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "rows": random.normal(size=(4, 8)),
+        "fewer": random.normal(size=(3, 2)).astype(np.float16),
+        "images": random.random((4, 3, 8, 8)),
+        "classes": np.arange(4, dtype=np.uint64),
+        "factors": np.arange(8).reshape(4, 2),
+        "empty": np.zeros((0, 8)),
+        "number": np.array(3.0),
+        "nan": np.full((4, 8), np.nan),
+        "text": np.array(["a", "b"]),
+        "complex": np.ones((4, 8), complex),
+    }
+    files: list[list[str] | None] = [None]
+    for key, array in arrays.items():
+        np.save(tmp_path / f"{key}.npy", array)
+        files.append([str(tmp_path / f"{key}.npy")])
+    extractor = "features" if issubclass(MEASURES[name], FeatureMeasure) else ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for pair in product(files, files if MEASURES[name].references_help else [None]):
+            with suppress(ValueError):
+                assert measure_files(name, *pair, extractor)
 
 
 @pytest.mark.parametrize("name", ["fid", "kid", "prdc", "inception_score"])
@@ -48,8 +114,8 @@ def test_files_are_measured_with_an_extractor(name, extractor, tmp_path):
     expected = engine.compute()
     assert found.keys() == expected.keys()
     for key, value in expected.items():
-        assert found[key]["value"] == pytest.approx(float(value))
-        assert found[key]["extractor_sha256"] == extractor.sha256
+        assert float(found[key]) == pytest.approx(float(value))
+        assert found[key].passport.extractor_sha256 == extractor.sha256
 
 
 # Gradio, in other processes
@@ -87,13 +153,18 @@ def test_every_page_measures_files(folder):
     assert pages.keys() == MEASURES.keys()
     for name, page in pages.items():
         needs_extractor = name in ("fid", "kid", "prdc", "inception_score")
-        assert page["components"] == ["File", "File", "Textbox", "JSON"]
+        order = [
+            part for part in page["order"] if part in ("Markdown", "File", "Textbox", "Button", "Dataframe", "JSON")
+        ]
+        assert order == ["Markdown", "File", "File", "Textbox", "Button", "Dataframe", "JSON"]
         assert page["visible"] == [True, bool(MEASURES[name].references_help), needs_extractor]
         assert page["extractor"] == ("inception" if needs_extractor else "")
-        assert "has no predictions" in page["without_files"]["error"]
+        assert "has no predictions" in page["without_files"]
         if name != "lpips":
-            numbers = page["with_files"].values()
-            assert numbers and all(number["num_samples"] == 12 for number in numbers), page
+            for key, num in (("with_files", {12}), ("example", {4, 64})):
+                rows, passports = page[key]
+                assert [row[0] for row in rows] == list(passports) and all(row[3] in num for row in rows), page
+                assert all(isfinite(float(row[1])) for row in rows)
 
 
 @pytest.fixture
@@ -134,10 +205,13 @@ def test_apps_answer_over_http(serve, folder):
         (fid, files[:4], files[4:], str(folder / "extractor")),
         (fid, files[:4], None, str(folder / "extractor")),
     ]
-    scores, distance, one_side = run_child("ask", input=json.dumps(requests))
-    assert scores["clustering_accuracy"]["value"] == pytest.approx(11 / 12)
+    (scores, _), (distances, passports), one_side = run_child("ask", input=json.dumps(requests))
+    values = {row[0]: float(row[1]) for row in scores["data"]}
+    assert values["clustering_accuracy"] == pytest.approx(11 / 12, rel=1e-5)
     network = load_extractor(str(folder / "extractor"))
     x, y = (Moments(network(part.unsqueeze(1))) for part in (pixels[:4], pixels[4:]))
-    assert distance["fid"]["value"] == pytest.approx(frechet_distance(x, y))
-    assert distance["fid"]["extractor_sha256"] == network.sha256 and distance["fid"]["num_references"] == 5
+    ((name, value, interval, num_samples, num_references),) = distances["data"]
+    assert name == "fid" and float(value) == pytest.approx(frechet_distance(x, y), rel=1e-5)
+    assert (num_samples, num_references) == (4, 5) and " to " in interval
+    assert passports["fid"]["extractor_sha256"] == network.sha256
     assert "'fid' has no references" in one_side["error"]

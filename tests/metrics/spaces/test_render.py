@@ -1,10 +1,12 @@
-"""The folders in the package are those that the templates give."""
+"""The folders in the package are up to date with the templates."""
 
 import ast
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from gae_hub.metrics import MEASURES, path
 from gae_hub.metrics.spaces.render import render_space
@@ -19,5 +21,8 @@ def test_folder_is_up_to_date(name):
     front = yaml.safe_load(rendered["README.md"].split("---")[1])
     assert front["sdk"] == "gradio" and front["sdk_version"].startswith("6.") and front["app_file"] == "app.py"
     assert {"evaluate", "metric"} <= set(front["tags"]) and front["description"].endswith(".")
-    assert "gae_hub" in rendered["requirements.txt"].split()
     ast.parse(rendered["app.py"])
+    for line in rendered["requirements.txt"].splitlines():
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(version(requirement.name), prereleases=True)
+    assert f"gradio>={front['sdk_version']},<7" in rendered["requirements.txt"].splitlines()

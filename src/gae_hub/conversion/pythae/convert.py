@@ -1,8 +1,8 @@
-"""Building a model of gae_hub from a checkpoint of Pythae 0.1.2 (Chadebec, Vincent & Allassonnière, 2022),
-arXiv:2206.08309.
+"""Builds a model of gae_hub from a checkpoint of Pythae 0.1.2.
 
-Where Pythae follows the paper, the model computes the same numbers. Where it does not, the model follows the paper
-with Pythae's weights, and a note describes the difference. The model's card shows the notes.
+Pythae: Chadebec, Vincent & Allassonnière, 2022, arXiv:2206.08309. Where it follows a method's paper, the model
+computes the same numbers. Where it does not, the model follows the paper with Pythae's weights, and a note describes
+the difference. The model's card shows the notes.
 """
 
 __all__ = ["from_pythae"]
@@ -49,8 +49,8 @@ def from_pythae(
     Args:
         name: a folder or Hub repository with model_config.json and model.pt.
         encoder, decoder: the custom networks of the checkpoint, in the form that gae_hub expects: an encoder without
-            its last linear layers, a decoder without its sigmoid. Pythae's default networks and those of its
-            benchmark are recognised and need no argument.
+            its last linear layers, a decoder without its sigmoid. Pythae's default networks and its benchmark's
+            networks are recognised and need no argument.
         token, revision: for the Hub.
 
     Returns:
@@ -78,7 +78,7 @@ def from_pythae(
     if loss == "bce":
         fields["likelihood"] = "bernoulli"
     latent_dim, input_shape = checkpoint.latent_dim, checkpoint.input_shape
-    # the networks with latent maps are those for 28 pixels, whose maps are 4 x 4
+    # only the networks for images of 28 x 28 pixels have latent maps, of size 4 x 4
     latent_shape = (latent_dim, 4, 4) if head["weight"].dim() == 4 else (latent_dim,)
     networks: dict[Role, nn.Module | None] = {"encoder": encoder, "decoder": decoder}
     for role, custom in networks.items():
@@ -129,7 +129,7 @@ def _take_head(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _untranspose_first_layer(decoder: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with a first layer that is a transposed 1 x 1 convolution in the layout of a 1 x 1 convolution."""
+    """Swap the first two axes of the first weight if its kernel is 1 x 1: Pythae stores a transposed convolution."""
     first = next(iter(decoder), None)
     if first is not None and decoder[first].dim() == 4 and decoder[first].shape[2:] == (1, 1):
         return {**decoder, first: decoder[first].transpose(0, 1)}

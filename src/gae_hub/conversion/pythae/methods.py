@@ -68,7 +68,7 @@ def _kernel(c: Checkpoint) -> dict[str, Any]:
     """Fields of the MMD's kernel."""
     kernel, scales = c.pop("kernel_choice", str), c.settings.pop("scales", None)
     if kernel == "imq" and scales != [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]:
-        c.note("the kernel uses its seven standard scales, not those of the checkpoint")
+        c.note("the kernel uses its seven standard scales, not the checkpoint's")
     return {"kernel": kernel, "bandwidth": c.pop("kernel_bandwidth", float)}
 
 
@@ -199,8 +199,8 @@ def _hvae(c: Checkpoint) -> Converted:
     c.discard("eps_lf", "beta_zero", "learn_beta_zero")
     beta_zero = min(c.take_number("beta_zero_sqrt") ** 2, 1.0)
     c.note(
-        "Pythae samples with another variance than its entropy has, omits the tempering, and moves by the momentum of "
-        "the whole step"
+        "Pythae's samples have another variance than its entropy term assumes; it omits the tempering, and moves by "
+        "the momentum of the whole step"
     )
     return _hamiltonian(c, c.pop("learn_eps_lf", bool), beta_zero, c.take_number("eps_lf"))
 
@@ -212,7 +212,7 @@ def _rhvae(c: Checkpoint) -> Converted:
     fields, tensors = _hamiltonian(c, False, beta_zero, c.pop_positive("eps_lf"))
     centroids, matrices = c.take("centroids"), c.take("M")
     if (torch.linalg.eigvalsh(matrices) < -1e-4).any() or not torch.allclose(matrices, matrices.mT, atol=1e-4):
-        c.note("it was saved before training, with a random metric; the metric is set to one identity at the origin")
+        c.note("the checkpoint is untrained, with a random metric; here the metric is one identity at the origin")
         centroids, matrices = torch.zeros(1, c.latent_dim), torch.eye(c.latent_dim).unsqueeze(0)
     tensors |= {"centroids": centroids, "matrices": matrices, "next_place": torch.zeros((), dtype=torch.long)}
     network = "factor_network."

@@ -1,4 +1,4 @@
-"""Recognising the encoder and decoder of a Pythae checkpoint by the shapes of their tensors."""
+"""Recognises the encoder and decoder of a Pythae checkpoint by the shapes of their tensors."""
 
 __all__ = ["Role", "match_network"]
 

@@ -1,6 +1,6 @@
-"""Opening a Pythae checkpoint, which may come from anyone: JSON and tensors are read, pickled objects never.
+"""Reads Pythae checkpoints, which may come from anyone: only JSON and tensors are loaded, never pickled objects.
 
-Sizes are checked against the bytes that are stored, so that a small file cannot allocate much memory.
+Sizes are checked against the number of stored bytes, so that a small file cannot allocate much memory.
 """
 
 __all__ = ["SETTINGS_FILE", "WEIGHTS_FILE", "Checkpoint", "read_checkpoint"]
@@ -127,7 +127,7 @@ def read_checkpoint(
         token, revision: for the Hub.
 
     Raises:
-        ValueError: if a file is damaged, holds other objects than tensors, or has sizes that do not fit together.
+        ValueError: if a file is damaged, holds objects other than tensors, or sizes in the two files do not match.
         OSError: if a file does not exist, or the Hub does not respond.
     """
     settings_file, weights_file = (_fetch(name, file, token, revision) for file in (SETTINGS_FILE, WEIGHTS_FILE))

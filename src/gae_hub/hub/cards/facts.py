@@ -1,17 +1,18 @@
 """Facts about a model and its training run: training.json, kept beside the card so that later saves can show them.
 
 Anyone may have written the training.json of a repository, so a card shows only facts that pass a check, with
-sanitised text.
+escaped text.
 """
 
-__all__ = ["FACTS_FILE", "FACT_CHECKS", "is_repo_id", "load_facts", "measure_latents", "sanitize", "valid_facts"]
+__all__ = ["FACTS_FILE", "FACT_CHECKS", "is_hub_dataset", "is_repo_id", "load_facts", "measure_latents", "valid_facts"]
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from torch import Tensor
 from transformers.utils import logging
 
@@ -19,12 +20,12 @@ from ...core.hub_files import fetch_file
 from ...core.json_files import read_json_object
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
+from .escaping import clean
 
 logger = logging.get_logger(__name__)
 
 FACTS_FILE = "training.json"
 MAX_FACTS_BYTES = 1 << 24
-MAX_TEXT_LENGTH = 300
 
 Check = Callable[[Any], bool]
 
@@ -109,27 +110,22 @@ def valid_facts(facts: dict[str, Any]) -> dict[str, Any]:
         if value is None or (_is_plain_data(value) and FACT_CHECKS.get(name, _is_plain_data)(value)):
             valid[name] = value
         else:
-            logger.warning(f"ignoring '{sanitize(name)}' from {FACTS_FILE}: its value has the wrong type or structure")
+            logger.warning(f"ignoring '{clean(name)}' from {FACTS_FILE}: its value has the wrong type or structure")
     return valid
 
 
 def is_repo_id(name: str | None) -> bool:
-    """Whether a name has the form of a Hub repository, "user/name"."""
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", name or "") is not None
+    """Whether a name is a possible name of a Hub repository, "user/name"."""
+    try:
+        validate_repo_id(name or "")
+    except HFValidationError:
+        return False
+    return name is not None and "/" in name
 
 
-def sanitize(value: Any) -> Any:
-    """Text without characters that start HTML, code, links or table cells, or that UTF-8 cannot encode; shortened.
-
-    Applies to all text in nested dicts and lists. Other values are returned unchanged.
-    """
-    if isinstance(value, dict):
-        return {sanitize(key): sanitize(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [sanitize(inner) for inner in value]
-    if not isinstance(value, str):
-        return value
-    return re.sub(r"[<>`|\[\]\x00-\x1f\ud800-\udfff]", " ", value)[:MAX_TEXT_LENGTH]
+def is_hub_dataset(name: str | None) -> bool:
+    """Whether a data set may be on the Hub: its name is possible there, and does not name a local folder."""
+    return is_repo_id(name) and not Path(name or "").exists()
 
 
 # Loading and measuring
@@ -171,7 +167,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
-    """How much of its latent dimensions a model uses for some images: the fact "latents".
+    """Measure how many latent dimensions a model uses on some images: the fact "latents".
 
     Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
     posterior has no KL per dimension.
@@ -181,7 +177,7 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]
         images: (num_images, *input_shape), on the model's device.
 
     Returns:
-        `num_images`, `active_units` (dimensions whose mean varies by more than 0.01), `by` ("kl" or "variance"), and
+        `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
         `order` and `values`, largest value first. Empty for latent maps.
     """
     model.eval()

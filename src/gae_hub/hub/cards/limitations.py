@@ -5,31 +5,32 @@ __all__ = ["list_limitations"]
 from typing import Any
 
 from ...models.base import GAEPreTrainedModel
+from .escaping import Verbatim, code, escape
 
 MAX_ENTRIES = 12  # dimensions, warnings and divergences that are listed
 
 
-def list_limitations(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[str]:
-    """Sentences for the card. `facts` has every name in `FACT_CHECKS`, with sanitised text."""
+def list_limitations(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[Verbatim]:
+    """Sentences for the card, in Markdown. `facts` has every name in `FACT_CHECKS`."""
     limitations = [_about_likelihood(model)]
     if facts["latents"]:
         limitations += _about_latents(facts["latents"])
     if facts["dataset"]:
         limitations.append(
-            f"The model was trained on `{facts['dataset']}` only. It reconstructs other inputs as if they came from "
-            "this data set."
+            f"The model was trained on {code(facts['dataset'])} only. It reconstructs other inputs as if they came "
+            "from this data set."
         )
     for name, warning in list((facts["warnings"] or {}).items())[:MAX_ENTRIES]:
-        limitations.append(f"Warning at the last evaluation of the training, {name}: {warning}.")
+        limitations.append(f"Warning at the last evaluation of the training, {escape(name)}: {escape(warning)}.")
     if facts["divergences"]:
         events = "; ".join(
-            f"at step {event['step']} in {event['term']} (restored: step {event['restored_step']})"
+            f"at step {event['step']} in {escape(event['term'])} (restored: step {event['restored_step']})"
             for event in facts["divergences"][:MAX_ENTRIES]
         )
         limitations.append(
             f"Training diverged {events}. Each time it continued from the restored step with a smaller learning rate."
         )
-    return limitations
+    return [Verbatim(limitation) for limitation in limitations]
 
 
 def _about_likelihood(model: GAEPreTrainedModel) -> str:

@@ -4,12 +4,13 @@ __all__ = ["BEGIN", "END", "merge_cards", "write_merged"]
 
 import re
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData, RepoCard
+from huggingface_hub import ModelCard, ModelCardData
 from transformers.utils import logging
-from yaml import YAMLError
 
 from ...core.files import write_text
+from .front_matter import dump_metadata, read_metadata, text_below_metadata
 
 logger = logging.get_logger(__name__)
 
@@ -43,26 +44,34 @@ def merge_cards(old: str, new: str) -> str:
     An old card without marks was written by hand and is returned unchanged, unless it is the unedited template of
     transformers. So is a card whose metadata is not valid YAML, with a warning.
     """
+    old = old.removeprefix("\ufeff")  # some editors begin a file with it
     try:
-        old_card, new_card = RepoCard(old, ignore_metadata_errors=True), RepoCard(new)
-    except (ValueError, YAMLError) as error:
+        old_metadata = read_metadata(old)
+    except ValueError as error:
         logger.warning(f"README.md was not updated, because its metadata cannot be read: {error}")
         return old
-    begin = _BEGIN_PATTERN.search(old_card.text)
-    if begin is None or END not in old:
-        return new if _is_transformers_template(old_card) else old
-    before, after = old_card.text[: begin.start()], old_card.text[begin.end() :].partition(END)[2]
-    added = {name: value for name, value in old_card.data.to_dict().items() if name not in _OWN_METADATA}
-    metadata = {**added, **new_card.data.to_dict()}
-    tags = [*(new_card.data.get("tags") or []), *(old_card.data.get("tags") or [])]
-    metadata["tags"] = list(dict.fromkeys(tags))
-    generated = BEGIN + new_card.text.partition(BEGIN)[2].partition(END)[0] + END
-    return f"---\n{ModelCardData(**metadata, ignore_metadata_errors=True).to_yaml()}\n---\n{before}{generated}{after}"
+    old_text, new_text, new_metadata = text_below_metadata(old), text_below_metadata(new), read_metadata(new)
+    begin = _BEGIN_PATTERN.search(old_text)
+    if begin is None or END not in old_text[begin.end() :]:
+        return new if _is_transformers_template(old_text) else old
+    before, after = old_text[: begin.start()], old_text[begin.end() :].partition(END)[2]
+    added = {name: value for name, value in old_metadata.items() if name not in _OWN_METADATA}
+    tags = [*_as_list(new_metadata.get("tags")), *_as_list(old_metadata.get("tags"))]
+    metadata = {**new_metadata, "tags": list(dict.fromkeys(tags))}
+    metadata |= {name: value for name, value in added.items() if name not in metadata}
+    generated = BEGIN + new_text.partition(BEGIN)[2].partition(END)[0] + END
+    return f"---\n{dump_metadata(metadata)}\n---\n{before}{generated}{after}"
 
 
-def _is_transformers_template(card: RepoCard) -> bool:
+def _as_list(tags: Any) -> list[str]:
+    """Tags from metadata that may hold a list, one text, or anything else."""
+    listed = tags if isinstance(tags, list) else [tags]
+    return [tag for tag in listed if isinstance(tag, str)]
+
+
+def _is_transformers_template(text: str) -> bool:
     """Whether this is the unedited card that transformers' push_to_hub writes into an empty repository."""
     template = ModelCard.from_template(
         ModelCardData(library_name="transformers"), model_description=_TRANSFORMERS_DESCRIPTION
     )
-    return card.text.strip() == template.text.strip()
+    return text.strip() == template.text.strip()

@@ -53,13 +53,13 @@ class Paper:
     @property
     def bibtex(self) -> str:
         """BibTeX entry of the paper."""
-        scheme, _, _ = self.id.partition(":")
+        scheme, _, number = self.id.partition(":")
         first_author = re.sub(r"\W", "", re.split(r",| & | et al", self.authors)[0].split()[-1].lower())
         authors = re.sub(r" et al\.?$", " and others", re.sub(r", | & ", " and ", self.authors))
-        journal = f"arXiv preprint {self.id}" if scheme == "arXiv" else scheme
+        place = {"arXiv": f"journal = {{arXiv preprint {self.id}}}", "openreview": "journal = {OpenReview}"}
         return (
             f"@article{{{first_author}{self.year},\n  title = {{{self.title}}},\n  author = {{{authors}}},\n"
-            f"  year = {{{self.year}}},\n  journal = {{{journal}}},\n  url = {{{self.url}}}\n}}"
+            f"  year = {{{self.year}}},\n  {place.get(scheme, f'doi = {{{number}}}')},\n  url = {{{self.url}}}\n}}"
         )
 
 

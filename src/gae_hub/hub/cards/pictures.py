@@ -55,12 +55,16 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
     half = len(examples[:12]) // 2
     save_interpolations(model.interpolate(examples[:half], examples[half : 2 * half]), assets / "interpolations.png")
     if facts.get("latents"):
-        images = traverse_latents(model, examples, facts["latents"]["order"][:8])
+        dimensions = facts["latents"]["order"][:8]
+        images, ranges = traverse_latents(model, examples, dimensions)
+        labels = [f"z[{d}]  {low:.2g} to {high:.2g}" for d, (low, high) in zip(dimensions, ranges, strict=True)]
         title = "One latent dimension per row, from -2 to 2 standard deviations"
-        save_picture(image_grid(images.cpu(), 9, title), assets / "traversal.png")
+        save_picture(image_grid(images.cpu(), 9, title, row_labels=labels), assets / "traversal.png")
 
 
-def traverse_latents(model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9) -> Tensor:
+def traverse_latents(
+    model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9
+) -> tuple[Tensor, list[tuple[float, float]]]:
     """Decode the first example's latents with one dimension changed at a time.
 
     Args:
@@ -70,12 +74,14 @@ def traverse_latents(model: GAEPreTrainedModel, examples: Tensor, dimensions: li
         num_steps: images per row, from 2 standard deviations below the mean to 2 above.
 
     Returns:
-        (len(dimensions) * num_steps, *input_shape), row by row.
+        (len(dimensions) * num_steps, *input_shape), row by row, and the first and last value of each row's latent.
     """
     embeddings = model.embed(examples)
     offsets = torch.linspace(-2, 2, num_steps, device=embeddings.device, dtype=embeddings.dtype)
     rows = embeddings[:1].repeat(len(dimensions) * num_steps, 1).unflatten(0, (len(dimensions), num_steps))
+    ranges = []
     for row, dimension in zip(rows, dimensions, strict=True):
         row[:, dimension] = embeddings[:, dimension].mean() + offsets * embeddings[:, dimension].std()
+        ranges.append((row[0, dimension].item(), row[-1, dimension].item()))
     with torch.no_grad():
-        return model.decode(rows.flatten(0, 1))
+        return model.decode(rows.flatten(0, 1)), ranges

@@ -16,7 +16,10 @@ from ...auto import AutoSampler
 from ...core.files import write_json
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
-from .facts import FACT_CHECKS, FACTS_FILE, is_repo_id, load_facts, measure_latents, sanitize, valid_facts
+from .benchmarks import write_eval_results
+from .escaping import Verbatim, clean, code, escape, fenced
+from .facts import FACT_CHECKS, FACTS_FILE, is_hub_dataset, is_repo_id, load_facts, measure_latents, valid_facts
+from .license import DEFAULT_LICENSE, License, choose_license
 from .limitations import list_limitations
 from .merging import BEGIN, END, write_merged
 from .papers import paper_of
@@ -26,6 +29,9 @@ from .snippet import build_snippet, run_snippet
 _TEMPLATES = Path(__file__).with_name("templates")
 _TASK = "unconditional-image-generation"
 _NOT_LOSSES = {"epoch", "step", "learning_rate", "grad_norm"}
+# parts of a passport that the column "measured with" leaves out; the metadata and results.json have them
+_NOT_IN_TABLE = {"metric", "biased_by", "references_fingerprint", "standard_error", "interval", "interval_method"}
+_NOT_IN_TABLE |= {"details", "library"}
 
 
 def write_card(
@@ -36,7 +42,8 @@ def write_card(
     Args:
         model: the saved model or sampler.
         folder: where it was saved.
-        repo_id: the Hub repository, for the card's title and code example. The folder's name by default.
+        repo_id: the Hub repository that the folder is published to, for the card's title and code example. The
+            folder's name by default.
         show: also draw the pictures and run the code example. This takes seconds, so it is done when a run ends and
             when a model is published, not at each checkpoint.
     """
@@ -54,7 +61,11 @@ def write_card(
         model.facts = facts
         if facts:
             write_json(folder / FACTS_FILE, facts)
-    card = render_card(model, facts, folder, card_name(repo_id or folder.resolve().name))
+    name = card_name(repo_id or folder.resolve().name)
+    card = render_card(model, facts, folder, name, choose_license(model, folder))
+    if repo_id is not None and is_repo_id(repo_id) and isinstance(model, GAEPreTrainedModel):
+        results = clean(facts.get("results"))
+        write_eval_results(folder, repo_id, results, _describe_passports(results))
     write_merged(folder / "README.md", card)
 
 
@@ -63,38 +74,49 @@ def card_name(name: str) -> str:
     return name if re.fullmatch(r"[\w./ -]+", name) else "path-to-this-model"
 
 
-def render_card(model: GAEPreTrainedModel | GAESampler, facts: dict[str, Any], folder: Path, name: str) -> str:
+def render_card(
+    model: GAEPreTrainedModel | GAESampler,
+    facts: dict[str, Any],
+    folder: Path,
+    name: str,
+    license: License = DEFAULT_LICENSE,
+) -> str:
     """The complete text of a card.
+
+    The template escapes every value that is not marked as `Verbatim`.
 
     Args:
         model: the model or sampler.
         facts: checked facts, as from `valid_facts`.
         folder: where it was saved; pictures and a sampler in it are shown.
         name: its repository or folder, as from `card_name`.
+        license: its license, for the metadata.
     """
     output = facts.get("output")
-    facts = {**dict.fromkeys(FACT_CHECKS), **sanitize(facts)}
+    facts = {**dict.fromkeys(FACT_CHECKS), **clean(facts)}
     paper, is_sampler = paper_of(type(model)), isinstance(model, GAESampler)
     pictures = {file: caption for file, caption in PICTURES.items() if (folder / "assets" / file).is_file()}
     results = facts["results"] and {"split": None, **facts["results"]}
     columns, rows = _loss_table(facts["log"] or [])
     sampler = _describe_sampler(folder)
     template = _TEMPLATES / ("sampler_card.md" if is_sampler else "model_card.md")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=escape)
+    environment.filters |= {"code": code, "fenced": fenced}
     text = environment.from_string(template.read_text(encoding="utf-8")).render(
-        metadata=_metadata(model, facts["dataset"], results, pictures, name).to_yaml(),
-        begin=BEGIN,
-        end=END,
+        metadata=Verbatim(_metadata(model, facts["dataset"], results, pictures, name, license).to_yaml()),
+        begin=Verbatim(BEGIN),
+        end=Verbatim(END),
         title=name.split("/")[-1],
+        version=__version__,
         paper=paper,
+        paper_url=Verbatim(paper.url) if paper else None,
+        formula=Verbatim(paper.formula) if paper and paper.formula else None,
         method=paper.name if paper else type(model).__name__,
         config=model.config,
         facts=facts,
         results=results,
-        passports={
-            metric: _describe_passport(passport)
-            for metric, passport in ((results or {}).get("passports") or {}).items()
-        },
+        passports=_describe_passports(results),
+        intervals=_describe_intervals(results),
         has_pictures=bool(pictures),
         snippet=build_snippet(model, json.dumps(name), sampler),
         output=output,
@@ -102,6 +124,7 @@ def render_card(model: GAEPreTrainedModel | GAESampler, facts: dict[str, Any], f
         num_parameters=f"{model.num_parameters():,}",
         columns=columns,
         rows=rows,
+        arguments=facts["arguments"],
         settings=_settings(model.config, facts["arguments"] or {}),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
@@ -113,15 +136,17 @@ def _metadata(
     results: dict[str, Any] | None,
     pictures: dict[str, str],
     name: str,
+    license: License,
 ) -> ModelCardData:
     """The YAML block at the top of the card, which the Hub reads."""
     method = model.config.model_type.removeprefix("gae_").replace("_", "-")
     widget = [{"text": caption, "output": {"url": f"assets/{file}"}} for file, caption in pictures.items()]
     return ModelCardData(
+        license=license,  # pyright: ignore[reportArgumentType] (the Hub also accepts a list)
         library_name="gae-hub",
         pipeline_tag=None if isinstance(model, GAESampler) else _TASK,
         tags=[*(model.model_tags or []), method],
-        datasets=[dataset] if dataset and is_repo_id(dataset) else None,
+        datasets=[dataset] if dataset and is_hub_dataset(dataset) else None,
         model_name=name.split("/")[-1] if results else None,
         eval_results=_eval_results(results) if results else None,
         widget=widget or None,
@@ -159,10 +184,34 @@ def _describe_sampler(folder: Path) -> str | None:
     return f"{paper.name.lower()} sampler" if paper else sampler.__name__
 
 
+def _describe_passports(results: dict[str, Any] | None) -> dict[str, str]:
+    """How each metric was measured, by name."""
+    passports = (results or {}).get("passports") or {}
+    return {metric: _describe_passport(passport) for metric, passport in passports.items()}
+
+
+def _describe_intervals(results: dict[str, Any] | None) -> dict[str, str]:
+    """The confidence interval of each metric that has one, by name."""
+    passports = (results or {}).get("passports") or {}
+    found = {metric: passport.get("interval") for metric, passport in passports.items()}
+    return {metric: " to ".join(map(_shorten, ends[:2])) for metric, ends in found.items() if isinstance(ends, list)}
+
+
 def _describe_passport(passport: dict[str, Any]) -> str:
     """How a metric was measured, for one table cell."""
-    shown = {key: value for key, value in passport.items() if value not in (None, "") and key != "biased_by"}
-    return ", ".join(f"{key} {value}" for key, value in shown.items())
+    parts = []
+    for name, value in passport.items():
+        if isinstance(value, dict) and name not in _NOT_IN_TABLE:
+            parts += [f"{key}={_shorten(inner)}" for key, inner in value.items()]
+        elif name not in _NOT_IN_TABLE and (shown := _shorten(value)):
+            parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
+
+
+def _shorten(value: Any) -> str:
+    """A condition of a measurement; the first digits of a checksum."""
+    shown = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return f"{shown[:12]}…" if re.fullmatch("[0-9a-f]{32,}", shown) else shown
 
 
 def _settings(config: PreTrainedConfig, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -176,8 +225,7 @@ def _settings(config: PreTrainedConfig, arguments: dict[str, Any]) -> dict[str, 
         elif value != getattr(default, name):
             settings[name] = value
     settings |= arguments
-    shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in settings.items()}
-    return shown | {"gae_hub version": __version__}
+    return {name: f"{value:g}" if isinstance(value, float) else value for name, value in settings.items()}
 
 
 def _loss_table(log: list[dict[str, float]], max_rows: int = 20) -> tuple[list[str], list[list[str]]]:

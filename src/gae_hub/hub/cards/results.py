@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download, upload_folder
 from ...core.files import write_json
 from ...core.hub_errors import explained
 from ...models.base import GAEPreTrainedModel
+from .benchmarks import EVAL_RESULTS_FILE
 from .facts import FACTS_FILE, load_facts, valid_facts
 from .render import write_card
 
@@ -41,7 +42,9 @@ def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[
 
 
 def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, Any]) -> str:
-    """Commit results.json and the updated card to a model's repository. Its weights stay as they are.
+    """Commit results.json and the updated card to a model's repository. The weights are not changed.
+
+    If the data set is a benchmark on the Hub, `.eval_results/gae_hub.yaml` enters the results into its leaderboard.
 
     Args:
         model: the model, loaded from `repo_id`.
@@ -60,6 +63,6 @@ def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, 
         return upload_folder(
             repo_id=repo_id,
             folder_path=folder,
-            allow_patterns=["README.md", "results.json", FACTS_FILE, "assets/*"],
-            commit_message=f"Results on {results['dataset']}, {results['split']}",
+            allow_patterns=["README.md", "results.json", EVAL_RESULTS_FILE, FACTS_FILE, "assets/*"],
+            commit_message=f"Results on {', '.join(filter(None, (results['dataset'], results.get('split'))))}",
         ).commit_url

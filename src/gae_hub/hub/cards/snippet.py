@@ -61,6 +61,6 @@ def run_snippet(model: GAEPreTrainedModel | GAESampler, folder: Path, sampler: s
         with hide_progress_bars(), torch.random.fork_rng([]), redirect_stdout(output):
             exec(compile(code, "model card", "exec"), {})
     except (ImportError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as error:
-        logger.warning(f"the code example of the model card failed, so the card shows no output of it: {error}")
+        logger.warning(f"the code example of the model card failed, so the card shows no output: {error}")
         return None
     return output.getvalue().strip()

@@ -5,7 +5,9 @@ __all__ = ["clustering_scores"]
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
+from .checks import check_labels, check_rows
 from .kmeans import kmeans
 
 
@@ -29,9 +31,10 @@ def clustering_scores(latents: Tensor, labels: Tensor, num_fits: int = 100, seed
     Raises:
         ValueError: if numbers of latents and labels differ, or there are fewer than 2 classes.
     """
-    latents = latents.flatten(1)
-    if len(latents) != len(labels):
-        raise ValueError(f"there are {len(latents)} latents but {len(labels)} labels")
+    check_count("num_fits", num_fits)
+    check_rows("clustering", latents, 1, "latents")
+    latents = latents.reshape(len(latents), -1)
+    check_labels("clustering", labels, len(latents))
     classes = labels.to(latents.device).unique(return_inverse=True)[1]
     k = int(classes.max()) + 1 if len(classes) else 0
     if k < 2:

@@ -9,20 +9,23 @@ __all__ = ["beta_vae_score", "dci", "factor_vae_score", "mutual_information_gap"
 import numpy as np
 from torch import Tensor
 
+from ...core.argument_checks import check_count, describe
 from ..results import Estimate
-from .checks import check_features
+from .checks import check_rows
 
-INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from scores that divide by it
+INACTIVE = 0.05  # latents with a smaller standard deviation are excluded from the FactorVAE score
 
 
 def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20) -> dict[str, Estimate]:
-    r"""MIG: Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse & Duvenaud, 2018), arXiv:1802.04942.
+    r"""Mutual information gap (MIG) of latents.
+
+    Isolating Sources of Disentanglement in VAEs (Chen, Li, Grosse & Duvenaud, 2018), arXiv:1802.04942.
 
     .. math::
         \frac1K \sum_k (I(z_{j_k}; v_k) - \max_{j \ne j_k} I(z_j; v_k)) / H(v_k)
 
     Definition: as in disentanglement_lib, each latent is divided into `num_bins` bins of equal width over its range,
-    and the mutual information is that of the joint counts. Counts of few rows overestimate it.
+    and the mutual information is computed from joint counts. With few rows it is overestimated.
 
     Args:
         latents: (num, dim), at least 2 dimensions.
@@ -32,6 +35,7 @@ def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20)
     Raises:
         ValueError: if latents or factors do not meet these conditions.
     """
+    check_count("num_bins", num_bins, minimum=2)
     z, v = _as_arrays("MIG", latents, factors)
     low, span = z.min(0), np.ptp(z, 0)
     bins = ((z - low) / np.where(span > 0, span, 1) * num_bins).astype(int).clip(0, num_bins - 1)
@@ -47,7 +51,9 @@ def mutual_information_gap(latents: Tensor, factors: Tensor, num_bins: int = 20)
 
 
 def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) -> dict[str, Estimate]:
-    r"""DCI: A Framework for the Quantitative Evaluation of Disentangled Representations (Eastwood & Williams, 2018),
+    r"""Disentanglement, completeness and informativeness (DCI) of latents.
+
+    A Framework for the Quantitative Evaluation of Disentangled Representations (Eastwood & Williams, 2018),
     openreview:By-7dz-AZ.
 
     R is the importance of latent i for factor j. Disentanglement is 1 minus the entropy of the normalised rows of R,
@@ -68,6 +74,7 @@ def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) ->
     """
     from sklearn.ensemble import RandomForestClassifier
 
+    check_count("num_trees", num_trees)
     z, v = _as_arrays("DCI", latents, factors, min_rows=4)
     fit, test = _split_in_half(len(z), seed)
     columns, accuracies = [], []
@@ -88,10 +95,12 @@ def dci(latents: Tensor, factors: Tensor, seed: int = 0, num_trees: int = 50) ->
 
 
 def sap_score(latents: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Estimate]:
-    """SAP: Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar, Sattigeri &
-    Balakrishnan, 2018), arXiv:1711.00848.
+    """Separated attribute predictability (SAP) of latents.
 
-    For each factor, the accuracy of the best single latent minus that of the second best; the mean over factors.
+    Variational Inference of Disentangled Latent Concepts from Unlabeled Observations (Kumar, Sattigeri & Balakrishnan,
+    2018), arXiv:1711.00848.
+
+    Accuracy of the best single latent for a factor minus the accuracy of the second best, averaged over factors.
 
     Definition: as in disentanglement_lib, scikit-learn's LinearSVC with C = 0.01 and balanced classes, fitted on a
     random half and scored on the other half. A constant latent scores 0.
@@ -120,7 +129,7 @@ def sap_score(latents: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Esti
 def factor_vae_score(
     latents: Tensor, factors: Tensor, num_votes: int = 800, batch_size: int = 64, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The FactorVAE score: Disentangling by Factorising (Kim & Mnih, 2018), arXiv:1802.05983.
+    """The FactorVAE score of latents: Disentangling by Factorising (Kim & Mnih, 2018), arXiv:1802.05983.
 
     Each draw fixes the value of one factor. Among the rows that share it, the latent with the smallest variance,
     relative to its variance over all rows, votes for the factor. The score is the accuracy of the majority vote on as
@@ -139,9 +148,9 @@ def factor_vae_score(
     Raises:
         ValueError: if latents or factors do not meet these conditions.
     """
+    check_count("num_votes", num_votes)
+    check_count("batch_size", batch_size, minimum=2)
     z, v = _as_arrays("the FactorVAE score", latents, factors)
-    if batch_size < 2 or num_votes < 1:
-        raise ValueError(f"batch_size must be 2 or more and num_votes 1 or more, got {batch_size} and {num_votes}")
     z = z[:, z.std(0) >= INACTIVE]
     if not z.shape[1]:
         return {"factor_vae_score": Estimate(0.0, details={"active_latents": 0})}
@@ -162,15 +171,17 @@ def factor_vae_score(
 def beta_vae_score(
     latents: Tensor, factors: Tensor, num_votes: int = 5000, batch_size: int = 64, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The beta-VAE score: beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins,
-    Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
+    """The beta-VAE score of latents.
+
+    beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework (Higgins, Matthey, Pal, Burgess,
+    Glorot, Botvinick, Mohamed & Lerchner, 2017), openreview:Sy2fzU9gl.
 
     Each draw fixes one factor and consists of pairs of rows. The two rows of a pair share a value of the factor, which
     is drawn for each pair. A linear classifier predicts the factor from the mean of |z - z'| over pairs. The score is
     its accuracy on as many new draws.
 
-    Definition: the classifier is scikit-learn's LogisticRegression. The value of a pair is that of a random row. Rows
-    are drawn with replacement.
+    Definition: the classifier is scikit-learn's LogisticRegression. The value of a pair is taken from a random row.
+    Rows are drawn with replacement.
 
     Args:
         latents: (num, dim).
@@ -184,6 +195,8 @@ def beta_vae_score(
     """
     from sklearn.linear_model import LogisticRegression
 
+    check_count("num_votes", num_votes)
+    check_count("batch_size", batch_size)
     z, v = _as_arrays("the beta-VAE score", latents, factors)
     if v.shape[1] < 2:
         raise ValueError("the beta-VAE score needs 2 or more factors, got 1")
@@ -214,7 +227,7 @@ class _RowGroups:
     def draw(self, num_draws: int, num_values: int, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """(num_draws,) fixed factors, and (num_draws, num_values, num_rows) rows.
 
-        Rows along the last axis share a value of the draw's factor; the value is that of a random row.
+        Rows along the last axis share a value of the draw's factor, taken from a random row.
         """
         num_factors = self.factors.shape[1]
         fixed = self.random.integers(num_factors, size=num_draws)
@@ -230,14 +243,16 @@ class _RowGroups:
 
 def _as_arrays(name: str, latents: Tensor, factors: Tensor, min_rows: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """(num, dim) latents in float64, and (num, num_factors) factors as indices of their values."""
-    latents = latents.detach().flatten(1)
-    check_features(name, latents, min_rows, "latents")
+    check_rows(name, latents, min_rows, "latents")
+    latents = latents.detach().reshape(len(latents), -1)
+    if not isinstance(factors, Tensor):
+        raise ValueError(f"{name} needs factors that are a tensor (num, num_factors), got {describe(factors)}")
     if factors.dim() != 2 or len(factors) != len(latents):
         raise ValueError(
             f"{name} needs factors of shape (num, num_factors) for {len(latents)} latents, got {tuple(factors.shape)}"
         )
     if factors.is_floating_point():
-        raise ValueError(f"{name} needs factors that are integers, one for each value, got {factors.dtype}")
+        raise ValueError(f"{name} needs integer factors, got {factors.dtype}; number the values of each factor")
     columns = [np.unique(column, return_inverse=True)[1] for column in factors.cpu().numpy().T]
     for index, column in enumerate(columns):
         if not column.max():

@@ -4,8 +4,8 @@ Ramsauer, Unterthiner, Nessler & Hochreiter, 2017), arXiv:1706.08500.
 .. math::
     d^2 = |m_1 - m_2|^2 + tr C_1 + tr C_2 - 2 tr (C_1 C_2)^{1/2}
 
-With :math:`C_i = A_i^T A_i` the last trace is the sum of the singular values of :math:`A_1 A_2^T`. They are the roots
-of the eigenvalues of the symmetric :math:`A_1 C_2 A_1^T`, and therefore real for covariances of any rank.
+With :math:`C_i = A_i^T A_i` the last trace is the sum of the singular values of :math:`A_1 A_2^T`. They are the
+square roots of the eigenvalues of the symmetric :math:`A_1 C_2 A_1^T`, and therefore real for covariances of any rank.
 """
 
 __all__ = ["frechet_distance", "frechet_estimate", "frechet_infinity"]
@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
-from .checks import check_same_dim
+from .checks import check_features, check_same_dim
 from .moments import Moments, add_gram
 
 
 def frechet_distance(samples: Moments, references: Moments) -> float:
-    """Squared Frechet distance of two Gaussians with the moments of two sets of features. With Inception features this
-    is FID.
+    """Squared Frechet distance of two sets of features. With Inception features this is FID.
 
-    It is never negative, and 0 for equal moments, up to rounding. With fewer rows than dimensions the covariance is
-    singular, and the distance is that between the singular Gaussians.
+    It is the distance of two Gaussians with the moments of both sets. It is never negative, and 0 for equal moments,
+    up to rounding. With fewer rows than dimensions the covariance is singular, and the distance is between two
+    singular Gaussians.
 
     Args:
         samples, references: moments of the features of each side.
@@ -80,10 +81,10 @@ def frechet_estimate(samples: Moments, references: Moments) -> Estimate:
 def frechet_infinity(
     samples: Tensor, references: Moments, num_points: int = 15, seed: int = 0, progress: bool = False
 ) -> float:
-    """Frechet distance for infinitely many samples (Chong & Forsyth, Effectively Unbiased FID and Inception Score,
-    2020, arXiv:1911.07023).
+    """Frechet distance for infinitely many samples, by extrapolation.
 
-    A line in 1 / num is fitted to the distances of subsets, and evaluated at 0. The bias of the references remains.
+    Effectively Unbiased FID and Inception Score (Chong & Forsyth, 2020), arXiv:1911.07023. A line in 1 / num is fitted
+    to the distances of subsets, and evaluated at 0. The bias of the references remains.
 
     Args:
         samples: (num, dim) features.
@@ -93,13 +94,14 @@ def frechet_infinity(
         progress: show a progress bar.
 
     Raises:
-        ValueError: if there are too few samples for `num_points` subsets.
+        ValueError: if num_points is below 2, or there are too few samples for so many subsets.
     """
+    check_features("fid_infinity", samples, 2)
+    check_count("num_points", num_points, minimum=2)
     smallest = max(2, len(samples) // 10)
-    if num_points < 2 or len(samples) - smallest < num_points:
+    if len(samples) - smallest < num_points:
         raise ValueError(
-            f"num_points must be 2 or more, and smaller than the number of samples, got {num_points} for "
-            f"{len(samples)} samples"
+            f"there must be at least num_points + {smallest} samples, got {num_points} points and {len(samples)} samples"
         )
     generator = torch.Generator().manual_seed(seed)
     sizes = torch.linspace(smallest, len(samples), num_points, dtype=torch.float64).round().long().tolist()

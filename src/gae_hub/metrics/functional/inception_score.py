@@ -10,6 +10,7 @@ __all__ = ["inception_score"]
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
 from .checks import check_features
 
@@ -28,9 +29,8 @@ def inception_score(logits: Tensor, num_splits: int = 1) -> Estimate:
     Raises:
         ValueError: for fewer images than splits, fewer than 2 images, or logits that are not finite.
     """
+    check_count("num_splits", num_splits)
     check_features("the Inception Score", logits, max(2, num_splits))
-    if num_splits < 1:
-        raise ValueError(f"num_splits must be 1 or more, got {num_splits}")
     log_p = logits.double().log_softmax(1)
     if num_splits > 1:
         edges = [len(log_p) * part // num_splits for part in range(num_splits + 1)]

@@ -12,6 +12,7 @@ __all__ = ["kernel_distance", "kernel_distance_of_subsets"]
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
 from .checks import check_features, check_same_dim
 
@@ -32,6 +33,7 @@ def kernel_distance(samples: Tensor, references: Tensor, degree: int = 3) -> Est
     Raises:
         ValueError: for fewer than 2 rows, values that are not finite, or sides with different dim.
     """
+    check_count("degree", degree)
     for side in (samples, references):
         check_features("KID", side, 2, "images on each side")
     x, y = samples.double(), references.double()
@@ -63,6 +65,8 @@ def kernel_distance_of_subsets(
     Raises:
         ValueError: if a side has fewer than `subset_size` rows, or for the reasons of `kernel_distance`.
     """
+    check_count("num_subsets", num_subsets)
+    check_count("subset_size", subset_size, minimum=2)
     smaller = min(len(samples), len(references))
     if not 2 <= subset_size <= smaller:
         raise ValueError(

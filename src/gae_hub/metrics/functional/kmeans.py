@@ -8,6 +8,7 @@ from math import log
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from .checks import check_features
 
 CELLS = 1 << 16  # distances in memory at a time: about the size of a core's cache
@@ -20,8 +21,8 @@ def kmeans(
 ) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from greedy k-means++ starts.
 
-    A fit ends when its centres, all together, move by less than `tol` times the mean variance of the dimensions, as in
-    scikit-learn. It then leaves the batch. A cluster that loses all its points keeps its centre.
+    A fit ends when the squared movements of its centres add up to at most `tol` times the mean variance of the
+    dimensions, as in scikit-learn. It then leaves the batch. A cluster that loses all its points keeps its centre.
 
     Args:
         points: (num, dim).
@@ -37,9 +38,9 @@ def kmeans(
     Raises:
         ValueError: for fewer points than clusters, or points that are not finite.
     """
-    check_features("k-means", points, max(1, num_clusters), "points, as many as clusters")
-    if num_clusters < 1 or num_fits < 1:
-        raise ValueError(f"num_clusters and num_fits must be 1 or more, got {num_clusters} and {num_fits}")
+    for name, count in (("num_clusters", num_clusters), ("num_fits", num_fits), ("max_iter", max_iter)):
+        check_count(name, count)
+    check_features("k-means", points, num_clusters, "points, as many as clusters")
     points = points.detach() - points.detach().double().mean(0).to(points.dtype)
     points = points if points.dtype == torch.float64 else points.float()
     generator = torch.Generator().manual_seed(seed)
@@ -95,7 +96,7 @@ def _draw_starts(extended: Tensor, k: int, fits: int, generator: torch.Generator
 def _iterate_scores(extended: Tensor, centres: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Chunks of (k, fits, rows) scores, |x - c|^2 - |x|^2, with the chunk's (rows, dim + 1) points.
 
-    The points' last column of ones gives both terms in one product. With k as the first axis, minima over it are
+    With the points' last column of ones, one product computes both terms. With k as the first axis, minima over it are
     element-wise.
     """
     fits, k, dim = centres.shape

@@ -6,8 +6,9 @@ from math import log
 
 from torch import Tensor
 
+from ...core.argument_checks import describe
 from ..results import Estimate
-from .checks import check_features
+from .checks import check_features, check_rows
 
 
 def summarize_log_likelihoods(
@@ -22,11 +23,13 @@ def summarize_log_likelihoods(
         values: (num,) log p(x) in nats, for images in [0, 1].
         num_dims: number of pixels times channels, D. If given, the result has `bits_per_dimension`:
             :math:`-\log_2 p(x) / D`, plus 8 for a density, which converts it to the 256 levels of 8-bit images.
-        discrete: whether p is a probability of binary pixels. Nothing is added then.
+        discrete: whether p is a probability of binary pixels; 8 is not added then.
 
     Raises:
         ValueError: if there are no values, or some are not finite.
     """
+    if not isinstance(values, Tensor):
+        raise ValueError(f"log-likelihoods must be a torch.Tensor, (num,), got {describe(values)}")
     values = values.flatten().double()
     if not len(values):
         raise ValueError("there are no log-likelihoods: the data set is empty")
@@ -42,8 +45,9 @@ def summarize_log_likelihoods(
 
 
 def active_units(means: Tensor, threshold: float = 0.01) -> int:
-    """Number of latents whose posterior mean has a variance over the images above the threshold (Burda, Grosse &
-    Salakhutdinov, 2016, arXiv:1509.00519).
+    """Number of latents that a model uses (Burda, Grosse & Salakhutdinov, 2016, arXiv:1509.00519).
+
+    A latent is active if its posterior mean has a variance above the threshold over the images.
 
     Args:
         means: (num, latent_dim) posterior means, at least 2.
@@ -67,9 +71,12 @@ def latent_usage(means: Tensor, kl: Tensor | None = None, threshold: float = 0.0
         kl: (num, latent_dim) KL divergences of the posteriors from the prior, if the method has them.
         threshold: variance above which a latent is active.
     """
-    means = means.flatten(1)
+    check_rows("latent usage", means, 2, "posterior means")
+    means = means.reshape(len(means), -1)
     found = {"active_units": Estimate(active_units(means, threshold), details={"of": means.shape[1]})}
     if kl is not None:
+        if tuple(kl.shape) != tuple(means.shape):
+            raise ValueError(f"kl must have the shape of the means, {tuple(means.shape)}, got {tuple(kl.shape)}")
         per_dimension = kl.double().mean(0)
         found["kl"] = Estimate.mean(kl.double().sum(1), lower_bound=0.0)
         found["kl_per_dimension"] = Estimate(

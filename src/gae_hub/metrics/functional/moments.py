@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import describe
 from ...core.distributed import gather_rows, num_processes, sum_over_processes
 
 BLOCK = 1024  # rows that are folded together, unless there are more dimensions than that
@@ -116,6 +117,8 @@ class Moments:
         Raises:
             ValueError: if the rows have another dim than earlier ones, or hold nan or infinite values.
         """
+        if not isinstance(rows, Tensor):
+            raise ValueError(f"rows must be a torch.Tensor, (num, dim), got {describe(rows)}")
         if rows.dim() != 2 or (self.dim is not None and rows.shape[1] != self.dim):
             raise ValueError(
                 f"rows must be (num, {self.dim if self.dim is not None else 'dim'}), got shape {tuple(rows.shape)}"
@@ -208,7 +211,7 @@ class Moments:
 
     @classmethod
     def from_state_dict(cls, state: dict[str, Tensor]) -> "Moments":
-        """Moments from the output of `state_dict`, which stays as it is.
+        """Moments from the output of `state_dict`, which is not modified.
 
         Raises:
             ValueError: if tensors are missing, or their shapes do not fit together.
@@ -228,7 +231,7 @@ class Moments:
 
 
 def _fold(folded: _Folded | None, rows: Tensor) -> _Folded:
-    """Add rows to the statistics, in place, and return these.
+    """Add rows to the statistics in place, and return the statistics.
 
     All but the last row are data. The last one is overwritten with the scaled offset of the means, so that a single
     product adds its outer product too. The data are overwritten as well.

@@ -11,6 +11,7 @@ __all__ = ["density_coverage", "precision_recall"]
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
 from .checks import check_features, check_same_dim
 
@@ -18,7 +19,9 @@ CHUNK = 1024  # rows whose distances are in memory at a time
 
 
 def precision_recall(samples: Tensor, references: Tensor, num_neighbors: int = 3) -> dict[str, Estimate]:
-    """Precision: proportion of samples on the manifold of the references. Recall: proportion of references on the
+    """Precision and recall of samples.
+
+    Precision: proportion of samples on the manifold of the references. Recall: proportion of references on the
     manifold of the samples.
 
     Args:
@@ -39,10 +42,10 @@ def precision_recall(samples: Tensor, references: Tensor, num_neighbors: int = 3
 
 
 def density_coverage(samples: Tensor, references: Tensor, num_neighbors: int = 5) -> dict[str, Estimate]:
-    """Density: mean number of reference balls that contain a sample, divided by k. Coverage: proportion of reference
-    balls that contain a sample.
+    """Density and coverage of samples.
 
-    The expected density of equal distributions is 1; it can exceed 1.
+    Density: mean number of reference balls that contain a sample, divided by k. Coverage: proportion of reference
+    balls that contain a sample. The expected density of equal distributions is 1; it can exceed 1.
 
     Args:
         samples, references: (num, dim) features, with more than `num_neighbors` references.
@@ -68,8 +71,7 @@ def _centred(
     name: str, samples: Tensor, references: Tensor, k: int, min_samples: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Both sides in float64, checked and moved to the mean of the references, where squares lose fewer digits."""
-    if k < 1:
-        raise ValueError(f"num_neighbors must be 1 or more, got {k}")
+    check_count("num_neighbors", k)
     check_features(name, samples, k + 1 if min_samples is None else min_samples, "images on each side")
     check_features(name, references, k + 1, "images on each side")
     check_same_dim(samples.shape[1], references.shape[1])

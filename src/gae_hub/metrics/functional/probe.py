@@ -7,8 +7,9 @@ from math import cos, pi
 import torch
 from torch import Tensor
 
+from ...core.argument_checks import check_count
 from ..results import Estimate
-from .checks import check_features
+from .checks import check_labels, check_rows, check_same_dim
 
 
 @torch.no_grad()
@@ -39,15 +40,17 @@ def linear_probe(
     Raises:
         ValueError: if numbers of latents and labels differ, or there are fewer than 2 classes.
     """
+    for name, count in (("num_runs", num_runs), ("num_epochs", num_epochs), ("batch_size", batch_size)):
+        check_count(name, count)
     for side, answers in ((latents, labels), (test_latents, test_labels)):
-        check_features("the probe", side.flatten(1), 1, "latents")
-        if len(side) != len(answers):
-            raise ValueError(f"there are {len(side)} latents but {len(answers)} labels")
+        check_rows("the probe", side, 1, "latents")
+        check_labels("the probe", answers, len(side))
+    check_same_dim(latents[0].numel(), test_latents[0].numel())
     labels, test_labels = labels.cpu(), test_labels.cpu()
     classes = labels.unique()
     if len(classes) < 2:
         raise ValueError(f"the probe needs labels of 2 or more classes, got {len(classes)}")
-    x, test = (side.detach().flatten(1).float().cpu() for side in (latents, test_latents))
+    x, test = (side.detach().reshape(len(side), -1).float().cpu() for side in (latents, test_latents))
     mean, deviation = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)
     x, test = (x - mean) / deviation, (test - mean) / deviation
     targets = torch.searchsorted(classes, labels)

@@ -3,7 +3,9 @@
 __all__ = ["COUNTS", "MEASURES", "SIDES", "Measure"]
 
 import inspect
+import re
 from collections.abc import Callable
+from textwrap import dedent
 from typing import Any, cast
 
 import torch
@@ -36,6 +38,8 @@ class Measure:
     predictions_help = ""  # what the predictions are, for users
     references_help: str | None = None  # what the references are; None if the measure has no references
     references_optional = False
+    # smallest and largest number of axes of a batch of either side; None for any number
+    num_axes: dict[str, tuple[int, int | None]] = {"predictions": (1, None), "references": (1, None)}
     function: Callable[..., dict[str, Estimate]]  # from the rows of both sides, and options, to named estimates
 
     def __init_subclass__(cls):
@@ -54,6 +58,22 @@ class Measure:
         parameters = inspect.signature(cls.function).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty}
 
+    @classmethod
+    def load_options(cls) -> dict[str, Any]:
+        """Options of the constructor that `compute` does not accept, and their default values."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    @classmethod
+    def describe(cls) -> str:
+        """The docstring without its sections."""
+        return re.split(r"\n(?:Args|Example):\n", inspect.getdoc(cls) or "")[0].strip()
+
+    @classmethod
+    def example(cls) -> str:
+        """The docstring's example: Python statements with their output, as `doctest` reads them."""
+        return dedent((inspect.getdoc(cls) or "").partition("\nExample:\n")[2]).strip()
+
     def _check_options(self, options: dict[str, Any]) -> dict[str, Any]:
         known = self.default_options()
         for name in options:
@@ -69,10 +89,18 @@ class Measure:
         self.fingerprint = Fingerprint()  # of the references
 
     def add(self, predictions: Any = None, references: Any = None):
-        """Add a batch of one side or of both. The two may differ in size, unless the measure compares pairs."""
+        """Add a batch of one side or of both. The two may differ in size, unless the measure compares pairs.
+
+        Raises:
+            ValueError: if a batch is empty, or does not have the form that the measure needs.
+        """
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None and (side == "predictions" or self.references_help):
-                self.sides[side].add(self.to_rows(side, batch))
+                rows = self.to_rows(side, batch)
+                if not rows.numel():
+                    what = self.predictions_help if side == "predictions" else self.references_help
+                    raise ValueError(f"'{self.name}' got an empty batch of {side}: add {what}")
+                self.sides[side].add(rows)
                 if side == "references":
                     self.add_to_fingerprint(batch)
 
@@ -82,11 +110,17 @@ class Measure:
 
     def to_rows(self, side: str, batch: Any) -> Tensor:
         """(num, ...) rows, from a tensor, an array or a list."""
-        if isinstance(batch, (list, tuple)) and any(isinstance(row, Tensor) for row in batch):
-            batch = torch.stack([torch.as_tensor(row) for row in batch])
-        rows = torch.as_tensor(batch).detach()
-        if not rows.dim():
-            raise ValueError(f"{side} must be a batch, (num, ...), got a single number")
+        expected = self.predictions_help if side == "predictions" else self.references_help
+        try:
+            if isinstance(batch, (list, tuple)) and any(isinstance(row, Tensor) for row in batch):
+                batch = torch.stack([torch.as_tensor(row) for row in batch])
+            rows = torch.as_tensor(batch).detach()
+        except (TypeError, ValueError, RuntimeError) as error:  # text, dates, lists of different lengths
+            raise ValueError(f"{side} must be numbers: {expected} ({error})") from error
+        smallest, largest = self.num_axes[side]
+        if not smallest <= rows.dim() <= (largest or rows.dim()) or rows.is_complex():
+            kind = " of complex numbers" if rows.is_complex() else ""
+            raise ValueError(f"{side} must be {expected}; got shape {tuple(rows.shape)}{kind}")
         return rows.to(torch.int64 if not rows.is_floating_point() else torch.promote_types(rows.dtype, torch.float32))
 
     def merge(self, other: "Measure"):
@@ -99,7 +133,7 @@ class Measure:
         """Named numbers, each with its passport.
 
         Args:
-            **options: options of the measure; they override those of the constructor.
+            **options: options of the measure; they override the constructor's.
 
         Raises:
             ValueError: if a side is empty or too small, or an option is unknown.
@@ -139,7 +173,7 @@ class Measure:
         return type(self).function(*(cast(Rows, side).to_tensor() for side in sides), **options)
 
     def biased_by(self, number: str, **options: Any) -> tuple[str, ...]:
-        """Those of `COUNTS` that the expected value of a number depends on."""
+        """The counts in `COUNTS` that the expected value of a number depends on."""
         return ()
 
     def describe_extractor(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class FeatureMeasure(Measure):
 
     Args:
         feature_extractor: a name for [`load_extractor`], or an [`Extractor`]; "features" if the batches are already
-            (num, dim) features.
+            (num, dim) features, or logits for the Inception Score.
         weights: for "inception", the published file or its URL.
         resize: for "inception", "tensorflow" or "pytorch".
         **options: options of the measure.
@@ -80,6 +80,15 @@ class FID(FeatureMeasure):
 
     Only moments of the features are stored, unless `extrapolate` asks for `fid_infinity`, the value for infinitely
     many predictions.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> fid = gae_hub.metrics.load("fid", feature_extractor="features")
+        >>> fid.add_batch(references=[[3.0], [5.0]])
+        >>> fid.add_batch(predictions=[[0.0], [2.0]])
+        >>> round(fid.compute()["fid"], 4)
+        9.0
     """
 
     name = "fid"
@@ -119,6 +128,14 @@ class KID(FeatureMeasure):
     """Kernel Inception distance (Bińkowski et al., 2018, arXiv:1801.01401): unbiased, from all pairs.
 
     With `num_subsets` it is the mean over random subsets, as in most publications.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> kid = gae_hub.metrics.load("kid", feature_extractor="features")
+        >>> found = kid.compute(predictions=[[0.0], [0.0]], references=[[1.0], [1.0]])
+        >>> round(found["kid"], 4)
+        7.0
     """
 
     name = "kid"
@@ -142,7 +159,16 @@ class KID(FeatureMeasure):
 
 
 class InceptionScore(FeatureMeasure):
-    """Inception Score (Salimans et al., 2016, arXiv:1606.03498), of all images together or as a mean over splits."""
+    """Inception Score (Salimans et al., 2016, arXiv:1606.03498), of all images together or as a mean over splits.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> inception_score = gae_hub.metrics.load("inception_score", feature_extractor="features")
+        >>> logits_of_two_classes = [[40.0, 0.0], [0.0, 40.0]]
+        >>> round(inception_score.compute(predictions=logits_of_two_classes)["inception_score"], 4)
+        2.0
+    """
 
     name = "inception_score"
     references_help = None
@@ -161,7 +187,17 @@ class InceptionScore(FeatureMeasure):
 
 
 class PRDC(FeatureMeasure):
-    """Precision and recall (arXiv:1904.06991), density and coverage (arXiv:2002.09797), from nearest neighbours."""
+    """Precision and recall (arXiv:1904.06991), density and coverage (arXiv:2002.09797), from nearest neighbours.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> prdc = gae_hub.metrics.load("prdc", feature_extractor="features")
+        >>> data = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0]]
+        >>> found = prdc.compute(predictions=data[:4], references=data)
+        >>> found["precision"], found["recall"]
+        (1.0, 0.875)
+    """
 
     name = "prdc"
 

@@ -66,7 +66,7 @@ class PairMeasure(Measure):
 
     def merge(self, other: Measure):
         if any(self.waiting.values()) or any(cast(PairMeasure, other).waiting.values()):
-            raise ValueError(f"'{self.name}' cannot be merged: it has predictions or references without their partner")
+            raise ValueError(f"'{self.name}' cannot be merged yet: add the missing partners of its images")
         super().merge(other)
 
     def compute(self, **options: Any):
@@ -85,7 +85,16 @@ class PairMeasure(Measure):
 
 
 class MSE(PairMeasure):
-    """Mean squared error per pixel, for images in [0, 1]; `mse_x1000` is 1000 times that, as in the paper's tables."""
+    """Mean squared error per pixel, for images in [0, 1]; `mse_x1000` is 1000 times that, as in the paper's tables.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> mse = gae_hub.metrics.load("mse")
+        >>> image, reconstruction = [[0.0, 0.5], [1.0, 0.5]], [[0.0, 0.5], [1.0, 0.0]]
+        >>> mse.compute(predictions=[reconstruction], references=[image])["mse"]
+        0.0625
+    """
 
     name = "mse"
 
@@ -101,7 +110,16 @@ class MSE(PairMeasure):
 
 
 class PSNR(PairMeasure):
-    """Peak signal-to-noise ratio in decibels, mean over images; 100 for equal images."""
+    """Peak signal-to-noise ratio in decibels, mean over images; 100 for equal images.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> psnr = gae_hub.metrics.load("psnr")
+        >>> image, reconstruction = [[0.0, 0.5], [1.0, 0.5]], [[0.0, 0.5], [1.0, 0.0]]
+        >>> round(psnr.compute(predictions=[reconstruction], references=[image])["psnr"], 2)
+        12.04
+    """
 
     name = "psnr"
 
@@ -110,7 +128,16 @@ class PSNR(PairMeasure):
 
 
 class SSIM(PairMeasure):
-    """Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), mean over images; 1 for equal images."""
+    """Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), mean over images; 1 for equal images.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> ssim = gae_hub.metrics.load("ssim")
+        >>> image, reconstruction = [[0.0, 0.5], [1.0, 0.5]], [[0.0, 0.5], [1.0, 0.0]]
+        >>> round(ssim.compute(predictions=[reconstruction], references=[image])["ssim"], 2)
+        0.75
+    """
 
     name = "ssim"
 
@@ -119,7 +146,17 @@ class SSIM(PairMeasure):
 
 
 class MSSSIM(PairMeasure):
-    """Multiscale structural similarity (Wang et al., 2003, doi:10.1109/ACSSC.2003.1292216), mean over images."""
+    """Multiscale structural similarity (Wang et al., 2003, doi:10.1109/ACSSC.2003.1292216), mean over images.
+
+    Example:
+
+        >>> import numpy
+        >>> import gae_hub.metrics
+        >>> ms_ssim = gae_hub.metrics.load("ms_ssim")
+        >>> image = numpy.eye(8)
+        >>> round(ms_ssim.compute(predictions=[image], references=[image])["ms_ssim"], 2)
+        1.0
+    """
 
     name = "ms_ssim"
 
@@ -134,6 +171,16 @@ class LPIPSMeasure(PairMeasure):
         network: an [`LPIPS`], instead of the following arguments.
         backbone: "alex" or "vgg".
         weights, heads: files or URLs of the backbone's and the linear layers' weights.
+
+    Example:
+
+        >>> import numpy
+        >>> import gae_hub.metrics
+        >>> lpips = gae_hub.metrics.load("lpips")
+        >>> image = numpy.eye(64)
+        >>> # the published weights are downloaded when the first images arrive
+        >>> lpips.compute(predictions=[image], references=[image])["lpips"]  # doctest: +SKIP
+        0.0
     """
 
     name = "lpips"

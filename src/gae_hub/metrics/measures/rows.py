@@ -13,7 +13,7 @@ _DTYPES = (torch.float32, torch.float64, torch.int64)
 
 
 class RowStore(Protocol):
-    """What a measure does with one side of its input: [`Rows`] stores all rows, [`Moments`] their statistics."""
+    """Interface for one side of a measure's input: [`Rows`] stores all rows, [`Moments`] their statistics."""
 
     @property
     def count(self) -> int: ...
@@ -60,7 +60,7 @@ class Rows:
         return self
 
     def reduce(self) -> "Rows":
-        """Rows of all processes, on each process. A process without rows takes part."""
+        """Rows of all processes, on each process. Some processes may have no rows."""
         own = self.to_tensor()
         known = torch.tensor([[own.dim(), _DTYPES.index(own.dtype)]] if self.parts else [[0, 0]])
         num_axes, dtype = gather_rows(known).amax(0).tolist()

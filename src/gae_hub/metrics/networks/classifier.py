@@ -12,7 +12,9 @@ from transformers import AutoConfig, AutoModel
 
 from ...core.configuration import StrictConfig
 from ...core.hub_model import HubModel
-from ...hub.cards.facts import is_repo_id, sanitize
+from ...hub.cards.escaping import code, escape
+from ...hub.cards.facts import is_hub_dataset
+from ...hub.cards.license import choose_license
 from ...hub.cards.merging import BEGIN, END, write_merged
 from ...hub.cards.render import card_name
 from ...modules.inputs import check_values
@@ -20,7 +22,8 @@ from ...modules.inputs import check_values
 
 @strict
 class FeatureClassifierConfig(StrictConfig):
-    """
+    """Config of [`FeatureClassifier`].
+
     Args:
         image_size: height and width that images are resized to.
         num_channels: channels of the images, 1 or 3.
@@ -86,24 +89,26 @@ class FeatureClassifier(HubModel):
         return ({"loss": F.cross_entropy(logits, labels)} if labels is not None else {}) | {"logits": logits}
 
     def write_card(self, folder, repo_id: str | None = None, show: bool = False):
-        """Write README.md: what the classifier is, and how to measure with it. Text around the card is kept.
+        """Write the card, README.md: what the classifier is, and how to measure with it. Text around it is kept.
 
         Args:
             folder: folder of the saved classifier.
             repo_id: Hub repository; by default the snippet names the folder.
-            show: ignored; cards of models have pictures, this one has none.
+            show: ignored, because this card has no pictures.
         """
         config, name = self.config, card_name(repo_id or Path(folder).resolve().name)
         metadata = ModelCardData(
+            license=choose_license(self, Path(folder)),  # pyright: ignore[reportArgumentType] (the Hub accepts lists)
             library_name="gae-hub",
             pipeline_tag="image-classification",
             tags=["gae-hub", "feature-extractor"],
-            datasets=[config.dataset] if config.dataset and is_repo_id(config.dataset) else None,
+            datasets=[config.dataset] if config.dataset and is_hub_dataset(config.dataset) else None,
         )
         accuracy = "" if config.accuracy is None else f" Its accuracy on held-out images is {config.accuracy:.2%}."
+        data = code(config.dataset) if config.dataset else "a data set"
         card = (
-            f"---\n{metadata.to_yaml()}\n---\n\n{BEGIN}\n\n# {name}\n\nA classifier of {config.num_classes} "
-            f"classes, trained on `{sanitize(config.dataset or 'a data set')}` as a feature extractor for metrics."
+            f"---\n{metadata.to_yaml()}\n---\n\n{BEGIN}\n\n# {escape(name)}\n\nA classifier of {config.num_classes} "
+            f"classes, trained on {data} as a feature extractor for metrics."
             f'{accuracy}\n\n```python\nimport gae_hub\n\nfid = gae_hub.metrics.load(\n    "fid", '
             f'feature_extractor="{name}"\n)\n```\n\n{END}\n'
         )

@@ -186,7 +186,7 @@ class TransformersExtractor(Extractor):
 
     Args:
         name: folder or Hub repository.
-        size: height and width that images are resized to; by default those of the repository's image processor.
+        size: height and width that images are resized to; by default as in the repository's image processor.
         **kwargs: `revision`, `token` and other arguments of `AutoModel.from_pretrained`.
 
     Raises:
@@ -202,7 +202,7 @@ class TransformersExtractor(Extractor):
         others = [key for key in missing if "pool" not in key]
         if others:
             raise ValueError(
-                f"'{name}' is not usable as an extractor: the checkpoint has no weights for {', '.join(others[:3])}"
+                f"the checkpoint '{name}' has no weights for {', '.join(others[:3])}; choose a complete checkpoint"
             )
         where = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "subfolder") if key in kwargs}
         found = fetch_file(name, "preprocessor_config.json", **where)
@@ -285,7 +285,7 @@ def load_extractor(name: str | Extractor = "inception", weights: str | Path | No
     if name == "inception":
         return InceptionExtractor(weights, **kwargs)
     if weights is not None:
-        raise ValueError(f"weights are for the extractor 'inception' only; '{name}' has its own")
+        raise ValueError(f"weights are for the extractor 'inception' only; remove them, because '{name}' has its own")
     where = {key: kwargs[key] for key in ("revision", "token", "cache_dir") if key in kwargs}
     try:
         config = read_config(name, **where)

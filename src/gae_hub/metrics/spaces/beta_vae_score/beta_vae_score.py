@@ -7,6 +7,16 @@ from gae_hub.metrics import evaluate_metric
 
 
 class BetaVaeScore(evaluate_metric.GAEMetric):
-    """The beta-VAE score (Higgins et al., 2017, openreview:Sy2fzU9gl): linear prediction of the fixed factor."""
+    """The beta-VAE score (Higgins et al., 2017, openreview:Sy2fzU9gl): linear prediction of the fixed factor.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> beta_vae_score = gae_hub.metrics.load("beta_vae_score", num_votes=100)
+        >>> factors = [[0, 0], [0, 1], [1, 0], [1, 1]] * 10
+        >>> latents = [[2.0 * shape, 3.0 * size] for shape, size in factors]
+        >>> beta_vae_score.compute(predictions=latents, references=factors)["beta_vae_score"]
+        1.0
+    """
 
     measure = "beta_vae_score"

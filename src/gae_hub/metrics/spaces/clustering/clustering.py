@@ -7,6 +7,17 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Clustering(evaluate_metric.GAEMetric):
-    """Agreement of k-means on latents with classes: the paper's accuracy, Hungarian accuracy, NMI and ARI."""
+    """Agreement of k-means on latents with classes: the paper's accuracy, Hungarian accuracy, NMI and ARI.
+
+    For the paper's accuracy, each cluster predicts its most frequent class.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> clustering = gae_hub.metrics.load("clustering")
+        >>> latents, classes = [[0.0], [0.1], [5.0], [5.1]], [0, 0, 1, 1]
+        >>> clustering.compute(predictions=latents, references=classes)["clustering_accuracy"]
+        1.0
+    """
 
     measure = "clustering"

@@ -7,6 +7,16 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Dci(evaluate_metric.GAEMetric):
-    """Disentanglement, completeness and informativeness (Eastwood & Williams, 2018, openreview:By-7dz-AZ)."""
+    """Disentanglement, completeness and informativeness (Eastwood & Williams, 2018, openreview:By-7dz-AZ).
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> dci = gae_hub.metrics.load("dci")
+        >>> factors = [[0, 0], [0, 1], [1, 0], [1, 1]] * 10
+        >>> latents = [[2.0 * shape, 3.0 * size] for shape, size in factors]
+        >>> round(dci.compute(predictions=latents, references=factors)["dci_disentanglement"], 4)
+        1.0
+    """
 
     measure = "dci"

@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Energy(evaluate_metric.GAEMetric):
-    """Energy distance (Székely & Rizzo, 2013, doi:10.1016/j.jspi.2013.03.018) of two sets of points or images."""
+    """Energy distance (Székely & Rizzo, 2013, doi:10.1016/j.jspi.2013.03.018) of two sets of points or images.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> energy = gae_hub.metrics.load("energy")
+        >>> found = energy.compute(predictions=[[0.0], [1.0]], references=[[4.0], [5.0]])
+        >>> found["energy_distance"]
+        6.0
+    """
 
     measure = "energy"

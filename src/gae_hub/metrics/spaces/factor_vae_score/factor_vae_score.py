@@ -7,6 +7,16 @@ from gae_hub.metrics import evaluate_metric
 
 
 class FactorVaeScore(evaluate_metric.GAEMetric):
-    """The FactorVAE score (Kim & Mnih, 2018, arXiv:1802.05983): majority vote of the latents that vary least."""
+    """The FactorVAE score (Kim & Mnih, 2018, arXiv:1802.05983): majority vote of the latents that vary least.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> factor_vae_score = gae_hub.metrics.load("factor_vae_score")
+        >>> factors = [[0, 0], [0, 1], [1, 0], [1, 1]] * 10
+        >>> latents = [[2.0 * shape, 3.0 * size] for shape, size in factors]
+        >>> factor_vae_score.compute(predictions=latents, references=factors)["factor_vae_score"]
+        1.0
+    """
 
     measure = "factor_vae_score"

@@ -7,6 +7,19 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Fid(evaluate_metric.GAEMetric):
-    """Frechet Inception distance (Heusel et al., 2017, arXiv:1706.08500): 0 for equal moments of the features."""
+    """Frechet Inception distance (Heusel et al., 2017, arXiv:1706.08500): 0 for equal moments of the features.
+
+    Only moments of the features are stored, unless `extrapolate` asks for `fid_infinity`, the value for infinitely
+    many predictions.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> fid = gae_hub.metrics.load("fid", feature_extractor="features")
+        >>> fid.add_batch(references=[[3.0], [5.0]])
+        >>> fid.add_batch(predictions=[[0.0], [2.0]])
+        >>> round(fid.compute()["fid"], 4)
+        9.0
+    """
 
     measure = "fid"

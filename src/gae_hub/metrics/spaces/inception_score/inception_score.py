@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class InceptionScore(evaluate_metric.GAEMetric):
-    """Inception Score (Salimans et al., 2016, arXiv:1606.03498), of all images together or as a mean over splits."""
+    """Inception Score (Salimans et al., 2016, arXiv:1606.03498), of all images together or as a mean over splits.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> inception_score = gae_hub.metrics.load("inception_score", feature_extractor="features")
+        >>> logits_of_two_classes = [[40.0, 0.0], [0.0, 40.0]]
+        >>> round(inception_score.compute(predictions=logits_of_two_classes)["inception_score"], 4)
+        2.0
+    """
 
     measure = "inception_score"

@@ -7,6 +7,16 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Interpolation(evaluate_metric.GAEMetric):
-    """Fidelity of the ends, evenness of the steps and straightness of paths between images."""
+    """Fidelity of the ends, evenness of the steps and straightness of paths between images.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> interpolation = gae_hub.metrics.load("interpolation")
+        >>> path, ends = [[0.0], [0.5], [1.0]], [[0.0], [1.0]]  # images of one pixel
+        >>> found = interpolation.compute(predictions=[path], references=[ends])
+        >>> found["end_point_mse"], found["path_smoothness"], found["path_straightness"]
+        (0.0, 1.0, 1.0)
+    """
 
     measure = "interpolation"

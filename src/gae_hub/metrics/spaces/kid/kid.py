@@ -7,6 +7,17 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Kid(evaluate_metric.GAEMetric):
-    """Kernel Inception distance (Bińkowski et al., 2018, arXiv:1801.01401): unbiased, from all pairs."""
+    """Kernel Inception distance (Bińkowski et al., 2018, arXiv:1801.01401): unbiased, from all pairs.
+
+    With `num_subsets` it is the mean over random subsets, as in most publications.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> kid = gae_hub.metrics.load("kid", feature_extractor="features")
+        >>> found = kid.compute(predictions=[[0.0], [0.0]], references=[[1.0], [1.0]])
+        >>> round(found["kid"], 4)
+        7.0
+    """
 
     measure = "kid"

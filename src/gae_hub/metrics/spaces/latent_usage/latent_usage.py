@@ -7,6 +7,16 @@ from gae_hub.metrics import evaluate_metric
 
 
 class LatentUsage(evaluate_metric.GAEMetric):
-    """Active units (Burda et al., 2016, arXiv:1509.00519), KL divergence and KL per dimension of the posteriors."""
+    """Active units (Burda et al., 2016, arXiv:1509.00519), KL divergence and KL per dimension of the posteriors.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> latent_usage = gae_hub.metrics.load("latent_usage")
+        >>> means, divergences = [[0.0, 1.0], [0.0, -1.0]], [[0.0, 2.0], [0.0, 3.0]]
+        >>> found = latent_usage.compute(predictions=means, references=divergences)
+        >>> found["active_units"], found["kl"]
+        (1.0, 2.5)
+    """
 
     measure = "latent_usage"

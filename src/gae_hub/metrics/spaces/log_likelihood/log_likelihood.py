@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class LogLikelihood(evaluate_metric.GAEMetric):
-    """Log-likelihood in nats with its standard error over images, and bits per dimension if `num_dims` is given."""
+    """Log-likelihood in nats with its standard error over images, and bits per dimension if `num_dims` is given.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> log_likelihood = gae_hub.metrics.load("log_likelihood", num_dims=784, discrete=True)
+        >>> found = log_likelihood.compute(predictions=[-90.0, -88.0])
+        >>> found["log_likelihood"], round(found["bits_per_dimension"], 4)
+        (-89.0, 0.1638)
+    """
 
     measure = "log_likelihood"

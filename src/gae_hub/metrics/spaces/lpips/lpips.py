@@ -7,6 +7,17 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Lpips(evaluate_metric.GAEMetric):
-    """Learned perceptual distance (Zhang et al., 2018, arXiv:1801.03924), version 0.1, mean over images."""
+    """Learned perceptual distance (Zhang et al., 2018, arXiv:1801.03924), version 0.1, mean over images.
+
+    Example:
+
+        >>> import numpy
+        >>> import gae_hub.metrics
+        >>> lpips = gae_hub.metrics.load("lpips")
+        >>> image = numpy.eye(64)
+        >>> # the published weights are downloaded when the first images arrive
+        >>> lpips.compute(predictions=[image], references=[image])["lpips"]  # doctest: +SKIP
+        0.0
+    """
 
     measure = "lpips"

@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Mig(evaluate_metric.GAEMetric):
-    """Mutual information gap (Chen et al., 2018, arXiv:1802.04942), with 20 bins for each latent."""
+    """Mutual information gap (Chen et al., 2018, arXiv:1802.04942), with 20 bins for each latent.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> mig = gae_hub.metrics.load("mig")
+        >>> latents, factors = [[0.0, 3.0], [1.0, 3.0]], [[0], [1]]  # the second latent is constant
+        >>> round(mig.compute(predictions=latents, references=factors)["mig"], 4)
+        1.0
+    """
 
     measure = "mig"

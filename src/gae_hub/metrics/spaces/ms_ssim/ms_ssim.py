@@ -7,6 +7,16 @@ from gae_hub.metrics import evaluate_metric
 
 
 class MsSsim(evaluate_metric.GAEMetric):
-    """Multiscale structural similarity (Wang et al., 2003, doi:10.1109/ACSSC.2003.1292216), mean over images."""
+    """Multiscale structural similarity (Wang et al., 2003, doi:10.1109/ACSSC.2003.1292216), mean over images.
+
+    Example:
+
+        >>> import numpy
+        >>> import gae_hub.metrics
+        >>> ms_ssim = gae_hub.metrics.load("ms_ssim")
+        >>> image = numpy.eye(8)
+        >>> round(ms_ssim.compute(predictions=[image], references=[image])["ms_ssim"], 2)
+        1.0
+    """
 
     measure = "ms_ssim"

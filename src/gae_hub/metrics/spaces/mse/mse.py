@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Mse(evaluate_metric.GAEMetric):
-    """Mean squared error per pixel, for images in [0, 1]; `mse_x1000` is 1000 times that, as in the paper's tables."""
+    """Mean squared error per pixel, for images in [0, 1]; `mse_x1000` is 1000 times that, as in the paper's tables.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> mse = gae_hub.metrics.load("mse")
+        >>> image, reconstruction = [[0.0, 0.5], [1.0, 0.5]], [[0.0, 0.5], [1.0, 0.0]]
+        >>> mse.compute(predictions=[reconstruction], references=[image])["mse"]
+        0.0625
+    """
 
     measure = "mse"

@@ -7,6 +7,16 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Prdc(evaluate_metric.GAEMetric):
-    """Precision and recall (arXiv:1904.06991), density and coverage (arXiv:2002.09797), from nearest neighbours."""
+    """Precision and recall (arXiv:1904.06991), density and coverage (arXiv:2002.09797), from nearest neighbours.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> prdc = gae_hub.metrics.load("prdc", feature_extractor="features")
+        >>> data = [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0]]
+        >>> found = prdc.compute(predictions=data[:4], references=data)
+        >>> found["precision"], found["recall"]
+        (1.0, 0.875)
+    """
 
     measure = "prdc"

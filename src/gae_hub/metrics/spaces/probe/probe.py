@@ -7,6 +7,18 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Probe(evaluate_metric.GAEMetric):
-    """The paper's classifier: accuracy of one linear layer on latents, mean over 20 runs that are trained together."""
+    """The paper's classifier: accuracy of one linear layer on latents, mean over 20 runs that are trained together.
+
+    It is trained on a random half and measured on the other half, unless `compute` gets `train_latents` and
+    `train_labels`.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> probe = gae_hub.metrics.load("probe", num_epochs=500)
+        >>> latents, classes = [[0.0], [5.0]] * 10, [0, 1] * 10
+        >>> probe.compute(predictions=latents, references=classes)["probe_accuracy"]
+        1.0
+    """
 
     measure = "probe"

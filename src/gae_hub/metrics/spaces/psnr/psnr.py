@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Psnr(evaluate_metric.GAEMetric):
-    """Peak signal-to-noise ratio in decibels, mean over images; 100 for equal images."""
+    """Peak signal-to-noise ratio in decibels, mean over images; 100 for equal images.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> psnr = gae_hub.metrics.load("psnr")
+        >>> image, reconstruction = [[0.0, 0.5], [1.0, 0.5]], [[0.0, 0.5], [1.0, 0.0]]
+        >>> round(psnr.compute(predictions=[reconstruction], references=[image])["psnr"], 2)
+        12.04
+    """
 
     measure = "psnr"

@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Sap(evaluate_metric.GAEMetric):
-    """Separated attribute predictability (Kumar et al., 2018, arXiv:1711.00848)."""
+    """Separated attribute predictability (Kumar et al., 2018, arXiv:1711.00848).
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> sap = gae_hub.metrics.load("sap")
+        >>> latents, factors = [[-1.0, 3.0], [1.0, 3.0]] * 10, [[0], [1]] * 10  # the second latent is constant
+        >>> sap.compute(predictions=latents, references=factors)["sap"]
+        1.0
+    """
 
     measure = "sap"

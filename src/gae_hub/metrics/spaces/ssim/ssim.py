@@ -7,6 +7,15 @@ from gae_hub.metrics import evaluate_metric
 
 
 class Ssim(evaluate_metric.GAEMetric):
-    """Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), mean over images; 1 for equal images."""
+    """Structural similarity (Wang et al., 2004, doi:10.1109/TIP.2003.819861), mean over images; 1 for equal images.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> ssim = gae_hub.metrics.load("ssim")
+        >>> image, reconstruction = [[0.0, 0.5], [1.0, 0.5]], [[0.0, 0.5], [1.0, 0.0]]
+        >>> round(ssim.compute(predictions=[reconstruction], references=[image])["ssim"], 2)
+        0.75
+    """
 
     measure = "ssim"
