@@ -28,6 +28,7 @@ from gae_hub.core.files import (
     load_cached_tensors,
     remove_leftovers,
     save_tensors,
+    temporary_prefix,
     write_atomically,
     write_json,
     write_text,
@@ -205,20 +206,22 @@ def test_odd_caches(tmp_path):
 
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path):
-    """Those of running processes and of other machines stay."""
-    path = tmp_path / "a.txt"
-    code = "from pathlib import Path\nfrom gae_hub.core.files import write_atomically\nimport os, signal\n"
-    code += f"with write_atomically({str(path)!r}) as temporary:\n    temporary.write_text('half')\n"
-    code += "    os.kill(os.getpid(), signal.SIGKILL)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -9
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(TEMPORARY_PREFIX)
-    other = tmp_path / left.name.replace(left.name[len(TEMPORARY_PREFIX) :][:8], "01234567")
-    other.write_text("half")
-    with write_atomically(path) as temporary:
+    """Saving a model removes files and folders of dead processes; those of running ones and of other machines stay."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    prefix = temporary_prefix()
+    of_dead = tmp_path / prefix.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    of_dead.with_name(f"{of_dead.name}a.npz").write_text("half")
+    of_dead.with_name(f"{of_dead.name}b").mkdir()
+    (of_dead.with_name(f"{of_dead.name}b") / "model.safetensors").write_text("half")
+    other_machine = tmp_path / f"{TEMPORARY_PREFIX}01234567-{dead.pid}-a"
+    other_machine.write_text("half")
+    with write_atomically(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
-        remove_leftovers(tmp_path)
-        assert set(tmp_path.iterdir()) == {temporary, other}
+        VAE.build().save_pretrained(tmp_path)
+        assert set(tmp_path.glob(f"{TEMPORARY_PREFIX}*")) == {temporary, other_machine}
+    remove_leftovers(tmp_path)
+    assert other_machine.exists()
 
 
 # The kind

@@ -9,6 +9,7 @@ __all__ = [
     "move_file",
     "remove_leftovers",
     "save_tensors",
+    "temporary_prefix",
     "write_atomically",
     "write_json",
     "write_text",
@@ -18,6 +19,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +60,7 @@ def write_atomically(path: str | Path, durable: bool = True) -> Iterator[Path]:
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_own_prefix()}{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f"{temporary_prefix()}{secrets.token_hex(4)}{path.suffix}")
     try:
         with explained("write", path):
             yield temporary
@@ -125,11 +127,14 @@ def load_cached_tensors(path: Path, names: Collection[str] = ()) -> dict[str, Te
 
 
 def remove_leftovers(folder: Path):
-    """Delete temporary files in a folder whose processes on this machine were killed while they wrote them."""
+    """Delete temporary files and folders in a folder whose processes on this machine were killed."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         match = re.fullmatch(rf"({re.escape(TEMPORARY_PREFIX)}[0-9a-f]{{8}}-)(\d+)-.*", path.name)
-        if match and match[1] == _machine_prefix() and not _is_running(int(match[2])) and path.is_file():
-            path.unlink(missing_ok=True)
+        if match and match[1] == _machine_prefix() and not _is_running(int(match[2])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _machine_prefix() -> str:
@@ -137,8 +142,8 @@ def _machine_prefix() -> str:
     return f"{TEMPORARY_PREFIX}{crc32(os.uname().nodename.encode()) if hasattr(os, 'uname') else 0:08x}-"
 
 
-def _own_prefix() -> str:
-    """How the names of the temporary files of this process begin."""
+def temporary_prefix() -> str:
+    """How the names of the temporary files and folders of this process begin."""
     return f"{_machine_prefix()}{os.getpid()}-"
 
 
@@ -157,7 +162,7 @@ def _is_running(process: int) -> bool:
 
 def _mode_of_new_files(folder: Path) -> int:
     """Permissions that the umask gives a new file. It is asked for by creating one: `os.umask` also sets it."""
-    probe = folder / f"{_own_prefix()}{secrets.token_hex(4)}"
+    probe = folder / f"{temporary_prefix()}{secrets.token_hex(4)}"
     descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         return S_IMODE(os.fstat(descriptor).st_mode)

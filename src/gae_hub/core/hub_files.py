@@ -14,7 +14,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 
-from .files import move_file, write_atomically
+from .files import move_file, remove_leftovers, write_atomically
 from .hub_errors import explained
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -77,7 +77,10 @@ def open_repository(
 
 
 def move_into(source: Path, folder: Path):
-    """Move complete files from `source` into a model's folder, and delete the weight shards of an earlier model."""
+    """Move complete files from `source` into a model's folder. Delete the weight shards of an earlier model there, and
+    what killed processes left.
+    """
+    remove_leftovers(folder)
     files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 
 from .checkpoint_checks import check_checkpoint, check_finite, check_weights_fit, read_kinds, tensor_kinds
+from .files import temporary_prefix
 from .hooks import HOOKS
 from .hub_errors import explained
 from .hub_files import fetch_card, move_into
@@ -90,7 +91,7 @@ class HubModel(PreTrainedModel):
             folder.mkdir(parents=True, exist_ok=True)
             with (
                 explained("save to", folder),
-                TemporaryDirectory(prefix=".saving-", dir=folder, ignore_cleanup_errors=True) as temporary,
+                TemporaryDirectory(prefix=temporary_prefix(), dir=folder, ignore_cleanup_errors=True) as temporary,
             ):
                 self.save_network_code(Path(temporary))
                 super().save_pretrained(temporary, **kwargs)
