@@ -133,6 +133,22 @@ def test_wrong_numbers_and_objects(model, call, message):
         call(model)
 
 
+@pytest.mark.parametrize("name", ["vq_vae", "hrq_vae"])
+def test_wrong_codes(name):
+    model = ROWS[name].build().eval()
+    codes = model.encode_codes(X)
+    assert torch.equal(model.decode_codes(codes.to(torch.uint8)), model.reconstruct(X))
+    for wrong, message in (
+        (codes.float(), "codes must be a torch.Tensor of integers, .*, got dtype torch.float32"),
+        (codes.numpy(), "codes must be a torch.Tensor of integers, .*, got an object of type ndarray"),
+        (codes.unsqueeze(-1), r"codes has shape .* but this model decodes codes of shape \(batch"),
+        (codes - 9, r"codes must lie in \[0, \d\), the indices of the codebook, got \[-\d, -\d\]"),
+        (codes + 9, r"codes must lie in \[0, \d\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.decode_codes(wrong)
+
+
 def test_integers_of_numpy_and_torch_are_counts(model):
     for count in (np.int64(2), torch.tensor(2)):
         assert len(model.generate(count)) == 2

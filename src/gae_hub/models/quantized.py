@@ -14,6 +14,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from gae_hub.modules.codebooks import Codebook
+from gae_hub.modules.inputs import check_codes
 from gae_hub.modules.noise import rand
 from gae_hub.modules.posteriors import PointMass, Posterior
 from gae_hub.modules.precision import at_least_float32
@@ -143,7 +144,8 @@ class QuantizedModel(GAEPreTrainedModel):
     @inference
     def decode_codes(self, codes: Tensor) -> Tensor:
         """(batch, *input_shape): the images that codes (batch, *code_shape) stand for."""
-        return self.decode(self.lookup_codes(codes))
+        check_codes(codes, tuple(self.code_shape), self.config.num_embeddings)
+        return self.decode(self.lookup_codes(codes.long()))
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, *latent_shape): the straight line, quantized.

@@ -1,10 +1,11 @@
 """Checks of the tensors that a model receives."""
 
-__all__ = ["check_images", "check_latents", "check_values"]
+__all__ = ["check_codes", "check_images", "check_latents", "check_values"]
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gae_hub.core.argument_checks import describe
@@ -48,6 +49,24 @@ def check_latents(latents: Any, latent_shape: tuple[int, ...]):
     if shape[1:] != latent_shape or not shape:
         hint = ": the batch axis is missing, pass latents[None]" if shape == latent_shape else ""
         raise ValueError(f"latents has shape {shape}, but this model decodes latents of shape {expected}{hint}")
+
+
+def check_codes(codes: Any, code_shape: tuple[int, ...], num_embeddings: int):
+    """Check type, shape and range of the codes that a model decodes.
+
+    Raises:
+        ValueError: if they are not a tensor of integers (batch, *code_shape) in [0, num_embeddings).
+    """
+    expected = _with_batch(code_shape)
+    if not isinstance(codes, Tensor) or codes.is_floating_point() or codes.dtype == torch.bool:
+        found = f"dtype {codes.dtype}" if isinstance(codes, Tensor) else describe(codes)
+        raise ValueError(f"codes must be a torch.Tensor of integers, {expected}, got {found}")
+    if tuple(codes.shape[1:]) != code_shape or not codes.dim():
+        raise ValueError(f"codes has shape {tuple(codes.shape)}, but this model decodes codes of shape {expected}")
+    if codes.numel() and not (0 <= codes.min() and codes.max() < num_embeddings):
+        raise ValueError(
+            f"codes must lie in [0, {num_embeddings}), the indices of the codebook, got [{codes.min()}, {codes.max()}]"
+        )
 
 
 def _with_batch(shape: tuple[int, ...]) -> str:
