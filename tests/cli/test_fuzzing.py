@@ -120,7 +120,7 @@ def test_yaml_texts(name, folder, tmp_path, capsys, monkeypatch):
 def test_record_of_a_run(folder, capsys):
     file = folder / "run.yaml"
     before = file.read_text()
-    record = {**yaml.safe_load(before), "image_size": 8, "channels": 1, "validation_size": 0.1}
+    record = {**yaml.safe_load(before), "image_size": [8, 8], "channels": 1, "validation_size": 0.1}
     read_keys = {name: record[name] for name in ("dataset", "image_size", "channels", "validation_size")}
     variants = [*broken_texts(json.dumps(record)), *json_variants(record, 30), *json_variants(read_keys, 30)]
     outcomes = check_reading(file, variants, lambda: find_data(folder, None), allowed=(ValueError,))
@@ -129,6 +129,9 @@ def test_record_of_a_run(folder, capsys):
         ("", "expected one flag per line, such as"),
         ("validation_size: many", "validation_size: expected a number, got 'many'"),
         ("validation_size: .inf", "validation_size: expected a share below 1, or a number of images, got inf"),
+        ("image_size: [8, null]", "image_size: expected an edge length, or height and width, got [8, None]"),
+        ("image_size: [[8, 8], 8]", "image_size: expected an edge length, or height and width, got [[8, 8], 8]"),
+        ("image_size: []", "image_size: expected an edge length, or height and width, got []"),
         ("dataset: [digits]", "dataset: expected a string, got ['digits']"),
         ("dataset: é".encode("latin-1").decode("utf-8", "surrogateescape"), "it is not UTF-8 text"),
     ):

@@ -67,12 +67,14 @@ def loading_arguments(run: Mapping[str, Any]) -> LoadingArguments:
         if size % 1:
             raise ValueError(f"{VALIDATION_SIZE.name}: expected a share below 1, or a number of images, got {size}")
         size = int(size)
-    edges = run.get(IMAGE_SIZE.name)
+    image_size = _read(run, IMAGE_SIZE)
+    if isinstance(image_size, list):
+        if [type(edge) for edge in image_size] != [int, int]:
+            raise ValueError(f"{IMAGE_SIZE.name}: expected an edge length, or height and width, got {image_size}")
+        image_size = (image_size[0], image_size[1])
     return {
         "validation_size": size,
-        "image_size": tuple(_read({IMAGE_SIZE.name: edge}, IMAGE_SIZE) for edge in edges)
-        if isinstance(edges, list)
-        else _read(run, IMAGE_SIZE),
+        "image_size": image_size,
         "channels": _read(run, CHANNELS),
         "on_error": _read(run, ON_ERROR),
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.files import write_atomically
 from ..measures import MEASURES, FeatureMeasure, InceptionScore, PairMeasure
 from ..measures.latents import FactorMeasure
 
@@ -23,7 +24,8 @@ def write_example(name: str, folder: Path) -> tuple[list[str], list[str] | None]
     """
     paths = []
     for side, array in zip(("predictions", "references"), _example_arrays(name), strict=True):
-        np.save(folder / f"{name}_{side}.npy", array)
+        with write_atomically(folder / f"{name}_{side}.npy", durable=False) as temporary:
+            np.save(temporary, array)
         paths.append([str(folder / f"{name}_{side}.npy")])
     return paths[0], paths[1] if MEASURES[name].references_help else None
 
