@@ -44,7 +44,10 @@ CODES, BOOKS = torch.zeros(4, 2, 2, dtype=torch.long), torch.randn(5, 2)
         ),
         (lambda: MAFSampler().fit(LATENTS[:1]), "MAFSampler needs 2 or more latents to be trained on, got 1"),
         (lambda: TwoStageVAESampler().fit(LATENTS[:1]), "needs 2 or more latents to be trained on, got 1"),
-        (lambda: GaussianMixtureSampler().fit(LATENTS[:1]), "num_components is 10, but there are only 1 latents"),
+        (
+            lambda: GaussianMixtureSampler().fit(LATENTS[:1]),
+            "must be at most the number of latents, 1, got 10",
+        ),
         (
             lambda: MAFSampler().fit(LATENTS, validation_latents=LATENTS[:, :2]),
             r"validation_latents has shape \(30, 2\), but the sampler is fitted to latents of shape \(3,\)",

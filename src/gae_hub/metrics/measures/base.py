@@ -96,11 +96,7 @@ class Measure:
         """
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None and (side == "predictions" or self.references_help):
-                rows = self.to_rows(side, batch)
-                if not rows.numel():
-                    what = self.predictions_help if side == "predictions" else self.references_help
-                    raise ValueError(f"'{self.name}' got an empty batch of {side}: add {what}")
-                self.sides[side].add(rows)
+                self.sides[side].add(self._require_rows(side, self.to_rows(side, batch)))
                 if side == "references":
                     self.add_to_fingerprint(batch)
 
@@ -117,11 +113,18 @@ class Measure:
             rows = torch.as_tensor(batch).detach()
         except (TypeError, ValueError, RuntimeError) as error:  # text, dates, lists of different lengths
             raise ValueError(f"{side} must be numbers: {expected} ({error})") from error
+        self._require_rows(side, rows)
         smallest, largest = self.num_axes[side]
         if not smallest <= rows.dim() <= (largest or rows.dim()) or rows.is_complex():
             kind = " of complex numbers" if rows.is_complex() else ""
             raise ValueError(f"{side} must be {expected}; got shape {tuple(rows.shape)}{kind}")
         return rows.to(torch.int64 if not rows.is_floating_point() else torch.promote_types(rows.dtype, torch.float32))
+
+    def _require_rows(self, side: str, rows: Tensor) -> Tensor:
+        if not rows.numel():
+            what = self.predictions_help if side == "predictions" else self.references_help
+            raise ValueError(f"'{self.name}' got an empty batch of {side}: add {what}")
+        return rows
 
     def merge(self, other: "Measure"):
         """Add the batches of another object of the same class."""
