@@ -1,4 +1,4 @@
-"""Kill commands of gae_hub with SIGKILL and repeat them: python kill_commands.py FOLDER [--kills 200] [--seed 0].
+"""Kill commands of gae_hub with SIGKILL and repeat them: python kill_commands.py FOLDER [--seed 0] [--part 0/2].
 
 Every method is trained by `gae-hub train`, some of them in two processes, and every learned sampler is fitted by
 `gae-hub fit-sampler`. A command is killed several times, at random moments after its imports or while it writes or
@@ -204,6 +204,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--only", default="", help="kill the cases whose name contains this")
+    parser.add_argument("--part", default="0/1", help="I/N: every N-th case, from I; parts need folders of their own")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--command", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -212,7 +213,8 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     record = args.folder / "kills.json"
     found = json.loads(record.read_text()) if record.is_file() else {}
-    for case in make_cases():
+    first, step = map(int, args.part.split("/"))
+    for case in make_cases()[first::step]:
         key = f"{case.kind} {case.name}" + (" in two processes" if case.num_processes > 1 else "")
         if key in found or args.only not in key:
             continue

@@ -60,6 +60,8 @@ def delete_files(folder: Path, patterns: tuple[str, ...]):
 
 def delete_unfinished(folder: Path):
     """Delete what a killed run was writing: incomplete checkpoints, and temporary folders."""
-    for path in [*folder.glob(CHECKPOINTS[0]), *folder.glob(".saving-*"), *folder.glob("checkpoint-*/.saving-*")]:
-        if path.is_dir() and (path.name.startswith(".saving-") or not is_complete(path)):
-            shutil.rmtree(path)
+    for checkpoint in folder.glob(CHECKPOINTS[0]):
+        if not is_complete(checkpoint):
+            shutil.rmtree(checkpoint)
+    for path in list(folder.rglob(".saving-*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
