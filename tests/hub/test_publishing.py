@@ -173,6 +173,13 @@ def test_revisions(machine):
             AutoGAE.from_pretrained("alice/revisions", revision="v2")
 
 
+def test_a_trainer_publishes_before_it_has_trained(hub, machine, tmp_path):
+    with machine():
+        args = GAETrainingArguments(str(tmp_path / "run"), hub_model_id="alice/untrained", disable_tqdm=True)
+        GAETrainer(VAE.build(), args, train_dataset=X).push_to_hub()
+        assert torch.equal(AutoGAE.from_pretrained("alice/untrained").embed(X), VAE.build().embed(X))
+
+
 def test_private_repositories_need_a_token(machine):
     pipe = GenerationPipeline(VAE.build(), fitted_sampler())
     with machine():

@@ -53,3 +53,18 @@ def test_the_paper_recipe(tmp_path):
 def test_unknown_recipes():
     with pytest.raises(ValueError, match="there is no recipe 'rush'; choose one of paper"):
         GAETrainingArguments.recipe("rush")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size must be 1 or more, got 0"),
+        ({"per_device_eval_batch_size": -3}, "per_device_eval_batch_size must be 1 or more, got -3"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must be 1 or more, got 0"),
+        ({"num_train_epochs": 0}, "num_train_epochs must be above 0 without max_steps, got 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be 0 or more, got -1.0"),
+    ],
+)
+def test_numbers_that_train_nothing(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_arguments("x", **changes)

@@ -30,3 +30,8 @@ def test_a_checkpoint_is_not_pushed_during_a_push_unless_asked(tmp_path, monkeyp
     trainer.push_in_progress = PushInProgress([running])
     trainer._push_from_checkpoint(str(tmp_path))
     assert len(pushed) == 1 + always_push and running not in trainer.push_in_progress.jobs
+
+
+def test_a_card_before_training_and_without_a_repository(tmp_path):
+    make_trainer(tmp_path).create_model_card()
+    assert "VAE with" in (tmp_path / "README.md").read_text()

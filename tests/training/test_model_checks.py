@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import VAE
+from cases import VAE, images
 from trainers import make_trainer
 
 
@@ -22,3 +22,10 @@ def test_weights_that_were_tied_after_the_model_was_built(tmp_path):
     model.encoder.net[2].weight = model.encoder.net[0].weight
     with pytest.raises(ValueError, match=r"two names, 'encoder.net.0.weight' and 'encoder.net.2.weight'.*call it"):
         make_trainer(tmp_path, model)
+
+
+def test_fewer_images_than_a_batch_that_is_dropped(tmp_path):
+    with pytest.raises(
+        ValueError, match="5 images, fewer than a batch of 8, which dataloader_drop_last=True"
+    ):
+        make_trainer(tmp_path, data=images(5), dataloader_drop_last=True)

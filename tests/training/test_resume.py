@@ -144,7 +144,8 @@ def test_settings_that_are_part_of_the_state_must_be_equal(tmp_path, changes, me
 def test_the_best_model_is_loaded_only_where_evaluations_are_saved(tmp_path):
     assert trainer_with(tmp_path).args.load_best_model_at_end is True
     assert trainer_with(tmp_path, save_strategy="best").args.load_best_model_at_end is True
-    assert trainer_with(tmp_path, save_strategy="no").args.load_best_model_at_end is False
+    for changes in ({"save_strategy": "no"}, {"save_strategy": "epoch"}, {"save_strategy": "steps", "save_steps": 3}):
+        assert trainer_with(tmp_path, **changes).args.load_best_model_at_end is False
     trainer_with(tmp_path / "run", save_strategy="no", max_steps=3).train()
 
 

@@ -144,6 +144,15 @@ class GAETrainingArguments(TrainingArguments):
             raise ValueError(f"there is no recipe '{name}'; choose one of {', '.join(RECIPES)}")
         return cls(**{**RECIPES[name], **({"output_dir": output_dir} if output_dir else {}), **changes})
 
+    def _saves_what_it_evaluates(self) -> bool:
+        """Whether every evaluation has a checkpoint, so that the best one can be loaded."""
+        if self.eval_strategy == "no" or self.save_strategy not in (self.eval_strategy, "best"):
+            return False
+        if self.save_strategy != "steps":
+            return True
+        steps_between = self.save_steps, self.eval_steps or self.logging_steps
+        return min(steps_between) < 1 or self.save_steps % steps_between[1] == 0  # below 1: shares of the training
+
     def __post_init__(self):
         if self.save_strategy is None:
             self.save_strategy = "epoch" if self.eval_strategy == "no" else self.eval_strategy
@@ -154,9 +163,15 @@ class GAETrainingArguments(TrainingArguments):
                 f"hub_strategy '{self.hub_strategy}' uploads optimizer states, which gae_hub keeps local: "
                 "use 'every_save' or 'end'"
             )
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.max_steps <= 0 and self.num_train_epochs <= 0:
+            raise ValueError(f"num_train_epochs must be above 0 without max_steps, got {self.num_train_epochs}")
+        if self.learning_rate < 0:
+            raise ValueError(f"learning_rate must be 0 or more, got {self.learning_rate}")
         if self.load_best_model_at_end is None:
-            evaluated_saves = (self.eval_strategy, "best")
-            self.load_best_model_at_end = self.eval_strategy != "no" and self.save_strategy in evaluated_saves
+            self.load_best_model_at_end = self._saves_what_it_evaluates()
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         super().__post_init__()

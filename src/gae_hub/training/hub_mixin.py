@@ -57,10 +57,12 @@ class HubMixin(BaseTrainer):
             license: license for the card, such as "mit", also as `push_to_hub(license="mit")`. See `model.license`.
         """
         if self.is_world_process_zero():
-            model, folder, repo_id = self.plain_model, cast(str, self.args.output_dir), cast(str, self.hub_model_id)
+            model, folder = self.plain_model, cast(str, self.args.output_dir)
+            repo_id: str | None = getattr(self, "hub_model_id", None)  # None if nothing is published
             model.license = license or model.license
             model.facts = model.facts or self.collect_facts()
-            fetch_card(repo_id, folder, self.args.hub_token, self.args.hub_revision)
+            if repo_id is not None:
+                fetch_card(repo_id, folder, self.args.hub_token, self.args.hub_revision)
             model.write_card(folder, repo_id=repo_id, show=True)
 
     def _push_from_checkpoint(self, checkpoint_folder: str):

@@ -41,6 +41,13 @@ def check_data(model: Any, args: GAETrainingArguments, train_dataset: Any, eval_
                 f"the data has input_shape {shape}, but the model was built for {model.config.input_shape}; resize "
                 "the data, or build the model for it"
             )
+    if args.dataloader_drop_last and hasattr(train_dataset, "__len__"):
+        images_per_batch = args.per_device_train_batch_size * args.world_size
+        if len(train_dataset) < images_per_batch:
+            raise ValueError(
+                f"train_dataset has {len(train_dataset)} images, fewer than a batch of {images_per_batch}, which "
+                "dataloader_drop_last=True drops: choose a smaller per_device_train_batch_size"
+            )
     if not args.dataloader_drop_last and args.world_size == 1:  # several processes fill up their last batches
         remedy = " or set dataloader_drop_last=True"
         _check_last_batch("train_dataset", train_dataset, "per_device_train_batch_size", args, model, remedy)
