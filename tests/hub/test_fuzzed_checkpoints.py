@@ -74,7 +74,7 @@ def test_keys_of_transformers(model_folder):
         ({"auto_map": None}, "auto_map in config.json of '.*' must be an object such as .*, got None"),
         ({"encoder_config": {"auto_map": []}}, "auto_map in config.json of '.*' must be an object"),
         ({"beta": math.nan}, "config.json of '.*' is not valid JSON: NaN is not a number in JSON"),
-        ({"id2label": {"0": [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]}}, "it is nested deeper than 20 levels"),
+        ({"id2label": {"0": [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]}}, "nested deeper than 20 levels"),
     ],
 )
 def test_values_of_another_type(model_folder, fields, message):

@@ -22,10 +22,10 @@ from torch import Tensor
 from transformers.utils.hub import cached_file
 
 from .hub_files import CONFIG, INDEX, WEIGHTS, fetch_file
+from .json_files import check_nesting
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_INDEX_BYTES = 1 << 24
-MAX_DEPTH = 20  # of lists and objects in a config
 UNBOUNDED_FIELDS = {"dataset_size"}  # fields that may exceed the size of the weights
 HARMLESS_SIZE = 1 << 20  # layers of this size allocate little memory before their shapes are compared
 # fields that multiply the number of weight tensors, and endings of the names of lists that do
@@ -86,7 +86,7 @@ def _read_object(path: Path, name: str | Path, max_bytes: int) -> dict[str, Any]
         raise ValueError(f"{path.name} of '{name}' has {size:,} bytes, but a config has at most {max_bytes:,}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject_constant)
-        _check_depth(found)
+        check_nesting(found)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path.name} of '{name}' is not valid JSON: {error}") from error
     if not isinstance(found, dict):
@@ -96,16 +96,6 @@ def _read_object(path: Path, name: str | Path, max_bytes: int) -> dict[str, Any]
 
 def _reject_constant(constant: str):
     raise ValueError(f"{constant} is not a number in JSON")
-
-
-def _check_depth(value: Any):
-    """Limit the nesting, since Python copies and compares nested values recursively."""
-    layer = [value]
-    for _ in range(MAX_DEPTH):
-        nested = [part for part in layer if isinstance(part, (dict, list))]
-        layer = [inner for part in nested for inner in (part.values() if isinstance(part, dict) else part)]
-    if layer:
-        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_auto_map(auto_map: Any, name: str | Path):
