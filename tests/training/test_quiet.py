@@ -6,14 +6,14 @@ import pytest
 from trainers import make_trainer
 from transformers.utils import logging as hf_logging
 
-from gae_hub.training.quiet import hide_best_checkpoint_warning, hide_progress_bars
+from gae_hub.training.quiet import hide_progress_bars, hide_resume_warnings
 
 TRAINER = logging.getLogger("transformers.trainer")
 MESSAGE = "The best checkpoint x recorded in the resumed state does not exist anymore. Ignoring it for this run."
 
 
 def test_the_warning_is_hidden_inside_the_context(caplog):
-    with hide_best_checkpoint_warning(), hide_best_checkpoint_warning():
+    with hide_resume_warnings(), hide_resume_warnings():
         TRAINER.warning(MESSAGE)
         TRAINER.warning("another warning")
     TRAINER.warning(f"{MESSAGE} Afterwards.")
@@ -22,7 +22,7 @@ def test_the_warning_is_hidden_inside_the_context(caplog):
 
 def test_the_filter_ends_with_the_context(tmp_path):
     before = list(TRAINER.filters)
-    with pytest.raises(RuntimeError, match="stop"), hide_best_checkpoint_warning():
+    with pytest.raises(RuntimeError, match="stop"), hide_resume_warnings():
         assert len(TRAINER.filters) == len(before) + 1
         raise RuntimeError("stop")
     make_trainer(tmp_path).train()

@@ -25,6 +25,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Training arguments by recipe name."""
 
 _GROUP_FIELDS = ("group_learning_rates", "group_weight_decay", "group_max_grad_norm")
+_COUNTS = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
 
 
 @dataclass
@@ -153,6 +154,36 @@ class GAETrainingArguments(TrainingArguments):
         steps_between = self.save_steps, self.eval_steps or self.logging_steps
         return min(steps_between) < 1 or self.save_steps % steps_between[1] == 0  # below 1: shares of the training
 
+    def _describe_intervals(self) -> str:
+        """When this run evaluates and saves, for an error."""
+        strategies = ("eval", self.eval_strategy, self.eval_steps), ("save", self.save_strategy, self.save_steps)
+        parts = [
+            f"{kind}_strategy is '{getattr(strategy, 'value', strategy)}'"
+            + (f" with {kind}_steps={steps}" if strategy == "steps" else "")
+            for kind, strategy, steps in strategies
+        ]
+        return " and ".join(parts)
+
+    def _check_numbers(self):
+        """Raise ValueError for numbers that train nothing, or fail later with an error that names another cause."""
+        minima = {name: 1 for name in _COUNTS} | {"learning_rate": 0, "num_train_epochs": 0}
+        for name, minimum in minima.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+            if not value >= minimum:
+                raise ValueError(f"{name} must be {minimum} or more, got {value}")
+        if self.max_steps == 0:
+            raise ValueError("max_steps must be 1 or more, or -1 to train for num_train_epochs; got 0")
+        if self.max_steps < 0 and self.num_train_epochs <= 0:
+            raise ValueError(f"num_train_epochs must be above 0 without max_steps, got {self.num_train_epochs}")
+        for name in ("logging", "eval", "save"):
+            steps = getattr(self, f"{name}_steps")
+            if getattr(self, f"{name}_strategy") == "steps" and steps is not None and not steps > 0:
+                raise ValueError(
+                    f"{name}_steps must be a number of steps, or a share of the training below 1, got {steps}"
+                )
+
     def __post_init__(self):
         if self.save_strategy is None:
             self.save_strategy = "epoch" if self.eval_strategy == "no" else self.eval_strategy
@@ -163,15 +194,19 @@ class GAETrainingArguments(TrainingArguments):
                 f"hub_strategy '{self.hub_strategy}' uploads optimizer states, which gae_hub keeps local: "
                 "use 'every_save' or 'end'"
             )
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if self.max_steps <= 0 and self.num_train_epochs <= 0:
-            raise ValueError(f"num_train_epochs must be above 0 without max_steps, got {self.num_train_epochs}")
-        if self.learning_rate < 0:
-            raise ValueError(f"learning_rate must be 0 or more, got {self.learning_rate}")
+        self._check_numbers()
+        if self.eval_strategy == "no" and self.save_strategy == "best":
+            raise ValueError("save_strategy 'best' saves after evaluations: set eval_strategy to 'steps' or 'epoch'")
         if self.load_best_model_at_end is None:
             self.load_best_model_at_end = self._saves_what_it_evaluates()
+        elif self.load_best_model_at_end and not self._saves_what_it_evaluates():
+            raise ValueError(
+                "load_best_model_at_end=True needs a checkpoint at every evaluation that may be the best, but "
+                f"{self._describe_intervals()}: use save_strategy='best', or equal strategies and save_steps that are "
+                "a multiple of eval_steps"
+            )
+        if self.save_strategy == "best" and self.metric_for_best_model is None:
+            self.metric_for_best_model = "loss"  # the trainer replaces it by the model's
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         super().__post_init__()

@@ -25,6 +25,7 @@ class BaseTrainer(Trainer):
         cost: duration and energy of the run.
         diagnostics: warnings of the last evaluation.
         guard: detects divergence.
+        setting_changes: training arguments that were changed on resume, with their values and the step.
         train_sums, eval_sums: sums of the loss terms, in training since the last entry of the log.
     """
 
@@ -34,9 +35,11 @@ class BaseTrainer(Trainer):
     cost: RunCost
     diagnostics: DiagnosticsCallback
     guard: DivergenceGuard
+    schedule: Any  # the ScheduleCallback, which knows whether an epoch has ended
     interrupt: Any  # the InterruptCallback, which handles Ctrl-C
     train_sums: LossSums
     eval_sums: LossSums
+    setting_changes: list[str] = []
 
     _unwrapped: tuple[Any, Any] = (None, None)  # a model, and the same model without its wrappers
 
@@ -58,11 +61,14 @@ class BaseTrainer(Trainer):
 
     def collect_facts(self) -> dict[str, Any]:
         """Facts about the run, for training.json and the model card."""
+        warnings = dict(self.diagnostics.warnings)
+        if self.setting_changes:
+            warnings["changed settings"] = "; ".join(self.setting_changes)
         return collect_facts(
             self.args,
             self.state,
             self.train_dataset,
             self.cost,
-            warnings=self.diagnostics.warnings,
+            warnings=warnings,
             divergences=self.guard.events,
         )

@@ -48,13 +48,19 @@ class ScheduleCallback(TrainerCallback):
 
     It also seeds each process differently, calls the model's `before_optimizer_step`, and adds an entry to the log
     at the end of each epoch, so that short epochs show their loss terms too.
+
+    Attributes:
+        epoch_ended: whether no step was taken since the end of an epoch.
     """
+
+    epoch_ended = True
 
     def on_train_begin(self, args, state, control, **kwargs):
         if args.world_size > 1:  # the Trainer seeds all processes alike
             torch.manual_seed(args.seed + 1 + args.process_index)
 
     def on_step_begin(self, args, state, control, model: Any = None, **kwargs):
+        self.epoch_ended = False
         model.progress.fill_(state.global_step / max(state.max_steps, 1))
 
     def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
@@ -62,7 +68,7 @@ class ScheduleCallback(TrainerCallback):
             model.before_optimizer_step()
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        control.should_log = True
+        self.epoch_ended = control.should_log = True
 
     def on_train_end(self, args, state, control, model: Any = None, **kwargs):
         model.progress.fill_(1.0)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers.trainer_utils import rotate_checkpoints
 
 from ..core.files import write_text
 from .arguments import GAETrainingArguments
 from .base_trainer import BaseTrainer
 from .checkpointing import TRAINER_STATE, get_rng_state, load_tree, save_tree, set_rng_state
-from .optimizer_checks import check_optimizer_state
+from .optimizer_checks import check_group_settings, check_optimizer_state
+from .output_folder import delete_old_checkpoints
 from .quiet import hide_progress_bars
 from .resume_checks import check_model_files, check_trainer_state
 from .state_checks import check_like, fits
@@ -45,7 +45,9 @@ class CheckpointMixin(BaseTrainer):
         finally:
             self.args, self._args_to_record = self._args_to_record, None
         if self.args.should_save:
-            rotate_checkpoints(str(checkpoint.parent), self.args.save_total_limit, self.state.best_model_checkpoint)
+            limit, state = self.args.save_total_limit, self.state
+            best_step = state.best_global_step if state.best_model_checkpoint else None
+            delete_old_checkpoints(checkpoint.parent, limit, state.global_step, best_step)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None):
         if not self.args.should_save:
@@ -95,6 +97,7 @@ class CheckpointMixin(BaseTrainer):
         state = load_tree(file)
         with fits(file):
             check_optimizer_state(state, getattr(optimizer, "optimizer", optimizer), self.plain_model)
+            check_group_settings(state["param_groups"], optimizer.param_groups)
             optimizer.load_state_dict(state)
         for parameter, state in optimizer.state.items():
             # fused kernels iterate over parameter and state together, so both need the same memory format

@@ -12,6 +12,8 @@ from transformers.utils.hub import PushInProgress
 from ..core.hub_errors import explained
 from ..core.hub_files import fetch_card
 from .base_trainer import BaseTrainer
+from .output_folder import delete_temporary_files
+from .run_lock import LOCK_FILE
 
 logger = logging.get_logger(__name__)
 
@@ -46,6 +48,9 @@ class HubMixin(BaseTrainer):
         Raises:
             HubError: if the Hub fails; the message says what to do.
         """
+        folder = Path(cast(str, self.args.output_dir))
+        if self.args.should_save and not (folder / LOCK_FILE).exists():  # no training writes into the folder
+            delete_temporary_files(folder)
         with explained("publish to", str(self.hub_model_id), self.args.hub_token):
             return super().push_to_hub(*args, **kwargs)
 

@@ -1,6 +1,6 @@
 """Checks of a saved optimizer state, before it reaches kernels that would read outside of its tensors."""
 
-__all__ = ["check_optimizer_state"]
+__all__ = ["check_group_settings", "check_optimizer_state"]
 
 from collections.abc import Mapping
 from inspect import signature
@@ -14,6 +14,8 @@ from .state_checks import check_like, check_tensor, is_number, require
 # state that is a square, an absolute value or a count in every optimizer of PyTorch
 _NON_NEGATIVE = {"acc_delta", "exp_avg_sq", "exp_inf", "max_exp_avg_sq", "square_avg", "step", "sum"}
 _PROBE_SHAPE = (2, 3)
+# the schedule changes the learning rate, and the device chooses the kernels
+_NOT_SETTINGS = {"capturable", "foreach", "fused", "lr", "params"}
 
 
 def check_optimizer_state(state: Any, optimizer: torch.optim.Optimizer, model: nn.Module):
@@ -46,6 +48,22 @@ def check_optimizer_state(state: Any, optimizer: torch.optim.Optimizer, model: n
             raise ValueError(f"it has a state for parameter {index}, but the model has {len(targets)} parameters")
         parameter, expected = targets[index]
         _check_entries(entries, expected, parameter, names.get(id(parameter), f"parameter {index}"))
+
+
+def check_group_settings(found_groups: list[dict[str, Any]], groups: list[dict[str, Any]]):
+    """Check that the settings of an optimizer are those of a saved one, which would replace them.
+
+    `GAETrainer` has compared its arguments before, so this concerns optimizers that the user passes.
+
+    Raises:
+        ValueError: if a setting differs. The message names it, the saved value and the new one.
+    """
+    for index, (found, group) in enumerate(zip(found_groups, groups, strict=True)):
+        for key in group.keys() - _NOT_SETTINGS:
+            if found[key] != group[key]:
+                name = "the learning rate" if key == "initial_lr" else key
+                where = f"parameter group '{group.get('name') or index}'"
+                raise ValueError(f"{name} of {where} of the optimizer was {found[key]} and is {group[key]}")
 
 
 def _check_group(found: Any, group: dict[str, Any], first: int, where: str):

@@ -1,11 +1,23 @@
 """The folder of a run: which checkpoint to resume from, and which files an earlier run left."""
 
-__all__ = ["CHECKPOINTS", "RUN_FILES", "choose_checkpoint", "delete_files", "delete_unfinished", "has_run"]
+__all__ = [
+    "CHECKPOINTS",
+    "RUN_FILES",
+    "choose_checkpoint",
+    "delete_checkpoint",
+    "delete_files",
+    "delete_old_checkpoints",
+    "delete_temporary_files",
+    "delete_unfinished",
+    "has_run",
+]
 
+import re
 import shutil
 from pathlib import Path
 
-from .checkpointing import is_complete, last_checkpoint
+from ..core.files import TEMPORARY_PREFIX
+from .checkpointing import TRAINER_STATE, is_complete, last_checkpoint
 
 CHECKPOINTS = ("checkpoint-*",)
 # what a run writes into its folder, except the card, which the next run updates
@@ -20,7 +32,7 @@ RUN_FILES = (
     "sampler",
     "training.json",
     "training_args.json",
-    ".saving-*",
+    f"{TEMPORARY_PREFIX}*",
 )
 
 
@@ -58,10 +70,46 @@ def delete_files(folder: Path, patterns: tuple[str, ...]):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def delete_checkpoint(checkpoint: Path):
+    """Delete a checkpoint. A process that is killed meanwhile leaves an incomplete one, which is never resumed."""
+    (checkpoint / TRAINER_STATE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint)
+
+
+def delete_old_checkpoints(folder: Path, limit: int | None, step: int, best_step: int | None):
+    """Delete checkpoints of a run until `limit` are left, in the order of their steps.
+
+    Checkpoints after `step` are deleted first: the run was resumed from an earlier one, so they are not its own.
+
+    Args:
+        folder: the folder of the run.
+        limit: number of checkpoints to keep; None keeps all. Those of `step` and `best_step` are always kept.
+        step: of the newest checkpoint of the run.
+        best_step: of its best checkpoint, if there is one.
+    """
+    if limit is None or limit <= 0:
+        return
+    found = {
+        int(match[1]): path
+        for path in folder.glob(CHECKPOINTS[0])
+        if path.is_dir() and (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+    }
+    kept = {step, best_step} & found.keys()
+    by_age = sorted(found.keys() - kept, key=lambda number: (number <= step, number))
+    num_to_delete = len(found) - max(limit, len(kept))
+    for number in by_age[: max(num_to_delete, 0)]:
+        delete_checkpoint(found[number])
+
+
 def delete_unfinished(folder: Path):
     """Delete what a killed run was writing: incomplete checkpoints, and temporary folders."""
     for checkpoint in folder.glob(CHECKPOINTS[0]):
         if not is_complete(checkpoint):
             shutil.rmtree(checkpoint)
-    for path in list(folder.rglob(".saving-*")):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    delete_temporary_files(folder)
+
+
+def delete_temporary_files(folder: Path):
+    """Delete the files and folders that killed processes were writing into a folder, and below it."""
+    for path in list(folder.rglob(f"{TEMPORARY_PREFIX}*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Context managers that hide messages of transformers."""
 
-__all__ = ["hide_best_checkpoint_warning", "hide_progress_bars"]
+__all__ = ["hide_progress_bars", "hide_resume_warnings"]
 
 import logging
 from collections.abc import Iterator
@@ -22,15 +22,22 @@ def hide_progress_bars() -> Iterator[None]:
 
 
 @contextmanager
-def hide_best_checkpoint_warning() -> Iterator[None]:
-    """Hide the warning that the best checkpoint does not exist where it was saved, as in a run that was moved."""
+def hide_resume_warnings() -> Iterator[None]:
+    """Hide the warnings of transformers that are wrong where `GAETrainer` resumes.
+
+    They say that the best checkpoint does not exist where it was saved, as in a run that was moved, and that intervals
+    differ from those of the checkpoint, which have an effect here.
+    """
+    hidden = "recorded in the resumed state", "do not match the ones in the `trainer_state.json`"
 
     def is_other_message(record: logging.LogRecord) -> bool:
-        return "recorded in the resumed state" not in record.getMessage()
+        return not any(text in record.getMessage() for text in hidden)
 
-    logger = logging.getLogger("transformers.trainer")
-    logger.addFilter(is_other_message)
+    loggers = [logging.getLogger(f"transformers.{name}") for name in ("trainer", "trainer_utils")]
+    for logger in loggers:
+        logger.addFilter(is_other_message)
     try:
         yield
     finally:
-        logger.removeFilter(is_other_message)
+        for logger in loggers:
+            logger.removeFilter(is_other_message)

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import IntervalStrategy, SchedulerType, TrainOutput
+from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType, TrainOutput
 from transformers.utils import logging
 
 from ..data.datasets import ImageDataset, collate
@@ -80,20 +80,26 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         args = copy(args) if args is not None else GAETrainingArguments()
         if args.data_seed is None:  # otherwise the order of the data would depend on the noise of each process
             args.data_seed = args.seed
+        if (model is None) == (kwargs.get("model_init") is None):
+            found = "neither" if model is None else "both"
+            raise ValueError(f"pass a model, or model_init for a search over hyperparameters; got {found}")
         if isinstance(eval_dataset, dict):
             raise ValueError(f"eval_dataset must be one data set, got a dict of {', '.join(map(str, eval_dataset))}")
         if eval_dataset is None:
-            if args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
+            if args.lr_scheduler_type in (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY):
                 raise ValueError(
-                    "lr_scheduler_type 'reduce_lr_on_plateau' follows the validation loss: pass an eval_dataset"
+                    f"lr_scheduler_type '{args.lr_scheduler_type.value}' follows the validation loss: pass an "
+                    "eval_dataset"
                 )
+            if args.save_strategy == SaveStrategy.BEST:
+                raise ValueError("save_strategy 'best' saves after evaluations: pass an eval_dataset")
             args.eval_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
 
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.cost = RunCost()
         self.diagnostics = DiagnosticsCallback()
         self.guard = make_divergence_guard(args.divergence_threshold, args.divergence_restarts, args.device)
-        self.interrupt = InterruptCallback()
+        self.interrupt, self.schedule = InterruptCallback(), ScheduleCallback()
         self.train_sums, self.eval_sums = LossSums(), LossSums()
         self._started = self._finished = False
         super().__init__(
@@ -103,7 +109,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             train_dataset=_as_dataset(train_dataset),
             eval_dataset=_as_dataset(eval_dataset),
             processing_class=processing_class,
-            callbacks=[ScheduleCallback(), self.interrupt, *(callbacks or [])],
+            callbacks=[self.schedule, self.interrupt, *(callbacks or [])],
             **kwargs,
         )
         self.can_return_loss = True  # also if a custom forward hides its arguments behind **kwargs
@@ -142,7 +148,11 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         check_data(model, args, self.train_dataset, self.eval_dataset)
         if getattr(model.config, "dataset_size", 0) is None and hasattr(self.train_dataset, "__len__"):
             model.config.dataset_size = len(cast(Any, self.train_dataset))
-        needs_metric = args.load_best_model_at_end or args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
+        needs_metric = (
+            args.load_best_model_at_end
+            or args.lr_scheduler_type in (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
+            or args.save_strategy == SaveStrategy.BEST
+        )
         if needs_metric and args.metric_for_best_model in (None, "loss"):
             args.metric_for_best_model = getattr(model, "metric_for_best_model", "loss")
 
@@ -193,6 +203,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
 
     def _train_alone(self, resume_from_checkpoint: str | bool | None, **kwargs: Any) -> TrainOutput:
         """Train in an output_dir that is locked."""
+        self._prepare_early_stopping()
         checkpoint = self._prepare_output_dir(resume_from_checkpoint)
         self._reset()
         if checkpoint is not None and not hasattr(self.train_dataset, "__len__"):
@@ -212,14 +223,31 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             )
         return result
 
+    def _prepare_early_stopping(self):
+        """Give early stopping a metric to follow."""
+        if not any(isinstance(callback, EarlyStoppingCallback) for callback in self.callback_handler.callbacks):
+            return
+        if self.args.eval_strategy == IntervalStrategy.NO:
+            raise ValueError(
+                "EarlyStoppingCallback follows the validation loss: pass an eval_dataset, and set eval_strategy to "
+                "'steps' or 'epoch'"
+            )
+        if self.args.metric_for_best_model is None:
+            self.args.metric_for_best_model = getattr(self.plain_model, "metric_for_best_model", "loss")
+            self.args.greater_is_better = False
+
     def _prepare_output_dir(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """Find the checkpoint to resume from, or delete what an earlier run left."""
         folder = Path(cast(str, self.args.output_dir))
         if resume_from_checkpoint:
             checkpoint = choose_checkpoint(folder, resume_from_checkpoint)
+            # the checkpoints of another run must not be mixed with this run's
+            is_elsewhere = not self._started and not checkpoint.resolve().is_relative_to(folder.resolve())
+            is_other_run = is_elsewhere and has_run(folder, self.args.overwrite_output_dir)
             self.check_settings(checkpoint)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                delete_files(folder, RUN_FILES if is_other_run else ())
                 delete_unfinished(folder)
             self.accelerator.wait_for_everyone()
             return str(checkpoint)
