@@ -38,6 +38,40 @@ def test_invalid_values():
             GAETrainingArguments("x", ema_decay=decay)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": "1e-3"}, "learning_rate must be a number, got '1e-3'"),
+        ({"num_train_epochs": None}, "num_train_epochs must be a number, got None"),
+        ({"per_device_eval_batch_size": 0}, "per_device_eval_batch_size must be 1 or more, got 0"),
+        ({"max_steps": 0}, "max_steps must be 1 or more, or -1 to train for num_train_epochs; got 0"),
+        ({"logging_steps": -1}, "logging_steps must be a number of steps, .* got -1"),
+        ({"eval_strategy": "steps", "eval_steps": -2}, "eval_steps must be a number of steps, .* got -2"),
+        ({"save_strategy": "steps", "save_steps": 0}, "save_steps must be a number of steps, .* got 0"),
+        ({"save_strategy": "best", "eval_strategy": "no"}, "save_strategy 'best' saves after evaluations: set eval"),
+        (
+            {"load_best_model_at_end": True, "save_strategy": "no"},
+            "needs a checkpoint at every evaluation .* eval_strategy is 'epoch' and save_strategy is 'no': use save_str",
+        ),
+        (
+            {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "save_steps": 3},
+            "eval_strategy is 'steps' with eval_steps=2 and save_strategy is 'steps' with save_steps=3: use save_str",
+        ),
+    ],
+)
+def test_errors_name_the_argument_that_caused_them(changes, message):
+    with pytest.raises(ValueError, match=message):
+        GAETrainingArguments("x", **changes)
+
+
+def test_the_best_model_is_saved_by_the_metric_of_the_method(tmp_path):
+    args = make_arguments(tmp_path, save_strategy="best", load_best_model_at_end=False)
+    with pytest.raises(ValueError, match="save_strategy 'best' saves after evaluations: pass an eval_dataset"):
+        GAETrainer(VAE.build(), args, train_dataset=images(24))
+    trainer = GAETrainer(VAE.build(), args, train_dataset=images(24), eval_dataset=images(8, seed=1))
+    assert trainer.args.metric_for_best_model == "loss" and trainer.args.greater_is_better is False
+
+
 def test_the_paper_recipe(tmp_path):
     args = GAETrainingArguments.recipe("paper", str(tmp_path), num_train_epochs=3)
     assert (args.learning_rate, args.per_device_train_batch_size, args.weight_decay) == (1e-4, 100, 0.0)

@@ -11,10 +11,13 @@ from gae_hub.training.quiet import hide_progress_bars, hide_resume_warnings
 TRAINER = logging.getLogger("transformers.trainer")
 MESSAGE = "The best checkpoint x recorded in the resumed state does not exist anymore. Ignoring it for this run."
 
+OTHER = "Warning: The following arguments do not match the ones in the `trainer_state.json` within the checkpoint"
 
-def test_the_warning_is_hidden_inside_the_context(caplog):
+
+def test_the_warnings_are_hidden_inside_the_context(caplog):
     with hide_resume_warnings(), hide_resume_warnings():
         TRAINER.warning(MESSAGE)
+        logging.getLogger("transformers.trainer_utils").warning(OTHER)
         TRAINER.warning("another warning")
     TRAINER.warning(f"{MESSAGE} Afterwards.")
     assert [record.getMessage() for record in caplog.records] == ["another warning", f"{MESSAGE} Afterwards."]

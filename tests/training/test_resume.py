@@ -5,12 +5,18 @@ import os
 import shutil
 import socket
 import time
+from pathlib import Path
 
 import pytest
-from cases import images
-from trainers import make_trainer, same_state
+import torch
+from cases import MODELS, VAE, images
+from trainers import make_arguments, make_trainer, same_state
 from transformers import EarlyStoppingCallback, TrainerCallback
 
+from gae_hub import GAETrainer
+from gae_hub.training import run_lock
+from gae_hub.training.checkpointing import is_complete
+from gae_hub.training.output_folder import delete_old_checkpoints
 from gae_hub.training.run_lock import LOCK_FILE, RunLock
 
 DATA, VALIDATION = images(50), images(10, seed=1)
@@ -87,6 +93,41 @@ def test_a_longer_run_continues_a_finished_one(tmp_path):
     assert longer.state.global_step == 12
 
 
+class Stop(TrainerCallback):
+    """Ends the process, as a kill would, after the last step of an epoch, before its evaluation."""
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        raise InterruptedError
+
+
+@pytest.mark.parametrize("num_epochs", [1, 4])
+def test_an_epoch_whose_evaluation_was_killed_is_evaluated_on_resume(tmp_path, num_epochs):
+    """The schedule halves the learning rate after each evaluation, so a missing one changes the weights."""
+    fields = {
+        "eval_strategy": "epoch",
+        "save_strategy": "steps",
+        "save_steps": 5,
+        "num_train_epochs": num_epochs,
+        "lr_scheduler_type": "reduce_lr_on_plateau",
+        "lr_scheduler_kwargs": {"factor": 0.5, "patience": 0},
+    }
+    whole = trainer_with(tmp_path / "whole", [NeverBetter()], **fields)
+    whole.train()
+    with pytest.raises(InterruptedError):
+        trainer_with(tmp_path / "cut", [NeverBetter(), Stop()], **fields).train()
+    resumed = trainer_with(tmp_path / "cut", [NeverBetter()], **fields)
+    resumed.train(resume_from_checkpoint=True)
+    assert same_state(whole.model, resumed.model)
+    steps = [[e["step"] for e in run.state.log_history if "eval_loss" in e] for run in (whole, resumed)]
+    assert steps[0] == steps[1] == [5, 10, 15, 20][:num_epochs]
+
+
+def test_a_checkpoint_beyond_the_end_raises(tmp_path):
+    trainer_with(tmp_path, max_steps=8).train()
+    with pytest.raises(ValueError, match="saved at step 8, and max_steps or num_train_epochs end the run at step 4"):
+        trainer_with(tmp_path, max_steps=4).train(resume_from_checkpoint=True)
+
+
 # Callbacks
 
 
@@ -109,6 +150,34 @@ def test_early_stopping_keeps_its_patience(tmp_path):
     again = make()
     again.train(resume_from_checkpoint=True)
     assert again.state.global_step == 8
+    patient = trainer_with(tmp_path, [NeverBetter(), EarlyStoppingCallback(5)], max_steps=30)
+    patient.train(resume_from_checkpoint=True)
+    assert patient.state.global_step == 12
+
+
+def test_a_run_that_a_callback_stopped_can_be_resumed(tmp_path):
+    """For example a limit of time."""
+
+    class Limit(TrainerCallback):
+        def __init__(self, step):
+            self.step = step
+
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = control.should_save = state.global_step >= self.step
+
+    trainer_with(tmp_path, [Limit(4)], max_steps=10).train()
+    resumed = trainer_with(tmp_path, [Limit(9)], max_steps=10)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 9
+
+
+def test_early_stopping_needs_evaluations(tmp_path):
+    with pytest.raises(ValueError, match="EarlyStoppingCallback follows the validation loss: pass an eval_dataset"):
+        make_trainer(tmp_path, callbacks=[EarlyStoppingCallback(1)]).train()
+    callbacks = [NeverBetter(), EarlyStoppingCallback(1)]
+    trainer = trainer_with(tmp_path, callbacks, max_steps=8, save_strategy="no")  # no best model
+    trainer.train()
+    assert trainer.state.global_step == 4 and trainer.args.greater_is_better is False
 
 
 def test_a_callback_may_be_added_on_resume(tmp_path):
@@ -141,6 +210,59 @@ def test_settings_that_are_part_of_the_state_must_be_equal(tmp_path, changes, me
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
 
 
+def test_intervals_may_change_on_resume(tmp_path, caplog):
+    trainer_with(tmp_path, max_steps=4).train()
+    resumed = trainer_with(tmp_path, max_steps=12, eval_steps=4, logging_steps=4)
+    resumed.train(resume_from_checkpoint=True)
+    log = resumed.state.log_history
+    assert [entry["step"] for entry in log if "eval_loss" in entry] == [2, 4, 8, 12]
+    assert [entry["step"] for entry in log if "loss" in entry] == [3, 5, 8, 10, 12]  # and the ends of epochs
+    assert "do not match" not in caplog.text
+
+
+def test_settings_that_change_the_result_are_reported(tmp_path, caplog):
+    trainer_with(tmp_path, max_steps=4).train()
+    trainer_with(tmp_path, max_steps=6, max_grad_norm=1.0).train(resume_from_checkpoint=True)
+    assert "max_grad_norm was 0.0 and is 1.0 after step 4, where the run is resumed" in caplog.text
+    resumed = trainer_with(tmp_path, max_steps=6, max_grad_norm=1.0)
+    resumed.train(resume_from_checkpoint=True)
+    reported = resumed.model.facts["warnings"]["changed settings"]
+    assert reported == "max_steps was 4 and is 6 after step 4; max_grad_norm was 0.0 and is 1.0 after step 4"
+    trainer_with(tmp_path, max_steps=6, overwrite_output_dir=True).train()
+    assert resumed.collect_facts()["warnings"].keys() >= {"changed settings"}
+
+
+def test_the_config_must_be_equal(tmp_path):
+    case = next(case for case in MODELS if case.id == "beta_vae")
+    make_trainer(tmp_path, case.build(beta=1.0), max_steps=2).train()
+    with pytest.raises(ValueError, match=r"other settings: beta was 1\.0 and is 4\.0\. Resume with the settings"):
+        make_trainer(tmp_path, case.build(beta=4.0), max_steps=4).train(resume_from_checkpoint=True)
+    wide = case.build(beta=1.0, encoder_config={"hidden_sizes": [32]})
+    with pytest.raises(ValueError, match=r"encoder_config\.hidden_sizes was \[16\] and is \[32\]"):
+        make_trainer(tmp_path, wide, max_steps=4).train(resume_from_checkpoint=True)
+
+
+def test_the_settings_of_a_given_optimizer_must_be_equal(tmp_path):
+    def make(rate, momentum=0.0):
+        model = VAE.build()
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
+        args = make_arguments(tmp_path, max_steps=6)
+        return GAETrainer(model, args, train_dataset=images(24), optimizers=(optimizer, None))
+
+    make(1e-3).train()
+    with pytest.raises(ValueError, match="the learning rate of parameter group '0' .* was 0.001 and is 1e-06"):
+        make(1e-6).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    with pytest.raises(ValueError, match=r"momentum of parameter group '0' .* was 0\.0 and is 0\.9"):
+        make(1e-3, 0.9).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    make(1e-3).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+
+
+def test_the_data_must_have_the_same_size(tmp_path):
+    make_trainer(tmp_path, data=images(24), max_steps=4).train()
+    with pytest.raises(ValueError, match="train_dataset had 24 images and has 23"):
+        make_trainer(tmp_path, data=images(23), max_steps=8).train(resume_from_checkpoint=True)
+
+
 def test_the_best_model_is_loaded_only_where_evaluations_are_saved(tmp_path):
     assert trainer_with(tmp_path).args.load_best_model_at_end is True
     assert trainer_with(tmp_path, save_strategy="best").args.load_best_model_at_end is True
@@ -162,6 +284,65 @@ def test_checkpoints_are_deleted_by_their_step(tmp_path):
 
     trainer_with(tmp_path, [SetClockBack()], max_steps=10, save_total_limit=2, load_best_model_at_end=False).train()
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-8"]
+
+
+def test_checkpoints_after_the_resumed_one_are_deleted_first(tmp_path):
+    """Otherwise each new checkpoint would be the oldest."""
+    trainer_with(tmp_path, max_steps=10, load_best_model_at_end=False).train()
+    saved = []
+
+    class Record(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            saved.append(sorted(int(path.name.split("-")[1]) for path in tmp_path.glob("checkpoint-*")))
+
+    fields = {"max_steps": 10, "save_total_limit": 2, "load_best_model_at_end": False}
+    trainer_with(tmp_path, [Record()], **fields).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert saved == [[2, 4], [4, 6], [6, 8], [8, 10]]
+
+
+@pytest.mark.parametrize(
+    ("limit", "step", "best", "kept"),
+    [
+        (None, 8, 2, [2, 4, 6, 8]),
+        (1, 8, None, [8]),
+        (1, 8, 2, [2, 8]),
+        (3, 8, 2, [2, 6, 8]),
+        (2, 4, 2, [2, 4]),
+        (3, 4, None, [2, 4, 8]),
+    ],
+)
+def test_which_checkpoints_are_kept(tmp_path, limit, step, best, kept):
+    for number in (2, 4, 6, 8):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+    delete_old_checkpoints(tmp_path, limit, step, best)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{number}" for number in kept]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_kill_while_a_checkpoint_is_deleted_leaves_an_incomplete_one(tmp_path, monkeypatch, limit):
+    """With a limit of 1, transformers deletes the newest checkpoint at the end of a run."""
+    left, rmtree = [], shutil.rmtree
+
+    def cut(path, *args, **kwargs):
+        if not Path(path).name.startswith("checkpoint-"):
+            return rmtree(path, *args, **kwargs)
+        left.append(Path(path))
+        raise InterruptedError
+
+    monkeypatch.setattr(shutil, "rmtree", cut)
+    with pytest.raises(InterruptedError):
+        trainer_with(tmp_path, [NeverBetter()], max_steps=4 if limit == 1 else 8, save_total_limit=limit).train()
+    assert len(left) == 1 and left[0].is_dir() and not is_complete(left[0])
+
+
+def test_a_run_is_not_mixed_with_the_run_in_another_folder(tmp_path):
+    for name, last_step in (("a", 4), ("b", 8)):
+        trainer_with(tmp_path / name, max_steps=last_step).train()
+    checkpoint = str(tmp_path / "a" / "checkpoint-2")
+    with pytest.raises(ValueError, match="already contains a run"):
+        trainer_with(tmp_path / "b", max_steps=6).train(resume_from_checkpoint=checkpoint)
+    trainer_with(tmp_path / "b", max_steps=6, overwrite_output_dir=True).train(resume_from_checkpoint=checkpoint)
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["checkpoint-4", "checkpoint-6"]
 
 
 def test_a_run_that_was_moved_keeps_its_best_checkpoint(tmp_path, caplog):
@@ -232,6 +413,28 @@ def test_a_stale_lock_is_taken_over(tmp_path, caplog, changes, is_stale):
         with pytest.raises(ValueError, match="is in use by process"), RunLock(tmp_path):
             pass
         assert lock.path.exists()
+
+
+def test_a_change_of_the_clock_does_not_free_a_lock(tmp_path, monkeypatch):
+    """Linux tells when a process started in ticks, and psutil adds the time of the start of the system."""
+    with RunLock(tmp_path):
+        real = run_lock.psutil.Process.create_time
+        monkeypatch.setattr(run_lock.psutil.Process, "create_time", lambda self: real(self) - 1000)
+        with pytest.raises(ValueError, match="is in use by process"), RunLock(tmp_path):
+            pass
+
+
+def test_the_lock_of_a_process_that_nobody_waited_for_is_taken_over(tmp_path):
+    process = os.fork()
+    if process == 0:
+        RunLock(tmp_path).__enter__()
+        os._exit(0)
+    os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in the table of processes
+    try:
+        with RunLock(tmp_path):
+            pass
+    finally:
+        os.waitpid(process, 0)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"process": "x"}', "[" * 3000])

@@ -138,6 +138,13 @@ def test_the_plateau_schedule_needs_an_eval_dataset(tmp_path):
         GAETrainer(VAE.build(), args, train_dataset=images(8))
 
 
+def test_a_trainer_needs_one_model(tmp_path):
+    with pytest.raises(ValueError, match="pass a model, or model_init for a search .* got neither"):
+        GAETrainer(None, make_arguments(tmp_path))
+    with pytest.raises(ValueError, match="got both"):
+        GAETrainer(VAE.build(), make_arguments(tmp_path), model_init=VAE.build)
+
+
 def test_the_callers_arguments_are_not_changed(tmp_path):
     args = make_arguments(tmp_path, eval_strategy="steps", eval_steps=100)
     trainer = GAETrainer(VAE.build(), args, train_dataset=images(24))
