@@ -51,7 +51,7 @@ def test_invalid_values():
         ({"save_strategy": "best", "eval_strategy": "no"}, "save_strategy 'best' saves after evaluations: set eval"),
         (
             {"load_best_model_at_end": True, "save_strategy": "no"},
-            "needs a checkpoint at every evaluation .* eval_strategy is 'epoch' and save_strategy is 'no': use save_str",
+            "needs a checkpoint at every evaluation .* eval_strategy is 'epoch' and save_strategy is 'no': use save",
         ),
         (
             {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "save_steps": 3},
