@@ -25,7 +25,5 @@ def test_weights_that_were_tied_after_the_model_was_built(tmp_path):
 
 
 def test_fewer_images_than_a_batch_that_is_dropped(tmp_path):
-    with pytest.raises(
-        ValueError, match="5 images, fewer than a batch of 8, which dataloader_drop_last=True"
-    ):
+    with pytest.raises(ValueError, match="5 images, fewer than a batch of 8, which dataloader_drop_last=True"):
         make_trainer(tmp_path, data=images(5), dataloader_drop_last=True)
