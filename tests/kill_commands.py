@@ -20,6 +20,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 METHOD_KILLS, TWO_PROCESS_KILLS, SAMPLER_KILLS = 6, 4, 4
 TWO_PROCESSES = ("vae", "vae_gan", "vq_vae")
 NUM_STEPS = 24
@@ -118,7 +120,7 @@ def run_command(words: list[str], write: int | None):
 
 
 def start(case: Case, folder: Path, log: Path, write: int | None = None) -> subprocess.Popen:
-    """Start a case's command as the leader of a new process group."""
+    """Start a case's command."""
     launcher = [sys.executable]
     if case.num_processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(case.num_processes)]
@@ -127,7 +129,6 @@ def start(case: Case, folder: Path, log: Path, write: int | None = None) -> subp
         command,
         stdout=subprocess.DEVNULL,
         stderr=log.open("w"),
-        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
     )
 
@@ -135,9 +136,13 @@ def start(case: Case, folder: Path, log: Path, write: int | None = None) -> subp
 # The plan of kills
 
 
-def kill_group(process: subprocess.Popen):
-    """Kill a process and all that it started, and wait for its end."""
-    os.killpg(process.pid, signal.SIGKILL)
+def kill_tree(process: subprocess.Popen):
+    """Kill a process and all that it started: torchrun's workers have process groups of their own."""
+    root = psutil.Process(process.pid)
+    family = [root, *root.children(recursive=True)]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family[1:])
     process.wait()
 
 
@@ -167,8 +172,10 @@ def kill_once(case: Case, folder: Path, log: Path, dice: random.Random, seconds:
     wait_for_imports(process, log)
     time.sleep(dice.uniform(0, seconds))
     ended = process.poll() is not None
-    kill_group(process) if not ended else None
-    return None if ended else "moment"
+    if ended:
+        return None
+    kill_tree(process)
+    return "moment"
 
 
 def survive(case: Case, folder: Path, dice: random.Random) -> dict:

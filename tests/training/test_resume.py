@@ -69,14 +69,21 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, length, last_step, st
     assert final[1] == pytest.approx(final[0], rel=1e-6)
 
 
-@LENGTHS
-@pytest.mark.parametrize("interrupted_at", [1, 4, "last"])
+@pytest.mark.parametrize(
+    ("length", "last_step", "interrupted_at"),
+    [
+        ({"max_steps": 8}, 8, 1),
+        ({"max_steps": 8}, 8, 8),
+        ({"num_train_epochs": 1.6}, 8, 4),
+        ({"num_train_epochs": 2}, 10, 10),
+        ({"max_steps": 7}, 7, 7),
+    ],
+)
 def test_an_interrupted_run_has_the_weights_and_the_log_of_a_whole_one(tmp_path, length, last_step, interrupted_at):
     whole = trainer_with(tmp_path / "whole", **length)
     whole.train()
-    step = last_step if interrupted_at == "last" else interrupted_at
     with pytest.raises(KeyboardInterrupt):
-        trainer_with(tmp_path / "cut", [InterruptAt(step)], **length).train()
+        trainer_with(tmp_path / "cut", [InterruptAt(interrupted_at)], **length).train()
     resumed = trainer_with(tmp_path / "cut", **length)
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == last_step and same_state(resumed.model, whole.model)

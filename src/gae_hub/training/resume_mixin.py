@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from ..core.checkpoint_checks import read_config
 from ..core.configuration import one_error
+from ..core.json_files import read_json_object
 from .checkpoint_mixin import TRAINING_ARGS, CheckpointMixin
 from .output_folder import CHECKPOINTS, delete_checkpoint
 from .quiet import hide_resume_warnings
@@ -87,12 +88,7 @@ class ResumeMixin(CheckpointMixin):
         if not file.is_file():
             logger.warning(f"'{checkpoint}' has no {TRAINING_ARGS}: resuming cannot check that the settings are equal")
             return
-        try:
-            saved = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"'{file}' is not valid JSON ({error}); resume from an earlier checkpoint") from error
-        if not isinstance(saved, dict):
-            raise ValueError(f"'{file}' must contain a JSON object, got {type(saved).__name__}")
+        saved = read_json_object(file)
         given = json.loads(self.args.to_json_string())
         changed = [name for name in FIXED_SETTINGS if name in saved and saved[name] != given.get(name)]
         if self.optimizer is not None:  # the user's, whose settings are compared instead
