@@ -277,5 +277,5 @@ def _differences(saved: Any, given: Any, prefix: str = "") -> Iterator[str]:
         elif isinstance(one, PreTrainedConfig) or isinstance(other, PreTrainedConfig):
             kinds = [getattr(value, "model_type", value) for value in (one, other)]
             yield f"{prefix}{name} was {kinds[0]} and is {kinds[1]}"
-        elif one != other:
+        elif json.dumps(one, default=repr) != json.dumps(other, default=repr):  # a tuple is saved as a list
             yield f"{prefix}{name} was {one!r} and is {other!r}"
