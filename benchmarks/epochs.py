@@ -12,7 +12,7 @@ from pythae.data.datasets import BaseDataset
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
 from gae_hub import GAETrainer, GAETrainingArguments
-from gae_hub.data.datasets import ImageDataset
+from gae_hub.data.datasets import InMemoryDataset
 
 from .comparison import Comparison, lazily
 from .models import BATCH_SIZE, INPUT_SHAPE, our_model, pythae_model
@@ -22,7 +22,7 @@ TITLE, SIDES = "epoch with data loading", ("gae_hub", "Pythae, fp32")
 
 def our_epoch(method: str, images: torch.Tensor) -> Callable[[], None]:
     """Return a function that trains our model for one epoch on uint8 images."""
-    data, model = ImageDataset(images), our_model(method, "mlp")
+    data, model = InMemoryDataset(images), our_model(method, "mlp")
 
     def epoch():
         with TemporaryDirectory() as folder:

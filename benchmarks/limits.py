@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from gae_hub import GAETrainer, GAETrainingArguments, MAFSampler, MAFSamplerConfig, VAEConfig, VAEModel
-from gae_hub.data.datasets import ImageDataset
+from gae_hub.data.datasets import InMemoryDataset
 
 from .comparison import timed
 from .models import BATCH_SIZE, INPUT_SHAPE, our_model
@@ -85,7 +85,7 @@ def time_parts(model: torch.nn.Module, batch: torch.Tensor, num_steps: int = 200
     return [1000 * median(column) for column in zip(*times[20:], strict=True)]
 
 
-def time_epochs(model: torch.nn.Module, num_epochs: int, data: ImageDataset) -> float:
+def time_epochs(model: torch.nn.Module, num_epochs: int, data: InMemoryDataset) -> float:
     """Return the seconds that training for `num_epochs` epochs takes."""
     with TemporaryDirectory() as folder:
         arguments = GAETrainingArguments(
@@ -103,7 +103,7 @@ def time_epochs(model: torch.nn.Module, num_epochs: int, data: ImageDataset) -> 
 
 def time_step_in_trainer(model: torch.nn.Module, input_shape: tuple[int, ...]) -> float:
     """Return the milliseconds that one more step adds to a training."""
-    data = ImageDataset(torch.randint(0, 256, (20_000, *input_shape), dtype=torch.uint8))
+    data = InMemoryDataset(torch.randint(0, 256, (20_000, *input_shape), dtype=torch.uint8))
     time_epochs(model, 1, data)
     one_epoch = median(time_epochs(model, 2, data) - time_epochs(model, 1, data) for _ in range(3))
     return 1000 * one_epoch / (len(data) // BATCH_SIZE)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GIVEN = """from gae_hub import BetaVAEConfig as BetaVAEConfig, BetaVAEModel as BetaVAEModel
-from gae_hub import GAEPreTrainedModel, GAETrainingArguments, ImageDataset
+from gae_hub import GAEPreTrainedModel, GAETrainingArguments, InMemoryDataset
 from torch import Tensor
 
 images: Tensor
@@ -22,8 +22,8 @@ fresh: Tensor
 config: BetaVAEConfig
 model: GAEPreTrainedModel
 args: GAETrainingArguments
-train: ImageDataset
-validation: ImageDataset
+train: InMemoryDataset
+validation: InMemoryDataset
 """
 SETTINGS = """[tool.basedpyright]
 typeCheckingMode = "standard"

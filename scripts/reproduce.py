@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, set_seed
 
 from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, load_images
-from gae_hub.data.datasets import ImageDataset
+from gae_hub.data.datasets import InMemoryDataset
 from gae_hub.data.loading import iterate_batches
 from gae_hub.hub.cards.facts import load_facts
 from gae_hub.hub.cards.merging import BEGIN
@@ -130,7 +130,7 @@ ROWS = {
 class DynamicallyBinarised(Dataset):
     """Binary images that are drawn anew at each access. Grey levels are the probabilities of white."""
 
-    def __init__(self, images: ImageDataset):
+    def __init__(self, images: InMemoryDataset):
         self.images, self.name, self.split, self.input_shape = images, images.name, images.split, images.input_shape
 
     def __len__(self) -> int:
@@ -140,11 +140,11 @@ class DynamicallyBinarised(Dataset):
         return {"pixel_values": torch.bernoulli(self.images.__getitems__(indices)["pixel_values"])}
 
 
-def binarise_once(images: ImageDataset, seed: int) -> ImageDataset:
+def binarise_once(images: InMemoryDataset, seed: int) -> InMemoryDataset:
     """Return binary images that are drawn once and depend on the seed only. Grey levels are probabilities of white."""
     draws = torch.rand(images.pixel_values.shape, generator=torch.Generator().manual_seed(seed))
     pixels = (draws < images.pixel_values.float() / 255).to(torch.uint8) * 255
-    return ImageDataset(pixels, images.labels, images.name, images.split)
+    return InMemoryDataset(pixels, images.labels, images.name, images.split)
 
 
 def make_config(row: Row) -> PreTrainedConfig:

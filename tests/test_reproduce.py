@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gae_hub.data.datasets import ImageDataset
+from gae_hub.data.datasets import InMemoryDataset
 
 ROOT = Path(__file__).parents[1]
 REPRODUCE = runpy.run_path(str(ROOT / "scripts" / "reproduce.py"))
@@ -32,7 +32,7 @@ def test_card_has_the_text_for_its_measurement(name):
 
 
 def test_static_binarisation_depends_on_the_seed_only():
-    images = ImageDataset(torch.full((50, 1, 8, 8), 51, dtype=torch.uint8))
+    images = InMemoryDataset(torch.full((50, 1, 8, 8), 51, dtype=torch.uint8))
     first, again, other = (REPRODUCE["binarise_once"](images, seed).pixel_values for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert set(first.unique().tolist()) == {0, 255}
@@ -40,7 +40,7 @@ def test_static_binarisation_depends_on_the_seed_only():
 
 
 def test_dynamic_binarisation_draws_anew():
-    images = REPRODUCE["DynamicallyBinarised"](ImageDataset(torch.full((50, 1, 8, 8), 51, dtype=torch.uint8)))
+    images = REPRODUCE["DynamicallyBinarised"](InMemoryDataset(torch.full((50, 1, 8, 8), 51, dtype=torch.uint8)))
     first, second = (images.__getitems__([*range(50)])["pixel_values"] for _ in range(2))
     assert not torch.equal(first, second) and set(first.unique().tolist()) == {0.0, 1.0}
     assert first.mean().item() == pytest.approx(0.2, abs=0.03)

@@ -24,7 +24,7 @@ from .auto import AutoGAE as AutoGAE
 from .auto import AutoSampler as AutoSampler
 
 # Data, training, use
-from .data.datasets import ImageDataset as ImageDataset
+from .data.datasets import InMemoryDataset as InMemoryDataset
 from .data.embeddings import embed_dataset as embed_dataset
 from .data.loading import load_images as load_images
 from .images.processing import GAEImageProcessor as GAEImageProcessor
@@ -176,7 +176,7 @@ __all__ = [
     "IAFSamplerConfig",
     "IWAEConfig",
     "IWAEModel",
-    "ImageDataset",
+    "InMemoryDataset",
     "InfoVAEConfig",
     "InfoVAEModel",
     "KernelDensitySampler",

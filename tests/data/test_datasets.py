@@ -1,10 +1,10 @@
-"""`ImageDataset` and the collator."""
+"""`InMemoryDataset` and the collator."""
 
 import pytest
 import torch
 from cases import images
 
-from gae_hub.data.datasets import ImageDataset, collate
+from gae_hub.data.datasets import InMemoryDataset, collate
 
 
 def test_collate_accepts_examples_of_any_data_set():
@@ -23,7 +23,7 @@ def test_collate_accepts_examples_of_any_data_set():
 
 
 def test_slice_keeps_labels_factors_and_revision():
-    whole = ImageDataset(images(5), torch.arange(5), "name", "train")
+    whole = InMemoryDataset(images(5), torch.arange(5), "name", "train")
     whole.factors, whole.revision = torch.arange(10).view(5, 2), "abc"
     part = whole.slice(1, 3, "test")
     assert (part.name, part.split, part.revision, part.columns) == ("name", "test", "abc", None)
@@ -33,4 +33,4 @@ def test_slice_keeps_labels_factors_and_revision():
 
 def test_number_of_labels():
     with pytest.raises(ValueError, match="20 images but 3 labels"):
-        ImageDataset(images(20), torch.zeros(3))
+        InMemoryDataset(images(20), torch.zeros(3))

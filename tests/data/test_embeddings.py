@@ -12,7 +12,7 @@ from child_processes import child_environment
 
 from gae_hub import embed_dataset, load_images
 from gae_hub.data import decoding
-from gae_hub.data.datasets import OnDemandImageDataset
+from gae_hub.data.datasets import OnDemandDataset
 
 
 def test_embed_dataset_keeps_order_and_mode(model, digits):
@@ -69,7 +69,7 @@ def test_cache_of_images_on_demand(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MEMORY_SHARE", 0)
     (tmp_path / "data").mkdir()
     on_demand = load_images(hub_folder(tmp_path / "data")[0])
-    assert isinstance(on_demand, OnDemandImageDataset)
+    assert isinstance(on_demand, OnDemandDataset)
     model = VAE.build(input_shape=(1, 6, 5))
     counter = Counter(model)
     once, again = (embed_dataset(model, on_demand, progress=False, cache=tmp_path / "cache") for _ in range(2))

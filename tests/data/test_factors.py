@@ -12,7 +12,7 @@ from PIL import Image
 
 from gae_hub import load_images
 from gae_hub.cli.main import main
-from gae_hub.data.datasets import OnDemandImageDataset
+from gae_hub.data.datasets import OnDemandDataset
 from gae_hub.data.factors import read_factors
 from gae_hub.metrics import evaluate_model, mutual_information_gap
 
@@ -74,7 +74,7 @@ def test_factors_follow_the_rows_into_splits_and_data_on_disk(monkeypatch):
     assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]])
     monkeypatch.setattr("gae_hub.data.decoding.free_memory", lambda: 0)
     large = load_images(rows(order))
-    assert isinstance(large, OnDemandImageDataset)
+    assert isinstance(large, OnDemandDataset)
     assert np.array_equal(read_factors(large, ["shape", "hue"])[0], FACTORS[order][:, [0, 2]])
     digits = load_images("digits")
     digits.factors = torch.arange(2 * len(digits)).view(-1, 2) % 7

@@ -9,8 +9,8 @@ from PIL import Image
 
 from gae_hub import load_images
 from gae_hub.data import decoding
-from gae_hub.data.datasets import ImageDataset, OnDemandImageDataset, StreamedImageDataset, collate
-from gae_hub.data.loading import as_image_dataset, iterate_batches
+from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset, StreamedDataset, collate
+from gae_hub.data.loading import as_dataset, iterate_batches
 
 # Sources
 
@@ -27,7 +27,7 @@ def test_digits():
 def test_hub_folder_is_decoded_into_memory(tmp_path):
     folder, expected = hub_folder(tmp_path)
     whole = load_images(folder)
-    assert isinstance(whole, ImageDataset) and torch.equal(whole.pixel_values, expected)
+    assert isinstance(whole, InMemoryDataset) and torch.equal(whole.pixel_values, expected)
     assert whole.labels.tolist() == [i % 3 for i in range(30)]
     train, validation = load_images(str(folder), splits=("train", "validation"))
     assert torch.equal(train.pixel_values, expected[:27]) and torch.equal(validation.pixel_values, expected[27:])
@@ -52,16 +52,16 @@ def test_arrays_tensors_and_datasets_objects():
     train, validation = load_images(floats, splits=("train", "validation"), validation_size=0.25)
     assert torch.equal(torch.cat([train.pixel_values, validation.pixel_values]), floats)
     rows = datasets.Dataset.from_dict({"img": [Image.fromarray(a) for a in pixels(3)]})
-    assert len(as_image_dataset(rows)) == 3
+    assert len(as_dataset(rows)) == 3
     assert len(load_images(datasets.DatasetDict(test=rows), "test")) == 3
-    assert as_image_dataset(train) is train
+    assert as_dataset(train) is train
     assert len(load_images(train)) == 15
 
 
 def test_streaming(tmp_path):
     folder, expected = hub_folder(tmp_path)
     stream = load_images(folder, streaming=True)
-    assert isinstance(stream, StreamedImageDataset) and stream.input_shape == (1, 6, 5)
+    assert isinstance(stream, StreamedDataset) and stream.input_shape == (1, 6, 5)
     stream.set_epoch(1)
     assert torch.equal(torch.cat(list(iterate_batches(stream, 8))), expected / 255)
     for source in (folder, datasets.load_dataset(str(folder), streaming=True)):
@@ -77,7 +77,7 @@ def test_images_on_demand_equal_images_in_memory(tmp_path, monkeypatch):
     resident = load_images(folder)
     monkeypatch.setattr(decoding, "MEMORY_SHARE", 0)
     on_demand = load_images(folder)
-    assert isinstance(on_demand, OnDemandImageDataset) and len(on_demand) == 30
+    assert isinstance(on_demand, OnDemandDataset) and len(on_demand) == 30
     assert on_demand.labels.tolist() == resident.labels.tolist()
     assert on_demand.input_shape == resident.input_shape
     for one, other in zip(iterate_batches(resident, 8), iterate_batches(on_demand, 8), strict=True):
@@ -149,7 +149,7 @@ def test_empty_sources_and_missing_splits(tmp_path):
     with pytest.raises(ValueError, match="is empty: it has no images"):
         load_images(empty)
     with pytest.raises(ValueError, match="the data set is empty"):
-        as_image_dataset([])
+        as_dataset([])
     with pytest.raises(ValueError, match="'digits' has no split 'dev'; it has train, validation, test"):
         load_images("digits", "dev")
     with pytest.raises(ValueError, match="image_size and channels apply to image files only"):
@@ -161,6 +161,6 @@ def test_empty_sources_and_missing_splits(tmp_path):
 
 def test_iterate_batches_of_a_part():
     whole = images(10)
-    for data in (ImageDataset(whole), torch.utils.data.TensorDataset(whole)):
+    for data in (InMemoryDataset(whole), torch.utils.data.TensorDataset(whole)):
         found = list(iterate_batches(data, 4, start=3, stop=9))
         assert [len(part) for part in found] == [4, 2] and torch.equal(torch.cat(found), whole[3:9])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gae_hub import load_images
 from gae_hub.data import decoding, image_reader
-from gae_hub.data.datasets import OnDemandImageDataset
+from gae_hub.data.datasets import OnDemandDataset
 from gae_hub.data.loading import iterate_batches
 
 
@@ -52,7 +52,7 @@ def test_skipped_images_are_counted_and_named_in_one_warning(folder, caplog):
 def test_skipped_images_on_demand(folder, caplog, monkeypatch):
     monkeypatch.setattr(decoding, "MEMORY_SHARE", 0)
     data = load_images(folder, on_error="skip")
-    assert isinstance(data, OnDemandImageDataset) and len(data) == 4 and data.labels.tolist() == [0, 0, 1, 1]
+    assert isinstance(data, OnDemandDataset) and len(data) == 4 and data.labels.tolist() == [0, 0, 1, 1]
     assert torch.equal(torch.cat(list(iterate_batches(data, 3))), EXPECTED / 255)
     assert len(warnings(caplog)) == 1
 

@@ -10,7 +10,7 @@ from fuzzing import check_reading, safetensors_variants
 from safetensors.torch import load_file
 
 from gae_hub import GenerationPipeline
-from gae_hub.data.datasets import ImageDataset
+from gae_hub.data.datasets import InMemoryDataset
 from gae_hub.metrics import MEASURES, Moments, Passport, evaluate_model, frechet_distance, to_results
 from gae_hub.metrics import METRICS as REGISTRY
 from gae_hub.metrics.evaluation_run import EvaluationRun
@@ -19,7 +19,7 @@ from gae_hub.metrics.functional import moments
 
 def dataset(num=60):
     """Images with labels and two factors."""
-    data = ImageDataset(images(num, (1, 16, 16)), torch.arange(num) % 3)
+    data = InMemoryDataset(images(num, (1, 16, 16)), torch.arange(num) % 3)
     data.factors = torch.stack([torch.arange(num) % 3, torch.arange(num) // 3 % 2], 1)
     return data
 

@@ -5,7 +5,7 @@ import torch
 
 from gae_hub import AEConfig, AEModel, AutoGAE, GAETrainer, GAETrainingArguments
 from gae_hub.data import datasets as data
-from gae_hub.data.datasets import ImageDataset, collate
+from gae_hub.data.datasets import InMemoryDataset, collate
 
 
 def uint8_images(num: int = 24) -> torch.Tensor:
@@ -22,7 +22,7 @@ def make_trainer(folder, dataset, **changes) -> GAETrainer:
 
 
 def test_images_are_copied_to_the_device_once_if_they_fit(monkeypatch):
-    dataset, device = ImageDataset(uint8_images(), torch.arange(24), "name", "train"), torch.device("meta")
+    dataset, device = InMemoryDataset(uint8_images(), torch.arange(24), "name", "train"), torch.device("meta")
     assert dataset.place_on(device) is dataset  # its free memory is unknown
     monkeypatch.setattr(data, "free_device_memory", lambda device: 4 * dataset.pixel_values.nbytes - 1)
     assert dataset.place_on(device) is dataset  # more than a quarter of the free memory
@@ -36,10 +36,10 @@ def test_images_are_copied_to_the_device_once_if_they_fit(monkeypatch):
 
 
 def test_training_on_resident_images_gives_the_same_weights(tmp_path, monkeypatch):
-    plain = make_trainer(tmp_path / "plain", ImageDataset(uint8_images()))
+    plain = make_trainer(tmp_path / "plain", InMemoryDataset(uint8_images()))
     plain.train()
     monkeypatch.setattr(data, "free_device_memory", lambda device: 2**30)
-    images = ImageDataset(uint8_images())
+    images = InMemoryDataset(uint8_images())
     resident = make_trainer(tmp_path / "resident", images, dataloader_num_workers=2, dataloader_pin_memory=True)
     for loader in (resident.get_train_dataloader(), resident.get_eval_dataloader()):
         assert loader.dataset is images.copies[resident.args.device]
@@ -62,7 +62,7 @@ def test_other_data_sets_are_not_copied(tmp_path, monkeypatch):
 def test_a_compiled_model_trains_alike(tmp_path, backend):
     runs = []
     for folder, options in (("plain", {}), ("compiled", {"torch_compile": True, "torch_compile_backend": backend})):
-        run = make_trainer(tmp_path / folder, ImageDataset(uint8_images()), **options)
+        run = make_trainer(tmp_path / folder, InMemoryDataset(uint8_images()), **options)
         run.train()
         runs.append({name: value for name, value in run.plain_model.state_dict().items()})
     assert runs[0].keys() == runs[1].keys()
@@ -76,4 +76,4 @@ def test_models_that_cannot_be_compiled_raise_before_training(tmp_path, name):
     model = cls(cls.config_class(input_shape=(1, 4, 4), latent_dim=2))
     arguments = GAETrainingArguments(str(tmp_path), torch_compile=True, report_to="none")
     with pytest.raises(ValueError, match=f"torch_compile=True does not work for {cls.__name__}"):
-        GAETrainer(model, arguments, train_dataset=ImageDataset(uint8_images()))
+        GAETrainer(model, arguments, train_dataset=InMemoryDataset(uint8_images()))

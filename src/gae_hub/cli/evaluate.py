@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .flags import DATASET, NUM_SAMPLES, PUSH_TO_HUB, SAMPLER_NAME, SEED, SPLIT, Flag, sampler_subfolder
 from .parser import Parser, UsageError
-from .run_record import find_data
+from .run_record import find_data, load_split
 from .tables import print_table
 
 RESULTS_FILE = "results.json"
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser):
             "metrics", str, "Metrics, as `gae-hub list` shows them", default=["mse", "energy", "clustering"], many=True
         ),
         DATASET,
-        replace(SPLIT, default="test"),
+        replace(SPLIT, help="Split of the data set; by default test or, without one, the run's validation split"),
         SAMPLER_NAME,
         replace(NUM_SAMPLES, help="Number of images to generate for metrics of samples", default=1000),
         SEED,
@@ -46,7 +46,7 @@ def add_arguments(parser: Parser):
 
 def run(args: Namespace):
     from ..core.files import write_json
-    from ..data.loading import load_images
+    from ..data.loading import load_data
     from ..hub.cards.results import publish_results, record_results
     from ..metrics.evaluation import check_metrics, evaluate_model, to_results
     from ..metrics.tensor_cache import hash_tensors
@@ -63,8 +63,8 @@ def run(args: Namespace):
         )
     pipe = GenerationPipeline.from_pretrained(args.model, sampler=sampler_subfolder(args.sampler_name))
     name, loading = find_data(args.model, args.dataset)
-    dataset = load_images(name, args.split, **loading)
-    needs_training_data = "probe" in args.metrics and args.split != "train"
+    dataset, split = load_split(args.model, name, args.split, loading)
+    needs_training_data = "probe" in args.metrics and split != "train"
     numbers = evaluate_model(
         pipe.model,
         dataset,
@@ -74,14 +74,14 @@ def run(args: Namespace):
         args.seed,
         extractor=args.extractor,
         weights=args.weights,
-        train_dataset=load_images(name, "train", **loading) if needs_training_data else None,
+        train_dataset=load_data(name, "train", **loading) if needs_training_data else None,
         options=args.options,
         factors=args.factors,
         progress=True,
     )
     results = {
         "dataset": name,
-        "split": args.split,
+        "split": split,
         "num_samples": args.num_samples,
         "seed": args.seed,
         "sampler": None if pipe.sampler is None else hash_tensors(pipe.sampler.state_dict()),
@@ -93,4 +93,4 @@ def run(args: Namespace):
         write_json(args.output or RESULTS_FILE, results)
     if args.push_to_hub:
         print(publish_results(pipe.model, args.model, results))
-    print_table(["metric", f"{name}, {args.split}"], [[name, f"{value:.5g}"] for name, value in numbers.items()])
+    print_table(["metric", f"{name}, {split}"], [[name, f"{value:.5g}"] for name, value in numbers.items()])

@@ -36,7 +36,7 @@ def run(args: Namespace):
     from ..auto import AutoGAE
     from ..conversion.export import export_model
     from ..core.json_files import read_json_object
-    from ..data.loading import iterate_batches, load_images
+    from ..data.loading import iterate_batches, load_data
 
     is_for_diffusers = args.format == "diffusers"
     if args.dataset and not is_for_diffusers:
@@ -44,7 +44,7 @@ def run(args: Namespace):
     images = None
     if is_for_diffusers and (args.dataset or (Path(args.model) / RUN_FILE).is_file()):
         name, loading = find_data(args.model, args.dataset)
-        dataset = load_images(name, args.split, **loading)
+        dataset = load_data(name, args.split, **loading)
         chosen = range(0, len(dataset), -(-len(dataset) // MOST_IMAGES))
         print(f"measuring the scale of the latents on {len(chosen):,} images of {name}, {args.split}")
         images = iterate_batches(Subset(dataset, chosen))

@@ -37,7 +37,7 @@ def _add_sampler_flags(parser: Parser, words: list[str]):
 
 def run(args: Namespace):
     from ..auto import AutoGAE, AutoSampler
-    from ..data.loading import load_images
+    from ..data.loading import load_data
     from ..pipelines.generation import GenerationPipeline
     from ..samplers.learned import LearnedSampler
 
@@ -54,7 +54,7 @@ def run(args: Namespace):
     model = AutoGAE.from_pretrained(args.model)
     sampler.check_model(model)
     dataset, loading = find_data(args.model, args.dataset)
-    train, validation = load_images(dataset, ("train", "validation"), **loading)
+    train, validation = load_data(dataset, ("train", "validation"), **loading)
     if isinstance(sampler, LearnedSampler):
         sampler.fit_to(model, train, validation, progress=not given.pop("disable_tqdm", False), **given)
     else:

@@ -1,10 +1,16 @@
 """Flags: their names, types, defaults and help texts. A flag of several commands is defined here, once."""
 
 __all__ = [
+    "BACKGROUND",
     "BATCH_SIZE",
     "CHANNELS",
+    "COLUMN",
     "DATASET",
+    "DATA_OPTIONS",
     "IMAGE_SIZE",
+    "LABEL_COLUMN",
+    "LAYOUT",
+    "NORMALIZE",
     "NUM_SAMPLES",
     "ON_ERROR",
     "OUTPUT_DIR",
@@ -12,6 +18,7 @@ __all__ = [
     "SAMPLER_NAME",
     "SEED",
     "SPLIT",
+    "STRATIFY",
     "VALIDATION_SIZE",
     "Flag",
     "sampler_subfolder",
@@ -97,11 +104,16 @@ class Flag:
 
 # Flags of several commands
 
-DATASET = Flag("dataset", str, "Data set: digits, a folder, or a name on the Hub")
+DATASET = Flag("dataset", str, "Data set: digits, a folder, a file (.npy, .npz, .csv, .parquet), or a name on the Hub")
 SPLIT = Flag("split", str, "Split of the data set")
-VALIDATION_SIZE = Flag(
-    "validation_size", float | int | None, "Number (or share, below 1) of images held out for validation", minimum=0
+COLUMN = Flag("column", str, "Column of examples, or several columns of numbers", many=True, max_words=1000)
+LABEL_COLUMN = Flag("label_column", str, "Column of labels, integers or strings")
+LAYOUT = Flag(
+    "layout",
+    Literal["channels_first", "channels_last", "no_channels"] | None,
+    "Order of the axes of arrays; by default their shape decides",
 )
+CHANNELS = Flag("channels", Literal[1, 3, 4] | None, "Number of channels to convert image files to")
 IMAGE_SIZE = Flag(
     "image_size",
     int | None,
@@ -110,18 +122,40 @@ IMAGE_SIZE = Flag(
     many=True,
     max_words=2,
 )
+BACKGROUND = Flag("background", str, "Colour behind transparent pixels, a name or #rrggbb", "white")
+NORMALIZE = Flag(
+    "normalize",
+    Literal["unit", "standardize"] | None,
+    "Map the training data to [0, 1], or to mean 0 and standard deviation 1, per column or channel",
+)
+VALIDATION_SIZE = Flag(
+    "validation_size", float | int | None, "Number (or share, below 1) of examples held out for validation", minimum=0
+)
+STRATIFY = Flag("stratify", bool, "Whether to hold out the same share of each class", True)
 ON_ERROR = Flag(
     "on_error",
     Literal["raise", "skip"],
-    "Whether an image file that cannot be read ends the command, or is skipped and named in a warning",
+    "Whether an example that cannot be read ends the command, or is skipped and named in a warning",
     "raise",
 )
-CHANNELS = Flag("channels", Literal[1, 3] | None, "Number of channels to convert image files to")
 SEED = Flag("seed", int, "Seed of all random numbers", 0)
 NUM_SAMPLES = Flag("num_samples", int, "Number of images to generate", 64, minimum=1)
 BATCH_SIZE = Flag("batch_size", int, "Number of images per batch", 128, minimum=1)
 SAMPLER_NAME = Flag("sampler_name", str, "Subfolder of the sampler; prior is the model's own prior", "sampler")
 OUTPUT_DIR = Flag("output_dir", str, "Folder to write to")
+DATA_OPTIONS = (
+    COLUMN,
+    LABEL_COLUMN,
+    LAYOUT,
+    CHANNELS,
+    IMAGE_SIZE,
+    BACKGROUND,
+    NORMALIZE,
+    VALIDATION_SIZE,
+    STRATIFY,
+    ON_ERROR,
+)
+"""The options with which data are read, besides the seed: the fields of `DataOptions`."""
 PUSH_TO_HUB = Flag("push_to_hub", bool, "Publish the result to the model's Hub repository")
 
 

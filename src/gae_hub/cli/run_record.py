@@ -1,13 +1,13 @@
 """The flags of a training run, stored in its folder so that later commands load the same data in the same way."""
 
-__all__ = ["DEFAULT_DATASET", "RUN_FILE", "LoadingArguments", "find_data", "loading_arguments", "write_run_record"]
+__all__ = ["DEFAULT_DATASET", "RUN_FILE", "find_data", "load_split", "loading_arguments", "write_run_record"]
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
-from .flags import CHANNELS, DATASET, IMAGE_SIZE, ON_ERROR, VALIDATION_SIZE, Flag
+from .flags import DATA_OPTIONS, DATASET, IMAGE_SIZE, SEED, VALIDATION_SIZE, Flag
 from .parser import UsageError
 from .yaml_files import dump_yaml, read_yaml_file
 
@@ -24,17 +24,11 @@ def write_run_record(folder: str | Path, flags: Mapping[str, Any]):
     write_text(Path(folder) / RUN_FILE, dump_yaml(record))
 
 
-class LoadingArguments(TypedDict, total=False):
-    """Arguments of `load_images` that the flags of a run determine."""
+def find_data(model: str, dataset: str | None) -> tuple[str, dict[str, Any]]:
+    """The data set that a command works on, and the arguments of `load_data` that the training run used.
 
-    validation_size: int | float | None
-    image_size: int | tuple[int, int] | None
-    channels: int | None
-    on_error: Literal["raise", "skip"]
-
-
-def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
-    """The data set that a command works on, and the arguments of `load_images` that the training run used.
+    They come from the record of the run or, for a model without one, from its processor. The normalization is the one
+    that was fitted in training.
 
     Args:
         model: the model's folder or repository.
@@ -48,36 +42,74 @@ def find_data(model: str, dataset: str | None) -> tuple[str, LoadingArguments]:
     if not record.is_file():
         if dataset is None:
             raise UsageError(f"'{model}' has no {RUN_FILE} that names its training data; pass --{DATASET.name}")
-        return dataset, {}
+        return dataset, _read_processor(model)
     run = read_yaml_file(record)
     try:
-        return dataset or _read(run, replace(DATASET, default=DEFAULT_DATASET)), loading_arguments(run)
+        arguments = loading_arguments(run)
+        arguments |= {name: value for name, value in _read_processor(model).items() if name == "normalize"}
+        return dataset or _read(run, replace(DATASET, default=DEFAULT_DATASET)), arguments
     except ValueError as error:
         raise ValueError(f"{record}: {error}") from error
 
 
-def loading_arguments(run: Mapping[str, Any]) -> LoadingArguments:
-    """The arguments of `load_images` among the flags of a run.
+def loading_arguments(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `load_data` among the flags of a run.
 
     Raises:
         ValueError: if one has the wrong type.
     """
-    size = _read(run, VALIDATION_SIZE)
+    found = {flag.name: _read(run, flag) for flag in (*DATA_OPTIONS, SEED)}
+    size = found[VALIDATION_SIZE.name]
     if size is not None and size >= 1:
         if size % 1:
-            raise ValueError(f"{VALIDATION_SIZE.name}: expected a share below 1, or a number of images, got {size}")
-        size = int(size)
-    image_size = _read(run, IMAGE_SIZE)
-    if isinstance(image_size, list):
-        if [type(edge) for edge in image_size] != [int, int]:
-            raise ValueError(f"{IMAGE_SIZE.name}: expected an edge length, or height and width, got {image_size}")
-        image_size = (image_size[0], image_size[1])
-    return {
-        "validation_size": size,
-        "image_size": image_size,
-        "channels": _read(run, CHANNELS),
-        "on_error": _read(run, ON_ERROR),
-    }
+            raise ValueError(f"{VALIDATION_SIZE.name}: expected a share below 1, or a number of examples, got {size}")
+        found[VALIDATION_SIZE.name] = int(size)
+    image_size = found[IMAGE_SIZE.name]
+    if isinstance(image_size, list) and [type(edge) for edge in image_size] != [int, int]:
+        raise ValueError(f"{IMAGE_SIZE.name}: expected an edge length, or height and width, got {image_size}")
+    return found
+
+
+def _read_processor(model: str) -> dict[str, Any]:
+    """The arguments of `load_data` in the image processor of a model, with its normalization; empty without one."""
+    from ..core.hub_files import fetch_file
+    from ..images.processing import GAEImageProcessor
+
+    if fetch_file(model, "preprocessor_config.json") is None:
+        return {}
+    processor = GAEImageProcessor.from_pretrained(model)
+    return {**processor.data, "normalize": processor.normalization}
+
+
+def load_split(
+    model: str, dataset: str, split: str | None, arguments: Mapping[str, Any], default: str = "test"
+) -> tuple[Any, str]:
+    """One split for a command, and its name.
+
+    Without a name, it is the default split or, if the data have none, the validation split of the training run; that
+    is printed.
+
+    Args:
+        model: the model's folder or repository.
+        dataset, arguments: from `find_data`.
+        split: the value of `--split`, or None.
+        default: split to prefer.
+    """
+    from ..data.loading import load_data, split_names
+
+    if split is None:
+        names = split_names(dataset, **arguments)
+        split = default if default in names else "validation"
+        if split != default:
+            print(
+                f"'{dataset}' has no split '{default}': using the validation split "
+                + (
+                    "of the training run"
+                    if (Path(model) / RUN_FILE).is_file()
+                    else f"with seed {arguments.get(SEED.name, 0)}"
+                )
+            )
+    return load_data(dataset, split, **arguments), split
 
 
 def _read(run: Mapping[str, Any], flag: Flag) -> Any:

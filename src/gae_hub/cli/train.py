@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dataclass_flags import add_training_flags, config_flags
-from .flags import CHANNELS, DATASET, IMAGE_SIZE, ON_ERROR, OUTPUT_DIR, SEED, VALIDATION_SIZE, Flag
+from .flags import DATA_OPTIONS, DATASET, OUTPUT_DIR, SEED, Flag
 from .parser import Parser, UsageError
 from .run_record import DEFAULT_DATASET, loading_arguments, write_run_record
 from .yaml_files import read_yaml_file
@@ -25,10 +25,7 @@ FLAGS = (
     METHOD,
     CONFIG,
     replace(DATASET, default=DEFAULT_DATASET),
-    VALIDATION_SIZE,
-    IMAGE_SIZE,
-    CHANNELS,
-    ON_ERROR,
+    *DATA_OPTIONS,
     Flag("encoder", NETWORK, "Encoder: mlp, conv, resnet, paper_conv, paper_resnet, or a dict of its config", "mlp"),
     Flag("decoder", NETWORK, "Decoder, in the same way", "--encoder"),
     replace(OUTPUT_DIR, default="outputs/MODEL-DATASET"),
@@ -66,7 +63,7 @@ def run(args: Namespace):
     from transformers import set_seed
 
     from ..auto import AutoGAE
-    from ..data.loading import load_images
+    from ..data.loading import load_data
     from ..training.arguments import RECIPES, GAETrainingArguments
     from ..training.trainer import GAETrainer
 
@@ -79,7 +76,7 @@ def run(args: Namespace):
     set_seed(training.seed)
     dataset: str = given["dataset"]
     with training.main_process_first(desc="reading the data set"):
-        train, validation = load_images(dataset, ("train", "validation"), **loading_arguments(given))
+        train, validation = load_data(dataset, ("train", "validation"), **loading_arguments(given))
     encoder = given.get("encoder") or "mlp"
     networks = {"encoder_config": encoder, "decoder_config": given.get("decoder") or encoder}
     model = AutoGAE.from_config(method(input_shape=train.input_shape, **networks, **own))

@@ -5,7 +5,20 @@ __all__ = ["add_arguments", "run"]
 from argparse import Namespace
 from dataclasses import replace
 
-from .flags import BATCH_SIZE, CHANNELS, DATASET, IMAGE_SIZE, ON_ERROR, OUTPUT_DIR, SEED, Flag
+from .flags import (
+    BACKGROUND,
+    BATCH_SIZE,
+    CHANNELS,
+    COLUMN,
+    DATASET,
+    IMAGE_SIZE,
+    LABEL_COLUMN,
+    LAYOUT,
+    ON_ERROR,
+    OUTPUT_DIR,
+    SEED,
+    Flag,
+)
 from .parser import Parser
 from .run_record import DEFAULT_DATASET
 
@@ -14,8 +27,12 @@ def add_arguments(parser: Parser):
     parser.usage = "%(prog)s [flags]"
     parser.add_flags(
         replace(DATASET, default=DEFAULT_DATASET),
-        IMAGE_SIZE,
+        COLUMN,
+        LABEL_COLUMN,
+        LAYOUT,
         CHANNELS,
+        IMAGE_SIZE,
+        BACKGROUND,
         ON_ERROR,
         replace(OUTPUT_DIR, default="outputs/extractor"),
         Flag("num_train_epochs", float, "Passes over the training images", 10.0, minimum=0),
@@ -30,10 +47,9 @@ def run(args: Namespace):
     from ..metrics.networks.classifier_training import train_extractor
 
     dataset: str = args.dataset
-    splits = ("train", "validation")
-    train, validation = load_images(
-        dataset, splits, image_size=args.image_size, channels=args.channels, on_error=args.on_error
-    )
+    options = ("column", "label_column", "layout", "channels", "image_size", "background", "on_error", "seed")
+    chosen = {name: getattr(args, name) for name in options}
+    train, validation = load_images(dataset, ("train", "validation"), **chosen)
     model = train_extractor(
         train,
         validation,

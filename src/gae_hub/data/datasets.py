@@ -1,54 +1,136 @@
-"""Image data sets for training: resident in memory, decoded on demand, or streamed.
+"""Data sets for training: resident in memory, read on demand, or streamed.
 
-All three have `name`, `split`, `revision`, `labels`, `columns` and `input_shape`, and yield `pixel_values` as floats.
+All three describe themselves in the same attributes, and yield `pixel_values` as floats. With a length, they are torch
+data sets like any other: `DataLoader`, `random_split` and `transformers.Trainer` accept them.
 """
 
 __all__ = [
-    "ImageDataset",
-    "IndexedImageDataset",
-    "OnDemandImageDataset",
-    "StreamedImageDataset",
+    "InMemoryDataset",
+    "IndexedDataset",
+    "OnDemandDataset",
+    "StreamedDataset",
     "collate",
     "to_float",
 ]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
+from transformers.utils import logging
 
 from ..core.argument_checks import describe
-from ..modules.inputs import check_values
-from .image_reader import ImageReader, OnError, UnreadableImageError, warn_about_skipped
+from ..images.normalization import Normalization
+from ..images.reading import channels_of, is_encoded_image, open_image, read_image
+from .options import DataOptions
+from .sources.base import Origin, Split, StreamSplit
+from .sources.torch_data import find_example
 
 if TYPE_CHECKING:
     import datasets
 
-# images are copied to the training device if they take at most this share of its free memory
+logger = logging.get_logger(__name__)
+
+# data are copied to the training device if they take at most this share of its free memory
 DEVICE_MEMORY_SHARE = 0.25
+_MAX_NAMES = 20  # names of skipped examples in a warning
 
 
-class _BatchIndexed(Dataset[dict[str, Tensor]]):
-    """A data set that reads a batch at a time. torch's DataLoader calls `__getitems__`."""
-
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """One batch as a dict of tensors, which `collate` passes on."""
-        raise NotImplementedError
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
-
-class ImageDataset(_BatchIndexed):
-    """Images in memory.
+class Examples(Sequence[dict[str, Tensor]]):
+    """A batch that was read at once. It behaves as a list of examples, so that every collator accepts it.
 
     Args:
-        pixel_values: (num, *input_shape), uint8, or floats in [0, 1].
-        labels: (num,) integers, or None. Metrics use them; models do not.
+        pixel_values: (batch, *input_shape) floats.
+    """
+
+    def __init__(self, pixel_values: Tensor):
+        self.pixel_values = pixel_values
+
+    def __len__(self) -> int:
+        return len(self.pixel_values)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Examples": ...
+    def __getitem__(self, index: int | slice) -> "dict[str, Tensor] | Examples":
+        found = self.pixel_values[index]
+        return Examples(found) if isinstance(index, slice) else {"pixel_values": found}
+
+
+class _Described:
+    """What is known about a data set besides its examples.
+
+    Attributes:
+        name: name of the data, for cards and messages.
+        split: name of the split, or None.
+        origin: "hub", "local", "library" or "memory".
+        revision: commit of the data set on the Hub, or version of the library that the data come with, if known.
+        column_names: names of a table's columns, or None.
+        label_names: names of the classes, or None.
+        options: how the data were read.
+        normalization: what was applied to the data's own values, or None.
+        held_out: how the validation split was made, or None if the source has one.
+    """
+
+    name: str
+    split: str | None
+    origin: Origin = "memory"
+    revision: str | None = None
+    column_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+    options: DataOptions = DataOptions()
+    normalization: Normalization | None = None
+    held_out: str | None = None
+
+
+class _Indexed(_Described, Dataset[dict[str, Tensor]]):
+    """Base of the data sets with a length. They read a whole batch at a time, which torch's DataLoader requests."""
+
+    input_shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """(num, *input_shape) floats, as the model sees them."""
+        raise NotImplementedError
+
+    def __getitems__(self, indices: Sequence[int]) -> Examples:
+        return Examples(self.read(indices))
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
+    @overload
+    def __getitem__(self, index: slice) -> dict[str, Tensor]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Tensor]:
+        """`{"pixel_values": ...}` of one example or, for a slice, of several; as in `datasets.Dataset`."""
+        num = len(self)
+        if isinstance(index, slice):
+            return {"pixel_values": self.read(range(*index.indices(num)))}
+        if not -num <= index < num:
+            raise IndexError(f"index {index} is out of range for a data set of {num} examples")
+        return {"pixel_values": self.read([index % num])[0]}
+
+    def _describe_shape(self) -> str:
+        return f"{len(self):,} x {self.input_shape}"
+
+    def __repr__(self) -> str:
+        split = f", split='{self.split}'" if self.split else ""
+        return f"{type(self).__name__}('{self.name}'{split}, {self._describe_shape()})"
+
+
+class InMemoryDataset(_Indexed):
+    """Data in memory.
+
+    Args:
+        pixel_values: (num, *input_shape), uint8 for pixels, or finite floats.
+        labels: (num,) integers, -1 for examples without a label; or None. Metrics use them; models do not.
         name: name of the data, for cards and messages.
         split: name of the split.
 
@@ -56,10 +138,9 @@ class ImageDataset(_BatchIndexed):
         factors: (num, num_factors) integers, the factors of variation that the images were made from. Set it to
             measure disentanglement; None by default.
         columns: a `datasets.Dataset` of the source's other columns, or None.
-        revision: commit of the data set on the Hub, or version of the library that the data comes with, if known.
 
     Raises:
-        ValueError: if there are no images, their values are out of range, or the number of labels differs.
+        ValueError: if there are no examples, their values are not finite, or the number of labels differs.
     """
 
     def __init__(
@@ -71,36 +152,45 @@ class ImageDataset(_BatchIndexed):
             )
         if pixel_values.dim() < 2 or not len(pixel_values):
             raise ValueError(
-                f"'{name}' holds no images: expected (num, *input_shape), got shape {tuple(pixel_values.shape)}"
+                f"'{name}' holds no examples: expected (num, *input_shape), got shape {tuple(pixel_values.shape)}"
             )
         if pixel_values.dtype != torch.uint8:
             if not pixel_values.is_floating_point():
-                raise ValueError(f"'{name}' has dtype {pixel_values.dtype}, but must be uint8, or floats in [0, 1]")
-            check_values(pixel_values)
+                raise ValueError(f"'{name}' has dtype {pixel_values.dtype}, but must be uint8, or floats")
+            num_bad = sum(int((~chunk.isfinite()).sum()) for chunk in pixel_values.split(10_000))
+            if num_bad:
+                raise ValueError(f"'{name}' has {num_bad} values that are nan or infinite: remove or replace them")
         if labels is not None and len(labels) != len(pixel_values):
-            raise ValueError(f"'{name}' has {len(pixel_values)} images but {len(labels)} labels")
+            raise ValueError(f"'{name}' has {len(pixel_values)} examples but {len(labels)} labels")
         self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
         self.factors: Tensor | None = None
         self.columns: datasets.Dataset | None = None
-        self.revision: str | None = None
-        self.copies: dict[torch.device, ImageDataset] = {}
+        self.copies: dict[torch.device, InMemoryDataset] = {}
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
+    def input_shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]  # it is derived
         """Shape of one example."""
         return tuple(self.pixel_values.shape[1:])
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """The smallest and the largest value, as the model sees them."""
+        if self.pixel_values.dtype == torch.uint8:
+            return 0.0, 1.0
+        low, high = torch.aminmax(self.pixel_values)
+        return float(low), float(high)
 
     def __len__(self) -> int:
         return len(self.pixel_values)
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        rows, device = torch.as_tensor(indices), self.pixel_values.device
+    def read(self, indices: Sequence[int]) -> Tensor:
+        rows, device = torch.as_tensor(indices, dtype=torch.int64), self.pixel_values.device
         if device.type == "cuda":  # pinned, since a copy from pageable memory waits for the GPU
             rows = rows.pin_memory().to(device, non_blocking=True)
-        return {"pixel_values": to_float(self.pixel_values.index_select(0, rows))}
+        return to_float(self.pixel_values.index_select(0, rows))
 
-    def place_on(self, device: torch.device) -> "ImageDataset":
-        """The same images on a GPU if they fit into its memory, copied there once; otherwise this data set."""
+    def place_on(self, device: torch.device) -> "InMemoryDataset":
+        """The same data on a GPU if they fit into its memory, copied there once; otherwise this data set."""
         if device not in self.copies:
             size, free = self.pixel_values.nbytes, free_device_memory(device)
             if free is None or size > DEVICE_MEMORY_SHARE * free:
@@ -109,99 +199,82 @@ class ImageDataset(_BatchIndexed):
             self.copies[device].pixel_values = self.pixel_values.to(device)
         return self.copies[device]
 
-    def slice(self, start: int, stop: int, split: str) -> "ImageDataset":
-        """Images `start` to `stop` (exclusive) with their labels, factors and columns, as the split `split`."""
-        labels, factors = (None if t is None else t[start:stop] for t in (self.labels, self.factors))
-        part = ImageDataset(self.pixel_values[start:stop], labels, self.name, split)
-        part.factors, part.revision = factors, self.revision
-        part.columns = None if self.columns is None else self.columns.select(range(start, stop))
-        return part
-
-    def __repr__(self) -> str:
-        split = f", split='{self.split}'" if self.split else ""
-        dtype = str(self.pixel_values.dtype).removeprefix("torch.")
-        return f"ImageDataset('{self.name}'{split}, {len(self):,} x {self.input_shape} {dtype})"
+    def _describe_shape(self) -> str:
+        return f"{super()._describe_shape()} {str(self.pixel_values.dtype).removeprefix('torch.')}"
 
 
-class OnDemandImageDataset(_BatchIndexed):
-    """Images of a `datasets.Dataset` that does not fit in memory, decoded when their batch is read.
+class OnDemandDataset(_Indexed):
+    """Data that are read when their batch is: they do not fit in memory, or change from epoch to epoch.
 
     Args:
-        rows: the split, with undecoded images.
-        reader: reads its image column.
-        name, split, revision: as in [`ImageDataset`].
+        source: the split.
+        name, split: as for [`InMemoryDataset`].
+        normalization: applied to the values.
     """
 
-    def __init__(
-        self, rows: "datasets.Dataset", reader: ImageReader, name: str, split: str | None, revision: str | None = None
-    ):
-        self.rows, self.reader, self.name, self.split, self.revision = rows, reader, name, split, revision
-        self.labels, self.columns = reader.read_labels(rows), rows.remove_columns(reader.column)
+    factors = None
+
+    def __init__(self, source: Split, name: str, split: str | None, normalization: Normalization | None = None):
+        self.source, self.name, self.split, self.normalization = source, name, split, normalization
+        self.input_shape = source.input_shape
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """(num,) class labels, or None."""
+        return self.source.read_labels()
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return self.reader.input_shape
+    def columns(self) -> "datasets.Dataset | None":
+        """Other columns of the source, or None."""
+        return self.source.columns
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.source)
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        rows = list(indices)
-        cells = self.rows[rows][self.reader.column]
-        images = np.stack([self.reader.read_image(cell, row) for row, cell in zip(rows, cells, strict=True)])
-        return {"pixel_values": to_float(torch.from_numpy(images))}
+    def read(self, indices: Sequence[int]) -> Tensor:
+        return normalize(self.source.read(indices), self.normalization)
 
 
-IndexedImageDataset: TypeAlias = ImageDataset | OnDemandImageDataset
-"""A data set with a length, whose images can be read in any order."""
+IndexedDataset: TypeAlias = InMemoryDataset | OnDemandDataset
+"""A data set with a length, whose examples can be read in any order."""
 
 
-class StreamedImageDataset(IterableDataset[dict[str, Tensor]]):
-    """Images of a `datasets.IterableDataset`, read in its order. It has no length, so the trainer needs `max_steps`.
+class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
+    """Data of a stream, read in its order. It has no length, so the trainer needs `max_steps`.
+
+    With `on_error="skip"`, each pass ends with one warning that names the examples that were skipped.
 
     Args:
-        rows: the split, with undecoded images.
-        reader: reads its image column.
-        name, split: as in [`ImageDataset`].
-        on_error: "raise" or "skip" for images that cannot be read. Each pass over the images ends with one warning
-            that names the skipped ones.
+        source: the split.
+        name, split: as for [`InMemoryDataset`].
+        normalization: applied to the values.
     """
 
-    labels = columns = revision = None
+    labels = columns = factors = None
 
-    def __init__(
-        self,
-        rows: "datasets.IterableDataset",
-        reader: ImageReader,
-        name: str,
-        split: str | None,
-        on_error: OnError = "raise",
-    ):
-        self.rows, self.reader, self.name, self.split, self.on_error = rows, reader, name, split, on_error
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return self.reader.input_shape
+    def __init__(self, source: StreamSplit, name: str, split: str | None, normalization: Normalization | None = None):
+        self.source, self.name, self.split, self.normalization = source, name, split, normalization
+        self.input_shape = source.input_shape
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         num, skipped = 0, []
-        for index, row in enumerate(self.rows):
-            num += 1
-            try:
-                image = self.reader.read_image(row[self.reader.column], index)
-            except UnreadableImageError as error:
-                if self.on_error == "raise":
-                    raise
+        for array, num_rows, errors in self.source.iterate_chunks():
+            num += num_rows
+            for error in errors.values():
+                if self.options.on_error == "raise":
+                    raise error
                 skipped.append(error.place)
-            else:
-                yield {"pixel_values": to_float(torch.from_numpy(image.copy()))}
+            for pixel_values in normalize(array, self.normalization):
+                yield {"pixel_values": pixel_values}
         warn_about_skipped(skipped, num, self.name, self.split)
 
     def set_epoch(self, epoch: int):
         """Start an epoch of a shuffled stream with its own order. The trainer calls it."""
-        self.rows.set_epoch(epoch)
+        self.source.set_epoch(epoch)
+
+    def __repr__(self) -> str:
+        split = f", split='{self.split}'" if self.split else ""
+        return f"StreamedDataset('{self.name}'{split}, {self.input_shape})"
 
 
 def to_float(pixel_values: Tensor) -> Tensor:
@@ -209,34 +282,52 @@ def to_float(pixel_values: Tensor) -> Tensor:
     return pixel_values.float().div_(255) if pixel_values.dtype == torch.uint8 else pixel_values.float()
 
 
-def collate(examples: dict[str, Tensor] | Sequence[Any]) -> dict[str, Tensor]:
+def normalize(array: np.ndarray, normalization: Normalization | None) -> Tensor:
+    """float32 values as the model sees them, from the data's own."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if normalization is None:
+        return to_float(tensor)
+    return normalization.apply(to_float(tensor) if tensor.dtype == torch.uint8 else tensor)
+
+
+def warn_about_skipped(places: Sequence[str], num: int, source: str, split: str | None):
+    """Log one warning that counts and names the examples that were skipped, if there are any."""
+    if places:
+        names = ", ".join(places[:_MAX_NAMES])
+        rest = f" and {len(places) - _MAX_NAMES} more" if len(places) > _MAX_NAMES else ""
+        whole = f"'{source}'" + (f", split {split}," if split else "")
+        logger.warning(f"skipped {len(places)} of {num} examples of {whole} that cannot be read: {names}{rest}")
+
+
+def collate(examples: Sequence[Any]) -> dict[str, Tensor]:
     """A batch of `pixel_values` from examples of any data set; their other fields are left out.
 
     Args:
-        examples: a batch from `__getitems__`, or a list of dicts with `pixel_values`, of (image, label) pairs or of
-            images.
+        examples: dicts with "pixel_values", "image", "images", "img" or "x"; (image, label) pairs; or images. Images
+            are PIL images, arrays or tensors (channels, *size).
 
     Raises:
-        ValueError: if examples are dicts without `pixel_values`, or cannot be stacked.
+        ValueError: if examples are dicts without such a key, or cannot be stacked.
     """
-    if isinstance(examples, dict):
-        return {"pixel_values": examples["pixel_values"]}
-    first = examples[0]
-    if isinstance(first, dict):
-        if "pixel_values" not in first:
-            raise ValueError(
-                f"expected examples with 'pixel_values', got {', '.join(first)}; load_images returns such a data set"
-            )
-        images = [example["pixel_values"] for example in examples]
-    else:
-        images = [example[0] if isinstance(example, (tuple, list)) else example for example in examples]
+    if isinstance(examples, Examples):
+        return {"pixel_values": examples.pixel_values}
+    if isinstance(examples, Mapping):  # a batch that was collated before
+        return {"pixel_values": to_float(torch.as_tensor(find_example(examples)))}
+    images = [find_example(example) for example in examples]
     try:
-        return {"pixel_values": to_float(torch.stack([torch.as_tensor(image) for image in images]))}
+        return {"pixel_values": to_float(torch.stack([_to_tensor(image) for image in images]))}
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"expected examples that are tensors of one shape, got {describe(images[0])} ({error}); load_images and "
-            "GAEImageProcessor convert images"
+            f"expected examples that are images or tensors of one shape, got {describe(images[0])} ({error}); "
+            "load_images converts and resizes them"
         ) from error
+
+
+def _to_tensor(image: Any) -> Tensor:
+    if is_encoded_image(image):
+        opened = open_image(image)
+        return torch.from_numpy(read_image(opened, channels_of(opened)).copy())
+    return torch.as_tensor(image)
 
 
 def free_device_memory(device: torch.device) -> int | None:

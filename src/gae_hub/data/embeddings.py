@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..core.distributed import all_agree, gather_rows, is_distributed, num_processes, process_index
 from ..core.files import load_cached_tensors, save_tensors
-from .datasets import ImageDataset, OnDemandImageDataset
-from .loading import as_image_dataset, iterate_batches
+from .datasets import InMemoryDataset, OnDemandDataset
+from .loading import as_dataset, iterate_batches
 
 if TYPE_CHECKING:
     from ..models.base import GAEPreTrainedModel
@@ -42,7 +42,7 @@ def embed_dataset(
         cache: whether to read and write files in `$HF_HOME/gae_hub/embeddings`; or another folder for them. Data sets
             that are neither in memory nor a `datasets.Dataset` cannot be hashed, and are embedded each time.
     """
-    dataset = as_image_dataset(dataset)
+    dataset = as_dataset(dataset)
     file = _cache_file(model, dataset, output, cache) if cache else None
     if file is not None:
         cached = _read_cache(file, len(dataset), output)
@@ -78,9 +78,9 @@ def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: b
     from .._version import __version__
 
     digest = sha256()
-    if isinstance(dataset, ImageDataset):
+    if isinstance(dataset, InMemoryDataset):
         _hash_tensor(digest, dataset.pixel_values)
-    elif isinstance(dataset, OnDemandImageDataset):
+    elif isinstance(dataset, OnDemandDataset):
         reader = dataset.reader
         described = (dataset.rows._fingerprint, reader.column, reader.channels, reader.size, reader.input_shape)
         digest.update(repr(described).encode())

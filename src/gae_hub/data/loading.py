@@ -1,28 +1,33 @@
-"""Loads images from any source as data sets, and reads data sets in batches."""
+"""Loads data from any source as data sets, and reads data sets in batches."""
 
-__all__ = ["as_image_dataset", "iterate_batches", "load_images"]
+__all__ = ["as_dataset", "iterate_batches", "load_data", "load_images", "split_names"]
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from tqdm.auto import tqdm
 
-from ..core.argument_checks import check_count, describe
-from .datasets import ImageDataset, IndexedImageDataset, StreamedImageDataset, collate, to_float
-from .decoding import decode_split
-from .image_reader import OnError
-from .sources import is_datasets_object, open_source
+from ..core.argument_checks import check_count
+from .datasets import IndexedDataset, InMemoryDataset, OnDemandDataset, StreamedDataset, collate, to_float
+from .options import DataOptions, LoadingOptions
+from .reading import fit_normalization, read_split
+from .sources.datasets_objects import is_datasets_object
+from .sources.opening import open_source
+from .splits import hold_out_validation
 
 if TYPE_CHECKING:
     import datasets
 
-_IndexedSource: TypeAlias = "str | Path | np.ndarray | Tensor | ImageDataset | datasets.Dataset | datasets.DatasetDict"
+_IndexedSource: TypeAlias = (
+    "str | Path | np.ndarray | Tensor | Dataset[Any] | Sequence[Any] | datasets.Dataset | datasets.DatasetDict"
+)
+_Loaded: TypeAlias = IndexedDataset | StreamedDataset
 
-# A source with a length
+# Images
 
 
 @overload
@@ -30,13 +35,9 @@ def load_images(
     source: _IndexedSource,
     splits: str | None = None,
     *,
-    validation_size: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
     streaming: Literal[False] = False,
-    on_error: OnError = "raise",
-    **load_kwargs: Any,
-) -> IndexedImageDataset: ...
+    **options: Unpack[LoadingOptions],
+) -> IndexedDataset: ...
 
 
 @overload
@@ -44,116 +45,184 @@ def load_images(
     source: _IndexedSource,
     splits: tuple[str, ...] | list[str],
     *,
-    validation_size: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
     streaming: Literal[False] = False,
-    on_error: OnError = "raise",
-    **load_kwargs: Any,
-) -> tuple[IndexedImageDataset, ...]: ...
-
-
-# A source that may be a stream
+    **options: Unpack[LoadingOptions],
+) -> tuple[IndexedDataset, ...]: ...
 
 
 @overload
 def load_images(
-    source: Any,
-    splits: str | None = None,
-    *,
-    validation_size: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
-    streaming: bool = False,
-    on_error: OnError = "raise",
-    **load_kwargs: Any,
-) -> IndexedImageDataset | StreamedImageDataset: ...
+    source: Any, splits: str | None = None, *, streaming: bool = False, **options: Unpack[LoadingOptions]
+) -> _Loaded: ...
 
 
 @overload
 def load_images(
-    source: Any,
-    splits: tuple[str, ...] | list[str],
-    *,
-    validation_size: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
-    streaming: bool = False,
-    on_error: OnError = "raise",
-    **load_kwargs: Any,
-) -> tuple[IndexedImageDataset | StreamedImageDataset, ...]: ...
+    source: Any, splits: tuple[str, ...] | list[str], *, streaming: bool = False, **options: Unpack[LoadingOptions]
+) -> tuple[_Loaded, ...]: ...
 
 
-def load_images(
-    source: Any,
-    splits: str | Sequence[str] | None = None,
-    *,
-    validation_size: float | None = None,
-    image_size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
-    streaming: bool = False,
-    on_error: OnError = "raise",
-    **load_kwargs: Any,
-):
-    """Load images as data sets for [`GAETrainer`], decoded into memory if they fit there.
+def load_images(source: Any, splits: str | Sequence[str] | None = None, *, streaming: bool = False, **options: Any):
+    """Load images as data sets for [`GAETrainer`], read into memory if they fit there.
 
     Args:
         source: "digits" (scikit-learn's 8 x 8 handwritten digits), the name of a data set on the Hub, a folder (in the
-            Hub's layout, or of image files), an array or tensor (num, channels, height, width) or (num, dim), or an
-            object of `datasets`.
+            Hub's layout, of image files, or of .npy files), a .npy, .npz or .parquet file, an array or tensor (num,
+            channels, height, width), (num, height, width, channels), (num, height, width) or (num, dim), a list of
+            images, an object of `datasets`, a torch data set, or a `DataLoader`.
         splits: "train", "validation" or "test", or several of them. None loads all images of the only split, or of the
             training split if there are several.
-        validation_size: number of images (int), or share of the training split (float), to hold out at its end if the
-            source has no validation split. By default 10,000, as in the paper for MNIST and CIFAR-10, or 10 % of fewer
-            than 50,000 images.
-        image_size: edge length, or (height, width), to crop and resize images to.
-        channels: 1 or 3, to convert images to. By default the first image decides.
         streaming: read a data set of the Hub while training, without a copy on disk.
-        on_error: "raise" for an error that names the first image that cannot be read; "skip" to leave such images out,
-            with their labels, and to log one warning that counts and names them.
-        **load_kwargs: arguments of `datasets.load_dataset`, such as `name`, `revision` and `token`.
+        **options: the fields of [`DataOptions`]: column, label_column, layout, channels, image_size, background,
+            normalize, validation_size, stratify, on_error and seed; and arguments of `datasets.load_dataset`, such as
+            `name`, `revision` and `token`.
 
     Returns:
         One data set if `splits` is None or a string, else a tuple with one data set for each split.
 
     Raises:
         ValueError: if the source does not exist, is empty, has no such split or no images, has an image that cannot
-            be read, or has images of different sizes.
+            be read, images of different sizes, or values outside [0, 1].
 
     Example:
 
     >>> train, validation = load_images("digits", splits=("train", "validation"))
     >>> train
-    ImageDataset('digits', split='train', 1,397 x (1, 8, 8) uint8)
+    InMemoryDataset('digits', split='train', 1,397 x (1, 8, 8) uint8)
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', got {describe(on_error)}")
-    opened = open_source(source, streaming, **load_kwargs)
-    if splits is None:
-        names = [opened.default_split]
-    else:
-        names = [splits] if isinstance(splits, str) else list(splits)
-        if "validation" not in opened.splits and {"train", "validation"} & set(names):
-            opened = opened.hold_out_validation(validation_size)
-    loaded = tuple(
-        decode_split(opened.get_split(name), opened.name, name, channels, image_size, on_error) for name in names
-    )
+    return _load(source, splits, streaming, True, options)
+
+
+# Any data
+
+
+@overload
+def load_data(
+    source: _IndexedSource,
+    splits: str | None = None,
+    *,
+    streaming: Literal[False] = False,
+    **options: Unpack[LoadingOptions],
+) -> IndexedDataset: ...
+
+
+@overload
+def load_data(
+    source: _IndexedSource,
+    splits: tuple[str, ...] | list[str],
+    *,
+    streaming: Literal[False] = False,
+    **options: Unpack[LoadingOptions],
+) -> tuple[IndexedDataset, ...]: ...
+
+
+@overload
+def load_data(
+    source: Any, splits: str | None = None, *, streaming: bool = False, **options: Unpack[LoadingOptions]
+) -> _Loaded: ...
+
+
+@overload
+def load_data(
+    source: Any, splits: tuple[str, ...] | list[str], *, streaming: bool = False, **options: Unpack[LoadingOptions]
+) -> tuple[_Loaded, ...]: ...
+
+
+def load_data(source: Any, splits: str | Sequence[str] | None = None, *, streaming: bool = False, **options: Any):
+    """Load images, vectors, tables, signals or volumes as data sets for [`GAETrainer`].
+
+    Args:
+        source: whatever [`load_images`] accepts, and: a .csv, .tsv, .parquet, .json or .jsonl file of numbers, a
+            DataFrame, a sparse matrix, or arrays of signals (num, channels, length) and volumes (num, channels, depth,
+            height, width). Values may lie outside [0, 1]; models then need a Gaussian or Laplace likelihood and
+            `output_activation="identity"`.
+        splits, streaming, **options: as for [`load_images`].
+
+    Returns:
+        As for [`load_images`].
+
+    Raises:
+        ValueError: if the source does not exist, is empty, has no such split, has an example that cannot be read, or
+            examples of different shapes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> load_data(np.zeros((100, 3, 64)), normalize="standardize")  # signals with 3 channels
+    InMemoryDataset('array', split='train', 100 x (3, 64) float32)
+    """
+    return _load(source, splits, streaming, False, options)
+
+
+def split_names(source: Any, *, streaming: bool = False, **options: Any) -> tuple[str, ...]:
+    """Names of the splits of a source, without the validation split that would be held out.
+
+    Args:
+        source, streaming, **options: as for `load_data`.
+    """
+    chosen = DataOptions.take_from(options)
+    return tuple(open_source(source, chosen, streaming, **options).splits)
+
+
+def _load(
+    source: Any, splits: str | Sequence[str] | None, streaming: bool, images_only: bool, options: dict[str, Any]
+) -> Any:
+    """`load_images` or `load_data`."""
+    chosen = DataOptions.take_from(options)
+    opened = open_source(source, chosen, streaming, images_only, **options)
+    names = [opened.default_split] if splits is None else [splits] if isinstance(splits, str) else list(splits)
+    may_hold_out = "train" in opened.splits and "validation" not in opened.splits
+    is_partial = splits is not None and bool({"train", "validation"} & set(names))
+    # the test split is normalized as the training data, without the held-out part
+    is_normalized = isinstance(chosen.normalize, str) and splits is not None and not streaming
+    if may_hold_out and (is_partial or is_normalized):
+        opened = hold_out_validation(opened)
+    elif is_partial and "validation" not in opened.splits:
+        opened.get_split("train")  # raises
+    for name in names:
+        opened.get_split(name)
+    normalization = fit_normalization(opened)
+    loaded = tuple(read_split(opened, name, normalization, images_only) for name in names)
     return loaded[0] if splits is None or isinstance(splits, str) else loaded
 
 
-def as_image_dataset(data: Any) -> Any:
-    """An array, tensor or `datasets` object as an image data set. Any other data set is returned as it is.
+def as_dataset(data: Any, input_shape: tuple[int, ...] | None = None) -> Any:
+    """Any kind of source as a data set. A data set of gae_hub or a torch `IterableDataset` is returned as it is.
+
+    Args:
+        data: a data set, an array, or another source that `load_data` accepts, except names.
+        input_shape: shape of one example for the model, which decides between layouts of arrays.
 
     Raises:
-        ValueError: if the data set is empty, or a name.
+        ValueError: if the data are empty, or a name.
     """
     if isinstance(data, (str, Path)):
         raise ValueError(f"expected a data set, got the name '{data}': pass load_images('{data}')")
-    if isinstance(data, (np.ndarray, Tensor)) or is_datasets_object(data):
-        return load_images(data)
-    if hasattr(data, "__len__") and not len(data):
-        raise ValueError("the data set is empty: it has no images")
+    if isinstance(data, (InMemoryDataset, OnDemandDataset, StreamedDataset, IterableDataset)):
+        return data
+    if isinstance(data, (np.ndarray, Tensor)):
+        return _load_array(data, input_shape)
+    if is_datasets_object(data) or isinstance(data, (Dataset, DataLoader, list, tuple)):
+        if hasattr(data, "__len__") and not len(data):
+            raise ValueError("the data set is empty: it has no examples")
+        return load_data(data)
     return data
+
+
+def _load_array(array: np.ndarray | Tensor, input_shape: tuple[int, ...] | None) -> Any:
+    """An array as a data set, in the layout that fits the input_shape, if one does."""
+    shape, wanted = tuple(array.shape[1:]), tuple(input_shape or ())
+    if shape == wanted:
+        layout = "channels_first"
+    elif len(wanted) > 1 and shape == (*wanted[1:], wanted[0]):
+        layout = "channels_last"
+    elif len(wanted) > 1 and wanted == (1, *shape):
+        layout = "no_channels"
+    elif array.ndim == 3:
+        return load_images(array) if len(wanted) != 2 else load_data(array)
+    else:
+        layout = None
+    return load_data(array, layout=layout)
 
 
 def iterate_batches(
@@ -168,8 +237,8 @@ def iterate_batches(
         start, stop: the part of a data set with a length to read.
     """
     check_count("batch_size", batch_size)
-    dataset = as_image_dataset(dataset)
-    if isinstance(dataset, ImageDataset):  # slices of the tensor, without an index for each image
+    dataset = as_dataset(dataset)
+    if isinstance(dataset, InMemoryDataset):  # slices of the tensor, without an index for each image
         selected = dataset.pixel_values[start:stop]
         chunks = selected.split(batch_size) if len(selected) else ()
         batches, num_batches = (to_float(chunk) for chunk in chunks), len(chunks)

@@ -1,16 +1,16 @@
 """Converts between images, as PIL images or arrays, and `pixel_values`. Uses Pillow, not torchvision."""
 
-__all__ = ["GAEImageProcessor", "array_to_image", "channels_of", "image_to_array", "is_image_shape"]
+__all__ = ["GAEImageProcessor", "array_to_image", "is_image_shape"]
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, ImageProcessingMixin
 
@@ -18,45 +18,18 @@ from ..core.argument_checks import describe
 from ..core.files import write_atomically
 from ..core.hub_files import fetch_card
 from ..core.json_files import check_nesting, describe_type
-from ..modules.inputs import check_values
+from ..modules.inputs import check_finite_values
+from .layouts import CHANNEL_COUNTS, Layout, check_layout
+from .normalization import Normalization
+from .reading import DAMAGED, is_encoded_image, open_image, read_image
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
-
 
 def is_image_shape(shape: Sequence[int]) -> bool:
     """Whether a shape is (channels, height, width) with 1, 3 or 4 channels."""
-    return len(shape) == 3 and shape[0] in _MODES
-
-
-def channels_of(image: Image.Image) -> int:
-    """1 for grey images, 3 for all others."""
-    return 1 if image.mode in {"1", "L", "LA"} else 3
-
-
-def image_to_array(image: Image.Image, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
-    """(channels, height, width) uint8 from a PIL image, centre-cropped and resized to `size` (height, width) if given.
-
-    Raises:
-        ValueError: if the image has more than 8 bits per channel, or `channels` is not 1, 3 or 4.
-    """
-    if image.mode not in _EIGHT_BIT:
-        raise ValueError(
-            f"images of mode '{image.mode}' are not 8-bit: pass them as an array of floats in [0, 1] instead"
-        )
-    if channels not in _MODES:
-        raise ValueError(f"channels must be 1, 3 or 4, got {channels}")
-    if image.mode != _MODES[channels]:
-        image = image.convert(_MODES[channels])
-    if size is not None:
-        height, width = size
-        if image.size != (width, height):
-            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    array = np.asarray(image)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
+    return len(shape) == 3 and shape[0] in CHANNEL_COUNTS
 
 
 def array_to_image(array: Tensor) -> Image.Image:
@@ -72,24 +45,39 @@ def array_to_image(array: Tensor) -> Image.Image:
 
 
 class GAEImageProcessor(ImageProcessingMixin):
-    """Converts images to a model's `pixel_values`, and a model's images to PIL images.
+    """Converts data to a model's `pixel_values`, and a model's output to PIL images or to values in the data's units.
 
     Args:
-        input_shape: the model's input_shape, (channels, height, width). PIL images are converted, centre-cropped and
-            resized to it.
+        input_shape: the model's input_shape, (channels, height, width) for images. PIL images and files are converted,
+            centre-cropped and resized to it.
+        layout: order of the axes of arrays; by default the one that fits input_shape.
+        background: colour behind transparent pixels, as a name or "#rrggbb".
+        normalization: a [`Normalization`], or a dict of it, which was applied to the training data; or None.
+        column_names: names of a table's columns, or None.
+        data: options with which the training data were read, those that differ from their defaults. Later commands
+            read data in the same way.
 
     Example:
 
     ```python
     processor = GAEImageProcessor.from_pretrained("user/betavae-mnist")
-    pixel_values = processor(Image.open("digit.png"))["pixel_values"]  # (1, 1, 28, 28) in [0, 1]
-    images = processor.postprocess(model.reconstruct(pixel_values))    # a list of PIL images
+    pixel_values = processor("digit.png")["pixel_values"]            # (1, 1, 28, 28) in [0, 1]
+    images = processor.postprocess(model.reconstruct(pixel_values))  # a list of PIL images
     ```
     """
 
     model_input_names = ["pixel_values"]
 
-    def __init__(self, input_shape: Sequence[int] = (1, 28, 28), **kwargs: Any):
+    def __init__(
+        self,
+        input_shape: Sequence[int] = (1, 28, 28),
+        layout: Layout | None = None,
+        background: str = "white",
+        normalization: Normalization | Mapping[str, Any] | None = None,
+        column_names: Sequence[str] | None = None,
+        data: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         is_shape = isinstance(input_shape, (list, tuple)) and bool(input_shape)
         if not is_shape or not all(type(size) is int and size > 0 for size in input_shape):
@@ -98,11 +86,58 @@ class GAEImageProcessor(ImageProcessingMixin):
                 f"{reprlib.repr(input_shape)}"
             )
         self.input_shape = tuple(input_shape)
+        check_layout(layout)
+        if not isinstance(background, str):
+            raise ValueError(f"background must be the name of a colour or '#rrggbb', got {describe(background)}")
+        self.layout, self.background = layout, background
+        if normalization is not None and not isinstance(normalization, Normalization):
+            normalization = Normalization.from_dict(normalization)
+        if normalization is not None and len(normalization.shift) != self.input_shape[0]:
+            raise ValueError(
+                f"the normalization has {len(normalization.shift)} shifts, but input_shape {self.input_shape} has "
+                f"{self.input_shape[0]} columns or channels"
+            )
+        self.normalization = normalization
+        names_columns = isinstance(column_names, (list, tuple)) and all(isinstance(name, str) for name in column_names)
+        if column_names is not None and (not names_columns or self.input_shape != (len(column_names),)):
+            raise ValueError(
+                f"column_names must be a list of one name for each entry of input_shape {self.input_shape}, got "
+                f"{reprlib.repr(column_names)}"
+            )
+        self.column_names = None if column_names is None else tuple(column_names)
+        if data is not None and not isinstance(data, Mapping):
+            raise ValueError(f"data must be a dict of options, got {describe(data)}")
+        self.data = dict(data or {})
 
     @classmethod
-    def for_model(cls, model: "PreTrainedModel") -> "GAEImageProcessor":
-        """The processor for a model's input_shape."""
-        return cls(model.config.input_shape)
+    def for_model(cls, model: "PreTrainedModel", dataset: Any = None) -> "GAEImageProcessor":
+        """The processor for a model's input_shape, with the options and the normalization of its training data.
+
+        Args:
+            model: the model.
+            dataset: its training data, from `load_images` or `load_data`; None if unknown.
+        """
+        options = getattr(dataset, "options", None)
+        return cls(
+            model.config.input_shape,
+            background=getattr(options, "background", "white"),
+            normalization=getattr(dataset, "normalization", None),
+            column_names=getattr(dataset, "column_names", None),
+            data=options.to_dict() if options is not None else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values. Those that do not apply are left out."""
+        found = super().to_dict()
+        normalization = self.normalization
+        own = {
+            "layout": self.layout,
+            "normalization": None if normalization is None else normalization.to_dict(),
+            "column_names": None if self.column_names is None else list(self.column_names),
+            "data": self.data or None,
+        }
+        rest = {name: value for name, value in found.items() if name not in own}
+        return rest | {name: value for name, value in own.items() if value is not None}
 
     @classmethod
     def get_image_processor_dict(
@@ -145,17 +180,17 @@ class GAEImageProcessor(ImageProcessingMixin):
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def __call__(self, images: Any, return_tensors: str | None = "pt", **kwargs: Any) -> BatchFeature:
-        """`{"pixel_values": (batch, *input_shape)}`, floats in [0, 1].
+        """`{"pixel_values": (batch, *input_shape)}`, floats as the model needs them.
 
         Args:
-            images: a PIL image, an array or tensor, or a list of them. Arrays are (height, width), (height, width,
-                channels) or (channels, height, width), with or without a leading batch axis; uint8, or floats in
-                [0, 1].
+            images: a PIL image, a path, the bytes of an image file, an array or tensor, or a list of them. Arrays have
+                channels first or last, or none, with or without a leading batch axis; uint8, or floats in the units of
+                the training data, which are [0, 1] without a normalization.
             return_tensors: "pt" or "np".
 
         Raises:
             ValueError: if there are no images, or something that is not an image; if an array does not have the
-                input_shape, or its values are out of range; or for an option that this processor does not have.
+                input_shape, or values that are not finite; or for an option that this processor does not have.
         """
         if kwargs:
             raise ValueError(
@@ -173,33 +208,76 @@ class GAEImageProcessor(ImageProcessingMixin):
     preprocess = __call__
 
     def _to_batch(self, image: Any) -> Tensor:
-        """(num, *input_shape) floats from one PIL image, or from an array of one or several images."""
-        if isinstance(image, Image.Image):
+        """(num, *input_shape) floats from one image, or from an array of one or several examples."""
+        if is_encoded_image(image):
             channels, height, width = self._require_image_shape()
-            return torch.from_numpy(image_to_array(image, channels, (height, width)).copy())[None].float() / 255
-        if isinstance(image, (str, Path)):
-            raise ValueError(f"expected an image, got the name '{image}': open it first, PIL.Image.open('{image}')")
+            try:
+                opened = open_image(image)
+            except FileNotFoundError as error:
+                raise ValueError(str(error)) from error
+            except DAMAGED as error:
+                raise ValueError(f"cannot read the image {describe(image)}: {error}") from error
+            array = torch.from_numpy(read_image(opened, channels, (height, width), self.background).copy())
+            return self._normalize(array[None])
         if not isinstance(image, (Tensor, np.ndarray, list, tuple)):
-            raise ValueError(f"expected a PIL image, an array or a tensor, got {describe(image)}")
+            raise ValueError(f"expected a PIL image, a path, an array or a tensor, got {describe(image)}")
         try:
             array = torch.as_tensor(image if isinstance(image, Tensor) else np.asarray(image))
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected an array of numbers for an image, got {describe(image)}: {error}") from error
         if not array.numel():
             raise ValueError(f"there are no images: got an array of shape {tuple(array.shape)}")
-        for candidate in (array, array.movedim(-1, -3) if array.dim() > 2 else array.unsqueeze(-3)):
-            if tuple(candidate.shape[-len(self.input_shape) :]) == self.input_shape:
-                batch = candidate.reshape(-1, *self.input_shape)
-                batch = batch.float() / 255 if batch.dtype == torch.uint8 else batch.float()
-                check_values(batch)
-                return batch
-        raise ValueError(
-            f"an array of shape {tuple(array.shape)} does not match input_shape {self.input_shape}: resize it first, "
-            "since only PIL images are resized"
-        )
+        return self._normalize(self._arrange(array))
+
+    def _arrange(self, array: Tensor) -> Tensor:
+        """(num, *input_shape) from an array in the layout of this processor, or in the one that fits.
+
+        Raises:
+            ValueError: if its shape fits in no layout, or in two.
+        """
+        channels, *size = self.input_shape
+        shapes = {"channels_first": self.input_shape, "channels_last": (*size, channels)}
+        if channels == 1 and size:
+            shapes["no_channels"] = tuple(size)
+        if self.layout is not None:
+            shapes = {name: shape for name, shape in shapes.items() if name == self.layout}
+        found = {}
+        for name, shape in shapes.items():
+            axes = array.dim() - len(shape)
+            if axes in (0, 1) and tuple(array.shape[axes:]) == shape:
+                found[name] = array.reshape(-1, *shape)
+        if not found:
+            raise ValueError(
+                f"an array of shape {tuple(array.shape)} does not match input_shape {self.input_shape}: resize it "
+                "first, since only PIL images and files are resized"
+            )
+        if "channels_first" in found:
+            return found["channels_first"]
+        if "channels_last" in found:
+            return found["channels_last"].movedim(-1, 1)
+        return found["no_channels"][:, None]
+
+    def _normalize(self, values: Tensor) -> Tensor:
+        """float32 values for the model from the data's own."""
+        values = values.float() / 255 if values.dtype == torch.uint8 else values
+        if self.normalization is not None:
+            pixel_values = self.normalization.apply(values)
+        else:
+            pixel_values = values.float()
+        check_finite_values(pixel_values)
+        return pixel_values
+
+    def restore(self, pixel_values: Tensor) -> Tensor:
+        """A model's values (batch, *input_shape) in the units of its training data.
+
+        Without a normalization they are returned as they are; otherwise as float64.
+        """
+        return pixel_values if self.normalization is None else self.normalization.invert(pixel_values)
 
     def postprocess(self, pixel_values: Tensor) -> list[Image.Image]:
-        """One PIL image for each of (batch, channels, height, width) in [0, 1]. Values outside are clipped.
+        """One PIL image for each of (batch, channels, height, width) values of the model.
+
+        The normalization is undone, and values outside [0, 1] are clipped.
 
         Raises:
             ValueError: if the model's input_shape is not an image shape, or pixel_values is not a batch of images.
@@ -210,7 +288,7 @@ class GAEImageProcessor(ImageProcessingMixin):
         if pixel_values.dim() != 4:
             hint = "; for one image pass images[None]" if pixel_values.dim() == 3 else ""
             raise ValueError(f"expected (batch, channels, height, width), got shape {tuple(pixel_values.shape)}{hint}")
-        return [array_to_image(image) for image in pixel_values]
+        return [array_to_image(image) for image in self.restore(pixel_values)]
 
     def _require_image_shape(self) -> tuple[int, int, int]:
         if not is_image_shape(self.input_shape):

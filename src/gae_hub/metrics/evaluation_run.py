@@ -18,7 +18,7 @@ from ..core.argument_checks import check_count, check_seed
 from ..core.files import load_cached_tensors, save_tensors
 from ..data.embeddings import embed_dataset
 from ..data.factors import read_factors
-from ..data.loading import as_image_dataset, iterate_batches
+from ..data.loading import as_dataset, iterate_batches
 from ..models.base import GAEPreTrainedModel
 from ..pipelines.generation import GenerationPipeline
 from ..samplers.base import GAESampler
@@ -71,8 +71,8 @@ class EvaluationRun:
         check_count("num_samples", num_samples)
         check_seed(seed)
         self.model, self.sampler = model, sampler
-        self.dataset: Any = as_image_dataset(dataset)
-        self.train_dataset: Any = None if train_dataset is None else as_image_dataset(train_dataset)
+        self.dataset: Any = as_dataset(dataset)
+        self.train_dataset: Any = None if train_dataset is None else as_dataset(train_dataset)
         self.num_samples, self.seed, self.progress = num_samples, seed, progress
         self.lpips, self.options = lpips, dict(options or {})
         self.keep_features = frozenset(keep_features)

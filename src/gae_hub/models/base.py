@@ -39,7 +39,7 @@ from gae_hub.modules.backbones import (
     init_weights,
     register_backbone,
 )
-from gae_hub.modules.inputs import check_images, check_latents, check_values
+from gae_hub.modules.inputs import check_finite_values, check_images, check_latents, check_values
 from gae_hub.modules.likelihoods import Likelihood, build_likelihood, check_likelihood
 from gae_hub.modules.networks import NETWORKS
 from gae_hub.modules.noise import randn
@@ -253,12 +253,13 @@ class GAEPreTrainedModel(HubModel):
         """(batch, *feature_shape): the encoder's output.
 
         Raises:
-            ValueError: if the batch is not a tensor, has another shape or dtype, or values that are not in [0, 1].
-                Values are not checked in training mode on a GPU, where the check would stall the device.
+            ValueError: if the batch is not a tensor, has another shape or dtype, or values that are not in [0, 1], or
+                not finite with `output_activation="identity"`. Values are not checked in training mode on a GPU, where
+                the check would stall the device.
         """
         check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
         if not torch.compiler.is_compiling() and (pixel_values.device.type == "cpu" or not self.training):
-            check_values(pixel_values)
+            (check_values if self.likelihood.is_bounded else check_finite_values)(pixel_values)
         return self.encoder(pixel_values.to(self.dtype))
 
     def encode(self, pixel_values: Tensor) -> Posterior:

@@ -1,6 +1,6 @@
 """Checks of the tensors that a model receives."""
 
-__all__ = ["check_codes", "check_images", "check_latents", "check_values"]
+__all__ = ["check_codes", "check_finite_values", "check_images", "check_latents", "check_values"]
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from gae_hub.core.argument_checks import describe
+
+_ROUNDING = 1e-3  # values so close to [0, 1] are outside by rounding
 
 
 def check_images(images: Any, input_shape: tuple[int, ...]):
@@ -109,15 +111,36 @@ def check_values(pixel_values: Tensor):
     """Check that all values are finite and in [0, 1].
 
     Raises:
-        ValueError: if they are not.
+        ValueError: if they are not, with advice that follows from the values.
     """
     low, high = (float(bound) for bound in pixel_values.detach().aminmax())
     if 0 <= low and high <= 1:  # False for NaN
         return
+    check_finite_values(pixel_values)
+    raise ValueError(
+        f"pixel_values must lie in [0, 1], got values from {low:.8g} to {high:.8g}; "
+        f"{_how_to_rescale(pixel_values, low, high)}"
+    )
+
+
+def check_finite_values(pixel_values: Tensor):
+    """Raise ValueError unless all values are finite."""
+    low, high = pixel_values.detach().aminmax()
+    if low.isfinite() and high.isfinite():
+        return
     bad = int((~pixel_values.isfinite()).sum())
-    if bad:
-        raise ValueError(
-            f"pixel_values must be finite, got {bad} values that are nan or infinite; remove or replace them"
-        )
-    hint = "divide by 255" if low >= 0 and 1 < high <= 255 else "rescale them, for example with GAEImageProcessor"
-    raise ValueError(f"pixel_values must lie in [0, 1], got values from {low:g} to {high:g}; {hint}")
+    raise ValueError(f"pixel_values must be finite, got {bad} values that are nan or infinite; remove or replace them")
+
+
+def _how_to_rescale(pixel_values: Tensor, low: float, high: float) -> str:
+    """What to do with values outside [0, 1], from what they look like."""
+    if -_ROUNDING <= low and high <= 1 + _ROUNDING:
+        return "that is rounding: pass pixel_values.clamp(0, 1)"
+    if low >= 0 and 2 <= high <= 255 and bool((pixel_values.detach() == pixel_values.detach().round()).all()):
+        return "they look like 8-bit pixels: divide by 255, or pass them as uint8"
+    if -1 - _ROUNDING <= low < 0 and high <= 1 + _ROUNDING:
+        return "if they were scaled to [-1, 1], pass (pixel_values + 1) / 2"
+    return (
+        "load them with load_data(..., normalize='unit'), or build the model with likelihood='gaussian' and "
+        "output_activation='identity', which accept any range"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from ..modules.backbones import check_sharing
+from ..modules.inputs import check_values
 from .arguments import GAETrainingArguments
 
 
@@ -41,6 +42,7 @@ def check_data(model: Any, args: GAETrainingArguments, train_dataset: Any, eval_
                 f"the data has input_shape {shape}, but the model was built for {model.config.input_shape}; resize "
                 "the data, or build the model for it"
             )
+        _check_range(model, dataset)
     if args.dataloader_drop_last and hasattr(train_dataset, "__len__"):
         images_per_batch = args.per_device_train_batch_size * args.world_size
         if len(train_dataset) < images_per_batch:
@@ -52,6 +54,16 @@ def check_data(model: Any, args: GAETrainingArguments, train_dataset: Any, eval_
         remedy = " or set dataloader_drop_last=True"
         _check_last_batch("train_dataset", train_dataset, "per_device_train_batch_size", args, model, remedy)
     _check_last_batch("eval_dataset", eval_dataset, "per_device_eval_batch_size", args, model)
+
+
+def _check_range(model: Any, dataset: Any):
+    """Raise ValueError if data in memory have values outside [0, 1] and the model needs values in it."""
+    low, high = getattr(dataset, "value_range", (0.0, 1.0))
+    if not (0 <= low and high <= 1) and getattr(getattr(model, "likelihood", None), "is_bounded", False):
+        try:
+            check_values(dataset.pixel_values)
+        except ValueError as error:
+            raise ValueError(f"'{dataset.name}' does not fit {type(model).__name__}: {error}") from error
 
 
 def _check_last_batch(

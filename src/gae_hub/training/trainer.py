@@ -14,8 +14,8 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType, TrainOutput
 from transformers.utils import logging
 
-from ..data.datasets import ImageDataset, collate
-from ..data.loading import as_image_dataset, iterate_batches
+from ..data.datasets import InMemoryDataset, collate
+from ..data.loading import as_dataset, iterate_batches
 from ..images.processing import GAEImageProcessor
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
@@ -44,7 +44,8 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
     Args:
         model: the model. Pass `model_init` instead for a search over hyperparameters.
         args: training arguments; `GAETrainingArguments()` by default.
-        data_collator: turns examples into a batch.
+        data_collator: turns the items of a data set into a batch with `pixel_values`. The default understands images,
+            tensors, tuples that begin with one and dicts that hold one.
         train_dataset, eval_dataset: a data set from [`load_images`], or any object that it accepts. Without
             eval_dataset nothing is evaluated, and the last model is kept.
         processing_class: saved with the model; by default a [`GAEImageProcessor`] for its images.
@@ -106,8 +107,8 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             model=model,
             args=args,
             data_collator=data_collator,
-            train_dataset=_as_dataset(train_dataset),
-            eval_dataset=_as_dataset(eval_dataset),
+            train_dataset=_as_dataset(train_dataset, model, data_collator),
+            eval_dataset=_as_dataset(eval_dataset, model, data_collator),
             processing_class=processing_class,
             callbacks=[self.schedule, self.interrupt, *(callbacks or [])],
             **kwargs,
@@ -115,7 +116,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         self.can_return_loss = True  # also if a custom forward hides its arguments behind **kwargs
         self._check_and_adapt(self.model)
         if self.processing_class is None and hasattr(self.plain_model.config, "input_shape"):  # a sampler has none
-            self.processing_class = GAEImageProcessor.for_model(self.plain_model)
+            self.processing_class = GAEImageProcessor.for_model(self.plain_model, self.train_dataset)
         self._add_own_callbacks()
 
     def _add_own_callbacks(self):
@@ -298,7 +299,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
 
         Images in memory are indexed on the training device, in this process, if they fit there.
         """
-        resident = dataset.place_on(self.args.device) if isinstance(dataset, ImageDataset) else dataset
+        resident = dataset.place_on(self.args.device) if isinstance(dataset, InMemoryDataset) else dataset
         given, self.args = self.args, copy(self.args)
         self.args.dataloader_drop_last = is_training and given.dataloader_drop_last
         if resident is not dataset:
@@ -345,5 +346,9 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         super().log(scalars, start_time)
 
 
-def _as_dataset(data: Any) -> Any:
-    return None if data is None else as_image_dataset(data)
+def _as_dataset(data: Any, model: Any, data_collator: Callable[..., Any]) -> Any:
+    """The data as a data set. A custom data_collator receives the items of a torch data set as they are."""
+    is_torch = isinstance(data, torch.utils.data.Dataset)
+    if data is None or (is_torch and data_collator is not collate):
+        return data
+    return as_dataset(data, getattr(getattr(model, "config", None), "input_shape", None))

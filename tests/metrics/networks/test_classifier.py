@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from gae_hub import load_images
 from gae_hub.cli.main import main
-from gae_hub.data.datasets import ImageDataset
+from gae_hub.data.datasets import InMemoryDataset
 from gae_hub.metrics import MEASURES, load_extractor, train_extractor
 from gae_hub.metrics.networks.classifier import FeatureClassifierConfig
 from gae_hub.metrics.networks.extractors import ClassifierExtractor
@@ -55,7 +55,7 @@ def test_fid_orders_similar_other_and_random_images(trained_extractor):
 
 
 def test_the_same_seed_trains_the_same_extractor():
-    data = ImageDataset(images(40), torch.arange(40) % 2 + 3)
+    data = InMemoryDataset(images(40), torch.arange(40) % 2 + 3)
     first, second = (train_extractor(data, **TINY).state_dict() for _ in range(2))
     other = train_extractor(data, **TINY, seed=1).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -63,7 +63,7 @@ def test_the_same_seed_trains_the_same_extractor():
 
 
 def test_training_leaves_the_random_state_unchanged():
-    data = ImageDataset(images(40), torch.arange(40) % 2)
+    data = InMemoryDataset(images(40), torch.arange(40) % 2)
 
     def draw():
         return random.random(), np.random.rand(), torch.rand(1).item()
@@ -78,7 +78,7 @@ def test_training_leaves_the_random_state_unchanged():
 
 
 def test_config_describes_the_data():
-    data = ImageDataset(images(40), torch.arange(40) % 2 + 3, name="stripes")
+    data = InMemoryDataset(images(40), torch.arange(40) % 2 + 3, name="stripes")
     config = train_extractor(data, data, **TINY).config
     assert (config.num_classes, config.image_size, config.dataset) == (2, 8, "stripes") and 0 <= config.accuracy <= 1
     assert train_extractor(data, **TINY).config.accuracy is None
@@ -86,11 +86,11 @@ def test_config_describes_the_data():
 
 def test_invalid_input():
     with pytest.raises(ValueError, match="'array' has no labels; an extractor is trained on labelled images"):
-        train_extractor(ImageDataset(images(4)))
+        train_extractor(InMemoryDataset(images(4)))
     with pytest.raises(StrictDataclassError, match="num_classes must be 2 or more, got 1"):
-        train_extractor(ImageDataset(images(4), torch.zeros(4, dtype=torch.long)))
+        train_extractor(InMemoryDataset(images(4), torch.zeros(4, dtype=torch.long)))
     with pytest.raises(ValueError, match=r"'array' has input_shape \(5,\)"):
-        train_extractor(ImageDataset(torch.rand(4, 5), torch.arange(4)))
+        train_extractor(InMemoryDataset(torch.rand(4, 5), torch.arange(4)))
     with pytest.raises(StrictDataclassError, match="channels must be above 0"):
         FeatureClassifierConfig(channels=[0])
 

@@ -5,10 +5,10 @@ __all__ = ["as_float", "as_uint8"]
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ...images.processing import channels_of, image_to_array
+from ...images.layouts import move_channels_first
+from ...images.reading import channels_of, is_encoded_image, open_image, read_image
 from ...modules.inputs import check_values
 from ...modules.precision import at_least_float32
 
@@ -28,7 +28,7 @@ def as_float(images: Any) -> Tensor:
 
     Args:
         images: a tensor or array of shape (num, channels, height, width), (num, height, width, channels) or, for grey
-            images, (num, height, width); or a list of PIL images, arrays or tensors of one size.
+            images, (num, height, width); or a list of PIL images, paths, arrays or tensors of one size.
 
     Raises:
         ValueError: for values out of range or not finite, images of different sizes, or no images.
@@ -39,7 +39,7 @@ def as_float(images: Any) -> Tensor:
 
 def _as_batch(images: Any) -> Tensor:
     """(num, channels, height, width), uint8 or floats in [0, 1], on the device of the images."""
-    if isinstance(images, Image.Image):
+    if is_encoded_image(images):
         images = [images]
     if isinstance(images, (list, tuple)):
         images = [_as_image(image) for image in images]
@@ -50,10 +50,8 @@ def _as_batch(images: Any) -> Tensor:
     batch = torch.as_tensor(images)
     if not batch.numel():
         raise ValueError(f"there are no images: got shape {tuple(batch.shape)}")
-    if batch.dim() == 3:
-        batch = batch.unsqueeze(1)
-    if batch.dim() == 4 and batch.shape[1] not in (1, 3) and batch.shape[3] in (1, 3):
-        batch = batch.movedim(3, 1)
+    if batch.dim() in (3, 4):
+        batch = move_channels_first(batch, grey_images=True)
     if batch.dim() != 4 or batch.shape[1] not in (1, 3):
         raise ValueError(
             f"images must be (num, 1 or 3 channels, height, width) or (num, height, width), got {tuple(batch.shape)}"
@@ -67,6 +65,7 @@ def _as_batch(images: Any) -> Tensor:
 
 def _as_image(image: Any) -> Tensor:
     """(channels, height, width)."""
-    if isinstance(image, Image.Image):
-        return torch.from_numpy(image_to_array(image, channels_of(image)).copy())
+    if is_encoded_image(image):
+        opened = open_image(image)
+        return torch.from_numpy(read_image(opened, channels_of(opened)).copy())
     return _as_batch(torch.as_tensor(image).unsqueeze(0))[0]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from ...data.loading import as_image_dataset
+from ...data.loading import as_dataset
 from .classifier import FeatureClassifier, FeatureClassifierConfig
 
 
@@ -45,7 +45,7 @@ def train_extractor(
     Raises:
         ValueError: if the data set has no labels, or its examples are not images.
     """
-    images: Any = as_image_dataset(dataset)
+    images: Any = as_dataset(dataset)
     name, labels = getattr(images, "name", None), getattr(images, "labels", None)
     if labels is None:
         raise ValueError(f"'{name or 'the data set'}' has no labels; an extractor is trained on labelled images")
@@ -80,7 +80,7 @@ def train_extractor(
         trainer.train()
         model.eval()
         if eval_dataset is not None:
-            held_out = _LabelledImages(as_image_dataset(eval_dataset), classes)
+            held_out = _LabelledImages(as_dataset(eval_dataset), classes)
             model.config.accuracy = _compute_accuracy(model, held_out)
     return model
 

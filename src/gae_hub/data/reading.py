@@ -1,0 +1,150 @@
+"""Turns one split of a source into a data set: read into memory if it fits there, else on demand or as a stream."""
+
+__all__ = ["fit_normalization", "read_split"]
+
+import os
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ..images.normalization import Normalization, NormalizationFit
+from ..modules.inputs import check_values
+from .datasets import IndexedDataset, InMemoryDataset, OnDemandDataset, StreamedDataset, normalize, warn_about_skipped
+from .sources.arrays import ArraySplit
+from .sources.base import Source, Split, StreamSplit
+from .sources.torch_data import TorchSplit
+
+# a split is read into memory if it takes at most this share of the free memory
+MEMORY_SHARE = 0.5
+_CHUNK_BYTES = 1 << 24  # read at a time
+
+
+def read_split(
+    source: Source, split: str, normalization: Normalization | None = None, images_only: bool = False
+) -> IndexedDataset | StreamedDataset:
+    """One split of a source as a data set.
+
+    Args:
+        source: the source.
+        split: name of the split.
+        normalization: applied to the values.
+        images_only: whether values without a normalization must lie in [0, 1].
+
+    Raises:
+        ValueError: if an example cannot be read, has another shape than the first, or values out of range.
+    """
+    found, options = source.get_split(split), source.options
+    if isinstance(found, StreamSplit):
+        data = StreamedDataset(found, source.name, split, normalization)
+    else:
+        data = _read_indexed(found, source.name, split, normalization, options.on_error == "skip", images_only)
+        data.revision, data.label_names = found.revision, found.label_names
+    data.origin, data.column_names = found.origin, found.column_names
+    data.options, data.normalization, data.held_out = options, normalization, source.held_out
+    return data
+
+
+def _read_indexed(
+    found: Split, name: str, split: str, normalization: Normalization | None, skips: bool, images_only: bool
+) -> IndexedDataset:
+    """A split with a length as a data set."""
+    if isinstance(found, TorchSplit):
+        return OnDemandDataset(found, name, split, normalization)
+    if isinstance(found, ArraySplit) and normalization is None and _is_in_memory(found):
+        pixel_values = torch.as_tensor(found.array)
+        is_plain = pixel_values.dtype in (torch.uint8, torch.float32)
+        pixel_values = pixel_values if is_plain else pixel_values.float()
+    else:
+        dtype = np.uint8 if found.dtype == np.uint8 and normalization is None else np.float32
+        size = len(found) * prod(found.input_shape) * np.dtype(dtype).itemsize
+        if size > MEMORY_SHARE * free_memory():
+            readable = _find_readable(found, name, split) if skips else found
+            return OnDemandDataset(readable, name, split, normalization)
+        pixel_values, found = _read_all(found, name, split, normalization, skips)
+    if images_only and normalization is None and pixel_values.dtype != torch.uint8:
+        check_values(pixel_values)
+    data = InMemoryDataset(pixel_values, found.read_labels(), name, split)
+    data.columns = found.columns
+    if isinstance(found, ArraySplit):
+        data.factors = found.factors
+    return data
+
+
+def _is_in_memory(found: ArraySplit) -> bool:
+    return not isinstance(found.array, np.memmap)
+
+
+def _read_all(
+    found: Split, name: str, split: str, normalization: Normalization | None, skips: bool
+) -> tuple[torch.Tensor, Split]:
+    """All examples that can be read, (num, *input_shape), and their split."""
+    is_uint8 = found.dtype == np.uint8 and normalization is None
+    values = torch.empty(len(found), *found.input_shape, dtype=torch.uint8 if is_uint8 else torch.float32)
+    num, places = 0, {}
+    for array, errors in _iterate_chunks(found, f"reading {split}"):
+        for index, error in errors.items():
+            if not skips:
+                raise error
+            places[index] = error.place
+        stop = num + len(array)
+        values[num:stop] = torch.from_numpy(array) if is_uint8 else normalize(array, normalization)
+        num = stop
+    if not places:
+        return values, found
+    warn_about_skipped(list(places.values()), len(found), name, split)
+    return values[:num], found.select([index for index in range(len(found)) if index not in places])
+
+
+def _find_readable(found: Split, name: str, split: str) -> Split:
+    """The examples that can be read, with one warning about the others."""
+    places = {
+        index: error.place
+        for _, errors in _iterate_chunks(found, f"checking {split}")
+        for index, error in errors.items()
+    }
+    if not places:
+        return found
+    warn_about_skipped(list(places.values()), len(found), name, split)
+    return found.select([index for index in range(len(found)) if index not in places])
+
+
+def _iterate_chunks(found: Split, desc: str) -> Iterator[tuple[np.ndarray, dict]]:
+    """Read a split in chunks, under a progress bar."""
+    example_bytes = max(1, prod(found.input_shape) * found.dtype.itemsize)
+    size = max(1, min(10_000, _CHUNK_BYTES // example_bytes))
+    with tqdm(total=len(found), desc=desc, unit=" examples", leave=False, delay=0.5) as bar:
+        for start in range(0, len(found), size):
+            stop = min(start + size, len(found))
+            yield found.read_chunk(range(start, stop))
+            bar.update(stop - start)
+
+
+def fit_normalization(source: Source) -> Normalization | None:
+    """The normalization that the options name, fitted to the training split if it is a name. None without one."""
+    wanted = source.options.normalize
+    if wanted is None or isinstance(wanted, Normalization):
+        return wanted
+    fit = NormalizationFit(wanted)
+    found = source.get_split("train" if "train" in source.splits else source.default_split)
+    skips = source.options.on_error == "skip"
+    if isinstance(found, Split):
+        chunks = _iterate_chunks(found, "fitting the normalization")
+    else:
+        stream = ((array, errors) for array, _, errors in found.iterate_chunks())
+        chunks = tqdm(stream, desc="fitting the normalization", unit=" chunks", leave=False, delay=0.5)
+    for array, errors in chunks:
+        if not skips:
+            for error in errors.values():
+                raise error
+        fit.add(array / 255 if array.dtype == np.uint8 else array)
+    return fit.compute()
+
+
+def free_memory() -> int:
+    """Bytes that this process can use without swapping: an equal share for each of the run's local processes."""
+    import psutil
+
+    return psutil.virtual_memory().available // int(os.environ.get("LOCAL_WORLD_SIZE", 1))

@@ -1,0 +1,140 @@
+"""What every kind of source has in common: named splits of examples that can be read in any order."""
+
+__all__ = ["Origin", "Source", "Split", "StreamSplit", "UnreadableExampleError"]
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from ..options import DataOptions
+
+if TYPE_CHECKING:
+    import datasets
+
+Origin: TypeAlias = Literal["hub", "local", "library", "memory"]
+"""Where data come from: the Hub, a file or folder, a Python library, or an object in memory."""
+
+
+class UnreadableExampleError(ValueError):
+    """An example that is damaged or missing.
+
+    Args:
+        place: the file's name, or the number of its row.
+        source: name of the data set.
+        reason: why it cannot be read.
+    """
+
+    def __init__(self, place: str, source: str, reason: str):
+        self.place = place
+        super().__init__(
+            f"cannot read the example {place} of '{source}': {reason}; replace or remove it, or skip such examples "
+            "with on_error='skip'"
+        )
+
+
+class Split(ABC):
+    """One split of a source, with examples that are not read yet.
+
+    Attributes:
+        name: name of the data set.
+        origin: where it comes from.
+        revision: commit on the Hub, or version of the library; None if unknown.
+        input_shape: (dim,) or (channels, *size) of one example.
+        dtype: uint8 for pixels of 8 bits, otherwise float64 or float32.
+        column_names: names of a table's columns, or None.
+        label_names: names of the classes, or None.
+    """
+
+    name: str
+    origin: Origin
+    revision: str | None = None
+    input_shape: tuple[int, ...]
+    dtype: np.dtype
+    column_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    @abstractmethod
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Split":
+        """The examples of these indices, as a split."""
+
+    @abstractmethod
+    def read_chunk(self, indices: Sequence[int]) -> tuple[np.ndarray, dict[int, UnreadableExampleError]]:
+        """Examples (num, *input_shape) of the dtype, and the errors of those that cannot be read by their index."""
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """(num, *input_shape) examples of the dtype.
+
+        Raises:
+            UnreadableExampleError: if one cannot be read.
+        """
+        array, errors = self.read_chunk(indices)
+        for error in errors.values():
+            raise error
+        return array
+
+    def read_labels(self) -> Tensor | None:
+        """(num,) class labels, -1 for examples without one; None if the source has no labels."""
+        return None
+
+    @property
+    def columns(self) -> "datasets.Dataset | None":
+        """Other columns of the source, or None."""
+        return None
+
+
+class StreamSplit(ABC):
+    """One split of a stream, which is read in its order. Attributes as for [`Split`], without labels."""
+
+    name: str
+    origin: Origin
+    input_shape: tuple[int, ...]
+    dtype: np.dtype
+    column_names: tuple[str, ...] | None = None
+
+    @abstractmethod
+    def iterate_chunks(self) -> Iterator[tuple[np.ndarray, int, dict[int, UnreadableExampleError]]]:
+        """Yield examples (num, *input_shape), the number of rows read for them, and errors by row."""
+
+    @abstractmethod
+    def set_epoch(self, epoch: int):
+        """Choose the order of an epoch, if the stream is shuffled."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source.
+
+    Args:
+        name: name for cards and messages.
+        splits: name to split.
+        options: the options it was opened with.
+        held_out: how a validation split was made of the training split, for cards; None if the source had one.
+    """
+
+    name: str
+    splits: Mapping[str, Split | StreamSplit]
+    options: DataOptions
+    held_out: str | None = None
+
+    @property
+    def default_split(self) -> str:
+        """Name of the only split, or "train" if there are several."""
+        return next(iter(self.splits)) if len(self.splits) == 1 else "train"
+
+    def get_split(self, split: str) -> Split | StreamSplit:
+        """The split of this name.
+
+        Raises:
+            ValueError: if the source has no such split.
+        """
+        if split not in self.splits:
+            raise ValueError(f"'{self.name}' has no split '{split}'; it has {', '.join(self.splits)}")
+        return self.splits[split]
