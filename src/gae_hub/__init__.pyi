@@ -26,7 +26,9 @@ from .auto import AutoSampler as AutoSampler
 # Data, training, use
 from .data.datasets import InMemoryDataset as InMemoryDataset
 from .data.embeddings import embed_dataset as embed_dataset
+from .data.loading import load_data as load_data
 from .data.loading import load_images as load_images
+from .images.normalization import Normalization as Normalization
 from .images.processing import GAEImageProcessor as GAEImageProcessor
 from .metrics.evaluation import evaluate_model as evaluate_model
 from .models.aae import AAEConfig as AAEConfig
@@ -194,6 +196,7 @@ __all__ = [
     "MonteCarloVAEModel",
     "NeuralSplineSampler",
     "NeuralSplineSamplerConfig",
+    "Normalization",
     "PIWAEConfig",
     "PIWAEModel",
     "PixelCNNSampler",
@@ -236,6 +239,7 @@ __all__ = [
     "WAEMMDModel",
     "embed_dataset",
     "evaluate_model",
+    "load_data",
     "load_images",
     "register_backbone",
     "register_model",

@@ -1,36 +1,167 @@
-"""`InMemoryDataset` and the collator."""
+"""Data sets in ordinary torch code, and the collator."""
 
+import datasets
+import numpy as np
 import pytest
 import torch
-from cases import images
+from builders import hub_folder, pixels
+from cases import VAE, images
+from PIL import Image
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, random_split
+from transformers import Trainer, TrainingArguments
 
-from gae_hub.data.datasets import InMemoryDataset, collate
+from gae_hub import GAETrainer, GAETrainingArguments, load_data, load_images
+from gae_hub.data import reading
+from gae_hub.data.datasets import Examples, InMemoryDataset, OnDemandDataset, collate
 
 
 def test_collate_accepts_examples_of_any_data_set():
     x = images(4)
     for examples in (
+        Examples(x),
         {"pixel_values": x, "labels": torch.zeros(4)},
         [{"pixel_values": image, "label": 0} for image in x],
+        [{"image": image.numpy()} for image in x],
         [(image, 0) for image in x],
         list(x),
         [image.numpy() for image in x],
     ):
         batch = collate(examples)
         assert batch.keys() == {"pixel_values"} and torch.equal(batch["pixel_values"], x)
-    with pytest.raises(ValueError, match="expected examples with 'pixel_values', got image, label"):
-        collate([{"image": x[0], "label": 0}])
-
-
-def test_slice_keeps_labels_factors_and_revision():
-    whole = InMemoryDataset(images(5), torch.arange(5), "name", "train")
-    whole.factors, whole.revision = torch.arange(10).view(5, 2), "abc"
-    part = whole.slice(1, 3, "test")
-    assert (part.name, part.split, part.revision, part.columns) == ("name", "test", "abc", None)
-    assert part.labels.tolist() == [1, 2] and part.factors.tolist() == [[2, 3], [4, 5]]
-    assert torch.equal(part.pixel_values, whole.pixel_values[1:3])
+    grey = pixels(2)
+    batch = collate([{"image": Image.fromarray(array)} for array in grey])
+    assert torch.equal(batch["pixel_values"][:, 0], torch.from_numpy(grey) / 255)
+    with pytest.raises(ValueError, match="expected examples with the key pixel_values, image, .* got photo, label"):
+        collate([{"photo": x[0], "label": 0}])
+    with pytest.raises(ValueError, match="images or tensors of one shape, got an object of type Tensor"):
+        collate([x[0], x[0, :, :3]])
 
 
 def test_number_of_labels():
-    with pytest.raises(ValueError, match="20 images but 3 labels"):
+    with pytest.raises(ValueError, match="20 examples but 3 labels"):
         InMemoryDataset(images(20), torch.zeros(3))
+
+
+# Ordinary torch code
+
+
+@pytest.fixture(params=["memory", "disk"])
+def data(request, tmp_path, monkeypatch):
+    """30 images (1, 6, 5), and their pixel values."""
+    if request.param == "disk":
+        monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    folder, expected = hub_folder(tmp_path)
+    return load_images(folder), expected / 255
+
+
+def test_indices_and_slices(data):
+    dataset, expected = data
+    assert torch.equal(dataset[3]["pixel_values"], expected[3])
+    assert torch.equal(dataset[-1]["pixel_values"], expected[-1])
+    assert torch.equal(dataset[np.int64(4)]["pixel_values"], expected[4])
+    for part in (slice(8), slice(2, 20, 3), slice(None, None, -1), slice(-3, None)):
+        wanted = expected.numpy()[part]
+        assert np.array_equal(dataset[part]["pixel_values"], wanted)
+    for index in (30, -31):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for a data set of 30 examples"):
+            dataset[index]
+    assert sum(1 for _ in dataset) == 30  # iteration ends by IndexError
+
+
+@pytest.mark.parametrize("collate_fn", [None, collate], ids=["default", "ours"])
+def test_data_loaders(data, collate_fn):
+    dataset, expected = data
+    loader = DataLoader(dataset, batch_size=8, collate_fn=collate_fn)
+    assert torch.equal(torch.cat([batch["pixel_values"] for batch in loader]), expected)
+    part = Subset(dataset, [5, 2, 9])
+    (batch,) = DataLoader(part, batch_size=8, collate_fn=collate_fn)
+    assert torch.equal(batch["pixel_values"], expected[[5, 2, 9]])
+
+
+def test_subsets_are_sources(data):
+    dataset, expected = data
+    one, other = random_split(dataset, [20, 10], generator=torch.Generator().manual_seed(0))
+    for part in (one, other, Subset(one, [3, 1])):
+        rows = [one.indices[3], one.indices[1]] if part is not one and part is not other else part.indices
+        loaded = load_images(part)
+        assert torch.equal(loaded[:]["pixel_values"], expected[rows])
+        assert loaded.labels.tolist() == dataset.labels[rows].tolist()
+    both = load_images(ConcatDataset([other, one]))
+    assert torch.equal(both[:]["pixel_values"], expected[[*other.indices, *one.indices]])
+    assert torch.equal(load_images(dataset[:8])[:]["pixel_values"], expected[:8])
+    loader = DataLoader(dataset, batch_size=4, shuffle=True)
+    assert torch.equal(load_images(loader)[:]["pixel_values"], expected)
+
+
+def test_the_trainer_of_transformers(data, tmp_path):
+    dataset, _ = data
+    args = TrainingArguments(tmp_path, max_steps=2, per_device_train_batch_size=8, report_to="none", use_cpu=True)
+    model = VAE.build(input_shape=(1, 6, 5))
+    assert Trainer(model, args, train_dataset=dataset).train().global_step == 2
+
+
+class Photos(Dataset):
+    """PIL images of different sizes, with labels as torchvision has them."""
+
+    targets = [0, 1, 0, 1]
+
+    def __init__(self, form):
+        self.form, self.reads = form, 0
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        self.reads += 1
+        image = Image.fromarray(pixels(1, (6 + index, 5, 3))[0])
+        return {"image": image, "label": index} if self.form == "dict" else (image, self.targets[index])
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict"])
+def test_torch_data_sets_of_pil_images(form):
+    photos = Photos(form)
+    dataset = load_images(photos, image_size=4, channels=1)
+    assert isinstance(dataset, OnDemandDataset) and dataset.input_shape == (1, 4, 4)
+    assert dataset.labels.tolist() == Photos.targets
+    reads = photos.reads
+    assert torch.equal(dataset[:]["pixel_values"], dataset[:]["pixel_values"])
+    assert photos.reads == reads + 8  # read again each time: random transforms stay random
+    with pytest.raises(ValueError, match=r"differ in shape: \(3, 6, 5\) and \(3, 7, 5\) in row 1; image_size resizes"):
+        load_images(photos)[:]
+    with pytest.raises(ValueError, match="a DataLoader with its own collate_fn cannot be read by example"):
+        load_images(DataLoader(photos, collate_fn=list))
+
+
+def test_a_custom_collator_receives_the_items(tmp_path):
+    class Items(Dataset):
+        def __len__(self):
+            return 16
+
+        def __getitem__(self, index):
+            return {"photo": torch.full((1, 8, 8), index / 16), "caption": "text"}
+
+    def stack(items):
+        assert all(item["caption"] == "text" for item in items)
+        return {"pixel_values": torch.stack([item["photo"] for item in items])}
+
+    args = GAETrainingArguments(tmp_path, max_steps=2, per_device_train_batch_size=8, report_to="none", use_cpu=True)
+    trainer = GAETrainer(VAE.build(), args, data_collator=stack, train_dataset=Items())
+    assert trainer.train().global_step == 2
+
+
+def test_lists_of_images():
+    arrays = pixels(3, (6, 5, 3))
+    dataset = load_images([Image.fromarray(array) for array in arrays])
+    assert torch.equal(dataset[:]["pixel_values"] * 255, torch.from_numpy(arrays).permute(0, 3, 1, 2).float())
+
+
+def test_rows_keep_their_numbers_in_errors():
+    rows = datasets.Dataset.from_dict({"a": [1.0] * 9 + [None], "b": [1.0] * 10})
+    for splits in ("train", "validation"):
+        try:
+            load_data(rows, splits, validation_size=5)
+        except ValueError as error:
+            assert "in row 9" in str(error)
+            break
+    else:
+        raise AssertionError("no split refused the empty cell")

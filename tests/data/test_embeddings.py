@@ -11,7 +11,7 @@ from cases import CODES, VAE, images
 from child_processes import child_environment
 
 from gae_hub import embed_dataset, load_images
-from gae_hub.data import decoding
+from gae_hub.data import reading
 from gae_hub.data.datasets import OnDemandDataset
 
 
@@ -22,7 +22,7 @@ def test_embed_dataset_keeps_order_and_mode(model, digits):
     assert latents.shape == (1397, 4) and model.training
     whole = embed_dataset(model, train, batch_size=1397, progress=True, cache=False)
     torch.testing.assert_close(latents, whole)
-    torch.testing.assert_close(latents[:3], model.embed(train.__getitems__([0, 1, 2])["pixel_values"]))
+    torch.testing.assert_close(latents[:3], model.embed(train[:3]["pixel_values"]))
 
 
 def test_codes():
@@ -62,11 +62,11 @@ def test_cache_depends_on_weights_and_data(tmp_path):
     assert counter.count == 90 and not torch.equal(moved, first)  # other weights
     embed_dataset(model, data, progress=False, cache=False)
     embed_dataset(model, torch.utils.data.Subset(data, range(5)), progress=False, cache=tmp_path)
-    assert counter.count == 125 and len(list(tmp_path.iterdir())) == 3  # a Subset cannot be hashed
+    assert counter.count == 125 and len(list(tmp_path.iterdir())) == 4  # the images of a Subset are hashed
 
 
 def test_cache_of_images_on_demand(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
     (tmp_path / "data").mkdir()
     on_demand = load_images(hub_folder(tmp_path / "data")[0])
     assert isinstance(on_demand, OnDemandDataset)

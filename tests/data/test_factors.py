@@ -14,6 +14,7 @@ from gae_hub import load_images
 from gae_hub.cli.main import main
 from gae_hub.data.datasets import OnDemandDataset
 from gae_hub.data.factors import read_factors
+from gae_hub.data.splits import split_rows
 from gae_hub.metrics import evaluate_model, mutual_information_gap
 
 FACTORS = np.stack(np.meshgrid(range(3), range(4), range(5), indexing="ij"), -1).reshape(-1, 3)  # each once
@@ -66,20 +67,21 @@ def test_named_columns_of_numbers_and_strings():
 
 def test_factors_follow_the_rows_into_splits_and_data_on_disk(monkeypatch):
     order = np.random.default_rng(0).permutation(len(FACTORS))
-    train, held_out = load_images(rows(order), ("train", "validation"), validation_size=20)
-    found = [read_factors(part, ["shape", "hue"])[0] for part in (train, held_out)]
-    assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]]) and len(found[1]) == 20
-    parts = load_images(load_images(rows(order)), ("train", "validation"), validation_size=20)  # a loaded data set
-    found = [read_factors(part, ["shape", "hue"])[0] for part in parts]
-    assert np.array_equal(torch.cat(found), FACTORS[order][:, [0, 2]])
-    monkeypatch.setattr("gae_hub.data.decoding.free_memory", lambda: 0)
+    for source in (rows(order), load_images(rows(order))):
+        parts = load_images(source, ("train", "validation"), validation_size=20)
+        labels = load_images(source).labels
+        indices = split_rows(len(order), 20, 0, None if labels is None else labels.numpy())
+        for part, chosen in zip(parts, indices, strict=True):
+            assert np.array_equal(read_factors(part, ["shape", "hue"])[0], FACTORS[order][chosen][:, [0, 2]])
+    monkeypatch.setattr("gae_hub.data.reading.free_memory", lambda: 0)
     large = load_images(rows(order))
     assert isinstance(large, OnDemandDataset)
     assert np.array_equal(read_factors(large, ["shape", "hue"])[0], FACTORS[order][:, [0, 2]])
     digits = load_images("digits")
     digits.factors = torch.arange(2 * len(digits)).view(-1, 2) % 7
-    train, held_out = load_images(digits, ("train", "validation"))
-    assert torch.equal(torch.cat([train.factors, held_out.factors]), digits.factors)
+    parts = load_images(digits, ("train", "validation"))
+    for part, chosen in zip(parts, split_rows(1397, 140, 0, digits.labels.numpy()), strict=True):
+        assert torch.equal(part.factors, digits.factors[chosen])
 
 
 def test_metrics_use_named_factors():

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from gae_hub import GAEImageProcessor
-from gae_hub.images.processing import array_to_image, image_to_array
+from gae_hub.images.processing import array_to_image
 
 
 def picture(height=6, width=5, channels=3):
@@ -70,9 +70,10 @@ def test_save_and_load(tmp_path):
             lambda: GAEImageProcessor((1, 6, 5))(np.zeros((7, 5), np.uint8)),
             r"shape \(7, 5\) does not match input_shape \(1, 6, 5\)",
         ),
-        (lambda: GAEImageProcessor()("file.png"), r"the name 'file.png': open it first, PIL.Image.open\('file.png'\)"),
+        (lambda: GAEImageProcessor()("file.png"), "there is no image file 'file.png'"),
+        (lambda: GAEImageProcessor()(b"text"), "cannot read the image .*: the bytes are not an image file"),
         (lambda: GAEImageProcessor()([]), "there are no images: got an empty list"),
-        (lambda: GAEImageProcessor()(None), "expected a PIL image, an array or a tensor, got None"),
+        (lambda: GAEImageProcessor()(None), "expected a PIL image, a path, an array or a tensor, got None"),
         (
             lambda: GAEImageProcessor()([["a"]]),
             "expected an array of numbers for an image, got an object of type list",
@@ -91,11 +92,20 @@ def test_save_and_load(tmp_path):
             lambda: GAEImageProcessor().postprocess(np.zeros((1, 1, 2, 2))),
             "expected a tensor .*, got an object of type ndarray",
         ),
-        (lambda: GAEImageProcessor((1, 2, 2))(torch.full((2, 2), 7.0)), r"must lie in \[0, 1\]"),
+        (lambda: GAEImageProcessor((1, 2, 2))(torch.full((2, 2), torch.nan)), "must be finite, got 4 values"),
         (lambda: GAEImageProcessor((5,)).postprocess(torch.rand(1, 5)), r"input_shape \(5,\) is not an image shape"),
         (lambda: array_to_image(torch.rand(2, 4, 4)), r"got shape \(2, 4, 4\)"),
-        (lambda: image_to_array(Image.new("I;16", (4, 4)), 1), "mode 'I;16' are not 8-bit"),
-        (lambda: image_to_array(Image.new("L", (4, 4)), 2), "channels must be 1, 3 or 4, got 2"),
+        (lambda: GAEImageProcessor((1, 2, 2), layout="hwc"), "layout must be one of channels_first, .*'hwc'"),
+        (
+            lambda: GAEImageProcessor((1, 2, 2), normalization={"kind": "unit"}),
+            "must be a dict of kind, shift and scale",
+        ),
+        (
+            lambda: GAEImageProcessor((3, 2, 2), normalization={"kind": "unit", "shift": [0], "scale": [1]}),
+            "has 1 shifts, but input_shape .* has 3",
+        ),
+        (lambda: GAEImageProcessor((3,), column_names=["a", "b"]), "column_names must be a list of one name for each"),
+        (lambda: GAEImageProcessor((3,), data=[1]), "data must be a dict of options, got an object of type list"),
     ],
 )
 def test_errors(call, message):

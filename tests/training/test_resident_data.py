@@ -5,7 +5,7 @@ import torch
 
 from gae_hub import AEConfig, AEModel, AutoGAE, GAETrainer, GAETrainingArguments
 from gae_hub.data import datasets as data
-from gae_hub.data.datasets import InMemoryDataset, collate
+from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset, collate
 
 
 def uint8_images(num: int = 24) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_images_are_copied_to_the_device_once_if_they_fit(monkeypatch):
     assert there.pixel_values.device == device and there.pixel_values.dtype == torch.uint8
     assert (there.name, there.split, len(there)) == ("name", "train", 24) and there.labels is dataset.labels
     assert dataset.pixel_values.device.type == "cpu"
-    assert there.__getitems__([3, 1])["pixel_values"].shape == (2, 1, 4, 4)
+    assert there.read([3, 1]).shape == (2, 1, 4, 4)
 
 
 def test_training_on_resident_images_gives_the_same_weights(tmp_path, monkeypatch):
@@ -54,7 +54,7 @@ def test_other_data_sets_are_not_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "free_device_memory", lambda device: 2**30)
     listed = [{"pixel_values": image} for image in uint8_images()]
     loader = make_trainer(tmp_path, listed).get_train_dataloader()
-    assert loader.dataset is listed
+    assert isinstance(loader.dataset, OnDemandDataset)
     assert collate(listed[:2])["pixel_values"].shape == (2, 1, 4, 4)
 
 

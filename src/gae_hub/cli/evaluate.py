@@ -81,6 +81,7 @@ def run(args: Namespace):
     )
     results = {
         "dataset": name,
+        "origin": dataset.origin,
         "split": split,
         "num_samples": args.num_samples,
         "seed": args.seed,

@@ -13,6 +13,7 @@ from ..core.distributed import all_agree, gather_rows, is_distributed, num_proce
 from ..core.files import load_cached_tensors, save_tensors
 from .datasets import InMemoryDataset, OnDemandDataset
 from .loading import as_dataset, iterate_batches
+from .sources.datasets_objects import RowSplit
 
 if TYPE_CHECKING:
     from ..models.base import GAEPreTrainedModel
@@ -35,14 +36,14 @@ def embed_dataset(
 
     Args:
         model: an autoencoder. It runs in eval mode, and returns to its mode afterwards.
-        dataset: a data set from [`load_images`], or an array, tensor or `datasets` object.
+        dataset: a data set from [`load_images`] or [`load_data`], or another source that they accept, except names.
         batch_size: images per batch. It changes the result by rounding errors only.
         progress: whether to show a progress bar.
         output: "latents", or "codes" for the indices of a model with a quantizer.
         cache: whether to read and write files in `$HF_HOME/gae_hub/embeddings`; or another folder for them. Data sets
             that are neither in memory nor a `datasets.Dataset` cannot be hashed, and are embedded each time.
     """
-    dataset = as_dataset(dataset)
+    dataset = as_dataset(dataset, model.config.input_shape)
     file = _cache_file(model, dataset, output, cache) if cache else None
     if file is not None:
         cached = _read_cache(file, len(dataset), output)
@@ -80,9 +81,9 @@ def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: b
     digest = sha256()
     if isinstance(dataset, InMemoryDataset):
         _hash_tensor(digest, dataset.pixel_values)
-    elif isinstance(dataset, OnDemandDataset):
-        reader = dataset.reader
-        described = (dataset.rows._fingerprint, reader.column, reader.channels, reader.size, reader.input_shape)
+    elif isinstance(dataset, OnDemandDataset) and isinstance(dataset.source, RowSplit):
+        rows, reader = dataset.source.rows, dataset.source.reader
+        described = (rows._fingerprint, reader.columns, reader.options, reader.input_shape, dataset.normalization)
         digest.update(repr(described).encode())
     else:
         return None

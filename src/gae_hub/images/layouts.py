@@ -37,7 +37,7 @@ def move_channels_first(array: _Array, layout: Layout | None = None, *, grey_ima
             signals, (height, width) for images and (depth, height, width) for volumes; or (num, *size) with
             `layout="no_channels"`.
         layout: order of the axes. By default channels are first, unless the last axis has 1, 3 or 4 entries and the
-            first has not.
+            first has not; if both have, they are first in tensors, by torch's convention, and an array is an error.
         grey_images: whether three axes are (num, height, width) by default; otherwise they are a signal's.
 
     Raises:
@@ -51,7 +51,7 @@ def move_channels_first(array: _Array, layout: Layout | None = None, *, grey_ima
             f"volumes (num, channels, depth, height, width), got shape {shape}"
         )
     if layout is None:
-        layout = _find_layout(shape, grey_images)
+        layout = _find_layout(shape, grey_images, isinstance(array, Tensor))
     if len(shape) == 2:
         # one number per row and channel: nothing to move
         return array
@@ -66,14 +66,14 @@ def add_channels(shape: Sequence[int], layout: Layout | None) -> tuple[int, ...]
     return tuple(move_channels_first(np.empty((0, *shape)), layout).shape[1:])
 
 
-def _find_layout(shape: tuple[int, ...], grey_images: bool) -> Layout:
+def _find_layout(shape: tuple[int, ...], grey_images: bool, is_tensor: bool) -> Layout:
     """The layout of a batch of this shape."""
     if len(shape) == 2:
         return "channels_first"
     if len(shape) == 3 and grey_images:
         return "no_channels"
     first, last = shape[1] in CHANNEL_COUNTS, shape[-1] in CHANNEL_COUNTS
-    if first and last:
+    if first and last and not is_tensor:
         raise ValueError(
             f"shape {shape} may be {_KINDS[len(shape)]} with {shape[1]} channels first or {shape[-1]} channels last: "
             "pass layout='channels_first' or layout='channels_last'"

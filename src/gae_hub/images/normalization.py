@@ -4,7 +4,7 @@ __all__ = ["NORMALIZATIONS", "Normalization", "NormalizationFit"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, log, prod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -56,6 +56,10 @@ class Normalization:
         """float64 values in the data's own units from a model's values (num, dim) or (num, channels, *size)."""
         shift, scale = self._align(self.shift, pixel_values), self._align(self.scale, pixel_values)
         return pixel_values.double() * scale + shift
+
+    def log_scale(self, input_shape: Sequence[int]) -> float:
+        """Logarithm of the volume that the normalization divides by: the sum of log(scale) over one example."""
+        return prod(input_shape[1:]) * sum(map(log, self.scale))
 
     def _align(self, numbers: Sequence[float], values: Tensor) -> Tensor:
         """Numbers per column or channel, shaped to broadcast with a batch."""

@@ -71,8 +71,9 @@ class EvaluationRun:
         check_count("num_samples", num_samples)
         check_seed(seed)
         self.model, self.sampler = model, sampler
-        self.dataset: Any = as_dataset(dataset)
-        self.train_dataset: Any = None if train_dataset is None else as_dataset(train_dataset)
+        shape = model.config.input_shape
+        self.dataset: Any = as_dataset(dataset, shape)
+        self.train_dataset: Any = None if train_dataset is None else as_dataset(train_dataset, shape)
         self.num_samples, self.seed, self.progress = num_samples, seed, progress
         self.lpips, self.options = lpips, dict(options or {})
         self.keep_features = frozenset(keep_features)
@@ -93,20 +94,30 @@ class EvaluationRun:
 
     # Images
 
-    def iterate_data(self) -> Iterator[Tensor]:
-        """Batches of the data set's images."""
+    def iterate_inputs(self) -> Iterator[Tensor]:
+        """Batches of the data set as the model sees it."""
         return iterate_batches(self.dataset, BATCH_SIZE)
 
+    def restore(self, pixel_values: Tensor) -> Tensor:
+        """The model's values in the data's own units, on the CPU."""
+        values = pixel_values.float().cpu()
+        normalization = getattr(self.dataset, "normalization", None)
+        return values if normalization is None else normalization.invert(values)
+
+    def iterate_data(self) -> Iterator[Tensor]:
+        """Batches of the data set's images, in their own units."""
+        return map(self.restore, self.iterate_inputs())
+
     def iterate_samples(self) -> Iterator[Tensor]:
-        """Batches of generated images, on the CPU. `gae-hub generate` with this seed writes the same images."""
+        """Batches of generated images, in the data's units. `gae-hub generate` with this seed writes the same ones."""
         pipe = GenerationPipeline(self.model, self.sampler)
         for images in pipe.generate_batches(self.num_samples, self.seed, BATCH_SIZE):
-            yield from images.cpu().split(BATCH_SIZE)
+            yield from self.restore(images).split(BATCH_SIZE)
 
     def iterate_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (reconstructions, images), on the CPU."""
-        for images in tqdm(self.iterate_data(), desc="reconstructing", disable=not self.progress, leave=False):
-            yield self.model.reconstruct(images.to(self.model.device)).float().cpu(), images
+        """Batches of (reconstructions, images), in the data's units."""
+        for images in tqdm(self.iterate_inputs(), desc="reconstructing", disable=not self.progress, leave=False):
+            yield self.restore(self.model.reconstruct(images.to(self.model.device))), self.restore(images)
 
     def iterate_uint8(self, image_set: ImageSet) -> Iterator[Tensor]:
         """Batches of an image set in 8 bits. Values of a model beyond [0, 1] are clamped, as in image files."""
@@ -186,19 +197,25 @@ class EvaluationRun:
         """(num, latent_dim) embeddings of a data set by `model.embed`, on the CPU."""
         return embed_dataset(self.model, dataset, progress=self.progress).flatten(1).float().cpu()
 
-    def read_labels(self, metric: str, dataset: Any = None) -> Tensor:
-        """(num,) labels of a data set, the evaluated one by default.
+    def labelled_embeddings(self, metric: str, dataset: Any = None) -> tuple[Tensor, Tensor]:
+        """Embeddings (num, latent_dim) and labels (num,) of the examples of a data set that have a label.
+
+        Args:
+            metric: name of the metric, for the error.
+            dataset: the data set; the evaluated one by default.
 
         Raises:
-            ValueError: if it has none.
+            ValueError: if it has no labels.
         """
+        embeddings = self.embeddings if dataset is None else self.embed(dataset)
         dataset = self.dataset if dataset is None else dataset
         labels = getattr(dataset, "labels", None)
-        if labels is None:
+        if labels is None or not (labels >= 0).any():
             raise ValueError(
                 f"'{getattr(dataset, 'name', 'the data set')}' has no labels, which the metric '{metric}' needs"
             )
-        return labels
+        is_labelled = labels >= 0
+        return embeddings[is_labelled], labels[is_labelled]
 
     def read_factors(self, metric: str) -> tuple[Tensor, list[str]]:
         """(num, num_factors) factors of variation of the data set, and their names.

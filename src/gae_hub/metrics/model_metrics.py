@@ -82,7 +82,7 @@ def _measure_energy(run: EvaluationRun) -> Numbers:
             "energy compares 2 or more samples with 2 halves of 2 or more images each: got num_samples "
             f"{run.num_samples} and {len(run.dataset)} images"
         )
-    references, others = _draw_images(run, 2 * run.num_samples).chunk(2)
+    references, others = run.restore(_draw_images(run, 2 * run.num_samples)).chunk(2)
     samples = torch.cat(list(run.iterate_samples()))
     found = {}
     for name, points in {"energy_distance": samples, "energy_distance_of_data": others}.items():
@@ -93,7 +93,7 @@ def _measure_energy(run: EvaluationRun) -> Numbers:
 
 
 def _draw_images(run: EvaluationRun, num: int) -> Tensor:
-    """Random images of the data set, without replacement, in random order."""
+    """Random images of the data set, as the model sees them, without replacement and in random order."""
     chosen = torch.randperm(len(run.dataset), generator=run.new_generator())[:num].tolist()
     return torch.cat(list(iterate_batches(Subset(run.dataset, chosen), BATCH_SIZE)))
 
@@ -108,9 +108,13 @@ def _measure_log_likelihood(run: EvaluationRun) -> Numbers:
     measure = LogLikelihood(num_dims=prod(run.model.config.input_shape), discrete=discrete, **options)
     measure.settings, measure.seed = {"num_draws": num_draws}, run.seed
     generator = run.new_generator()
-    for images in tqdm(run.iterate_data(), desc="log-likelihood", disable=not run.progress, leave=False):
+    normalization = getattr(run.dataset, "normalization", None)
+    # the density of the data's own values is the model's, divided by the scales
+    log_scale = 0.0 if normalization is None else normalization.log_scale(run.model.config.input_shape)
+    for images in tqdm(run.iterate_inputs(), desc="log-likelihood", disable=not run.progress, leave=False):
         images = images.to(run.model.device)
-        measure.add(run.model.log_likelihood(images, num_samples=num_draws, generator=generator).cpu())
+        values = run.model.log_likelihood(images, num_samples=num_draws, generator=generator).cpu()
+        measure.add(values - log_scale)
         measure.fingerprint.add(images.float())
     return measure.compute()
 
@@ -119,7 +123,7 @@ def _measure_latent_usage(run: EvaluationRun) -> Numbers:
     measure = run.new_measure("latent_usage")
     measure.add(run.embeddings)
     encode = inference(type(run.model).encode)
-    for images in run.iterate_data():
+    for images in run.iterate_inputs():
         posterior: Any = encode(run.model, images.to(run.model.device))
         if "kl_per_dimension" not in posterior.diagnostics() or not hasattr(posterior, "kl_per_dimension"):
             break  # the prior is not N(0, I), or there is none
@@ -133,17 +137,16 @@ def _measure_latent_usage(run: EvaluationRun) -> Numbers:
 def _measure_probe(run: EvaluationRun) -> Numbers:
     measure, train = run.new_measure("probe"), {}
     if run.train_dataset is not None:
-        labels = run.read_labels("probe", run.train_dataset)
-        train = {"train_latents": run.embed(run.train_dataset), "train_labels": labels}
+        embeddings, labels = run.labelled_embeddings("probe", run.train_dataset)
+        train = {"train_latents": embeddings, "train_labels": labels}
     measure.settings = {"trained_on": "the training data" if train else "one half of the data"}
-    measure.add(run.embeddings, run.read_labels("probe"))
+    measure.add(*run.labelled_embeddings("probe"))
     return measure.compute(**train)
 
 
 def _measure_clustering(run: EvaluationRun) -> Numbers:
-    labels = run.read_labels("clustering")
     measure = run.new_measure("clustering")
-    measure.add(run.embeddings, labels)
+    measure.add(*run.labelled_embeddings("clustering"))
     found = measure.compute()
     passport = found["clustering_accuracy"].passport
     # the interval of the accuracy is not that of its deviation

@@ -5,8 +5,11 @@ __all__ = ["BaseTrainer"]
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
+from torch import Tensor
 from transformers import Trainer
 
+from ..data.datasets import collate
+from ..data.loading import iterate_batches
 from ..models.base import GAEPreTrainedModel
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
@@ -58,6 +61,13 @@ class BaseTrainer(Trainer):
     def averaged_weights(self) -> AbstractContextManager[None]:
         """Context in which the model has the average of its weights, if there is one."""
         return nullcontext() if self.average is None else self.average.applied(self.plain_model)
+
+    def first_images(self, dataset: Any, num: int) -> Tensor:
+        """(num, *input_shape): the first examples of a data set, as the model sees them."""
+        if self.data_collator is collate:
+            return next(iterate_batches(dataset, num))
+        items = [dataset[index] for index in range(min(num, len(dataset)))]
+        return cast(Any, self.data_collator)(items)["pixel_values"]
 
     def collect_facts(self) -> dict[str, Any]:
         """Facts about the run, for training.json and the model card."""

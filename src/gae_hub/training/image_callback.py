@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from transformers import TrainerCallback
 
-from ..data.loading import iterate_batches
 from ..images.grids import image_grid, reconstruction_grid, save_picture
 from ..images.processing import is_image_shape
 from .base_trainer import BaseTrainer
@@ -68,7 +67,7 @@ class ImageCallback(TrainerAwareCallback):
         if not is_due or not is_image_shape(getattr(model.config, "input_shape", ())):
             return
         with self.trainer.averaged_weights(), fixed_seed(args.seed, args.device):
-            images = next(iterate_batches(eval_dataloader.dataset, 24)).to(model.device)
+            images = self.trainer.first_images(eval_dataloader.dataset, 24).to(model.device)
             grids = {"reconstructions": reconstruction_grid(images, model.reconstruct(images))}
             try:
                 samples = model.generate(36, generator=torch.Generator().manual_seed(args.seed))

@@ -47,9 +47,13 @@ def collect_facts(
         warnings: of the last evaluation, by name.
         divergences: `DivergenceGuard.events`.
     """
+    options = getattr(train_dataset, "options", None)
     return {
         "dataset": getattr(train_dataset, "name", None),
+        "origin": getattr(train_dataset, "origin", None),
         "revision": getattr(train_dataset, "revision", None),
+        "held_out": getattr(train_dataset, "held_out", None),
+        "data_options": options.to_dict() if options is not None else None,
         "environment": environment(),
         "num_train_images": len(train_dataset) if hasattr(train_dataset, "__len__") else None,
         "arguments": _changed_arguments(args),

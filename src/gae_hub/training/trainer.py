@@ -15,7 +15,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.utils import logging
 
 from ..data.datasets import InMemoryDataset, collate
-from ..data.loading import as_dataset, iterate_batches
+from ..data.loading import as_dataset
 from ..images.processing import GAEImageProcessor
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
@@ -292,7 +292,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         self.plain_model.facts = self.collect_facts()
         dataset = self.train_dataset if self.eval_dataset is None else self.eval_dataset
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
-            self.plain_model.examples = next(iterate_batches(dataset))
+            self.plain_model.examples = self.first_images(dataset, 500)
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
         """As in transformers, but evaluations never drop their last batch.

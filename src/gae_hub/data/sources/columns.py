@@ -1,6 +1,14 @@
 """Reads the columns of a table of Hugging Face `datasets`: images, arrays, or numbers side by side as vectors."""
 
-__all__ = ["ArrayReader", "ColumnReader", "ImageReader", "TableReader", "choose_reader", "find_label_column"]
+__all__ = [
+    "ArrayReader",
+    "ColumnReader",
+    "ImageReader",
+    "TableReader",
+    "check_columns",
+    "choose_reader",
+    "find_label_column",
+]
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -103,6 +111,8 @@ class ImageReader(ColumnReader):
                 array[num] = self._read_cell(cell, row)
                 num += 1
             except UnreadableExampleError as error:
+                if self.options.on_error == "raise":
+                    raise  # before an error about a later image
                 errors[row] = error
         return array[:num], errors
 
@@ -161,8 +171,10 @@ class ArrayReader(ColumnReader):
 
     format = "numpy"
 
-    def __init__(self, column: str, name: str, options: DataOptions, images_only: bool):
+    def __init__(self, column: str, feature: Any, name: str, options: DataOptions, images_only: bool):
         super().__init__(name, options)
+        # "numpy" batches do not keep the type of pixels
+        self.dtype = np.dtype(np.uint8) if _element_type(feature) == "uint8" else np.dtype(np.float64)
         if options.size is not None or options.channels is not None:
             raise ValueError(
                 f"image_size and channels apply to image files only, but column '{column}' of '{name}' holds arrays"
@@ -180,7 +192,6 @@ class ArrayReader(ColumnReader):
                 "one shape"
             )
         self.cell_shape = array.shape
-        self.dtype = np.dtype(np.uint8) if array.dtype == np.uint8 else np.dtype(np.float64)
         self.input_shape = self._convert(array[None]).shape[1:]
         return {}
 
@@ -255,10 +266,6 @@ def choose_reader(
         ValueError: if there is no such column, or several could be meant.
     """
     features_by_name = dict(features or {})
-    for option in (options.label_column, *_listed(options.column)):
-        if option is not None and option not in features_by_name:
-            which = "label_column" if option == options.label_column else "column"
-            raise ValueError(f"{which}: '{name}' has no column '{option}'; it has {_list_names(features_by_name)}")
     named = _listed(options.column)
     label = find_label_column(features_by_name, options)
     candidates = {column: features_by_name[column] for column in named or features_by_name if column != label or named}
@@ -273,7 +280,7 @@ def choose_reader(
     if len(preferred) > 1:
         raise ValueError(f"'{name}' has several columns of arrays, {', '.join(preferred)}: pass column= with one")
     if preferred:
-        return ArrayReader(preferred[0], name, options, images_only)
+        return ArrayReader(preferred[0], features_by_name[preferred[0]], name, options, images_only)
     if numbers and not images_only:
         if len(named) > len(numbers):
             other = next(column for column in named if column not in numbers)
@@ -289,6 +296,14 @@ def choose_reader(
     )
 
 
+def check_columns(features: Mapping[str, Any] | None, name: str, options: DataOptions):
+    """Raise ValueError if the options name a column that the table does not have."""
+    for option in (options.label_column, *_listed(options.column)):
+        if option is not None and option not in (features or {}):
+            which = "label_column" if option == options.label_column else "column"
+            raise ValueError(f"{which}: '{name}' has no column '{option}'; it has {_list_names(features or {})}")
+
+
 def find_label_column(features: Mapping[str, Any] | None, options: DataOptions) -> str | None:
     """The column of labels: the one that the options name, the first of classes, or one with a usual name."""
     import datasets
@@ -301,7 +316,9 @@ def find_label_column(features: Mapping[str, Any] | None, options: DataOptions) 
         if isinstance(feature, datasets.ClassLabel):
             return column
     for column in _LABEL_NAMES:
-        if column in found and getattr(found[column], "dtype", "").startswith(("int", "uint", "bool", "string")):
+        if column in found and getattr(found[column], "dtype", "").startswith(
+            ("int", "uint", "bool", "string", "large_string")
+        ):
             return column
     return None
 
@@ -331,11 +348,18 @@ def _is_array(feature: Any) -> bool:
     """Whether a column holds arrays, or lists of numbers."""
     import datasets
 
-    depth = 0
-    while isinstance(feature, (list, datasets.List, datasets.LargeList)):
-        feature, depth = feature[0] if isinstance(feature, list) else feature.feature, depth + 1
-    is_array = isinstance(feature, (datasets.Array2D, datasets.Array3D, datasets.Array4D, datasets.Array5D))
-    return is_array or (depth > 0 and _is_number(feature))
+    if isinstance(feature, (datasets.Array2D, datasets.Array3D, datasets.Array4D, datasets.Array5D)):
+        return True
+    return isinstance(feature, (list, datasets.List, datasets.LargeList)) and _is_number(
+        datasets.Value(_element_type(feature))
+    )
+
+
+def _element_type(feature: Any) -> str:
+    """Type of the elements of arrays or nested lists; "string" for anything else."""
+    while isinstance(feature, list) or hasattr(feature, "feature"):
+        feature = feature[0] if isinstance(feature, list) else feature.feature
+    return getattr(feature, "dtype", None) or "string"
 
 
 def _is_number(feature: Any) -> bool:

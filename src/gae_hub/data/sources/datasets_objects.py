@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..options import DataOptions
 from .base import Origin, Source, Split, StreamSplit, UnreadableExampleError
-from .columns import ColumnReader, ImageReader, choose_reader, find_label_column
+from .columns import ColumnReader, ImageReader, check_columns, choose_reader, find_label_column
 
 if TYPE_CHECKING:
     import datasets
@@ -159,6 +159,7 @@ def open_datasets_object(
     features = first.features
     if features is None and isinstance(first, datasets.IterableDataset):
         features = first._resolve_features().features
+    check_columns(features, name, options)
     label = find_label_column(features, options)
     label_names = _find_label_names(splits, label, features)
     opened: dict[str, Split | StreamSplit] = {}

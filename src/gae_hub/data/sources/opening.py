@@ -80,7 +80,7 @@ def _open_object(source: Any, options: DataOptions, images_only: bool) -> Source
         return open_torch_data(source, options, images_only)
     if isinstance(source, Mapping):  # such as a slice of our data sets
         column = options.column if isinstance(options.column, str) else None
-        array = torch.as_tensor(np.asarray(find_example(source, column)))
+        array = torch.as_tensor(find_example(source, column))
         return open_arrays({"train": array}, "array", "memory", options, images_only)
     if isinstance(source, (list, tuple)) and source:
         return open_torch_data(_Listed(source), options, images_only)
@@ -152,11 +152,18 @@ def _open_file(
         raise ValueError(f"cannot load data from the file '{name}': {_KINDS}")
     builder = _TABLE_BUILDERS[suffix]
     if builder == "csv":
-        # the default parser of pandas is off by one bit for some numbers
-        load_kwargs = {"float_precision": "round_trip", "sep": "\t" if suffix == ".tsv" else ",", **load_kwargs}
+        load_kwargs = {"sep": "\t" if suffix == ".tsv" else ",", **_exact_csv_floats(), **load_kwargs}
     return _open_by_datasets(
         builder, name, "local", options, streaming, images_only, {"data_files": str(path), **load_kwargs}
     )
+
+
+def _exact_csv_floats() -> dict[str, str]:
+    """The option of pandas that reads decimal numbers exactly, which its versions before 3.1 do not by default."""
+    import pandas
+    from packaging.version import Version
+
+    return {"float_precision": "round_trip"} if Version(pandas.__version__) < Version("3.1") else {}
 
 
 def _open_folder(

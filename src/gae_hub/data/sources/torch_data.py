@@ -123,16 +123,17 @@ class TorchSplit(Split):
         return array
 
     def _read_array(self, example: Any, index: int) -> np.ndarray:
-        if isinstance(example, Tensor):
-            example = example.detach().cpu().numpy()
-        array = np.asarray(example)
+        is_tensor = isinstance(example, Tensor)
+        array = example.detach().cpu().numpy() if is_tensor else np.asarray(example)
         if array.dtype.kind not in "biuf" or not array.ndim:
             raise ValueError(
                 f"item {index} of '{self.name}' must be an image, an array of numbers, a tuple that begins with one "
                 f"or a dict that holds one, got {describe(example)}"
             )
         array = array if array.dtype in (np.uint8, np.float32) else array.astype(np.float32)
-        return move_channels_first(array[None], self.options.layout, grey_images=self.images_only)[0]
+        batch = torch.from_numpy(array)[None] if is_tensor else array[None]
+        moved = move_channels_first(batch, self.options.layout, grey_images=self.images_only)[0]
+        return moved.numpy() if isinstance(moved, Tensor) else moved
 
 
 def _is_integer(label: Any) -> bool:

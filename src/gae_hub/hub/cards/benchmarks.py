@@ -38,7 +38,8 @@ def write_eval_results(folder: Path, repo_id: str, results: dict[str, Any] | Non
         results: the fact "results", with cleaned text.
         notes: how each metric was measured.
     """
-    tasks = _tasks_of(results["dataset"]) if results and is_hub_dataset(results["dataset"]) else []
+    is_on_hub = bool(results) and is_hub_dataset(results["dataset"], results.get("origin"))
+    tasks = _tasks_of(results["dataset"]) if results and is_on_hub else []
     entries = list_entries(repo_id, results, tasks, notes) if results else []
     path = folder / EVAL_RESULTS_FILE
     if not entries and not path.is_file() and not _is_published(repo_id):

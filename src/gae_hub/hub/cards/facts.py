@@ -82,10 +82,10 @@ _is_latents = _dict_with(
     }
 )
 FACT_CHECKS: dict[str, Check] = {
-    **dict.fromkeys(("dataset", "revision"), _is_text),
+    **dict.fromkeys(("dataset", "origin", "revision", "held_out"), _is_text),
     **dict.fromkeys(("num_train_images", "num_processes", "steps", "best_step"), _is_integer),
     **dict.fromkeys(("seconds", "joules"), _is_number),
-    **dict.fromkeys(("arguments", "environment"), _dict_of(_is_plain_data)),
+    **dict.fromkeys(("arguments", "data_options", "environment"), _dict_of(_is_plain_data)),
     "warnings": _dict_of(_is_text),
     "divergences": _list_of(_dict_with({"step": _is_integer, "term": _is_text, "restored_step": _is_integer})),
     "log": _list_of(lambda entry: _has_position(entry) and _dict_of(_is_number)(entry) and len(entry) < 100),
@@ -94,6 +94,7 @@ FACT_CHECKS: dict[str, Check] = {
     "results": _dict_with(
         {
             "dataset": _is_text,
+            "origin": _optional(_is_text),
             "split": _optional(_is_text),
             "metrics": _dict_of(_is_number),
             "passports": _optional(_dict_of(_dict_of(_is_plain_data))),
@@ -123,9 +124,15 @@ def is_repo_id(name: str | None) -> bool:
     return name is not None and "/" in name
 
 
-def is_hub_dataset(name: str | None) -> bool:
-    """Whether a data set may be on the Hub: its name is possible there, and does not name a local folder."""
-    return is_repo_id(name) and not Path(name or "").exists()
+def is_hub_dataset(name: str | None, origin: str | None) -> bool:
+    """Whether data were read from the Hub, under a name that is possible there.
+
+    Args:
+        name: name of the data.
+        origin: where they were read from, as the loader recorded it. Facts without an origin are older than that
+            record; then the name decides.
+    """
+    return is_repo_id(name) and origin in ("hub", None) and not Path(name or "").exists()
 
 
 # Loading and measuring

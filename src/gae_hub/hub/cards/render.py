@@ -103,7 +103,7 @@ def render_card(
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=escape)
     environment.filters |= {"code": code, "fenced": fenced}
     text = environment.from_string(template.read_text(encoding="utf-8")).render(
-        metadata=Verbatim(_metadata(model, facts["dataset"], results, pictures, name, license).to_yaml()),
+        metadata=Verbatim(_metadata(model, facts, results, pictures, name, license).to_yaml()),
         begin=Verbatim(BEGIN),
         end=Verbatim(END),
         title=name.split("/")[-1],
@@ -132,7 +132,7 @@ def render_card(
 
 def _metadata(
     model: GAEPreTrainedModel | GAESampler,
-    dataset: str | None,
+    facts: dict[str, Any],
     results: dict[str, Any] | None,
     pictures: dict[str, str],
     name: str,
@@ -146,7 +146,7 @@ def _metadata(
         library_name="gae-hub",
         pipeline_tag=None if isinstance(model, GAESampler) else _TASK,
         tags=[*(model.model_tags or []), method],
-        datasets=[dataset] if dataset and is_hub_dataset(dataset) else None,
+        datasets=[facts["dataset"]] if is_hub_dataset(facts["dataset"], facts["origin"]) else None,
         model_name=name.split("/")[-1] if results else None,
         eval_results=_eval_results(results) if results else None,
         widget=widget or None,

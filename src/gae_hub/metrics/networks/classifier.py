@@ -31,6 +31,7 @@ class FeatureClassifierConfig(StrictConfig):
         channels: output channels of the convolutions. All but the first have stride 2.
         feature_dim: size of the features, which the last layer classifies.
         dataset: name of the data set it was trained on.
+        dataset_origin: where that was read from: "hub", "local", "library" or "memory".
         accuracy: accuracy on held-out images, if there were any.
     """
 
@@ -42,6 +43,7 @@ class FeatureClassifierConfig(StrictConfig):
     channels: list[int] | tuple[int, ...] = (32, 64, 128)
     feature_dim: int = 128
     dataset: str | None = None
+    dataset_origin: str | None = None
     accuracy: float | None = None
 
     def validate_sizes(self):
@@ -102,7 +104,7 @@ class FeatureClassifier(HubModel):
             library_name="gae-hub",
             pipeline_tag="image-classification",
             tags=["gae-hub", "feature-extractor"],
-            datasets=[config.dataset] if config.dataset and is_hub_dataset(config.dataset) else None,
+            datasets=[config.dataset] if is_hub_dataset(config.dataset, config.dataset_origin) else None,
         )
         accuracy = "" if config.accuracy is None else f" Its accuracy on held-out images is {config.accuracy:.2%}."
         data = code(config.dataset) if config.dataset else "a data set"

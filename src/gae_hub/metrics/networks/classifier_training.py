@@ -47,19 +47,19 @@ def train_extractor(
     """
     images: Any = as_dataset(dataset)
     name, labels = getattr(images, "name", None), getattr(images, "labels", None)
-    if labels is None:
+    if labels is None or not (labels >= 0).any():
         raise ValueError(f"'{name or 'the data set'}' has no labels; an extractor is trained on labelled images")
     if len(images.input_shape) != 3:
         raise ValueError(
             f"an extractor is trained on images (channels, height, width), but '{name or 'the data set'}' has "
             f"input_shape {images.input_shape}"
         )
-    classes = labels.unique()
+    classes = labels[labels >= 0].unique()
     channels, *size = images.input_shape
     fields = {"image_size": max(size), "num_channels": channels, "num_classes": len(classes), **fields}
     with TemporaryDirectory() as folder, _restore_random_state():
         torch.manual_seed(seed)
-        model = FeatureClassifier(FeatureClassifierConfig(dataset=name, **fields))
+        model = FeatureClassifier(FeatureClassifierConfig(dataset=name, dataset_origin=images.origin, **fields))
         args = TrainingArguments(
             folder,
             num_train_epochs=num_train_epochs,
@@ -98,16 +98,18 @@ def _restore_random_state() -> Iterator[None]:
 
 
 class _LabelledImages(Dataset):
-    """Batches of `pixel_values` and `labels`, with classes as indices."""
+    """Batches of `pixel_values` and `labels`, with classes as indices. Images without a label are left out."""
 
     def __init__(self, images: Any, classes: Tensor):
-        self.images, self.labels = images, torch.searchsorted(classes, images.labels)
+        self.images, self.rows = images, (images.labels >= 0).nonzero().squeeze(1)
+        self.labels = torch.searchsorted(classes, images.labels[self.rows])
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.rows)
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        return {**self.images.__getitems__(indices), "labels": self.labels[torch.as_tensor(indices)]}
+        chosen = torch.as_tensor(indices)
+        return {"pixel_values": self.images.read(self.rows[chosen].tolist()), "labels": self.labels[chosen]}
 
 
 def _collate(batch: Any) -> Any:
