@@ -12,18 +12,18 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, set_seed
 
 from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, load_images
-from gae_hub.data.datasets import InMemoryDataset
+from gae_hub.data.datasets import BatchedDataset, InMemoryDataset
 from gae_hub.data.loading import iterate_batches
 from gae_hub.hub.cards.facts import load_facts
 from gae_hub.hub.cards.merging import BEGIN
@@ -127,7 +127,7 @@ ROWS = {
 }
 
 
-class DynamicallyBinarised(Dataset):
+class DynamicallyBinarised(BatchedDataset):
     """Binary images that are drawn anew at each access. Grey levels are the probabilities of white."""
 
     def __init__(self, images: InMemoryDataset):
@@ -136,8 +136,8 @@ class DynamicallyBinarised(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        return {"pixel_values": torch.bernoulli(self.images.__getitems__(indices)["pixel_values"])}
+    def read(self, indices: Sequence[int]) -> torch.Tensor:
+        return torch.bernoulli(self.images.read(indices))
 
 
 def binarise_once(images: InMemoryDataset, seed: int) -> InMemoryDataset:

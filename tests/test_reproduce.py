@@ -41,6 +41,6 @@ def test_static_binarisation_depends_on_the_seed_only():
 
 def test_dynamic_binarisation_draws_anew():
     images = REPRODUCE["DynamicallyBinarised"](InMemoryDataset(torch.full((50, 1, 8, 8), 51, dtype=torch.uint8)))
-    first, second = (images.__getitems__([*range(50)])["pixel_values"] for _ in range(2))
+    first, second = (images.read([*range(50)]) for _ in range(2))
     assert not torch.equal(first, second) and set(first.unique().tolist()) == {0.0, 1.0}
     assert first.mean().item() == pytest.approx(0.2, abs=0.03)

@@ -72,6 +72,7 @@ PRIVATE_METHODS = {
 # Public methods that we override, except the events of callbacks
 PUBLIC_METHODS = {
     (ImageProcessingMixin, "get_image_processor_dict"),
+    (ImageProcessingMixin, "to_dict"),
     (ImageProcessingMixin, "to_json_file"),
     (PreTrainedConfig, "from_dict"),
     (PreTrainedModel, "device"),

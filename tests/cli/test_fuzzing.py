@@ -128,7 +128,7 @@ def test_record_of_a_run(folder, capsys):
     for text, message in (
         ("", "expected one flag per line, such as"),
         ("validation_size: many", "validation_size: expected a number, got 'many'"),
-        ("validation_size: .inf", "validation_size: expected a share below 1, or a number of images, got inf"),
+        ("validation_size: .inf", "validation_size: expected a share below 1, or a number of examples, got inf"),
         ("image_size: [8, null]", "image_size: expected an edge length, or height and width, got [8, None]"),
         ("image_size: [[8, 8], 8]", "image_size: expected an edge length, or height and width, got [[8, 8], 8]"),
         ("image_size: []", "image_size: expected an edge length, or height and width, got []"),

@@ -50,7 +50,7 @@ print(sorted({"torch", "transformers", "datasets"} & set(sys.modules)))
         ("generate m --num_samples ten", "gae-hub generate: --num_samples: expected an integer, got 'ten'"),
         ("generate m --num_samples 0", "gae-hub generate: --num_samples: expected 1 or more, got 0"),
         ("generate m --batch_size -1", "gae-hub generate: --batch_size: expected 1 or more, got -1"),
-        ("train-extractor --channels 2", "gae-hub train-extractor: --channels: expected one of 1, 3, got '2'"),
+        ("train-extractor --channels 2", "gae-hub train-extractor: --channels: expected one of 1, 3, 4, got '2'"),
         ("train-extractor --num_train_epochs -1", "gae-hub train-extractor: --num_train_epochs: expected 0 or more"),
         ("generate m --seed", "gae-hub generate: --seed: expected one argument"),
         ("generate m n", "gae-hub generate: unexpected argument 'n'; flags start with --"),

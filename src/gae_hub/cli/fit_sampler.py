@@ -54,7 +54,7 @@ def run(args: Namespace):
     model = AutoGAE.from_pretrained(args.model)
     sampler.check_model(model)
     dataset, loading = find_data(args.model, args.dataset)
-    train, validation = load_data(dataset, ("train", "validation"), **loading)
+    train, validation = load_data(dataset, ("train", "validation"), streaming=False, **loading)
     if isinstance(sampler, LearnedSampler):
         sampler.fit_to(model, train, validation, progress=not given.pop("disable_tqdm", False), **given)
     else:

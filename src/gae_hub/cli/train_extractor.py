@@ -49,7 +49,7 @@ def run(args: Namespace):
     dataset: str = args.dataset
     options = ("column", "label_column", "layout", "channels", "image_size", "background", "on_error", "seed")
     chosen = {name: getattr(args, name) for name in options}
-    train, validation = load_images(dataset, ("train", "validation"), **chosen)
+    train, validation = load_images(dataset, ("train", "validation"), streaming=False, **chosen)
     model = train_extractor(
         train,
         validation,

@@ -5,6 +5,8 @@ data sets like any other: `DataLoader`, `random_split` and `transformers.Trainer
 """
 
 __all__ = [
+    "BatchedDataset",
+    "Examples",
     "InMemoryDataset",
     "IndexedDataset",
     "OnDemandDataset",
@@ -76,6 +78,10 @@ class _Described:
         options: how the data were read.
         normalization: what was applied to the data's own values, or None.
         held_out: how the validation split was made, or None if the source has one.
+        labels: (num,) integers, -1 for examples without a label; or None. Metrics use them; models do not.
+        factors: (num, num_factors) integers, the factors of variation that the images were made from. Set it to
+            measure disentanglement; None by default.
+        columns: a `datasets.Dataset` of the source's other columns, or None.
     """
 
     name: str
@@ -87,10 +93,16 @@ class _Described:
     options: DataOptions = DataOptions()
     normalization: Normalization | None = None
     held_out: str | None = None
+    labels: Tensor | None = None
+    factors: Tensor | None = None
+    columns: "datasets.Dataset | None" = None
 
 
-class _Indexed(_Described, Dataset[dict[str, Tensor]]):
-    """Base of the data sets with a length. They read a whole batch at a time, which torch's DataLoader requests."""
+class BatchedDataset(_Described, Dataset[dict[str, Tensor]]):
+    """Base of the data sets with a length: they read a whole batch at a time, which torch's DataLoader requests.
+
+    A custom data set defines `__len__`, `read`, and the attributes `name`, `split` and `input_shape`.
+    """
 
     input_shape: tuple[int, ...]
 
@@ -125,7 +137,7 @@ class _Indexed(_Described, Dataset[dict[str, Tensor]]):
         return f"{type(self).__name__}('{self.name}'{split}, {self._describe_shape()})"
 
 
-class InMemoryDataset(_Indexed):
+class InMemoryDataset(BatchedDataset):
     """Data in memory.
 
     Args:
@@ -133,11 +145,6 @@ class InMemoryDataset(_Indexed):
         labels: (num,) integers, -1 for examples without a label; or None. Metrics use them; models do not.
         name: name of the data, for cards and messages.
         split: name of the split.
-
-    Attributes:
-        factors: (num, num_factors) integers, the factors of variation that the images were made from. Set it to
-            measure disentanglement; None by default.
-        columns: a `datasets.Dataset` of the source's other columns, or None.
 
     Raises:
         ValueError: if there are no examples, their values are not finite, or the number of labels differs.
@@ -163,8 +170,6 @@ class InMemoryDataset(_Indexed):
         if labels is not None and len(labels) != len(pixel_values):
             raise ValueError(f"'{name}' has {len(pixel_values)} examples but {len(labels)} labels")
         self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
-        self.factors: Tensor | None = None
-        self.columns: datasets.Dataset | None = None
         self.copies: dict[torch.device, InMemoryDataset] = {}
 
     @property
@@ -203,7 +208,7 @@ class InMemoryDataset(_Indexed):
         return f"{super()._describe_shape()} {str(self.pixel_values.dtype).removeprefix('torch.')}"
 
 
-class OnDemandDataset(_Indexed):
+class OnDemandDataset(BatchedDataset):
     """Data that are read when their batch is: they do not fit in memory, or change from epoch to epoch.
 
     Args:
@@ -211,8 +216,6 @@ class OnDemandDataset(_Indexed):
         name, split: as for [`InMemoryDataset`].
         normalization: applied to the values.
     """
-
-    factors = None
 
     def __init__(self, source: Split, name: str, split: str | None, normalization: Normalization | None = None):
         self.source, self.name, self.split, self.normalization = source, name, split, normalization
@@ -249,8 +252,6 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
         name, split: as for [`InMemoryDataset`].
         normalization: applied to the values.
     """
-
-    labels = columns = factors = None
 
     def __init__(self, source: StreamSplit, name: str, split: str | None, normalization: Normalization | None = None):
         self.source, self.name, self.split, self.normalization = source, name, split, normalization

@@ -2,7 +2,7 @@
 
 __all__ = ["as_dataset", "iterate_batches", "load_data", "load_images", "split_names"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from tqdm.auto import tqdm
 
 from ..core.argument_checks import check_count
-from .datasets import IndexedDataset, InMemoryDataset, OnDemandDataset, StreamedDataset, collate, to_float
+from .datasets import BatchedDataset, IndexedDataset, InMemoryDataset, StreamedDataset, collate, to_float
 from .options import DataOptions, LoadingOptions
 from .reading import fit_normalization, read_split
 from .sources.datasets_objects import is_datasets_object
@@ -186,7 +186,7 @@ def _load(
     return loaded[0] if splits is None or isinstance(splits, str) else loaded
 
 
-def as_dataset(data: Any, input_shape: tuple[int, ...] | None = None) -> Any:
+def as_dataset(data: Any, input_shape: Sequence[int] | None = None) -> Any:
     """Any kind of source as a data set. A data set of gae_hub or a torch `IterableDataset` is returned as it is.
 
     Args:
@@ -198,18 +198,18 @@ def as_dataset(data: Any, input_shape: tuple[int, ...] | None = None) -> Any:
     """
     if isinstance(data, (str, Path)):
         raise ValueError(f"expected a data set, got the name '{data}': pass load_images('{data}')")
-    if isinstance(data, (InMemoryDataset, OnDemandDataset, StreamedDataset, IterableDataset)):
+    if isinstance(data, (BatchedDataset, IterableDataset)):
         return data
     if isinstance(data, (np.ndarray, Tensor)):
         return _load_array(data, input_shape)
     if is_datasets_object(data) or isinstance(data, (Dataset, DataLoader, list, tuple)):
-        if hasattr(data, "__len__") and not len(data):
+        if isinstance(data, Sized) and not len(data):
             raise ValueError("the data set is empty: it has no examples")
         return load_data(data)
     return data
 
 
-def _load_array(array: np.ndarray | Tensor, input_shape: tuple[int, ...] | None) -> Any:
+def _load_array(array: np.ndarray | Tensor, input_shape: Sequence[int] | None) -> Any:
     """An array as a data set, in the layout that fits the input_shape, if one does."""
     shape, wanted = tuple(array.shape[1:]), tuple(input_shape or ())
     if shape == wanted:

@@ -94,7 +94,7 @@ class NormalizationFit:
     """
 
     def __init__(self, kind: Kind):
-        self.kind = kind
+        self.kind: Kind = kind
         self._num = 0
         self._mean = self._squares = self._low = self._high = np.zeros(0)
 

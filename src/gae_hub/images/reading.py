@@ -158,4 +158,5 @@ def _fit(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
     """The image, centre-cropped and resized to (height, width) if that is given."""
     if size is None or image.size == size[::-1]:
         return image
-    return ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS)
+    height, width = size
+    return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)

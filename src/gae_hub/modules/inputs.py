@@ -118,8 +118,7 @@ def check_values(pixel_values: Tensor):
         return
     check_finite_values(pixel_values)
     raise ValueError(
-        f"pixel_values must lie in [0, 1], got values from {low:.8g} to {high:.8g}; "
-        f"{_how_to_rescale(pixel_values, low, high)}"
+        f"pixel_values must lie in [0, 1], got values from {low:.8g} to {high:.8g}; {_how_to_rescale(low, high)}"
     )
 
 
@@ -132,12 +131,12 @@ def check_finite_values(pixel_values: Tensor):
     raise ValueError(f"pixel_values must be finite, got {bad} values that are nan or infinite; remove or replace them")
 
 
-def _how_to_rescale(pixel_values: Tensor, low: float, high: float) -> str:
+def _how_to_rescale(low: float, high: float) -> str:
     """What to do with values outside [0, 1], from what they look like."""
     if -_ROUNDING <= low and high <= 1 + _ROUNDING:
         return "that is rounding: pass pixel_values.clamp(0, 1)"
-    if low >= 0 and 2 <= high <= 255 and bool((pixel_values.detach() == pixel_values.detach().round()).all()):
-        return "they look like 8-bit pixels: divide by 255, or pass them as uint8"
+    if low >= 0 and 2 <= high <= 255:
+        return "if they are pixels from 0 to 255, divide by 255"
     if -1 - _ROUNDING <= low < 0 and high <= 1 + _ROUNDING:
         return "if they were scaled to [-1, 1], pass (pixel_values + 1) / 2"
     return (

@@ -173,7 +173,10 @@ def test_names_of_repositories(name, expected):
 def test_a_folder_is_not_a_data_set_on_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "images").mkdir(parents=True)
-    assert is_repo_id("data/images") and not is_hub_dataset("data/images") and is_hub_dataset("user/data")
+    assert is_repo_id("data/images") and not is_hub_dataset("data/images", None) and is_hub_dataset("user/data", None)
+    # what was opened decides, not the spelling
+    assert is_hub_dataset("user/data", "hub")
+    assert not any(is_hub_dataset("user/data", origin) for origin in ("local", "memory", "library", "nonsense"))
 
 
 def test_odd_facts(tmp_path):

@@ -5,7 +5,7 @@ __all__ = ["ArraySplit", "SparseSplit", "open_arrays", "open_npy_folder", "read_
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -150,8 +150,9 @@ def open_arrays(
     splits = {}
     for split, array in found.items():
         checked = _check_array(array, name, images_only)
-        checked = move_channels_first(checked, options.layout, grey_images=images_only)
-        splits[split] = ArraySplit(checked, name, origin, (labels or {}).get(split))
+        # pyright does not solve a union of the two types for one type variable
+        arranged: Any = move_channels_first(cast(Any, checked), options.layout, grey_images=images_only)
+        splits[split] = ArraySplit(arranged, name, origin, (labels or {}).get(split))
     return Source(name, splits, options)
 
 

@@ -241,10 +241,10 @@ class TableReader(ColumnReader):
         if is_finite.all():
             return array, {}
         errors = {}
-        for position in np.flatnonzero(~is_finite.all(1)):
+        for position in np.flatnonzero(~is_finite.all(1)).tolist():
             column = self.columns[int(np.argmin(is_finite[position]))]
             reason = f"column '{column}' is empty, nan or infinite"
-            errors[int(rows[position])] = self.fail(int(rows[position]), reason)
+            errors[rows[position]] = self.fail(rows[position], reason)
         return array[is_finite.all(1)], errors
 
 

@@ -5,7 +5,6 @@ __all__ = ["RowSplit", "RowStream", "is_datasets_object", "open_datasets_object"
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +66,6 @@ class RowSplit(Split):
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "RowSplit":
         part = copy(self)
-        part.__dict__.pop("columns", None)
         part.rows, part._cells = self.rows.select(indices), self._cells.select(indices)
         part.numbers = self.numbers[np.asarray(indices, np.int64)]
         return part
@@ -90,7 +88,7 @@ class RowSplit(Split):
             return torch.tensor([-1 if cell is None else index[cell] for cell in cells])
         return torch.tensor([-1 if cell is None else int(cell) for cell in cells])
 
-    @cached_property
+    @property
     def columns(self) -> "datasets.Dataset":
         return self.rows.remove_columns(list(self.reader.columns))
 
@@ -150,27 +148,27 @@ def open_datasets_object(
 
     splits: Mapping[str, Any] = found if isinstance(found, dict) else {str(found.split or "train"): found}
     first = next(iter(splits.values()))
-    name = name or first.info.dataset_name or "dataset"
+    title: str = name or first.info.dataset_name or "dataset"
     for rows in splits.values():
         if isinstance(rows, datasets.Dataset) and rows.format["type"] == "custom":
             raise ValueError(
-                f"'{name}' has a custom transform, which would be lost: pass the data set without it, or pass an array"
+                f"'{title}' has a custom transform, which would be lost: pass the data set without it, or an array"
             )
     features = first.features
     if features is None and isinstance(first, datasets.IterableDataset):
         features = first._resolve_features().features
-    check_columns(features, name, options)
+    check_columns(features, title, options)
     label = find_label_column(features, options)
     label_names = _find_label_names(splits, label, features)
     opened: dict[str, Split | StreamSplit] = {}
     for split, rows in splits.items():
-        reader = choose_reader(features, name, options, images_only)
-        _fit_reader(reader, rows, name, options)
+        reader = choose_reader(features, title, options, images_only)
+        _fit_reader(reader, rows, title, options)
         if isinstance(rows, datasets.IterableDataset):
-            opened[split] = RowStream(rows, reader, name, origin)
+            opened[split] = RowStream(rows, reader, title, origin)
         else:
-            opened[split] = RowSplit(rows, reader, name, origin, label, label_names)
-    return Source(name, opened, options)
+            opened[split] = RowSplit(rows, reader, title, origin, label, label_names)
+    return Source(title, opened, options)
 
 
 def _fit_reader(reader: ColumnReader, rows: Any, name: str, options: DataOptions):
@@ -196,9 +194,9 @@ def _find_label_names(
     """Names of the classes: of a column of classes, or the distinct strings of all splits in a column of strings."""
     import datasets
 
-    feature = None if column is None or features is None else features[column]
-    if feature is None:
+    if column is None or features is None:
         return None
+    feature = features[column]
     if isinstance(feature, datasets.ClassLabel):
         return list(feature.names) if feature.names else None
     if getattr(feature, "dtype", "") in ("string", "large_string"):

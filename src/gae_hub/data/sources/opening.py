@@ -13,7 +13,7 @@ from torch import Tensor
 from ..datasets import InMemoryDataset, OnDemandDataset, StreamedDataset
 from ..options import DataOptions
 from .arrays import ARRAY_SUFFIXES, ArraySplit, SparseSplit, is_sparse, open_arrays, open_npy_folder, read_array_file
-from .base import Source
+from .base import Source, Split
 from .datasets_objects import is_datasets_object, open_datasets_object
 from .torch_data import find_example, is_torch_data, open_torch_data, unwrap_subset
 
@@ -51,6 +51,8 @@ def open_source(
     if indices is None:
         return opened
     split = opened.get_split(opened.default_split)
+    if not isinstance(split, Split):
+        raise ValueError(f"a part of the stream '{opened.name}' cannot be selected")
     return Source(opened.name, {opened.default_split: split.select(indices)}, options)
 
 

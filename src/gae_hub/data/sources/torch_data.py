@@ -131,9 +131,10 @@ class TorchSplit(Split):
                 f"or a dict that holds one, got {describe(example)}"
             )
         array = array if array.dtype in (np.uint8, np.float32) else array.astype(np.float32)
-        batch = torch.from_numpy(array)[None] if is_tensor else array[None]
-        moved = move_channels_first(batch, self.options.layout, grey_images=self.images_only)[0]
-        return moved.numpy() if isinstance(moved, Tensor) else moved
+        layout, images_only = self.options.layout, self.images_only
+        if is_tensor:  # torch's convention decides between layouts
+            return move_channels_first(torch.from_numpy(array)[None], layout, grey_images=images_only)[0].numpy()
+        return move_channels_first(array[None], layout, grey_images=images_only)[0]
 
 
 def _is_integer(label: Any) -> bool:

@@ -104,7 +104,9 @@ class FeatureClassifier(HubModel):
             library_name="gae-hub",
             pipeline_tag="image-classification",
             tags=["gae-hub", "feature-extractor"],
-            datasets=[config.dataset] if is_hub_dataset(config.dataset, config.dataset_origin) else None,
+            datasets=[config.dataset]
+            if config.dataset and is_hub_dataset(config.dataset, config.dataset_origin)
+            else None,
         )
         accuracy = "" if config.accuracy is None else f" Its accuracy on held-out images is {config.accuracy:.2%}."
         data = code(config.dataset) if config.dataset else "a data set"
