@@ -24,6 +24,12 @@ def test_a_model_without_a_prior_has_an_example_without_samples(tmp_path):
     assert "GenerationPipeline" not in code and output == "(16, 3) (16, 1, 8, 8)"
 
 
+def test_the_example_of_a_model_of_tables(tmp_path):
+    GenerationPipeline(VAE.build(input_shape=(5,))).save_pretrained(tmp_path)
+    code, output = EXAMPLE.search((tmp_path / "README.md").read_text()).groups()
+    assert "samples = pipe(num_samples=16, seed=0)" in code and output == "(16, 5)\n(16, 3) (16, 5)"
+
+
 def test_an_example_that_fails_is_shown_without_output(tmp_path, caplog):
     """A custom network without saved code cannot be loaded."""
     encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 5))

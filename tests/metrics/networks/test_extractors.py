@@ -151,6 +151,25 @@ def test_a_pooler_without_weights_is_not_used(vision):
     assert not extractors[0].pooled and torch.equal(extractors[0](x), extractors[1](x))
 
 
+def test_extractors_of_libraries_have_a_cache_key(vision, published, monkeypatch, extractor):
+    """It is the same for the same extractor, and covers what happens before the network."""
+    path, sha256 = published
+    monkeypatch.setattr("gae_hub.metrics.networks.extractors.PUBLISHED_SHA256", sha256)
+    names = [str(vision / name) for name in ("dinov2", "clip", "vit")]
+    keys = [load_extractor(name).cache_key for name in names]
+    keys += [InceptionExtractor(path, resize=resize).cache_key for resize in ("tensorflow", "pytorch")]
+    keys.append(extractor.cache_key)
+    assert None not in keys and len(set(keys)) == 6
+    assert [load_extractor(name).cache_key for name in names] == keys[:3]
+    assert load_extractor(names[0], size=14).cache_key not in (None, keys[0])
+    changed = load_extractor(names[0])
+    x = torch.rand(1, 3, 28, 28)
+    before = changed(x)
+    assert changed.cache_key == keys[0]
+    changed.mean = [0.5, 0.5, 0.5]
+    assert changed.cache_key not in (None, keys[0]) and not torch.allclose(changed(x), before)
+
+
 def test_invalid_names(vision):
     with pytest.raises(OSError, match="there is no extractor 'no-such-folder/x/y': expected 'inception', a local"):
         load_extractor("no-such-folder/x/y")

@@ -86,15 +86,21 @@ class Extractor:
     @torch.no_grad()
     def _cached_features(self, images: Tensor) -> Tensor:
         content = images.cpu().contiguous().numpy().data
-        images_key = hashlib.blake2b(content, key=repr(tuple(images.shape)).encode()[:64]).digest()
-        # a tensor counts the changes of its values
-        tensors = (*self.network.parameters(), *self.network.buffers())
-        key = images_key, tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        digest = hashlib.blake2b(content, key=repr(tuple(images.shape)).encode()[:64]).digest()
+        key = digest, self._describe_state()
         if key not in self._recent:
             if len(self._recent) > 1:
                 self._recent.pop(next(iter(self._recent)))
             self._recent[key] = self.extract(self.prepare(images.to(self.parameter.device)))
         return self._recent[key]
+
+    def _describe_state(self) -> Hashable:
+        """What the features depend on besides the images, as far as it can change while the extractor is in use."""
+        settings = {name: value for name, value in vars(self).items() if not isinstance(value, nn.Module)}
+        settings.pop("_recent")
+        # a tensor counts the changes of its values
+        tensors = (*self.network.parameters(), *self.network.buffers())
+        return repr(settings), tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Input of the network, from (batch, channels, height, width) uint8."""
