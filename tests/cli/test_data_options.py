@@ -112,7 +112,8 @@ def test_a_folder_without_a_test_split_is_evaluated_on_its_validation_split(tmp_
 
 def test_a_streamed_file(table, tmp_path, capsys):
     pandas.read_csv(table).to_parquet(tmp_path / "t.parquet")
-    words = ["--dataset", tmp_path / "t.parquet", "--column", "a", "b", "--normalize", "standardize", "--streaming", "--max_steps", 3]
+    words = ["--dataset", tmp_path / "t.parquet", "--column", "a", "b", "--normalize", "standardize"]
+    words += ["--streaming", "--max_steps", 3]
     out = tmp_path / "out"
     assert run("train", *words, "--output_dir", out, *QUICK, *ANY_RANGE) == 0
     assert "validation  none" in capsys.readouterr().out

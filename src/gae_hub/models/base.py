@@ -206,6 +206,7 @@ class GAEPreTrainedModel(HubModel):
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
+    processor: Any = None  # the image processor of the training data, after training
 
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
     can_be_compiled = True  # False if the loss contains a gradient, which torch.compile cannot differentiate

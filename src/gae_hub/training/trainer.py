@@ -291,6 +291,8 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         """Store on the model the facts and example images that its card shows."""
         self.plain_model.facts = self.collect_facts()
         dataset = self.train_dataset if self.eval_dataset is None else self.eval_dataset
+        if isinstance(self.processing_class, GAEImageProcessor):  # it holds the normalization of the data
+            self.plain_model.processor = self.processing_class
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
             self.plain_model.examples = self.first_images(dataset, 500)
 
