@@ -103,10 +103,12 @@ def _load(dataset: str, flags: Mapping[str, Any]) -> tuple[Any, Any]:
 
     options = loading_arguments(flags)
     if not flags.get(STREAMING.name):
-        return load_data(dataset, ("train", "validation"), **options)
-    if "validation" in split_names(dataset, streaming=True, **options):
-        return load_data(dataset, ("train", "validation"), streaming=True, **options)
-    return load_data(dataset, streaming=True, **options), None
+        train, validation = load_data(dataset, ("train", "validation"), **options)
+    elif "validation" in split_names(dataset, streaming=True, **options):
+        train, validation = load_data(dataset, ("train", "validation"), streaming=True, **options)
+    else:
+        train, validation = load_data(dataset, streaming=True, **options), None
+    return train, validation
 
 
 def _with_defaults(given: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -36,8 +36,8 @@ class GenerationPipeline:
     Args:
         model: an autoencoder.
         sampler: a fitted sampler over its latents. The model's own prior by default.
-        processor: converts tensors to PIL images. By default that of the model's training in this session, or one for its
-            input_shape.
+        processor: converts tensors to PIL images. By default that of the model's training in this session, or one
+            for its input_shape.
 
     Raises:
         ValueError: if model or sampler is not an object of its kind, or their latents differ in shape.
