@@ -19,7 +19,7 @@ from .sources.torch_data import TorchSplit
 
 # a split is read into memory if it takes at most this share of the free memory
 MEMORY_SHARE = 0.5
-_CHUNK_BYTES = 1 << 24  # read at a time
+_CHUNK_BYTES = 1 << 21  # read at a time: encoded images and Python objects take several times as much
 
 
 def read_split(

@@ -191,6 +191,7 @@ def _open_by_datasets(
 ) -> Source:
     """A source that `datasets.load_dataset` loads."""
     import datasets
+    import pyarrow
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     try:
@@ -202,4 +203,5 @@ def _open_by_datasets(
         ) from error
     except DatasetGenerationError as error:
         raise ValueError(f"cannot read '{name}': {error.__cause__ or error}") from error
+    pyarrow.default_memory_pool().release_unused()  # hundreds of megabytes after a parquet file was converted
     return open_datasets_object(found, name, origin, options, images_only)
