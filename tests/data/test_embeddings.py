@@ -1,14 +1,12 @@
 """`embed_dataset`: order, batches, its cache, and several processes."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from builders import hub_folder
 from cases import CODES, VAE, images
-from child_processes import child_environment
+from child_processes import run_in_two_processes
 
 from gae_hub import embed_dataset, load_images
 from gae_hub.data import reading
@@ -104,14 +102,6 @@ os._exit(0)
 @pytest.mark.slow
 def test_two_processes_embed_a_part_each(tmp_path):
     (tmp_path / "embed.py").write_text(SCRIPT)
-    process = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        + [str(tmp_path / "embed.py"), str(tmp_path / "cache")],
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=140,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
-    assert process.stdout.count(json.dumps("right")) == 2
+    stdout = run_in_two_processes(tmp_path / "embed.py", tmp_path / "cache")
+    assert stdout.count(json.dumps("right")) == 2
     assert {len(list(folder.iterdir())) for folder in (tmp_path / "cache").iterdir()} == {1}
