@@ -110,6 +110,33 @@ def test_a_folder_without_a_test_split_is_evaluated_on_its_validation_split(tmp_
     assert "has no split 'test'; it has train" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"data_files": "/etc/passwd"}, "there is no data option the text 'data_files'; expected column, label_column"),
+        ({"channels": "3"}, "channels must be 1, 3 or 4, got the text '3'"),
+        ({"seed": [1]}, "seed must be an integer"),
+        ({"image_size": {}}, "image_size must be an integer"),
+        ({"background": 3}, "background must be the name of a colour"),
+        ({"normalize": "max"}, "normalize must be one of unit, standardize"),
+        ({"column": [1]}, "column must be a name or a list of names"),
+    ],
+)
+def test_options_in_a_processor_are_checked(tmp_path, data, message):
+    """A model without a record of its run may come from anyone."""
+    GAEImageProcessor((1, 8, 8), data=data).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"preprocessor_config.json of '.*': data: {message}"):
+        find_data(str(tmp_path), "digits")
+
+
+def test_options_in_a_processor_are_used(tmp_path):
+    normalization = Normalization("unit", (0.0,), (2.0,))
+    processor = GAEImageProcessor((1, 8, 8), normalization=normalization, data={"seed": 3, "image_size": [8, 8]})
+    processor.save_pretrained(tmp_path)
+    found = ("digits", {"seed": 3, "image_size": [8, 8], "normalize": normalization})
+    assert find_data(str(tmp_path), "digits") == found
+
+
 def test_a_streamed_file(table, tmp_path, capsys):
     pandas.read_csv(table).to_parquet(tmp_path / "t.parquet")
     words = ["--dataset", tmp_path / "t.parquet", "--column", "a", "b", "--normalize", "standardize"]
