@@ -113,7 +113,10 @@ def test_a_folder_without_a_test_split_is_evaluated_on_its_validation_split(tmp_
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"data_files": "/etc/passwd"}, "there is no data option the text 'data_files'; expected column, label_column"),
+        (
+            {"data_files": "/etc/passwd"},
+            "there is no data option the text 'data_files'; expected column, label_column",
+        ),
         ({"channels": "3"}, "channels must be 1, 3 or 4, got the text '3'"),
         ({"seed": [1]}, "seed must be an integer"),
         ({"image_size": {}}, "image_size must be an integer"),
