@@ -27,6 +27,7 @@ from .divergence_callback import DivergenceCallback
 from .hub_mixin import HubMixin
 from .image_callback import ImageCallback
 from .loss_sums import LossSums
+from .memory_format import use_channels_last
 from .model_checks import check_data, check_model
 from .optimization_mixin import OptimizationMixin
 from .output_folder import CHECKPOINTS, RUN_FILES, choose_checkpoint, delete_files, delete_unfinished, has_run
@@ -157,7 +158,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         if hasattr(self, "train_dataset"):  # not yet in the constructor
             self._check_and_adapt(model)
             if self.args.channels_last:
-                model.to(memory_format=torch.channels_last)
+                use_channels_last(model)
         return model
 
     def hyperparameter_search(self, *args: Any, compute_objective: Callable | None = None, **kwargs: Any):
@@ -262,7 +263,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
             yield
             return
         if self.model is not None:  # otherwise `call_model_init` does it
-            cast(Any, self.model).to(memory_format=torch.channels_last)
+            use_channels_last(self.model)
         try:
             yield
         finally:
