@@ -2,12 +2,14 @@
 
 import json
 import re
+from copy import copy, deepcopy
 
 import pytest
 import torch
-from cases import METRICS, VAE, images
+from cases import METRICS, VAE, generator, images
 from fuzzing import check_reading, safetensors_variants
 from safetensors.torch import load_file
+from torch import nn
 
 from gae_hub import GenerationPipeline
 from gae_hub.data.datasets import InMemoryDataset
@@ -15,6 +17,7 @@ from gae_hub.metrics import MEASURES, Moments, Passport, evaluate_model, frechet
 from gae_hub.metrics import METRICS as REGISTRY
 from gae_hub.metrics.evaluation_run import EvaluationRun
 from gae_hub.metrics.functional import moments
+from gae_hub.metrics.networks.extractors import Extractor
 
 
 def dataset(num=60):
@@ -60,14 +63,55 @@ def test_reference_statistics_are_cached_by_the_content_of_the_data(extractor, m
     model, x = VAE.build(), images(40, seed=9)
     first = evaluate_model(model, x, ["fid"], num_samples=30, extractor=extractor)
     seen = []
-    inner = extractor.extract
-    monkeypatch.setattr(extractor, "extract", lambda batch: seen.append(len(batch)) or inner(batch))
+    inner = type(extractor).extract
+    monkeypatch.setattr(type(extractor), "extract", lambda self, x: seen.append(len(x)) or inner(self, x))
     extractor._recent.clear()
     assert evaluate_model(model, x, ["fid"], num_samples=30, extractor=extractor) == first
     assert sum(seen) == 30  # the samples only
     extractor._recent.clear()
     evaluate_model(model, images(40, seed=10), ["fid"], num_samples=30, extractor=extractor)
     assert sum(seen) == 30 + 40 + 30  # other data
+
+
+class Flattened(Extractor):
+    """Custom features: random sums of pixels, times an attribute."""
+
+    def __init__(self, scale, name="mine"):
+        super().__init__(nn.Linear(64, 5, bias=False), name, "as they are")
+        nn.init.normal_(self.network.weight, generator=generator(0))
+        self.scale = scale
+
+    def prepare(self, images):
+        return self.scale * images.flatten(1) / 255
+
+    def extract(self, inputs):
+        return self.network(inputs).square()
+
+
+def test_statistics_of_custom_extractors_are_not_cached(tmp_path, monkeypatch, extractor):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+
+    def fid(extractor):
+        return evaluate_model(VAE.build(), images(40), ["fid"], num_samples=30, extractor=extractor)["fid"]
+
+    values = {scale: fid(Flattened(scale)) for scale in (1.0, 0.1)}
+    assert not (tmp_path / "gae_hub" / "statistics").exists()
+    # features 0.01 times as large have a distance 1e-4 times as large
+    assert float(values[0.1]) == pytest.approx(1e-4 * float(values[1.0]), rel=1e-3)
+    fid(extractor)
+    changed = copy(extractor)
+    changed.extract = lambda inputs: -type(extractor).extract(changed, inputs)
+    fid(changed)
+    assert len(list((tmp_path / "gae_hub" / "statistics").iterdir())) == 1
+
+
+def test_features_follow_the_weights(extractor):
+    """An extractor remembers its last batches, but not after its weights changed."""
+    changed, x = deepcopy(extractor), torch.rand(4, 1, 8, 8)
+    before, key = changed(x), changed.sha256
+    assert torch.equal(changed(x), before)
+    nn.init.zeros_(changed.network.to_features.weight)
+    assert not torch.allclose(changed(x), before) and changed.sha256 != key != changed.cache_key
 
 
 def test_damaged_statistics_are_computed_again(extractor, tmp_path, monkeypatch):

@@ -46,10 +46,10 @@ def add_arguments(parser: Parser):
 
 def run(args: Namespace):
     from ..core.files import write_json
+    from ..data.caches import hash_tensors
     from ..data.loading import load_data
     from ..hub.cards.results import publish_results, record_results
     from ..metrics.evaluation import check_metrics, evaluate_model, to_results
-    from ..metrics.tensor_cache import hash_tensors
     from ..pipelines.generation import GenerationPipeline
 
     check_metrics(args.metrics)  # before the model is loaded

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.distributed import all_agree, gather_rows, is_distributed, num_processes, process_index
 from ..core.files import load_cached_tensors, save_tensors
+from .caches import cache_folder, hash_network, hash_tensors
 from .datasets import InMemoryDataset, OnDemandDataset
 from .loading import as_dataset, iterate_batches
 from .sources.datasets_objects import RowSplit
@@ -31,8 +32,8 @@ def embed_dataset(
 ) -> Tensor:
     """(num, *latent_shape) embeddings of a data set by `model.embed`, in its order, on the model's device.
 
-    Each of several processes embeds a part, and all return the whole. A second call with the same weights and data
-    reads the result from disk: the file is named by a hash of weights, config and data.
+    Each of several processes embeds a part, and all return the whole. A second call with the same model and data reads
+    the result from disk: the file is named by a hash of weights, buffers, attributes, config, versions and data.
 
     Args:
         model: an autoencoder. It runs in eval mode, and returns to its mode afterwards.
@@ -41,7 +42,9 @@ def embed_dataset(
         progress: whether to show a progress bar.
         output: "latents", or "codes" for the indices of a model with a quantizer.
         cache: whether to read and write files in `$HF_HOME/gae_hub/embeddings`; or another folder for them. Data sets
-            that are neither in memory nor a `datasets.Dataset` cannot be hashed, and are embedded each time.
+            that are neither in memory nor a `datasets.Dataset` cannot be hashed, and are embedded each time. So are
+            all data by a model with custom code: a module whose class is not from torch, transformers or gae_hub, a
+            forward hook, or an attribute that replaces a method.
     """
     dataset = as_dataset(dataset, model.config.input_shape)
     file = _cache_file(model, dataset, output, cache) if cache else None
@@ -73,27 +76,19 @@ def _share_of_process(num: int) -> tuple[int, int]:
 
 
 def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: bool | str | Path) -> Path | None:
-    """File for the embeddings of this data by these weights; None for data that cannot be hashed."""
-    from huggingface_hub.constants import HF_HOME
-
-    from .._version import __version__
-
-    digest = sha256()
+    """File for the embeddings of this data by this model; None if one of them cannot be hashed."""
     if isinstance(dataset, InMemoryDataset):
-        _hash_tensor(digest, dataset.pixel_values)
-    elif isinstance(dataset, OnDemandDataset) and isinstance(dataset.source, RowSplit):
+        data = hash_tensors({"pixel_values": dataset.pixel_values})
+    elif type(dataset) is OnDemandDataset and type(dataset.source) is RowSplit:
         rows, reader = dataset.source.rows, dataset.source.reader
-        described = (rows._fingerprint, reader.columns, reader.options, reader.input_shape, dataset.normalization)
-        digest.update(repr(described).encode())
+        data = repr((rows._fingerprint, reader.columns, reader.options, reader.input_shape, dataset.normalization))
     else:
         return None
-    config = {name: value for name, value in model.config.to_dict().items() if not name.startswith("_")}
-    digest.update(repr((__version__, output, type(model), str(model), model.device.type, config)).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        _hash_tensor(digest, tensor)
-    folder = Path(HF_HOME) / "gae_hub" / "embeddings" if isinstance(cache, bool) else Path(cache)
-    return folder / f"{digest.hexdigest()[:40]}.safetensors"
+    network = hash_network(model)
+    if network is None:
+        return None
+    folder = cache_folder("embeddings") if isinstance(cache, bool) else Path(cache)
+    return folder / f"{sha256(repr((data, network, output)).encode()).hexdigest()[:40]}.safetensors"
 
 
 def _read_cache(file: Path, num: int, output: str) -> Tensor | None:
@@ -102,9 +97,3 @@ def _read_cache(file: Path, num: int, output: str) -> Tensor | None:
     if embeddings is None or embeddings.shape[:1] != (num,) or embeddings.is_floating_point() != (output == "latents"):
         return None
     return embeddings
-
-
-def _hash_tensor(digest, tensor: Tensor):
-    """Add shape, dtype and bytes of a tensor to a hash."""
-    digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-    digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -2,7 +2,6 @@
 
 __all__ = ["EvaluationRun", "ImageSet"]
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +12,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from .._version import __version__
 from ..core.argument_checks import check_count, check_seed
 from ..core.files import load_cached_tensors, save_tensors
+from ..data.caches import cache_folder
 from ..data.embeddings import embed_dataset
 from ..data.factors import read_factors
 from ..data.loading import as_dataset, iterate_batches
@@ -29,7 +28,6 @@ from .measures.fingerprint import Fingerprint
 from .measures.rows import RowStore
 from .networks.extractors import Extractor, load_extractor
 from .networks.lpips import LPIPS
-from .tensor_cache import cache_folder
 
 logger = logging.get_logger(__name__)
 
@@ -166,12 +164,13 @@ class EvaluationRun:
     def load_data_moments(self) -> Moments:
         """Moments of the features of the data set, from the cache if they were computed before.
 
-        The file's name consists of the data set's fingerprint and a hash of the extractor.
+        The file's name consists of the data set's fingerprint and the extractor's cache key. For a custom extractor,
+        which has no key, they are computed each time.
         """
-        images = self.fingerprint.hex()
-        described = f"{self.extractor.sha256} {self.extractor.resize} gae_hub {__version__}"
-        network = hashlib.sha256(described.encode()).hexdigest()
-        path = cache_folder("statistics") / f"{images}-{network[:16]}.safetensors"
+        key = self.extractor.cache_key
+        if key is None:
+            return self._compute_data_moments()
+        path = cache_folder("statistics") / f"{self.fingerprint.hex()}-{key[:16]}.safetensors"
         cached = load_cached_tensors(path)
         if cached is not None:
             try:
@@ -181,9 +180,13 @@ class EvaluationRun:
                 return moments
             except ValueError as error:
                 logger.warning(f"ignoring the cache file '{path}', which is damaged ({error})")
+        moments = self._compute_data_moments()
+        save_tensors(path, moments.state_dict())
+        return moments
+
+    def _compute_data_moments(self) -> Moments:
         moments = Moments()
         self.add_features(moments, "data")
-        save_tensors(path, moments.state_dict())
         return moments
 
     # Latents, labels, factors

@@ -15,9 +15,15 @@ from transformers import initialization as init
 from .posteriors import expand
 from .precision import at_least_float32
 
+
+def _elu_slope(value: Tensor) -> Tensor:
+    """Derivative of the ELU, from its value."""
+    return value.clamp(max=0).add_(1)
+
+
 # name to function, and to its derivative as a function of its value
 _ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]] = {
-    "elu": (F.elu, lambda value: value.clamp(max=0).add_(1)),
+    "elu": (F.elu, _elu_slope),
     "relu": (F.relu, torch.sign),
 }
 

@@ -10,8 +10,8 @@ import torch
 from fuzzing import check_reading, safetensors_variants
 from safetensors.torch import load_file
 
+from gae_hub.data.caches import hash_tensors
 from gae_hub.metrics.networks.downloads import load_published_weights
-from gae_hub.metrics.tensor_cache import hash_tensors
 
 
 def test_one_file_name_at_two_urls(tmp_path):

@@ -1,4 +1,4 @@
 """Networks whose features or distances metrics use: extractors, Inception, LPIPS, and a classifier to train.
 
-Files here import `core`, `modules`, `data`, `hub`, `metrics.functional.image_batches` and `metrics.tensor_cache`.
+Files here import `core`, `modules`, `data`, `hub` and `metrics.functional.image_batches`.
 """

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...core.files import load_cached_tensors, save_tensors
-from ..tensor_cache import cache_folder
+from ...data.caches import cache_folder
 
 
 def load_published_weights(

@@ -4,7 +4,7 @@ __all__ = ["ClassifierExtractor", "Extractor", "InceptionExtractor", "Transforme
 
 import hashlib
 import reprlib
-from functools import cached_property
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from transformers import AutoModel, PreTrainedModel
 from ...core.checkpoint_checks import read_config
 from ...core.hub_files import fetch_file
 from ...core.json_files import read_json_object
+from ...data.caches import hash_network, hash_tensors
 from ..functional.image_batches import as_uint8
-from ..tensor_cache import hash_tensors
 from .classifier import FeatureClassifier, FeatureClassifierConfig
 from .downloads import load_published_weights
 from .inception import PUBLISHED_SHA256, PUBLISHED_URL, RESIZES, InceptionV3, preprocess
@@ -43,12 +43,20 @@ class Extractor:
 
     def __init__(self, network: nn.Module, name: str, resize: str):
         self.network, self.name, self.resize = network.eval().requires_grad_(False), name, resize
-        self._recent: dict[bytes, Tensor] = {}
+        self._recent: dict[Hashable, Tensor] = {}
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """SHA-256 of the network's tensors."""
+        """SHA-256 of the network's tensors, for passports."""
         return hash_tensors(self.network.state_dict())
+
+    @property
+    def cache_key(self) -> str | None:
+        """SHA-256 of everything that determines the features, or None, for example for a custom extractor.
+
+        Features may be cached under this key; without one they must be computed each time. See `hash_network`.
+        """
+        return hash_network(self.network, self)
 
     @property
     def parameter(self) -> Tensor:
@@ -78,7 +86,10 @@ class Extractor:
     @torch.no_grad()
     def _cached_features(self, images: Tensor) -> Tensor:
         content = images.cpu().contiguous().numpy().data
-        key = hashlib.blake2b(content, key=repr(tuple(images.shape)).encode()[:64]).digest()
+        images_key = hashlib.blake2b(content, key=repr(tuple(images.shape)).encode()[:64]).digest()
+        # a tensor counts the changes of its values
+        tensors = (*self.network.parameters(), *self.network.buffers())
+        key = images_key, tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
         if key not in self._recent:
             if len(self._recent) > 1:
                 self._recent.pop(next(iter(self._recent)))

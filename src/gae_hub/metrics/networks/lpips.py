@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..tensor_cache import hash_tensors
+from ...data.caches import hash_tensors
 from .downloads import load_published_weights
 
 
