@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import EarlyStoppingCallback, PreTrainedConfig, TrainerState
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import speed_metrics
 from transformers.utils import logging
 
 from ..core.checkpoint_checks import read_config
@@ -72,6 +73,7 @@ class ResumeMixin(CheckpointMixin):
     _checkpoint = ""  # that this run was resumed from
     _has_ended = False  # whether the run of the checkpoint needs no further step
     _epoch_is_open = False  # whether the checkpoint was saved after the last step of an epoch, but before its end
+    _summary: dict[str, float]  # duration, rates and mean loss of all sessions
     _last_step: dict[str, Any]  # gradient norm and learning rate of the last step, for the log
     _loss_state: dict[str, Any] | None = None  # the sums for the log, until training continues
 
@@ -223,12 +225,27 @@ class ResumeMixin(CheckpointMixin):
             for checkpoint in Path(self._get_output_dir(trial)).glob(CHECKPOINTS[0]):
                 if checkpoint.is_dir() and not checkpoint.samefile(best):
                     delete_checkpoint(checkpoint)
-        self._initial_global_step = 0
-        return super()._finalize_training(trial, num_train_samples, start_time - self.cost.earlier_seconds)
+        steps = self.state.global_step
+        self._summary = speed_metrics(
+            "train",
+            start_time - self.cost.earlier_seconds,
+            num_samples=num_train_samples * steps / max(self.state.max_steps, 1),
+            num_steps=steps,
+        )
+        self._summary["train_loss"] = (self._total_loss_scalar + self._tr_loss.item()) / max(steps, 1)
+        output = super()._finalize_training(trial, num_train_samples, start_time)
+        metrics = {**output.metrics, **self._summary}
+        return output._replace(training_loss=self._summary["train_loss"], metrics=metrics)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None):
+        """As in transformers, whose last entry covers the steps since the run was resumed only."""
+        if "train_loss" in logs:
+            logs = {**logs, **self._summary}
+        super().log(logs, start_time)
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm)
-        self._last_step = {"learning_rate": self._get_learning_rate()}
+        self._last_step = {"learning_rate": cast(Any, self.optimizer).param_groups[0]["lr"]}
         if norm is not None:
             self._last_step["grad_norm"] = norm
         return norm
