@@ -96,7 +96,7 @@ def measure_stream(path: str) -> dict[str, float]:
     from torch.utils.data import DataLoader
 
     from gae_hub import load_data
-    from gae_hub.data.datasets import collate
+    from gae_hub.data.batches import collate
 
     load_data(np.zeros((2, 8)))
     with PeakMemory() as memory:

@@ -12,7 +12,8 @@ from transformers import Trainer, TrainingArguments
 
 from gae_hub import GAETrainer, GAETrainingArguments, load_data, load_images
 from gae_hub.data import reading
-from gae_hub.data.datasets import Examples, InMemoryDataset, OnDemandDataset, collate
+from gae_hub.data.batches import Examples, collate
+from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset
 
 
 def test_collate_accepts_examples_of_any_data_set():

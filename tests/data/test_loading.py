@@ -9,7 +9,8 @@ from PIL import Image
 
 from gae_hub import load_images
 from gae_hub.data import reading
-from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset, StreamedDataset, collate
+from gae_hub.data.batches import collate
+from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset, StreamedDataset
 from gae_hub.data.loading import as_dataset, iterate_batches
 
 # Sources

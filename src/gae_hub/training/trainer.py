@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, Tra
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType, TrainOutput
 from transformers.utils import logging
 
-from ..data.datasets import InMemoryDataset, collate
+from ..data.batches import collate
+from ..data.datasets import InMemoryDataset
 from ..data.loading import as_dataset
 from ..images.processing import GAEImageProcessor
 from .arguments import GAETrainingArguments
