@@ -15,7 +15,6 @@ from pathlib import Path
 import datasets  # noqa: F401 (imported once, before the forks)
 import numpy as np
 
-from gae_hub import GenerationPipeline
 from gae_hub.cli.main import main
 from gae_hub.images import writing
 
@@ -28,16 +27,19 @@ def generate(model: str, folder: Path, format: str, kill: bool) -> int:
     process = os.fork()
     if process == 0:
         writing._IMAGES_PER_SHARD = 5  # in this process
-        stream = GenerationPipeline.stream
+        write_images = writing.write_images
 
-        def killing_stream(self, *args):
-            for index, image in enumerate(stream(self, *args)):
-                if index == KILLED_AT:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                yield image
+        def kill_while_writing(images, *args):
+            def killing():
+                for index, image in enumerate(images):
+                    if index == KILLED_AT:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    yield image
+
+            write_images(killing(), *args)
 
         if kill:
-            GenerationPipeline.stream = killing_stream
+            writing.write_images = kill_while_writing
         os.chdir(folder)
         words = [*OUTPUTS[format], *(["--format", "dataset"] if format == "dataset" else [])]
         status = main(["generate", model, "--num_samples", str(NUM), *words])

@@ -177,11 +177,12 @@ def test_one_vocabulary(parsers):
     }
     assert with_flag == {
         "output_dir": {"train", "generate", "convert", "export", "train-extractor", "quickstart"},
-        "output": {"generate", "evaluate"},
+        "output": {"generate", "reconstruct", "embed", "evaluate"},
         "sampler": {"fit-sampler"},
         "sampler_name": {"fit-sampler", "generate", "evaluate"},
-        "dataset": {"train", "fit-sampler", "evaluate", "train-extractor", "export"},
+        "dataset": {"train", "fit-sampler", "reconstruct", "embed", "evaluate", "train-extractor", "export"},
     }
     for name, parser in parsers.items():
         assert all(flag == flag.lower() and "-" not in flag for flag in parser.flags)
-        assert parser.usage.startswith("%(prog)s model") == (name in ("fit-sampler", "generate", "evaluate", "export"))
+        takes_model = name in ("fit-sampler", "generate", "reconstruct", "embed", "evaluate", "export")
+        assert parser.usage.startswith("%(prog)s model") == takes_model

@@ -37,7 +37,7 @@ from gae_hub.core.hub_errors import HubError
 from gae_hub.hub.cards.merging import BEGIN, END, write_merged
 from gae_hub.hub.cards.results import record_results
 from gae_hub.images.curves import save_loss_curves
-from gae_hub.images.grids import save_samples
+from gae_hub.images.grids import image_grid, save_picture
 from gae_hub.images.processing import GAEImageProcessor
 from gae_hub.training.checkpointing import save_tree
 
@@ -108,7 +108,7 @@ def fill_disk(monkeypatch):
 
 
 def write_samples(path: Path):
-    save_samples(images(4), path)
+    save_picture(image_grid(images(4)), path)
 
 
 def write_npz(path: Path):

@@ -5,13 +5,7 @@ import torch
 from cases import images
 from PIL import Image
 
-from gae_hub.images.grids import (
-    image_grid,
-    reconstruction_grid,
-    save_interpolations,
-    save_reconstructions,
-    save_samples,
-)
+from gae_hub.images.grids import image_grid, save_picture
 
 
 def test_image_grid():
@@ -43,17 +37,7 @@ def test_a_grid_is_as_wide_as_its_title():
         image_grid([])
 
 
-def test_reconstruction_grid_alternates_rows():
-    white, black = torch.ones(3, 1, 48, 48), torch.zeros(3, 1, 48, 48)
-    grid = reconstruction_grid(white, black, columns=2)
-    centres = [[grid.getpixel((4 + 52 * column + 24, 32 + 52 * row + 24)) for column in (0, 1)] for row in range(3)]
-    assert centres == [[255, 255], [0, 0], [255, 0]]
-
-
-def test_files_are_written(tmp_path):
-    save_samples(images(9), tmp_path / "a.png")
-    save_reconstructions(images(7), images(7), tmp_path / "b.png", columns=4)
-    save_interpolations(images(6).unflatten(0, (2, 3)), tmp_path / "c.png")
-    for name in "abc":
-        with Image.open(tmp_path / f"{name}.png") as picture:
-            assert min(picture.size) > 50
+def test_a_picture_is_written_in_the_format_of_its_suffix(tmp_path):
+    save_picture(image_grid(images(9)), tmp_path / "new" / "a.jpg")
+    with Image.open(tmp_path / "new" / "a.jpg") as picture:
+        assert picture.format == "JPEG" and picture.size == (160, 160)

@@ -6,7 +6,10 @@ import torch
 from cases import AE, VAE, generator
 from PIL import Image
 
-from gae_hub import GaussianMixtureSampler, GenerationPipeline, load_images
+from gae_hub import GAEImageProcessor, GaussianMixtureSampler, GenerationPipeline, load_data, load_images
+from gae_hub.images.examples import draw_samples
+from gae_hub.images.grids import image_grid
+from gae_hub.images.normalization import Normalization
 from gae_hub.pipelines import generation
 
 
@@ -57,6 +60,76 @@ def test_write_equals_call(pipe, tmp_path, format):
     pipe.write(output, 20, seed=0, format=format, batch_size=7, progress=False)
     found = np.load(output)["arr_0"] if format == "npz" else load_images(output).pixel_values.squeeze(1).numpy()
     np.testing.assert_array_equal(found, np.stack([np.asarray(image) for image in pipe(20, seed=0)]))
+
+
+NORMALIZATIONS = {
+    (3,): Normalization("standardize", (10, -5, 0), (2, 4, 0.1)),
+    (2, 6): Normalization("unit", (100, -1), (50, 2)),
+    (1, 2, 3, 4): None,
+}
+
+
+@pytest.fixture(params=NORMALIZATIONS, ids=str)
+def other(request):
+    """A pipeline of data that are no images, and its samples for seed 0."""
+    shape, normalization = request.param, NORMALIZATIONS[request.param]
+    model = VAE.build(input_shape=shape).eval()
+    names = ("a", "b", "c") if len(shape) == 1 else None
+    processor = GAEImageProcessor(shape, normalization=normalization, column_names=names)
+    samples = model.generate(20, generator=generator())
+    return GenerationPipeline(model, processor=processor), processor.restore(samples).numpy()
+
+
+def test_other_data_are_arrays_in_their_units(other, monkeypatch):
+    pipe, expected = other
+    found = pipe(20, seed=0)
+    assert isinstance(found, np.ndarray) and found.shape == expected.shape and not pipe.generates_images
+    assert found.dtype == (np.float32 if pipe.processor.normalization is None else np.float64)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    monkeypatch.setattr(generation, "_LATENTS_PER_DRAW", 8)
+    np.testing.assert_allclose(np.stack([*pipe.stream(20, seed=0, batch_size=3)]), pipe(20, seed=0), atol=1e-5)
+
+
+def test_other_data_are_written_as_arrays(other, tmp_path):
+    pipe, expected = other
+    for suffix in (".npy", ".npz"):
+        pipe.write(tmp_path / f"a{suffix}", 20, seed=0, progress=False)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), pipe(20, seed=0))
+    np.testing.assert_allclose(np.load(tmp_path / "a.npz")["arr_0"], expected, rtol=1e-6)
+    if expected.ndim == 2:
+        for suffix in (".csv", ".parquet"):
+            pipe.write(tmp_path / f"a{suffix}", 20, seed=0, progress=False)
+            data = load_data(tmp_path / f"a{suffix}")
+            assert data.column_names == ("a", "b", "c")
+            np.testing.assert_array_equal(data.pixel_values, pipe(20, seed=0).astype(np.float32))
+    for arguments in ({"output": "a"}, {"output": "a", "format": "dataset"}, {"output": "a.npz", "format": "npz"}):
+        with pytest.raises(ValueError, match=r"are not images: expected an output that ends in \.npy, \.npz"):
+            pipe.write(num_samples=2, progress=False, **arguments)
+
+
+def test_images_are_written_as_values_too(pipe, tmp_path):
+    pipe.write(tmp_path / "a.npy", 20, seed=0, batch_size=7, progress=False)
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), next(pipe.generate_batches(20, 0)), rtol=1e-5)
+    pipe.write(tmp_path / "a.npz", 20, seed=0, progress=False)
+    pipe.write(tmp_path / "a", 20, seed=0, progress=False)
+    expected = np.stack([np.asarray(image) for image in pipe(20, seed=0)])
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["arr_0"], expected)
+    assert len(list((tmp_path / "a").glob("*.png"))) == 20
+    with pytest.raises(ValueError, match=r"have shape \(1, 8, 8\): write \.npy or \.npz"):
+        pipe.write(tmp_path / "a.csv", 20, progress=False)
+    with pytest.raises(ValueError, match=r"the format 'npz' writes a file that ends in \.npz, got '.*/b'"):
+        pipe.write(tmp_path / "b", 20, format="npz", progress=False)
+
+
+def test_draw(pipe, other, tmp_path):
+    assert pipe.draw(20, seed=0).tobytes() == image_grid(pipe(20, seed=0)).tobytes()
+    array_pipe, expected = other
+    shown = draw_samples(torch.from_numpy(expected), "T", column_names=array_pipe.processor.column_names)
+    assert array_pipe.draw(20, seed=0, title="T").tobytes() == shown.tobytes()
+    array_pipe.save_pretrained(tmp_path)
+    assert (tmp_path / "assets" / "samples.png").is_file()
+    again = GenerationPipeline.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(again(5, seed=1), array_pipe(5, seed=1))
 
 
 def test_to_moves_model_and_sampler(pipe, model):

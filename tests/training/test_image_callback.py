@@ -11,6 +11,9 @@ from trainers import make_trainer
 from transformers import TrainerCallback
 
 from gae_hub import GAETrainer, GAETrainingArguments
+from gae_hub.data.datasets import InMemoryDataset
+from gae_hub.images.normalization import Normalization
+from gae_hub.training import image_callback
 from gae_hub.training.image_callback import _SENDERS, _send_image
 
 EVAL = images(8, seed=1)
@@ -50,6 +53,25 @@ def test_images_reach_tensorboard(tmp_path, monkeypatch):
     assert {"images/reconstructions", "images/samples"} <= set(events.Tags()["images"])
     assert [event.step for event in events.Images("images/samples")] == [3, 6]
     assert {"train/kl", "train/reconstruction", "eval/kl"} <= set(events.Tags()["scalars"])
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 30), (1, 4, 8, 8)])
+def test_other_data_are_drawn_in_their_units(tmp_path, monkeypatch, shape):
+    drawn = {}
+    for name in ("draw_samples", "draw_reconstructions"):
+        draw = getattr(image_callback, name)
+        monkeypatch.setattr(image_callback, name, lambda *a, n=name, d=draw: drawn.setdefault(n, a) and d(*a))
+    data = InMemoryDataset(images(8, shape))
+    data.normalization = Normalization("standardize", (10,) * shape[0], (2,) * shape[0])
+    model = VAE.build(input_shape=shape)
+    make_trainer(tmp_path, model, data, data, image_interval=1, num_train_epochs=1).train()
+    assert len(list((tmp_path / "assets" / "progress").iterdir())) == 2
+    originals, reconstructions, _ = drawn["draw_reconstructions"]
+    torch.testing.assert_close(originals.float(), images(8, shape) * 2 + 10)
+    assert reconstructions.shape == originals.shape and 10 <= reconstructions.min() and reconstructions.max() <= 12
+    samples, title, compared, _ = drawn["draw_samples"]
+    assert samples.shape[1:] == shape and samples.min() >= 10 and torch.equal(compared, originals)
+    assert len(samples) == (500 if shape == (5,) else 36) and title.startswith("New ")
 
 
 class Recorder:

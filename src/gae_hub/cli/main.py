@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from . import convert, evaluate, export, fit_sampler, generate, listing, quickstart, train, train_extractor
+from . import (
+    convert,
+    embed,
+    evaluate,
+    export,
+    fit_sampler,
+    generate,
+    listing,
+    quickstart,
+    reconstruct,
+    train,
+    train_extractor,
+)
 from .parser import Parser, UsageError
 from .spelling import errors_in_flags
 from .values import did_you_mean
@@ -16,6 +28,8 @@ COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "fit-sampler": fit_sampler,
     "generate": generate,
+    "reconstruct": reconstruct,
+    "embed": embed,
     "evaluate": evaluate,
     "train-extractor": train_extractor,
     "convert": convert,

@@ -1,4 +1,5 @@
-"""Images in and out: conversion to `pixel_values` and back, files of many images, and pictures of grids and curves.
+"""Examples in and out: conversion to `pixel_values` and back, files of images and arrays, and pictures of any data.
 
-Files here import core and modules. They import matplotlib and Hugging Face `datasets` on first use.
+Files here import core and modules. They import matplotlib, pyarrow and Hugging Face `datasets` on first
+use.
 """

@@ -49,7 +49,7 @@ def save_loss_curves(log: list[dict[str, Any]], path: str | Path):
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("epoch")
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("nats per image")
+    figure.axes[0].set_ylabel("nats per example")
     if figure.axes[0].lines:
         figure.axes[0].legend(frameon=False)
     with write_atomically(path, durable=False) as temporary:

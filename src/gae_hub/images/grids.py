@@ -1,19 +1,11 @@
-"""Grids of many images in one picture: samples, reconstructions below their originals, interpolations row by row."""
+"""Grids of many images in one picture."""
 
-__all__ = [
-    "image_grid",
-    "reconstruction_grid",
-    "save_interpolations",
-    "save_picture",
-    "save_reconstructions",
-    "save_samples",
-]
+__all__ = ["image_grid", "save_picture"]
 
 from collections.abc import Iterable, Sequence
 from math import ceil
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -75,31 +67,7 @@ def image_grid(
     return grid
 
 
-def reconstruction_grid(originals: Tensor, reconstructions: Tensor, columns: int = 12) -> Image.Image:
-    """One picture of originals and reconstructions, each (num, channels, height, width), in alternating rows."""
-    rows = []
-    for start in range(0, len(originals), columns):
-        rows += [originals[start : start + columns], reconstructions[start : start + columns]]
-    return image_grid(torch.cat(rows).cpu(), columns, "Originals, each with its reconstruction below")
-
-
 def save_picture(picture: Image.Image, path: str | Path):
     """Write a picture in the format of the path's suffix."""
     with write_atomically(path, durable=False) as temporary:
         picture.save(temporary)
-
-
-def save_samples(images: Iterable[Image.Image] | Tensor, path: str | Path, title: str = "New images"):
-    """Write a square grid of generated images, PIL images or a tensor (num, channels, height, width)."""
-    save_picture(image_grid(images, title=title), path)
-
-
-def save_reconstructions(originals: Tensor, reconstructions: Tensor, path: str | Path, columns: int = 12):
-    """Write the `reconstruction_grid` of originals and reconstructions."""
-    save_picture(reconstruction_grid(originals, reconstructions, columns), path)
-
-
-def save_interpolations(paths: Tensor, path: str | Path):
-    """Write interpolations (num, num_steps, channels, height, width), one per row."""
-    title = "From one image to another, through the latent space"
-    save_picture(image_grid(paths.flatten(0, 1), paths.shape[1], title), path)

@@ -1,22 +1,55 @@
-"""Writes many images to disk as they are generated: a folder of PNG files, an npz file, or a data set for the Hub.
+"""Writes many examples to disk as they are generated: images in a folder, an npz file or a data set; others as arrays.
 
 A file appears when it is complete. After a kill, writing the same images again completes the folder.
 """
 
-__all__ = ["write_images"]
+__all__ = ["write_examples", "write_images"]
 
 import io
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
-from ..core.files import remove_leftovers, write_atomically
+from ..core.files import write_atomically
+from .array_files import ARRAY_SUFFIXES, write_arrays
+from .outputs import check_output
+from .processing import GAEImageProcessor, is_image_shape
 
 _IMAGES_PER_SHARD = 10_000  # in a parquet file of a data set
+
+
+def write_examples(
+    batches: Iterable[Tensor], num: int, output: str | Path, processor: GAEImageProcessor, format: str | None = None
+):
+    """Write a model's output while it is computed, in the units of the data. Memory holds few batches.
+
+    Args:
+        batches: (batch, *input_shape) tensors, as from `model.generate`.
+        num: number of examples in all batches together.
+        output: file or folder to write, as for [`write_arrays`] or [`write_images`].
+        processor: the model's processor, which undoes the normalization and names the columns of tables.
+        format: a format of [`write_images`], for images. By default the suffix of the output decides: .npy, .csv and
+            .parquet hold values, and .npz those of data other than images; another output holds images.
+
+    Raises:
+        ValueError: as in these functions; or if the output is for images, and the examples are not.
+        HubError: if the disk is full.
+    """
+    suffix, is_images = Path(output).suffix.lower(), is_image_shape(processor.input_shape)
+    if format is None and suffix in ARRAY_SUFFIXES and not (is_images and suffix == ".npz"):
+        write_arrays(map(processor.restore, batches), num, output, processor.column_names)
+    elif is_images:
+        images = (image for batch in batches for image in processor.postprocess(batch))
+        write_images(images, num, output, format or ("npz" if suffix == ".npz" else "folder"))
+    else:
+        raise ValueError(
+            f"examples of shape {processor.input_shape} are not images: expected an output that ends in "
+            f"{', '.join(ARRAY_SUFFIXES)}, got '{output}'" + (f" in the format '{format}'" if format else "")
+        )
 
 
 def write_images(images: Iterable[Image.Image], num_images: int, output: str | Path, format: str = "folder"):
@@ -47,7 +80,7 @@ def _write_folder(images: Iterator[Image.Image], num_images: int, output: Path):
     def place(index: int) -> Path:
         return output / f"{index:0{digits}d}.png"
 
-    _check_output(output, num_images, place)
+    check_output(output, num_images, place)
     for index, image in enumerate(images):
         file, content = place(index), _encode_png(image)
         if not file.exists():
@@ -58,19 +91,9 @@ def _write_folder(images: Iterator[Image.Image], num_images: int, output: Path):
 
 
 def _write_npz(images: Iterator[Image.Image], num_images: int, output: Path):
-    _check_output(output)
-    # the header of an npy file holds the shape of the whole array, so images can be appended one by one
-    first = np.asarray(next(images))
-    with (
-        write_atomically(output) as temporary,
-        zipfile.ZipFile(temporary, "w") as archive,
-        archive.open("arr_0.npy", "w", force_zip64=True) as file,
-    ):
-        header = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
-        np.lib.format.write_array_header_1_0(file, {**header, "shape": (num_images, *first.shape)})
-        file.write(first.tobytes())
-        for image in images:
-            file.write(np.asarray(image).tobytes())
+    if output.suffix.lower() != ".npz":
+        raise ValueError(f"the format 'npz' writes a file that ends in .npz, got '{output}'")
+    write_arrays((np.asarray(image)[None] for image in images), num_images, output)
 
 
 def _write_dataset(images: Iterator[Image.Image], num_images: int, output: Path):
@@ -82,7 +105,7 @@ def _write_dataset(images: Iterator[Image.Image], num_images: int, output: Path)
     def place(shard: int) -> Path:
         return output / "data" / f"train-{shard:05d}-of-{num_shards:05d}.parquet"
 
-    _check_output(output, num_shards, place)
+    check_output(output, num_shards, place)
     for shard in range(num_shards):
         file = place(shard)
         num_rows = min(_IMAGES_PER_SHARD, num_images - shard * _IMAGES_PER_SHARD)
@@ -99,22 +122,6 @@ def _read_parquet(file: Path) -> list[dict[str, Any]]:
     from pyarrow.parquet import read_table
 
     return read_table(file).column("image").to_pylist()
-
-
-def _check_output(output: Path, num_files: int = 0, place: Callable[[int], Path] | None = None):
-    """Delete what killed processes left, and raise ValueError if the output exists.
-
-    An empty folder may exist, and one with some, but not all, of the files that will be written, and no others.
-    """
-    remove_leftovers(output.parent)
-    if place is not None:
-        remove_leftovers(place(0).parent)
-    if not output.exists():
-        return
-    found = {path for path in output.rglob("*") if not path.is_dir()} if output.is_dir() else {output}
-    is_part = place is not None and len(found) < num_files and found <= set(map(place, range(num_files)))
-    if found and not is_part:
-        raise ValueError(f"'{output}' exists already: choose another output, or delete it first")
 
 
 def _other_images(file: Path) -> ValueError:

@@ -1,12 +1,13 @@
-"""GenerationPipeline: generates PIL images with the model, sampler and image processor of one repository."""
+"""GenerationPipeline: generates images or other data with the model, sampler and processor of one repository."""
 
 __all__ = ["GenerationPipeline"]
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from huggingface_hub import upload_folder
 from PIL import Image
@@ -17,9 +18,11 @@ from ..auto import AutoGAE, AutoSampler
 from ..core.argument_checks import check_count, check_seed, describe
 from ..core.hub_errors import explained
 from ..core.hub_files import FETCH_OPTIONS, fetch_card, fetch_file, open_repository
-from ..images.grids import save_samples
+from ..images.array_files import to_array
+from ..images.examples import can_draw, draw_samples, kind_of
+from ..images.grids import save_picture
 from ..images.processing import GAEImageProcessor, is_image_shape
-from ..images.writing import write_images
+from ..images.writing import write_examples
 from ..models.base import GAEPreTrainedModel, check_sampler
 from ..samplers.base import GAESampler
 
@@ -28,7 +31,9 @@ _LATENTS_PER_DRAW = 1000
 
 
 class GenerationPipeline:
-    """Generates images with a model and a sampler, and saves and publishes both as one repository.
+    """Generates examples with a model and a sampler, and saves and publishes both as one repository.
+
+    Examples are PIL images if the model's input_shape is one of images, and otherwise arrays in the units of the data.
 
     A repository holds the model at its root, the sampler in `sampler/`, `preprocessor_config.json`, a card and
     `assets/`.
@@ -36,8 +41,8 @@ class GenerationPipeline:
     Args:
         model: an autoencoder.
         sampler: a fitted sampler over its latents. The model's own prior by default.
-        processor: converts tensors to PIL images. By default that of the model's training in this session, or one
-            for its input_shape.
+        processor: converts tensors to PIL images, or to the units of the data. By default that of the model's training
+            in this session, or one for its input_shape.
 
     Raises:
         ValueError: if model or sampler is not an object of its kind, or their latents differ in shape.
@@ -46,7 +51,7 @@ class GenerationPipeline:
 
     ```python
     pipe = GenerationPipeline.from_pretrained("user/betavae-mnist")
-    images = pipe(num_samples=16, seed=0)  # a list of PIL images
+    images = pipe(num_samples=16, seed=0)  # a list of PIL images; an array for data other than images
     ```
     """
 
@@ -68,29 +73,42 @@ class GenerationPipeline:
 
     # Generation
 
-    def __call__(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> list[Image.Image]:
-        """Generate images, as a list. Arguments as in `stream`."""
-        return list(self.stream(num_samples, seed, batch_size))
+    def __call__(
+        self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500
+    ) -> list[Image.Image] | np.ndarray:
+        """Generate a list of PIL images, or an array (num_samples, *input_shape). Arguments as in `stream`."""
+        examples: list[Any] = list(self.stream(num_samples, seed, batch_size))
+        return examples if self.generates_images else np.stack(examples)
 
-    def stream(self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500) -> Iterator[Image.Image]:
-        """Generate images one by one, with at most 1000 in memory: the same images as a call returns.
+    @property
+    def generates_images(self) -> bool:
+        """Whether the model's input_shape is (channels, height, width) with 1, 3 or 4 channels."""
+        return is_image_shape(self.processor.input_shape)
+
+    def stream(
+        self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500
+    ) -> Iterator[Image.Image | np.ndarray]:
+        """Generate examples one by one, with at most 1000 in memory: the same examples as a call returns.
 
         Args:
-            num_samples: number of images.
+            num_samples: number of examples.
             seed: seed of the latents, which do not depend on batch size or device. Random by default.
-            batch_size: images decoded at a time.
+            batch_size: examples decoded at a time.
 
         Raises:
             ValueError: if num_samples or batch_size is not an integer of at least 1, or the seed is not an integer.
             NotImplementedError: if there is no sampler and the model has no prior.
         """
-        for images in self.generate_batches(num_samples, seed, batch_size):
-            yield from self.processor.postprocess(images)
+        for pixel_values in self.generate_batches(num_samples, seed, batch_size):
+            if self.generates_images:
+                yield from self.processor.postprocess(pixel_values)
+            else:
+                yield from to_array(self.processor.restore(pixel_values))
 
     def generate_batches(
         self, num_samples: int = 1, seed: int | None = None, batch_size: int = 500
     ) -> Iterator[Tensor]:
-        """Generate (num, *input_shape) tensors in [0, 1] on the model's device, each of at most 1000 images.
+        """Generate (num, *input_shape) tensors of the model's values on its device, each of at most 1000 examples.
 
         Arguments and errors as in `stream`.
         """
@@ -106,20 +124,33 @@ class GenerationPipeline:
         output: str | Path,
         num_samples: int,
         seed: int | None = None,
-        format: str = "folder",
+        format: str | None = None,
         batch_size: int = 500,
         progress: bool = True,
     ):
-        """Generate images and write them to disk as they are generated.
+        """Generate examples and write them to disk as they are generated, in the units of the data.
 
         Args:
-            output, format: as in [`write_images`].
+            output, format: as in [`write_examples`].
             num_samples, seed, batch_size: as in `stream`.
             progress: whether to show a progress bar.
         """
-        images = self.stream(num_samples, seed, batch_size)
-        with tqdm(images, desc="generating", total=num_samples, unit=" images", disable=not progress) as bar:
-            write_images(bar, num_samples, output, format)
+        batches = self.generate_batches(num_samples, seed, batch_size)
+        counted = _show_progress(batches, num_samples) if progress else batches
+        write_examples(counted, num_samples, output, self.processor, format)
+
+    def draw(
+        self, num_samples: int = 64, seed: int | None = None, title: str | None = None, batch_size: int = 500
+    ) -> Image.Image:
+        """Generate examples and draw one picture of them, as [`draw_samples`] does.
+
+        Args:
+            num_samples, seed, batch_size: as in `stream`.
+            title: a line of text above the picture.
+        """
+        restore, names, examples = self.processor.restore, self.processor.column_names, self.model.examples
+        samples = torch.cat([batch.cpu() for batch in self.generate_batches(num_samples, seed, batch_size)])
+        return draw_samples(restore(samples), title, None if examples is None else restore(examples), names)
 
     def to(self, device: str | torch.device) -> "GenerationPipeline":
         """Move model and sampler to a device, and return the pipeline."""
@@ -166,7 +197,7 @@ class GenerationPipeline:
         return cls(model, fitted, processor)
 
     def save_pretrained(self, save_directory: str | Path, repo_id: str | None = None):
-        """Write model, sampler, processor, a card and a picture of 64 samples into a folder.
+        """Write model, sampler, processor, a card and a picture of samples into a folder.
 
         Args:
             save_directory: the folder.
@@ -178,14 +209,17 @@ class GenerationPipeline:
         self.save_sampler(folder, repo_id)
 
     def save_sampler(self, folder: str | Path, repo_id: str | None = None):
-        """Write the sampler, a picture of 64 samples and a new card into a folder that holds the model."""
+        """Write the sampler, a picture of samples and a new card into a folder that holds the model."""
         folder = Path(folder)
         if self.sampler is not None:
             self.sampler.save_pretrained(folder / "sampler")
             (folder / "sampler" / "README.md").unlink(missing_ok=True)  # the repository has one card
-        if is_image_shape(self.model.config.input_shape) and (self.sampler is not None or self.model.has_prior):
-            (folder / "assets").mkdir(parents=True, exist_ok=True)
-            save_samples(self(64, seed=0), folder / "assets" / "samples.png")
+        shape = self.model.config.input_shape
+        if can_draw(shape) and (self.sampler is not None or self.model.has_prior):
+            num_samples = 500 if kind_of(shape) == "rows" else 64
+            save_picture(
+                self.draw(num_samples, seed=0, title=f"New {kind_of(shape)}"), folder / "assets" / "samples.png"
+            )
         self.model.write_card(folder, repo_id=repo_id, show=True)
 
     def push_to_hub(
@@ -224,3 +258,11 @@ class GenerationPipeline:
                 # a sampler in the repository was fitted on another model
                 delete_patterns=None if self.sampler is not None else "sampler/*",
             ).commit_url
+
+
+def _show_progress(batches: Iterable[Tensor], num_samples: int) -> Iterator[Tensor]:
+    """The same batches, with a progress bar that counts their examples."""
+    with tqdm(desc="generating", total=num_samples, unit=" examples") as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))

@@ -1,4 +1,4 @@
-"""Grids of reconstructions and samples during training, written to disk and sent to trackers."""
+"""Pictures of reconstructions and samples during training, written to disk and sent to trackers."""
 
 __all__ = ["ImageCallback"]
 
@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from transformers import TrainerCallback
 
-from ..images.grids import image_grid, reconstruction_grid, save_picture
-from ..images.processing import is_image_shape
+from ..images.examples import can_draw, draw_reconstructions, draw_samples, kind_of, num_to_draw
+from ..images.grids import save_picture
+from ..images.processing import GAEImageProcessor
 from .base_trainer import BaseTrainer
 from .callbacks import TrainerAwareCallback
 from .checkpointing import fixed_seed
@@ -46,13 +47,13 @@ def _send_image(callbacks: list[TrainerCallback], name: str, image: Image.Image,
 
 
 class ImageCallback(TrainerAwareCallback):
-    """Draws a grid of reconstructions and a grid of samples at every `interval`-th evaluation.
+    """Draws reconstructions and samples at every `interval`-th evaluation: images, signals, volumes or tables.
 
-    The grids are written to assets/progress/ in output_dir, named by step, and sent to the trackers. All grids show
-    the same images with the same noise. Drawing does not change the random state of training.
+    The pictures are written to assets/progress/ in output_dir, named by step, and sent to the trackers. All pictures
+    show the same examples with the same noise. Drawing does not change the random state of training.
 
     Args:
-        trainer: its model is drawn, with images of the evaluated data set.
+        trainer: its model is drawn, with examples of the evaluated data set.
         interval: number of evaluations from one drawing to the next.
     """
 
@@ -64,18 +65,24 @@ class ImageCallback(TrainerAwareCallback):
         model = self.trainer.plain_model
         num_evaluations = sum("eval_loss" in entry for entry in state.log_history)
         is_due = num_evaluations % self.interval == 0 and state.is_world_process_zero
-        if not is_due or not is_image_shape(getattr(model.config, "input_shape", ())):
+        shape = getattr(model.config, "input_shape", ())
+        if not is_due or not can_draw(shape):
             return
+        processor = self.trainer.processing_class
+        if not isinstance(processor, GAEImageProcessor):
+            processor = GAEImageProcessor.for_model(model)
+        restore, names = processor.restore, processor.column_names
         with self.trainer.averaged_weights(), fixed_seed(args.seed, args.device):
-            images = self.trainer.first_images(eval_dataloader.dataset, 24).to(model.device)
-            grids = {"reconstructions": reconstruction_grid(images, model.reconstruct(images))}
+            inputs = self.trainer.first_images(eval_dataloader.dataset, num_to_draw(shape, 24)).to(model.device)
+            originals, reconstructions = restore(inputs.cpu()), restore(model.reconstruct(inputs).cpu())
+            pictures = {"reconstructions": draw_reconstructions(originals, reconstructions, names)}
             try:
-                samples = model.generate(36, generator=torch.Generator().manual_seed(args.seed))
+                samples = model.generate(num_to_draw(shape, 36), generator=torch.Generator().manual_seed(args.seed))
             except NotImplementedError:  # the method has no prior: a sampler is fitted after training
                 pass
             else:
-                grids["samples"] = image_grid(samples.cpu(), title="New images")
+                pictures["samples"] = draw_samples(restore(samples.cpu()), f"New {kind_of(shape)}", originals, names)
         folder = Path(args.output_dir) / "assets" / "progress"
-        for name, grid in grids.items():
-            save_picture(grid, folder / f"{name}-{state.global_step:08d}.png")
-            _send_image(self.trainer.callback_handler.callbacks, f"images/{name}", grid, state.global_step)
+        for name, picture in pictures.items():
+            save_picture(picture, folder / f"{name}-{state.global_step:08d}.png")
+            _send_image(self.trainer.callback_handler.callbacks, f"images/{name}", picture, state.global_step)

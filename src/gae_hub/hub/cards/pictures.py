@@ -2,6 +2,7 @@
 
 __all__ = ["PICTURES", "draw_pictures", "traverse_latents"]
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...images.curves import save_loss_curves
-from ...images.grids import image_grid, save_interpolations, save_picture, save_reconstructions, save_samples
-from ...images.processing import is_image_shape
+from ...images.examples import can_draw, draw_reconstructions, draw_rows, draw_samples, kind_of, num_to_draw
+from ...images.grids import save_picture
+from ...images.processing import GAEImageProcessor
 from ...models.base import GAEPreTrainedModel
 
 PICTURES = {
@@ -25,41 +27,62 @@ PICTURES = {
 
 
 def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]):
-    """Write the pictures that can be made into assets/.
+    """Write the pictures that can be made into assets/, in the units of the data if the folder has a processor.
 
-    Losses need a log among the facts. Samples need a model of images with a prior; the other pictures need
-    `model.examples`, at least 4 images.
+    Losses need a log among the facts. Samples need a prior; the other pictures need `model.examples`, at least 4. A
+    table's rows have no interpolations and traversals.
 
     Args:
         model: a model, which is saved in `folder`.
         folder: where assets/ is created.
         facts: `log` and `latents` are read.
     """
-    assets, examples = folder / "assets", model.examples
-    is_image_model = is_image_shape(model.config.input_shape)
-    if facts.get("log") or is_image_model:
-        assets.mkdir(parents=True, exist_ok=True)
+    assets, examples, shape = folder / "assets", model.examples, model.config.input_shape
     if facts.get("log"):
         save_loss_curves(facts["log"], assets / "loss.png")
-    if not is_image_model:
+    if not can_draw(shape):
         return
+    processor = _load_processor(model, folder)
+    restore, names, kind = processor.restore, processor.column_names, kind_of(shape)
     if model.has_prior:
         # samples.png is made with the sampler, if the folder has one
         name = "samples_prior.png" if (folder / "sampler" / "config.json").is_file() else "samples.png"
-        images = model.generate(64, generator=torch.Generator().manual_seed(0))
-        save_samples(images.cpu(), assets / name, PICTURES[name])
+        samples = model.generate(num_to_draw(shape, 64), generator=torch.Generator().manual_seed(0))
+        data = None if examples is None else restore(examples)
+        save_picture(draw_samples(restore(samples.cpu()), PICTURES[name], data, names), assets / name)
     if examples is None or len(examples) < 4:
         return
     examples = examples.to(model.device)
-    save_reconstructions(examples[:24], model.reconstruct(examples[:24]), assets / "reconstructions.png")
+    originals = examples[: num_to_draw(shape, 24)]
+    reconstructions = model.reconstruct(originals)
+    picture = draw_reconstructions(restore(originals.cpu()), restore(reconstructions.cpu()), names)
+    save_picture(picture, assets / "reconstructions.png")
+    if kind == "rows":
+        return
     half = len(examples[:12]) // 2
-    save_interpolations(model.interpolate(examples[:half], examples[half : 2 * half]), assets / "interpolations.png")
+    paths = model.interpolate(examples[:half], examples[half : 2 * half]).cpu()
+    title = f"From one {kind.removesuffix('s')} to another, through the latent space"
+    save_picture(draw_rows(_restore_rows(restore, paths), title), assets / "interpolations.png")
     if facts.get("latents"):
         dimensions = facts["latents"]["order"][:8]
-        images, ranges = traverse_latents(model, examples, dimensions)
+        rows, ranges = traverse_latents(model, examples, dimensions)
         labels = [f"z[{d}]  {low:.2g} to {high:.2g}" for d, (low, high) in zip(dimensions, ranges, strict=True)]
         title = "One latent dimension per row, from -2 to 2 standard deviations"
-        save_picture(image_grid(images.cpu(), 9, title, row_labels=labels), assets / "traversal.png")
+        save_picture(draw_rows(_restore_rows(restore, rows.cpu()), title, labels), assets / "traversal.png")
+
+
+def _load_processor(model: GAEPreTrainedModel, folder: Path) -> GAEImageProcessor:
+    """The processor in the model's folder, or one without a normalization."""
+    if (folder / "preprocessor_config.json").is_file():
+        processor = GAEImageProcessor.from_pretrained(folder)
+        if processor.input_shape == tuple(model.config.input_shape):
+            return processor
+    return GAEImageProcessor.for_model(model)
+
+
+def _restore_rows(restore: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Rows of examples (num_rows, num_columns, *input_shape) in the units of the data."""
+    return restore(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 
 
 def traverse_latents(
@@ -71,10 +94,10 @@ def traverse_latents(
         model: a model with latent vectors.
         examples: (num_examples, *input_shape); mean and standard deviation of their embeddings set the range.
         dimensions: latent dimensions to change, one for each row.
-        num_steps: images per row, from 2 standard deviations below the mean to 2 above.
+        num_steps: examples per row, from 2 standard deviations below the mean to 2 above.
 
     Returns:
-        (len(dimensions) * num_steps, *input_shape), row by row, and the first and last value of each row's latent.
+        (len(dimensions), num_steps, *input_shape), and the first and last value of each row's latent.
     """
     embeddings = model.embed(examples)
     offsets = torch.linspace(-2, 2, num_steps, device=embeddings.device, dtype=embeddings.dtype)
@@ -84,4 +107,4 @@ def traverse_latents(
         row[:, dimension] = embeddings[:, dimension].mean() + offsets * embeddings[:, dimension].std()
         ranges.append((row[0, dimension].item(), row[-1, dimension].item()))
     with torch.no_grad():
-        return model.decode(rows.flatten(0, 1)), ranges
+        return model.decode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), ranges

@@ -34,16 +34,24 @@ def build_snippet(model: GAEPreTrainedModel | GAESampler, repo: str, sampler: st
             "print(tuple(latents.shape))  # model.generate(16, sampler=sampler) decodes such samples"
         )
     input_shape = model.config.input_shape
-    generates = is_image_shape(input_shape) and (sampler is not None or model.has_prior)
+    generates = sampler is not None or model.has_prior
     lines = ["import torch", f"from gae_hub import AutoGAE{', GenerationPipeline' if generates else ''}", ""]
     if generates:
         parts = "model + processor" + (f" + {sampler}" if sampler else "")
         lines += [
             f"pipe = GenerationPipeline.from_pretrained({repo})  # {parts}",
-            "images = pipe(num_samples=16, seed=0)  # PIL images",
-            "print(len(images), images[0].size, images[0].mode)",
-            "",
         ]
+        if is_image_shape(input_shape):
+            lines += [
+                "images = pipe(num_samples=16, seed=0)  # PIL images",
+                "print(len(images), images[0].size, images[0].mode)",
+            ]
+        else:
+            lines += [
+                "samples = pipe(num_samples=16, seed=0)  # an array in the units of the data",
+                "print(samples.shape)",
+            ]
+        lines.append("")
     lines += [
         f"model = AutoGAE.from_pretrained({repo})",
         f"pixel_values = torch.rand(16, {', '.join(map(str, input_shape))})  # a batch with values in [0, 1]",
