@@ -10,7 +10,7 @@ from child_processes import run_in_two_processes
 from torch import nn
 
 from gae_hub import VAEModel, embed_dataset, load_images
-from gae_hub.data import reading
+from gae_hub.data import split_reading
 from gae_hub.data.datasets import OnDemandDataset
 
 
@@ -59,7 +59,7 @@ def test_cache_depends_on_weights_and_data(tmp_path, embedded):
 
 
 def test_cache_of_images_on_demand(tmp_path, monkeypatch, embedded):
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     (tmp_path / "data").mkdir()
     on_demand = load_images(hub_folder(tmp_path / "data")[0])
     assert isinstance(on_demand, OnDemandDataset)
@@ -137,7 +137,7 @@ def test_hooks_and_replaced_methods_are_not_cached(tmp_path):
 
 
 def test_a_custom_data_set_is_not_cached(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     (tmp_path / "data").mkdir()
     on_demand = load_images(hub_folder(tmp_path / "data")[0])
 

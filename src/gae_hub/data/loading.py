@@ -15,9 +15,9 @@ from ..core.argument_checks import check_count
 from .batches import collate, to_float
 from .datasets import BatchedDataset, IndexedDataset, InMemoryDataset, StreamedDataset
 from .options import DataOptions, LoadingOptions
-from .reading import fit_normalization, read_split
 from .sources.datasets_objects import is_datasets_object
 from .sources.opening import open_source
+from .split_reading import fit_normalization, read_split
 from .splits import hold_out_validation
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..datasets import InMemoryDataset, OnDemandDataset, StreamedDataset
 from ..options import DataOptions
-from .array_files import ARRAY_SUFFIXES, open_npy_folder, read_array_file
 from .arrays import ArraySplit, SparseSplit, is_sparse, open_arrays
 from .base import Source, Split
 from .datasets_objects import is_datasets_object, open_datasets_object
+from .npy_files import ARRAY_SUFFIXES, open_npy_folder, read_array_file
 from .torch_data import find_example, is_torch_data, open_torch_data, unwrap_subset
 
 _TABLE_BUILDERS = {
