@@ -1,5 +1,6 @@
 """Fixtures of all tests. Every test starts from one seed, with empty caches, and cannot reach the real Hub."""
 
+import gc
 import os
 import tempfile
 
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
+
+
+def pytest_collection_finish():
+    """Exempt the imported packages from garbage collection: accelerate collects whenever a training starts."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,8 @@ from gae_hub import GAETrainer, GAETrainingArguments
 from gae_hub.core import hub_model
 from gae_hub.training.checkpointing import TRAINER_STATE, last_checkpoint
 
-NUM_STEPS, SAVE_STEPS = 12, 2
-SPANS = ((1, 4), (5, 8), (9, 12))  # one kill in each, first and last step included
+NUM_STEPS, SAVE_STEPS = 8, 2
+SPANS = ((1, 2), (3, 5), (6, 8))  # one kill in each, first and last step included
 # points of a training step, in order; those after the evaluation belong to the checkpoint of every second step
 POINTS = (
     "step begins",
@@ -137,7 +137,7 @@ def train(name: str, folder: Path, kill: tuple[str, int] | None):
         disable_tqdm=True,
         **arguments,
     )
-    data = {"train_dataset": images(18), "eval_dataset": images(6, seed=1)}
+    data = {"train_dataset": images(10), "eval_dataset": images(6, seed=1)}
     trainer = KilledTrainer(model, args, killer=Killer(kill), **data)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder) is not None)
     model.save_pretrained(folder / "final")

@@ -107,6 +107,8 @@ def test_an_unknown_key_in_a_saved_config(checkpoint):
         ({"xyz": 16}, "BetaVAEConfig has no field 'xyz'; its own fields are input_shape, latent_dim"),
         ({"latent_dim": 0}, "latent_dim must be above 0, got 0"),
         ({"latent_dim": "a"}, "latent_dim"),
+        ({"latent_dim": True}, "latent_dim.* got (bool .*)?True"),
+        ({"input_shape": (1, True, 3)}, "input_shape.*True"),
         ({"input_shape": ()}, "input_shape must have at least one dimension"),
         ({"input_shape": (1, 0, 3)}, "input_shape must be above 0"),
         ({"beta": -1}, "beta must be 0 or more, got -1"),

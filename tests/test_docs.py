@@ -11,9 +11,11 @@ from localhub import LocalHub, point_clients_at
 
 import gae_hub
 from gae_hub.cli.main import main
+from gae_hub.data.options import DataOptions
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 X = images(8, (1, 28, 28))
 
@@ -81,6 +83,15 @@ def test_training_page(tmp_path, monkeypatch, capsys):
     flags = set(re.findall(r"--(\w+)", " ".join(re.findall(r"`(?:gae-hub train )?--[^`]*`", TRAINING))))
     known = {*vars(scope["args"]), "recipe", "resume"}
     assert flags and flags <= known
+
+
+def test_data_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (first,) = snippets("python", DATA)
+    scope = {}
+    exec(first, scope)
+    assert scope["people"].shape == (5, 2) and (scope["people"].mean(0) > 40).all()  # cm and kg
+    assert re.findall(r"^\| `(\w+)` \| ", DATA, re.M) == list(DataOptions.names())
 
 
 def test_errors_in_the_readme(tmp_path, monkeypatch):

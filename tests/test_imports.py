@@ -103,22 +103,21 @@ def test_public_api_is_unchanged():
     assert update["SNAPSHOT"].read_text() == update["render"](), "run python scripts/update_api.py"
 
 
-def test_star_import_shadows_nothing():
-    """No name of Python, torch or torch.nn, and no submodule."""
-    code = """
+def test_submodules_are_attributes_and_a_star_import_shadows_nothing():
+    """Submodules are attributes from the start. `import *` hides no name of Python or torch, and no submodule."""
+    folders = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
+    code = f"""
+import gae_hub
+submodules = [getattr(gae_hub, name).__name__ for name in {folders!r}]
+del gae_hub
 import builtins, json, torch, torch.nn.functional
 from gae_hub import *
-names = {name for name in dir() if not name.startswith("_")} - {"builtins", "json", "torch"}
+names = {{name for name in dir() if not name.startswith("_")}} - {{"builtins", "json", "torch", "submodules"}}
 taken = set(dir(builtins)) | set(dir(torch)) | set(dir(torch.nn)) | set(dir(torch.nn.functional))
-print(json.dumps([sorted(names & taken), len(names)]))
+print(json.dumps([submodules, sorted(names & taken), len(names)]))
 """
-    assert json.loads(python(code)) == [[], len(gae_hub.__all__)]
-
-
-def test_submodules_are_attributes_from_the_start():
-    folders = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
-    code = f"import gae_hub\nprint([getattr(gae_hub, name).__name__ for name in {folders!r}])"
-    assert python(code) == str([f"gae_hub.{name}" for name in folders])
+    expected = [[f"gae_hub.{name}" for name in folders], [], len(gae_hub.__all__)]
+    assert json.loads(python(code)) == expected
 
 
 def imported(path):

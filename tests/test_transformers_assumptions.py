@@ -42,6 +42,7 @@ PRIVATE_METHODS = {
         "self working_dir repo_id files_timestamps commit_message token create_pr revision commit_description"
     ),
     (Trainer, "_clip_grad_norm"): "self model",
+    (Trainer, "_evaluate"): "self trial ignore_keys_for_eval skip_scheduler",
     (Trainer, "_finish_current_push"): "self",
     (Trainer, "_finalize_training"): "self trial num_train_samples start_time",
     (Trainer, "_get_dataloader"): "self dataset description batch_size sampler_fn is_training dataloader_key",

@@ -11,8 +11,9 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, random_
 from transformers import Trainer, TrainingArguments
 
 from gae_hub import GAETrainer, GAETrainingArguments, load_data, load_images
-from gae_hub.data import reading
-from gae_hub.data.datasets import Examples, InMemoryDataset, OnDemandDataset, collate
+from gae_hub.data import split_reading
+from gae_hub.data.batches import Examples, collate
+from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset
 
 
 def test_collate_accepts_examples_of_any_data_set():
@@ -49,7 +50,7 @@ def test_number_of_labels():
 def data(request, tmp_path, monkeypatch):
     """30 images (1, 6, 5), and their pixel values."""
     if request.param == "disk":
-        monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+        monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     folder, expected = hub_folder(tmp_path)
     return load_images(folder), expected / 255
 

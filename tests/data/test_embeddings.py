@@ -1,18 +1,16 @@
 """`embed_dataset`: order, batches, its cache, and several processes."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from builders import hub_folder
 from cases import CODES, VAE, generator, images
-from child_processes import child_environment
+from child_processes import run_in_two_processes
 from torch import nn
 
 from gae_hub import VAEModel, embed_dataset, load_images
-from gae_hub.data import reading
+from gae_hub.data import split_reading
 from gae_hub.data.datasets import OnDemandDataset
 
 
@@ -61,7 +59,7 @@ def test_cache_depends_on_weights_and_data(tmp_path, embedded):
 
 
 def test_cache_of_images_on_demand(tmp_path, monkeypatch, embedded):
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     (tmp_path / "data").mkdir()
     on_demand = load_images(hub_folder(tmp_path / "data")[0])
     assert isinstance(on_demand, OnDemandDataset)
@@ -139,7 +137,7 @@ def test_hooks_and_replaced_methods_are_not_cached(tmp_path):
 
 
 def test_a_custom_data_set_is_not_cached(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     (tmp_path / "data").mkdir()
     on_demand = load_images(hub_folder(tmp_path / "data")[0])
 
@@ -174,14 +172,6 @@ os._exit(0)
 @pytest.mark.slow
 def test_two_processes_embed_a_part_each(tmp_path):
     (tmp_path / "embed.py").write_text(SCRIPT)
-    process = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        + [str(tmp_path / "embed.py"), str(tmp_path / "cache")],
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=140,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
-    assert process.stdout.count(json.dumps("right")) == 2
+    stdout = run_in_two_processes(tmp_path / "embed.py", tmp_path / "cache")
+    assert stdout.count(json.dumps("right")) == 2
     assert {len(list(folder.iterdir())) for folder in (tmp_path / "cache").iterdir()} == {1}

@@ -73,7 +73,7 @@ def test_factors_follow_the_rows_into_splits_and_data_on_disk(monkeypatch):
         indices = split_rows(len(order), 20, 0, None if labels is None else labels.numpy())
         for part, chosen in zip(parts, indices, strict=True):
             assert np.array_equal(read_factors(part, ["shape", "hue"])[0], FACTORS[order][chosen][:, [0, 2]])
-    monkeypatch.setattr("gae_hub.data.reading.free_memory", lambda: 0)
+    monkeypatch.setattr("gae_hub.data.split_reading.free_memory", lambda: 0)
     large = load_images(rows(order))
     assert isinstance(large, OnDemandDataset)
     assert np.array_equal(read_factors(large, ["shape", "hue"])[0], FACTORS[order][:, [0, 2]])

@@ -8,8 +8,9 @@ from cases import images
 from PIL import Image
 
 from gae_hub import load_images
-from gae_hub.data import reading
-from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset, StreamedDataset, collate
+from gae_hub.data import split_reading
+from gae_hub.data.batches import collate
+from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset, StreamedDataset
 from gae_hub.data.loading import as_dataset, iterate_batches
 
 # Sources
@@ -79,7 +80,7 @@ def test_streaming(tmp_path):
 def test_images_on_demand_equal_images_in_memory(tmp_path, monkeypatch):
     folder, expected = hub_folder(tmp_path)
     resident = load_images(folder)
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     on_demand = load_images(folder)
     assert isinstance(on_demand, OnDemandDataset) and len(on_demand) == 30
     assert on_demand.labels.tolist() == resident.labels.tolist()

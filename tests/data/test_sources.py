@@ -169,6 +169,25 @@ def test_channels_last_are_moved_not_reshaped():
     assert np.array_equal(load_images(array).pixel_values.numpy(), array.transpose(0, 3, 1, 2))
 
 
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", "<f2", ">f4", "<f8", "<i8", "?"])
+def test_types_of_numbers(dtype):
+    values = np.arange(24).reshape(4, 6).astype(dtype)
+    for array in (values, values[::-1], values[:, ::-1], np.broadcast_to(values[:1], (4, 6))):
+        data = load_data(array)
+        expected = torch.from_numpy(array.astype(np.float32))
+        assert torch.equal(data[:]["pixel_values"], expected / 255 if dtype == "u1" else expected)
+
+
+def test_rows_of_an_array_with_nan():
+    values = TABLE.copy()
+    values[5, 1] = np.nan
+    with pytest.raises(ValueError, match="'array' has 1 values that are nan or infinite"):
+        load_data(values)
+    assert torch.equal(
+        load_data(values, on_error="skip").pixel_values, torch.from_numpy(np.delete(TABLE, 5, 0)).float()
+    )
+
+
 def test_npy_and_npz_files(tmp_path):
     images = pixels(12)
     np.save(tmp_path / "x.npy", images)

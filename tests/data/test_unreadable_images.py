@@ -8,7 +8,7 @@ from PIL import Image
 
 from gae_hub import load_images
 from gae_hub.data import datasets as data_sets
-from gae_hub.data import reading
+from gae_hub.data import split_reading
 from gae_hub.data.datasets import OnDemandDataset
 from gae_hub.data.loading import iterate_batches
 
@@ -51,7 +51,7 @@ def test_skipped_images_are_counted_and_named_in_one_warning(folder, caplog):
 
 
 def test_skipped_images_on_demand(folder, caplog, monkeypatch):
-    monkeypatch.setattr(reading, "MEMORY_SHARE", 0)
+    monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     data = load_images(folder, on_error="skip")
     assert isinstance(data, OnDemandDataset) and len(data) == 4 and data.labels.tolist() == [0, 0, 1, 1]
     assert torch.equal(torch.cat(list(iterate_batches(data, 3))), EXPECTED / 255)

@@ -9,7 +9,7 @@ import evaluate
 import pytest
 import torch
 from cases import generator, images
-from child_processes import TESTS, child_environment
+from child_processes import TESTS, run_in_two_processes
 from huggingface_hub import HfApi
 from localhub import LocalHub, point_clients_at
 from safetensors.torch import load_file
@@ -184,14 +184,7 @@ print(float(fid.compute()["fid"]))
 
 @pytest.mark.slow
 def test_two_processes_measure_together(tmp_path):
-    script = TESTS / "two_processes_metrics.py"
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, tmp_path],
-        env=child_environment(),
-        check=True,
-        capture_output=True,
-        timeout=140,
-    )
+    run_in_two_processes(TESTS / "two_processes_metrics.py", tmp_path)
     from two_processes_metrics import measure
 
     alone = measure(0, 1)

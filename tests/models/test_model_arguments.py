@@ -1,5 +1,7 @@
 """Wrong arguments of a model's methods: each error says what was given, what was expected, and what to pass."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,25 @@ def test_images_of_another_kind(model, pixel_values, message):
     for call in (model, model.embed, model.reconstruct, model.log_likelihood, lambda x: model.interpolate(x, X)):
         with pytest.raises(ValueError, match=message):
             call(pixel_values)
+
+
+@pytest.mark.parametrize(
+    ("shape", "found", "remedy"),
+    [
+        ((2, 9), (4, 9, 2), "the channels come last, pass images.movedim(-1, 1)"),
+        ((1, 9), (4, 9), "the axis of channels is missing, pass images[:, None]"),
+        ((2, 3, 4, 5), (3, 4, 5, 2), "the channels come last and the batch axis is missing, pass "),
+        ((1, 3, 4, 5), (3, 4, 5), "the axes of batch and channels are missing, pass images[None, None]"),
+    ],
+)
+def test_signals_and_volumes_of_another_shape(shape, found, remedy):
+    with pytest.raises(ValueError, match=re.escape(remedy)):
+        VAE.build(input_shape=shape).embed(torch.rand(found))
+
+
+def test_images_of_another_size_are_only_resized_for_images():
+    with pytest.raises(ValueError, match=r"built for input_shape \(2, 9\)$"):
+        VAE.build(input_shape=(2, 9)).embed(torch.rand(4, 2, 8, 8))
 
 
 def test_the_remedies_work(model):

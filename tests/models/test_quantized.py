@@ -3,7 +3,6 @@
 Run as a script, this file is one of two processes that train together, for the last test.
 """
 
-import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from cases import NETWORKS, SHAPE, generator, images
-from child_processes import child_environment
+from child_processes import run_in_two_processes
 from safetensors.torch import load_file, save_file
 from torch.nn.parallel import DistributedDataParallel
 
@@ -245,23 +244,7 @@ def train(setting: str, number: int, world: int) -> dict[str, torch.Tensor]:
 def two_processes(tmp_path_factory):
     """A folder with the results of both processes."""
     folder = tmp_path_factory.mktemp("quantizers")
-    workers = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder), number],
-            env=child_environment(),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in "01"
-    ]
-    try:
-        for worker in workers:
-            _, errors = worker.communicate(timeout=100)
-            assert worker.returncode == 0, errors[-3000:]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
+    run_in_two_processes(__file__, folder)
     return folder
 
 
@@ -279,9 +262,8 @@ def test_two_processes_equal_one_process(two_processes, setting):
 
 
 if __name__ == "__main__":
-    target, process = Path(sys.argv[1]), int(sys.argv[2])
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{target}/meeting", rank=process, world_size=2)
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
     for each in SETTINGS:
-        save_file(train(each, process, 2), target / f"{each}.{process}.safetensors")
-    dist.destroy_process_group()
+        save_file(train(each, rank, 2), Path(sys.argv[1]) / f"{each}.{rank}.safetensors")
+    dist.barrier()

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import images
+from torch import nn
 
 from gae_hub.models.factor_vae import permute_dimensions
 from gae_hub.modules.discriminators import Discriminator, FeatureDiscriminator, discriminator_accuracy
@@ -34,9 +35,20 @@ def test_discriminator_accuracy():
     assert discriminator_accuracy(real, fake).item() == pytest.approx(5 / 6)
 
 
-def test_discriminators_for_images_and_vectors():
-    for shape in ((3, 9, 7), (5,)):
-        net, x = FeatureDiscriminator(shape, (4, 8), slope=0.2, feature_layer=1), images(6, shape)
-        features, logits = net(x)
-        torch.testing.assert_close(features, F.leaky_relu(net.layers[0](x), 0.2).flatten(1))
-        assert torch.equal(logits, Discriminator.forward(net, x)) and logits.shape == (6,)
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [
+        ((5,), nn.Linear),
+        ((3, 9), nn.Conv1d),
+        ((3, 9, 7), nn.Conv2d),
+        ((3, 5, 9, 7), nn.Conv3d),
+        ((3, 1, 2, 4, 2), nn.Linear),
+    ],
+)
+def test_discriminators_for_every_shape(shape, layer):
+    net, x = FeatureDiscriminator(shape, (4, 8), slope=0.2, feature_layer=1), images(6, shape)
+    assert all(type(own) is layer for own in net.layers)
+    features, logits = net(x)
+    first = net.layers[0](x.flatten(1) if layer is nn.Linear else x)
+    torch.testing.assert_close(features, F.leaky_relu(first, 0.2).flatten(1))
+    assert torch.equal(logits, Discriminator.forward(net, x)) and logits.shape == (6,)

@@ -1,5 +1,7 @@
 """The networks of the paper: parameter counts, shapes and activations."""
 
+import re
+
 import pytest
 import torch
 from cases import images
@@ -72,6 +74,11 @@ def test_activations():
     assert counts == [4, 2]
 
 
-def test_other_sizes():
-    with pytest.raises(ValueError, match=r"got \(1, 29, 28\); 'conv' and 'resnet' accept any size"):
-        AEModel(AEConfig(input_shape=(1, 29, 28), encoder_config="paper_conv"))
+@pytest.mark.parametrize("name", ["paper_conv", "paper_resnet"])
+@pytest.mark.parametrize("shape", [(1, 29, 28), (28,), (1, 28), (1, 28, 28, 28)])
+def test_other_shapes(name, shape):
+    for networks in ({"encoder_config": name}, {"decoder_config": name}):
+        with pytest.raises(
+            ValueError, match=rf"{re.escape(f'got {shape}')}; 'conv' and 'resnet' accept images of any size"
+        ):
+            AEModel(AEConfig(input_shape=shape, **networks))

@@ -1,6 +1,7 @@
 """The contract of samplers, for every row of cases.py."""
 
 import copy
+from math import prod
 
 import pytest
 import torch
@@ -142,14 +143,15 @@ def test_closer_to_the_data_than_a_gaussian(case, fitted_sampler):
 
 
 @fits_latents
-def test_maps(case, tmp_path):
+@pytest.mark.parametrize("shape", [(2, 6), (2, 3, 4), (2, 3, 2, 2)])
+def test_maps(case, shape, tmp_path):
     """Maps are modelled as vectors, and sampled as maps."""
-    maps = torch.randn(60, 2, 3, 4, generator=generator())
+    maps = torch.randn(60, *shape, generator=generator())
     sampler = case.build().fit(maps, **case.brief())
-    assert (sampler.config.latent_dim, tuple(sampler.config.latent_shape)) == (24, (2, 3, 4))
+    assert (sampler.config.latent_dim, tuple(sampler.config.latent_shape)) == (prod(shape), shape)
     flat = case.build().fit(maps.flatten(1), **case.brief())
     drawn = sampler.sample(5, generator())
-    assert drawn.shape == (5, 2, 3, 4) and torch.equal(drawn.flatten(1), flat.sample(5, generator()))
+    assert drawn.shape == (5, *shape) and torch.equal(drawn.flatten(1), flat.sample(5, generator()))
     sampler.save_pretrained(tmp_path)
     assert torch.equal(AutoSampler.from_pretrained(tmp_path).sample(5, generator()), drawn)
 

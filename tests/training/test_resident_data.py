@@ -5,7 +5,8 @@ import torch
 
 from gae_hub import AEConfig, AEModel, AutoGAE, GAETrainer, GAETrainingArguments
 from gae_hub.data import datasets as data
-from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset, collate
+from gae_hub.data.batches import collate
+from gae_hub.data.datasets import InMemoryDataset, OnDemandDataset
 
 
 def uint8_images(num: int = 24) -> torch.Tensor:

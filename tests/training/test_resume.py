@@ -15,7 +15,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 
 from gae_hub import GAETrainer
 from gae_hub.training import run_lock
-from gae_hub.training.checkpointing import is_complete
+from gae_hub.training.checkpointing import is_complete, load_tree, save_tree
 from gae_hub.training.output_folder import delete_old_checkpoints
 from gae_hub.training.run_lock import LOCK_FILE, RunLock
 
@@ -40,8 +40,8 @@ def trainer_with(folder, callbacks=(), **changes):
 
 
 def logged(trainer):
-    """The log without times and gradient norms."""
-    other = ("runtime", "per_second", "grad_norm")  # the norm of the last gradient is not in a checkpoint
+    """The log without times."""
+    other = ("runtime", "per_second")
     return [
         {name: value for name, value in entry.items() if not name.endswith(other)}
         for entry in trainer.state.log_history
@@ -93,6 +93,18 @@ def test_an_interrupted_run_has_the_weights_and_the_log_of_a_whole_one(tmp_path,
         assert other == pytest.approx(one, rel=1e-6)
 
 
+def test_the_duration_and_rates_of_a_resumed_run_cover_all_its_sessions(tmp_path):
+    trainer_with(tmp_path, max_steps=4).train()
+    file = tmp_path / "checkpoint-4" / "run_cost.safetensors"
+    save_tree({**load_tree(file), "seconds": 1000.0}, file)
+    resumed = trainer_with(tmp_path, max_steps=8)
+    metrics = resumed.train(resume_from_checkpoint=True).metrics
+    assert resumed.state.log_history[-1].items() >= metrics.items()
+    assert 1000 < metrics["train_runtime"] < 1100
+    assert metrics["train_steps_per_second"] == pytest.approx(8 / metrics["train_runtime"], abs=1e-3)
+    assert metrics["train_samples_per_second"] == pytest.approx(80 / metrics["train_runtime"], abs=1e-3)
+
+
 def test_a_longer_run_continues_a_finished_one(tmp_path):
     trainer_with(tmp_path, max_steps=8).train()
     longer = trainer_with(tmp_path, max_steps=12)
@@ -127,6 +139,30 @@ def test_an_epoch_whose_evaluation_was_killed_is_evaluated_on_resume(tmp_path, n
     assert same_state(whole.model, resumed.model)
     steps = [[e["step"] for e in run.state.log_history if "eval_loss" in e] for run in (whole, resumed)]
     assert steps[0] == steps[1] == [5, 10, 15, 20][:num_epochs]
+
+
+def test_the_log_of_an_epoch_that_is_ended_on_resume(tmp_path):
+    """Its gradient norm and learning rate are those of the last step, which a checkpoint holds."""
+    fields = {"eval_strategy": "epoch", "save_strategy": "steps", "save_steps": 5, "num_train_epochs": 2}
+    fields |= {"logging_strategy": "epoch", "lr_scheduler_type": "linear"}
+    whole = trainer_with(tmp_path / "whole", **fields)
+    whole.train()
+    with pytest.raises(InterruptedError):
+        trainer_with(tmp_path / "cut", [Stop()], **fields).train()
+    resumed = trainer_with(tmp_path / "cut", **fields)
+    resumed.train(resume_from_checkpoint=True)
+    first, second = logged(whole), logged(resumed)
+    assert len(first) == len(second) and first[0]["step"] == 5 and {"grad_norm", "learning_rate"} <= first[0].keys()
+    for one, other in zip(first, second, strict=True):
+        assert other == pytest.approx(one, rel=1e-6)
+
+
+def test_a_last_step_of_other_types_raises(tmp_path):
+    trainer_with(tmp_path, max_steps=4).train()
+    file = tmp_path / "checkpoint-4" / "rng_state_0.safetensors"
+    save_tree({**load_tree(file), "last_step": {"grad_norm": "text"}}, file)
+    with pytest.raises(ValueError, match="does not fit this run: last_step must be numbers, got"):
+        trainer_with(tmp_path, max_steps=8).train(resume_from_checkpoint=True)
 
 
 def test_a_checkpoint_beyond_the_end_raises(tmp_path):

@@ -1,11 +1,8 @@
 """Two processes with half of a batch each compute the loss and the gradients of one process with the whole batch."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from child_processes import TESTS, child_environment
+from child_processes import TESTS, run_in_two_processes
 from safetensors.torch import load_file
 from two_processes import SETTINGS, step
 
@@ -16,15 +13,7 @@ PER_PROCESS = {"factor_vae"}  # it permutes the batch of each process separately
 def found(tmp_path_factory):
     """A folder with the results of both processes, for every method."""
     folder = tmp_path_factory.mktemp("two_processes")
-    process = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        + [str(TESTS / "two_processes.py"), str(folder)],
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=140,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
+    run_in_two_processes(TESTS / "two_processes.py", folder)
     return folder
 
 

@@ -73,12 +73,17 @@ def loading_arguments(run: Mapping[str, Any]) -> dict[str, Any]:
 def _read_processor(model: str) -> dict[str, Any]:
     """The arguments of `load_data` in the image processor of a model, with its normalization; empty without one."""
     from ..core.hub_files import fetch_file
+    from ..data.options import DataOptions
     from ..images.processing import GAEImageProcessor
 
     if fetch_file(model, "preprocessor_config.json") is None:
         return {}
     processor = GAEImageProcessor.from_pretrained(model)
-    return {**processor.data, "normalize": processor.normalization}
+    try:
+        options = DataOptions.from_dict(processor.data)  # the file may come from anyone
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"preprocessor_config.json of '{model}': data: {error}") from error
+    return {**options.to_dict(), "normalize": processor.normalization}
 
 
 def load_split(

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 CONFIG = Flag("config", str, "YAML file of flags; flags on the command line take precedence")
 METHOD = Flag("model", str, "Method, as `gae-hub list` shows it", "beta_vae")
+STREAMING = Flag(
+    "streaming", bool, "Read the data while training, without a copy; needs --max_steps", False, bare=True
+)
 NETWORK = str | dict | None
 FLAGS = (
     METHOD,
     CONFIG,
     replace(DATASET, default=DEFAULT_DATASET),
     *DATA_OPTIONS,
+    STREAMING,
     Flag("encoder", NETWORK, "Encoder: mlp, conv, resnet, paper_conv, paper_resnet, or a dict of its config", "mlp"),
     Flag("decoder", NETWORK, "Decoder, in the same way", "--encoder"),
     replace(OUTPUT_DIR, default="outputs/MODEL-DATASET"),
@@ -63,7 +67,6 @@ def run(args: Namespace):
     from transformers import set_seed
 
     from ..auto import AutoGAE
-    from ..data.loading import load_data
     from ..training.arguments import RECIPES, GAETrainingArguments
     from ..training.trainer import GAETrainer
 
@@ -76,7 +79,7 @@ def run(args: Namespace):
     set_seed(training.seed)
     dataset: str = given["dataset"]
     with training.main_process_first(desc="reading the data set"):
-        train, validation = load_data(dataset, ("train", "validation"), **loading_arguments(given))
+        train, validation = _load(dataset, given)
     encoder = given.get("encoder") or "mlp"
     networks = {"encoder_config": encoder, "decoder_config": given.get("decoder") or encoder}
     model = AutoGAE.from_config(method(input_shape=train.input_shape, **networks, **own))
@@ -85,13 +88,27 @@ def run(args: Namespace):
     if is_first:
         print(
             f"{type(model).__name__} with {model.num_parameters():,} parameters\n"
-            f"  train       {train}\n  validation  {validation}"
+            f"  train       {train}\n  validation  {'none' if validation is None else validation}"
         )
     trainer.train(resume_from_checkpoint=True if given.get("resume") else training.resume_from_checkpoint)
     if is_first:
         folder = Path(given["output_dir"]).expanduser()
         _save_run(trainer, folder, given)
         print(f"saved to {folder}\nnext: gae-hub generate {folder} --output samples.png")
+
+
+def _load(dataset: str, flags: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The training and the validation data. A stream without a validation split has none."""
+    from ..data.loading import load_data, split_names
+
+    options = loading_arguments(flags)
+    if not flags.get(STREAMING.name):
+        train, validation = load_data(dataset, ("train", "validation"), **options)
+    elif "validation" in split_names(dataset, streaming=True, **options):
+        train, validation = load_data(dataset, ("train", "validation"), streaming=True, **options)
+    else:
+        train, validation = load_data(dataset, streaming=True, **options), None
+    return train, validation
 
 
 def _with_defaults(given: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from types import NoneType
+from typing import Any, get_args
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -55,6 +56,11 @@ def one_error(what: str) -> Iterator[None]:
         raise ValueError(f"invalid {what}: {' '.join(str(error).split())}") from error
 
 
+def _accepts_bool(annotation: Any) -> bool:
+    """Whether a field may hold a bool. An annotation that is text is not checked, as in huggingface_hub."""
+    return annotation in (bool, Any) or isinstance(annotation, str) or any(map(_accepts_bool, get_args(annotation)))
+
+
 @strict
 class StrictConfig(PreTrainedConfig):
     """A `PreTrainedConfig` that accepts only its declared fields. Subclasses check ranges in `validate_*` methods.
@@ -78,6 +84,14 @@ class StrictConfig(PreTrainedConfig):
             if not isinstance(kwargs.get(name), (str, dict, NoneType)):
                 raise ValueError(f"{name} must be a text, got {kwargs[name]!r:.80}")
         super().__post_init__(**kwargs)
+
+    def validate_booleans(self):
+        """Raise if a field that does not declare bool holds one: huggingface_hub 1.5 accepts True as an int."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            entries = value if isinstance(value, (list, tuple)) else [value]
+            if any(isinstance(entry, bool) for entry in entries) and not _accepts_bool(field.type):
+                raise ValueError(f"{field.name} must be {field.type}, got {value!r:.80}")
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):

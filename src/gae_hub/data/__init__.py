@@ -1,7 +1,8 @@
-"""Loads images from any source as batches of `pixel_values`, and embeds data sets with a model.
+"""Loads data of any kind as batches of `pixel_values`, and embeds data sets with a model.
 
-One file for each step: `sources` opens a source, `image_reader` and `decoding` turn its rows into the data sets of
-`datasets`, `loading` combines these steps in `load_images`, and `embeddings` encodes a data set with a model.
+One file for each step: `options` says how data are read, `sources` opens them, `splits` holds out a validation part,
+`split_reading` makes the data sets of `datasets`, and `loading` combines these steps in `load_images` and `load_data`.
+`embeddings` encodes a data set with a model, and `caches` recognises networks that were used before.
 
 Files here import core, modules and images, and models for annotations only. They import Hugging Face `datasets` on
 first use.

@@ -22,7 +22,7 @@ from .._version import __version__
 
 _LIBRARIES = {"torch", "transformers", "gae_hub"}
 # names and records of a network, which do not change its output; networks run in eval mode
-_IGNORED = {"examples", "facts", "license", "name", "name_or_path", "source", "training"}
+_IGNORED = {"examples", "facts", "license", "name", "name_or_path", "processor", "source", "training"}
 _SET_BY_SAVING = {"_name_or_path", "architectures", "dtype", "transformers_version"}  # fields of configs
 
 

@@ -6,19 +6,16 @@ data sets like any other: `DataLoader`, `random_split` and `transformers.Trainer
 
 __all__ = [
     "BatchedDataset",
-    "Examples",
     "InMemoryDataset",
     "IndexedDataset",
     "OnDemandDataset",
     "StreamedDataset",
-    "collate",
-    "to_float",
 ]
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -28,10 +25,9 @@ from transformers.utils import logging
 
 from ..core.argument_checks import describe
 from ..images.normalization import Normalization
-from ..images.reading import channels_of, is_encoded_image, open_image, read_image
+from .batches import Examples, to_float
 from .options import DataOptions
 from .sources.base import Origin, Split, StreamSplit
-from .sources.torch_data import find_example
 
 if TYPE_CHECKING:
     import datasets
@@ -41,28 +37,6 @@ logger = logging.get_logger(__name__)
 # data are copied to the training device if they take at most this share of its free memory
 DEVICE_MEMORY_SHARE = 0.25
 _MAX_NAMES = 20  # names of skipped examples in a warning
-
-
-class Examples(Sequence[dict[str, Tensor]]):
-    """A batch that was read at once. It behaves as a list of examples, so that every collator accepts it.
-
-    Args:
-        pixel_values: (batch, *input_shape) floats.
-    """
-
-    def __init__(self, pixel_values: Tensor):
-        self.pixel_values = pixel_values
-
-    def __len__(self) -> int:
-        return len(self.pixel_values)
-
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Examples": ...
-    def __getitem__(self, index: int | slice) -> "dict[str, Tensor] | Examples":
-        found = self.pixel_values[index]
-        return Examples(found) if isinstance(index, slice) else {"pixel_values": found}
 
 
 class _Described:
@@ -278,11 +252,6 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
         return f"StreamedDataset('{self.name}'{split}, {self.input_shape})"
 
 
-def to_float(pixel_values: Tensor) -> Tensor:
-    """float32, with uint8 scaled to [0, 1]."""
-    return pixel_values.float().div_(255) if pixel_values.dtype == torch.uint8 else pixel_values.float()
-
-
 def normalize(array: np.ndarray, normalization: Normalization | None) -> Tensor:
     """float32 values as the model sees them, from the data's own."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -298,37 +267,6 @@ def warn_about_skipped(places: Sequence[str], num: int, source: str, split: str 
         rest = f" and {len(places) - _MAX_NAMES} more" if len(places) > _MAX_NAMES else ""
         whole = f"'{source}'" + (f", split {split}," if split else "")
         logger.warning(f"skipped {len(places)} of {num} examples of {whole} that cannot be read: {names}{rest}")
-
-
-def collate(examples: Sequence[Any]) -> dict[str, Tensor]:
-    """A batch of `pixel_values` from examples of any data set; their other fields are left out.
-
-    Args:
-        examples: dicts with "pixel_values", "image", "images", "img" or "x"; (image, label) pairs; or images. Images
-            are PIL images, arrays or tensors (channels, *size).
-
-    Raises:
-        ValueError: if examples are dicts without such a key, or cannot be stacked.
-    """
-    if isinstance(examples, Examples):
-        return {"pixel_values": examples.pixel_values}
-    if isinstance(examples, Mapping):  # a batch that was collated before
-        return {"pixel_values": to_float(torch.as_tensor(find_example(examples)))}
-    images = [find_example(example) for example in examples]
-    try:
-        return {"pixel_values": to_float(torch.stack([_to_tensor(image) for image in images]))}
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"expected examples that are images or tensors of one shape, got {describe(images[0])} ({error}); "
-            "load_images converts and resizes them"
-        ) from error
-
-
-def _to_tensor(image: Any) -> Tensor:
-    if is_encoded_image(image):
-        opened = open_image(image)
-        return torch.from_numpy(read_image(opened, channels_of(opened)).copy())
-    return torch.as_tensor(image)
 
 
 def free_device_memory(device: torch.device) -> int | None:

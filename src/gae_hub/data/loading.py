@@ -12,11 +12,12 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from tqdm.auto import tqdm
 
 from ..core.argument_checks import check_count
-from .datasets import BatchedDataset, IndexedDataset, InMemoryDataset, StreamedDataset, collate, to_float
+from .batches import collate, to_float
+from .datasets import BatchedDataset, IndexedDataset, InMemoryDataset, StreamedDataset
 from .options import DataOptions, LoadingOptions
-from .reading import fit_normalization, read_split
 from .sources.datasets_objects import is_datasets_object
 from .sources.opening import open_source
+from .split_reading import fit_normalization, read_split
 from .splits import hold_out_validation
 
 if TYPE_CHECKING:

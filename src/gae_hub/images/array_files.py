@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..core.files import write_atomically
-from .outputs import check_output
+from .output_checks import check_output
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 """Files with one row for each example and one column for each of its numbers."""

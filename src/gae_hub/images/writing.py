@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.files import write_atomically
 from .array_files import ARRAY_SUFFIXES, write_arrays
-from .outputs import check_output
+from .output_checks import check_output
 from .processing import GAEImageProcessor, is_image_shape
 
 _IMAGES_PER_SHARD = 10_000  # in a parquet file of a data set

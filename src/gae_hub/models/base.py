@@ -60,7 +60,8 @@ class GAEConfig(StrictConfig):
     """Fields of every autoencoder.
 
     Args:
-        input_shape: shape of one example: (channels, height, width) for images, (dim,) for vectors.
+        input_shape: shape of one example: (dim,) for vectors, (channels, length) for signals, (channels, height,
+            width) for images, (channels, depth, height, width) for volumes.
         latent_dim: size of the latent vector.
         likelihood: p(x|z): "gaussian", "laplace", "bernoulli" or "continuous_bernoulli", or a name registered with
             `register_likelihood`. The Gaussian's loss is ||x - x_hat||^2 / (2 observation_std^2), the Bernoulli's the
@@ -69,8 +70,9 @@ class GAEConfig(StrictConfig):
             the closed-form optimum (Gaussian only; Rybkin, Daniilidis & Levine, 2021, arXiv:2006.13202). sqrt(1/2)
             gives the square error without the factor 1/2, as in the tables of the Pythae paper.
         output_activation: "sigmoid" (as in the Pythae paper) or "identity", applied to what the decoder returns.
-        encoder_config, decoder_config: a short name ("mlp", "conv", "resnet", "paper_conv", "paper_resnet"), a dict
-            with `model_type` and the network's fields, or a config object.
+        encoder_config, decoder_config: a short name, a dict with `model_type` and the network's fields, or a config
+            object. "mlp" fits any shape; "conv" and "resnet" signals, images and volumes; "paper_conv" and
+            "paper_resnet" images.
     """
 
     keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction"]
@@ -120,7 +122,7 @@ class GAEOutput(ModelOutput):
     Args:
         loss: scalar to minimise, in nats per example.
         reconstruction: (batch, *input_shape).
-        latents: (batch, latent_dim), the sample that was decoded; (batch, latent_dim, height, width) for latent maps.
+        latents: (batch, latent_dim), the sample that was decoded; (batch, latent_dim, *sizes) for latent maps.
         losses: the detached terms of the loss by name, unweighted scalars.
         metrics: detached values that are only logged, by name: scalars, or vectors such as "kl_per_dimension".
     """
@@ -206,6 +208,7 @@ class GAEPreTrainedModel(HubModel):
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
+    processor: Any = None  # the image processor of the training data, after training
 
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
     can_be_compiled = True  # False if the loss contains a gradient, which torch.compile cannot differentiate

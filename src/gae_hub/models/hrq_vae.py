@@ -131,7 +131,7 @@ class HRQVAEModel(QuantizedModel):
     def forward(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> VQVAEOutput:
-        """Loss, reconstruction, latents and codes, (batch, levels) or (batch, height, width, levels), of a batch."""
+        """Loss, reconstruction, latents and codes, (batch, *code_shape), of a batch."""
         z = self.encode(pixel_values).mean
         if self.training:
             self.codebooks.prepare(self.to_tokens(z.detach()), generator)

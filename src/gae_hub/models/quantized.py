@@ -18,6 +18,7 @@ from gae_hub.modules.inputs import check_codes
 from gae_hub.modules.noise import rand
 from gae_hub.modules.posteriors import PointMass, Posterior
 from gae_hub.modules.precision import at_least_float32
+from gae_hub.modules.spatial_layers import CONVS, Conv, has_spatial_axes
 
 from .base import GAEConfig, GAEPreTrainedModel, LatentSampler, inference
 
@@ -27,8 +28,9 @@ class QuantizedConfig(GAEConfig):
     """
     Args:
         num_embeddings: K, the number of codes in a codebook.
-        latent_layout: "spatial", one token of size latent_dim per position of the encoder's feature map; "flat", one
-            token per example; "auto", spatial if the features are maps, else flat; or "scalar", one token per
+        latent_layout: "spatial", one token of size latent_dim per position of the encoder's feature map, of one to
+            three axes; "flat", one token per example; "auto", spatial if the features are maps, of three entries or as
+            many as input_shape, else flat; or "scalar", one token per
             coordinate of the latent vector, with a codebook of scalars, as in checkpoints of Pythae (VQ-VAE only).
         codebook_decay: decay of the codes' running counts and sums, per training step.
         revival_threshold: a code that is used less than this share of the codes' mean use is dead, and moves to a
@@ -61,7 +63,7 @@ class QuantizedModel(GAEPreTrainedModel):
     """
 
     config: QuantizedConfig
-    head: nn.Conv2d | nn.Linear
+    head: Conv | nn.Linear
 
     config_class = QuantizedConfig
     _keep_in_fp32_modules_strict = [*GAEPreTrainedModel._keep_in_fp32_modules_strict, "codebook", "codebooks"]
@@ -78,21 +80,24 @@ class QuantizedModel(GAEPreTrainedModel):
         )
 
     def latent_shape_for(self, feature_shape: tuple[int, ...]) -> tuple[int, ...]:
-        maps, layout = len(feature_shape) == 3, self.config.latent_layout
-        if layout == "spatial" and not maps:
+        layout = self.config.latent_layout
+        if layout == "spatial" and not has_spatial_axes(feature_shape):
             raise ValueError(
-                "latent_layout 'spatial' needs an encoder whose features are maps (channels, height, width), got "
-                f"features of shape {tuple(feature_shape)}; choose encoder_config 'conv' or 'resnet', or "
+                "latent_layout 'spatial' needs an encoder with features (channels, *sizes) of one to three "
+                f"sizes, got features of shape {tuple(feature_shape)}; choose encoder_config 'conv' or 'resnet', or "
                 "latent_layout 'flat'"
             )
-        spatial = maps and layout in ("auto", "spatial")
+        # a custom encoder's sequence of vectors for an image, (length, dim), is not a map
+        are_maps = has_spatial_axes(feature_shape) and len(feature_shape) in (3, len(self.config.input_shape))
+        spatial = layout == "spatial" or (layout == "auto" and are_maps)
         return (self.config.latent_dim, *(feature_shape[1:] if spatial else ()))
 
     def setup(self, config: QuantizedConfig):
-        shape, self.spatial = self.feature_shape, len(self.latent_shape) == 3
-        self.head = (
-            nn.Conv2d(shape[0], config.latent_dim, 1) if self.spatial else nn.Linear(prod(shape), config.latent_dim)
-        )
+        shape, self.spatial = self.feature_shape, len(self.latent_shape) > 1
+        if self.spatial:
+            self.head = CONVS[len(shape) - 1](shape[0], config.latent_dim, 1)
+        else:
+            self.head = nn.Linear(prod(shape), config.latent_dim)
 
     def encode(self, pixel_values: Tensor) -> PointMass:
         """The latents before the quantizer, as a point mass at (batch, *latent_shape)."""
@@ -128,7 +133,7 @@ class QuantizedModel(GAEPreTrainedModel):
 
     @property
     def code_shape(self) -> tuple[int, ...]:
-        """Shape of one example's codes: (), or (height, width) for maps, and a last axis for levels, if any."""
+        """Shape of one example's codes: (), or the sizes of a map, and a last axis for levels, if any."""
         return self.latent_shape if self.config.latent_layout == "scalar" else self.latent_shape[1:]
 
     def compute_latents(

@@ -50,7 +50,8 @@ class VAEGANConfig(VAEConfig):
         feature_layer: l, the layer of the discriminator whose features are compared, from 1.
         adversarial_loss: the decoder's adversarial loss, "minimax" as in the paper, or "non_saturating".
         discriminator_channels: channels of the discriminator's layers, or sizes of its linear layers.
-        discriminator_layers: "conv", or "linear" layers on the flattened image. Vectors always have linear layers.
+        discriminator_layers: "conv" for signals, images and volumes, or "linear" layers on the flattened input.
+            Vectors always have linear layers.
         discriminator_slope: slope of the discriminator's leaky ReLUs for negative values.
         equilibrium, margin: cross entropies beyond equilibrium +- margin, in nats per example, make a network skip a
             step. With margin None, no step is skipped.

@@ -40,7 +40,7 @@ class VQVAEOutput(GAEOutput):
     """What `forward` returns.
 
     Args:
-        codes: (batch, *code_shape), for example (batch,), or (batch, height, width) for maps.
+        codes: (batch, *code_shape), for example (batch,), or (batch, height, width) for maps of images.
     """
 
     codes: Tensor | None = None

@@ -3,7 +3,8 @@
 An encoder returns features, and the model owns the layer from features to latents: so one encoder serves every method.
 A decoder returns pixels *before* the activation. Each network is a `PreTrainedModel` with its own config. A model's
 `encoder_config` and `decoder_config` refer to it by a short name: "mlp" for any shape; "conv" and "resnet" for
-(channels, height, width), odd sizes included; "paper_conv" and "paper_resnet" for the sizes of the Pythae paper.
+signals (channels, length), images (channels, height, width) and volumes (channels, depth, height, width), odd sizes
+included; "paper_conv" and "paper_resnet" for the image sizes of the Pythae paper.
 """
 
 __all__ = [
@@ -67,8 +68,8 @@ class Backbone(PreTrainedModel):
 
     An encoder is built as `Encoder(config, input_shape)`. It maps pixel_values, (batch, *input_shape), to features,
     (batch, *feature_shape), and sets the attribute `feature_shape`. A decoder is built as `Decoder(config,
-    output_shape, latent_shape)`, where latent_shape is (latent_dim,) or (latent_dim, height, width). It maps latents,
-    (batch, *latent_shape), to pixels before the activation, (batch, *output_shape).
+    output_shape, latent_shape)`, where latent_shape is (latent_dim,), or (latent_dim, *sizes) for maps. It maps
+    latents, (batch, *latent_shape), to pixels before the activation, (batch, *output_shape).
     """
 
     config_class = BackboneConfig

@@ -1,7 +1,7 @@
 r"""Codebooks of vector quantization, which follow the data.
 
-A token is a vector that is quantized: a position of a latent map (latent_dim, height, width), or a whole latent
-vector. Tokens are (\*batch, dim), and their codes, indices into the codebook, are (\*batch,).
+A token is a vector that is quantized: a position of a latent map (latent_dim, \*sizes), or a whole latent vector.
+Tokens are (\*batch, dim), and their codes, indices into the codebook, are (\*batch,).
 """
 
 __all__ = ["Codebook", "draw_tokens", "perplexity"]

@@ -22,14 +22,16 @@ from torch import Tensor, nn
 from .backbones import Sizes
 from .network_blocks import plan_levels
 from .precision import at_least_float32
+from .spatial_layers import has_spatial_axes
 
 
 class Discriminator(nn.Module):
     """(batch, *input_shape) to one logit per example, (batch,), the log odds of being real; in float32 or higher.
 
     Args:
-        input_shape: (channels, height, width) for convolutions that halve the image. Any other shape means
-            linear layers on the flattened input, so (size,) fits images too.
+        input_shape: (channels, length), (channels, height, width) or (channels, depth, height, width) for convolutions
+            that halve each axis. Any other shape means linear layers on the flattened input, so (size,) fits images
+            too.
         widths: channels of the convolutions, or sizes of the linear layers.
         slope: negative slope of the leaky ReLUs; 0 for ReLUs.
     """
@@ -37,7 +39,7 @@ class Discriminator(nn.Module):
     def __init__(self, input_shape: Sizes, widths: Sizes, slope: float = 0.0):
         super().__init__()
         self.slope = slope
-        self.is_flat = len(input_shape) != 3
+        self.is_flat = not has_spatial_axes(input_shape)
         if self.is_flat:
             sizes = (prod(input_shape), *widths)
             layers, num_features = [nn.Linear(*pair) for pair in pairwise(sizes)], sizes[-1]

@@ -91,7 +91,7 @@ def _how_to_reshape(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> str
         return " (the batch is empty)" if shape else ""
     if shape == input_shape:
         return ": the batch axis is missing, pass images[None]"
-    if len(input_shape) != 3:
+    if len(input_shape) < 2:
         return ""
     channels, *size = input_shape
     if shape[1:] == (*size, channels):
@@ -102,7 +102,7 @@ def _how_to_reshape(shape: tuple[int, ...], input_shape: tuple[int, ...]) -> str
         return ": the axis of channels is missing, pass images[:, None]"
     if channels == 1 and shape == (*size,):
         return ": the axes of batch and channels are missing, pass images[None, None]"
-    if len(shape) == 4:
+    if len(input_shape) == 3 and len(shape) == 4:
         return ": resize them, or pass PIL images to GAEImageProcessor.for_model(model), which resizes them"
     return ""
 

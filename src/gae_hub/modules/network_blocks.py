@@ -9,6 +9,7 @@ from math import prod
 from torch import Tensor, nn
 
 from .backbones import Sizes
+from .spatial_layers import BATCH_NORMS, CONVS, TRANSPOSED_CONVS, Conv, TransposedConv, has_spatial_axes
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -20,7 +21,7 @@ def build_mlp(sizes: Sizes, activation: str = "relu") -> nn.Sequential:
 
 @dataclass(frozen=True)
 class ResamplingLevel:
-    """One level of a convolutional network: it maps between two shapes (channels, height, width).
+    """One level of a convolutional network: it maps between two shapes (channels, *sizes) with one to three axes.
 
     An axis is halved by a kernel of 4 and a stride of 2, which leaves no checkerboard pattern in the transposed
     convolution, or kept by a kernel of 3 and a stride of 1.
@@ -31,55 +32,56 @@ class ResamplingLevel:
         stride: 1 or 2 for each axis.
     """
 
-    larger: tuple[int, int, int]
-    smaller: tuple[int, int, int]
-    stride: tuple[int, int]
+    larger: tuple[int, ...]
+    smaller: tuple[int, ...]
+    stride: tuple[int, ...]
 
     @property
-    def kernel_size(self) -> tuple[int, int]:
-        return (self.stride[0] + 2, self.stride[1] + 2)
+    def kernel_size(self) -> tuple[int, ...]:
+        return tuple(stride + 2 for stride in self.stride)
 
-    def build_conv(self) -> nn.Conv2d:
+    def build_conv(self) -> Conv:
         """The convolution from the larger to the smaller shape."""
-        return nn.Conv2d(self.larger[0], self.smaller[0], self.kernel_size, self.stride, padding=1)
+        build = CONVS[len(self.stride)]
+        return build(self.larger[0], self.smaller[0], self.kernel_size, self.stride, padding=1)
 
-    def build_transposed_conv(self) -> nn.ConvTranspose2d:
+    def build_transposed_conv(self) -> TransposedConv:
         """The transposed convolution from the smaller to exactly the larger shape."""
-        remainder = (
-            self.larger[1] - self.smaller[1] * self.stride[0],
-            self.larger[2] - self.smaller[2] * self.stride[1],
-        )
-        return nn.ConvTranspose2d(self.smaller[0], self.larger[0], self.kernel_size, self.stride, 1, remainder)
+        axes = zip(self.larger[1:], self.smaller[1:], self.stride, strict=True)
+        remainder = tuple(large - small * stride for large, small, stride in axes)
+        build = TRANSPOSED_CONVS[len(self.stride)]
+        return build(self.smaller[0], self.larger[0], self.kernel_size, self.stride, 1, remainder)
 
 
 def plan_levels(shape: Sizes, channels: Sizes) -> list[ResamplingLevel]:
     """Levels from an image inwards, one per number of channels. An axis is halved while it has at least 4 pixels.
 
     Args:
-        shape: (channels, height, width) of the image.
+        shape: (channels, length) of a signal, (channels, height, width) of an image, or (channels, depth, height,
+            width) of a volume.
         channels: channels of the levels, from the image inwards.
 
     Raises:
-        ValueError: if `shape` does not have three entries.
+        ValueError: if `shape` has fewer or more axes.
     """
-    if len(shape) != 3:
+    if not has_spatial_axes(shape):
         raise ValueError(
-            f"a convolutional network needs input_shape (channels, height, width), got {tuple(shape)}; "
-            "use 'mlp' for vectors"
+            "a convolutional network needs input_shape (channels, length), (channels, height, width) or (channels, "
+            f"depth, height, width), got {tuple(shape)}; use 'mlp' for other shapes"
         )
     levels = []
-    larger = (shape[0], shape[1], shape[2])
+    larger = tuple(shape)
     for width in channels:
-        stride = (2 if larger[1] >= 4 else 1, 2 if larger[2] >= 4 else 1)
-        smaller = (width, larger[1] // stride[0], larger[2] // stride[1])
+        stride = tuple(2 if size >= 4 else 1 for size in larger[1:])
+        smaller = (width, *(size // step for size, step in zip(larger[1:], stride, strict=True)))
         levels.append(ResamplingLevel(larger, smaller, stride))
         larger = smaller
     return levels
 
 
-def optional_batch_norm(channels: int, enabled: bool) -> list[nn.Module]:
-    """A list with a batch normalisation, or an empty list."""
-    return [nn.BatchNorm2d(channels)] if enabled else []
+def optional_batch_norm(channels: int, enabled: bool, num_axes: int = 2) -> list[nn.Module]:
+    """A list with a batch normalisation of maps with `num_axes` spatial axes, or an empty list."""
+    return [BATCH_NORMS[num_axes](channels)] if enabled else []
 
 
 class ResBlock(nn.Module):
@@ -89,17 +91,19 @@ class ResBlock(nn.Module):
         channels: channels of the input and the output.
         hidden_channels: channels between the two convolutions.
         batch_norm: whether batch normalisation follows each convolution.
+        num_axes: number of spatial axes.
     """
 
-    def __init__(self, channels: int = 128, hidden_channels: int = 32, batch_norm: bool = False):
+    def __init__(self, channels: int = 128, hidden_channels: int = 32, batch_norm: bool = False, num_axes: int = 2):
         super().__init__()
+        build_conv = CONVS[num_axes]
         self.net = nn.Sequential(
             nn.ReLU(),
-            nn.Conv2d(channels, hidden_channels, 3, padding=1),
-            *optional_batch_norm(hidden_channels, batch_norm),
+            build_conv(channels, hidden_channels, 3, padding=1),
+            *optional_batch_norm(hidden_channels, batch_norm, num_axes),
             nn.ReLU(),
-            nn.Conv2d(hidden_channels, channels, 1),
-            *optional_batch_norm(channels, batch_norm),
+            build_conv(hidden_channels, channels, 1),
+            *optional_batch_norm(channels, batch_norm, num_axes),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -109,21 +113,21 @@ class ResBlock(nn.Module):
 class LatentProjection(nn.Module):
     """Latents (batch, *latent_shape) to a feature map (batch, *shape), by one linear layer.
 
-    Latents that are maps of the same height and width are projected position by position.
+    Latents that are maps of the same sizes are projected position by position.
 
     Args:
-        latent_shape: (latent_dim,), or (latent_dim, height, width).
-        shape: (channels, height, width).
+        latent_shape: (latent_dim,), or (latent_dim, *sizes) for maps.
+        shape: (channels, *sizes), with one to three axes.
     """
 
-    linear: nn.Linear | nn.Conv2d
+    linear: nn.Linear | Conv
 
     def __init__(self, latent_shape: Sizes, shape: Sizes):
         super().__init__()
         self.shape = tuple(shape)
-        self.is_spatial = len(latent_shape) == 3 and tuple(latent_shape[1:]) == self.shape[1:]
+        self.is_spatial = tuple(latent_shape[1:]) == self.shape[1:]
         if self.is_spatial:
-            self.linear = nn.Conv2d(latent_shape[0], shape[0], 1)
+            self.linear = CONVS[len(self.shape) - 1](latent_shape[0], shape[0], 1)
         else:
             self.linear = nn.Linear(prod(latent_shape), prod(shape))
 

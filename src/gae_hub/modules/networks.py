@@ -1,4 +1,5 @@
-"""Encoders and decoders for any shape: fully connected ("mlp"), convolutional ("conv") and residual ("resnet")."""
+"""Encoders and decoders: fully connected ("mlp") for any shape, convolutional ("conv") and residual ("resnet") for
+signals (channels, length), images (channels, height, width) and volumes (channels, depth, height, width)."""
 
 __all__ = [
     "NETWORKS",
@@ -25,6 +26,7 @@ from transformers import initialization as init
 
 from .backbones import Backbone, BackboneConfig, Sizes
 from .network_blocks import LatentProjection, ResBlock, build_mlp, optional_batch_norm, plan_levels
+from .spatial_layers import Conv, TransposedConv
 
 # Fully connected networks
 
@@ -142,9 +144,11 @@ class ConvEncoder(Backbone):
     def __init__(self, config: ConvEncoderConfig, input_shape: Sizes):
         super().__init__(config)
         levels = plan_levels(input_shape, config.channels)
+        num_axes = len(input_shape) - 1
         layers = []
         for level in levels:
-            layers += [level.build_conv(), *optional_batch_norm(level.smaller[0], config.batch_norm), nn.ReLU()]
+            batch_norm = optional_batch_norm(level.smaller[0], config.batch_norm, num_axes)
+            layers += [level.build_conv(), *batch_norm, nn.ReLU()]
         self.net = nn.Sequential(*layers)
         self.feature_shape = levels[-1].smaller
         self.post_init()
@@ -161,10 +165,11 @@ class ConvDecoder(Backbone):
     def __init__(self, config: ConvDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
         super().__init__(config)
         first, *others = plan_levels(output_shape, config.channels)
+        num_axes = len(output_shape) - 1
         smallest = (others[-1] if others else first).smaller
         layers = [LatentProjection(latent_shape, smallest), nn.ReLU()]
         for level in reversed(others):
-            batch_norm = optional_batch_norm(level.larger[0], config.batch_norm)
+            batch_norm = optional_batch_norm(level.larger[0], config.batch_norm, num_axes)
             layers += [level.build_transposed_conv(), *batch_norm, nn.ReLU()]
         self.net = nn.Sequential(*layers, first.build_transposed_conv())
         self.post_init()
@@ -229,18 +234,19 @@ class _ResNetBackbone(Backbone):
     """
 
     def _init_weights(self, module: nn.Module):
-        if not isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        if not isinstance(module, nn.Linear | Conv | TransposedConv):
             return super()._init_weights(module)
         fan_in = module.weight[0].numel()
-        if isinstance(module, nn.ConvTranspose2d):  # an output pixel sees one in prod(stride) of the kernel's weights
+        if isinstance(module, TransposedConv):  # an output pixel sees one in prod(stride) of the kernel's weights
             fan_in = module.in_channels * prod(module.kernel_size) / prod(module.stride)
         init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
         if module.bias is not None:
             init.zeros_(module.bias)
 
 
-def _build_residual_blocks(config: ResNetEncoderConfig, channels: int) -> list[nn.Module]:
-    return [ResBlock(channels, config.residual_channels, config.batch_norm) for _ in range(config.num_residual_blocks)]
+def _build_residual_blocks(config: ResNetEncoderConfig, shape: Sizes) -> list[nn.Module]:
+    sizes = (shape[0], config.residual_channels, config.batch_norm, len(shape) - 1)
+    return [ResBlock(*sizes) for _ in range(config.num_residual_blocks)]
 
 
 class ResNetEncoder(_ResNetBackbone):
@@ -251,11 +257,13 @@ class ResNetEncoder(_ResNetBackbone):
     def __init__(self, config: ResNetEncoderConfig, input_shape: Sizes):
         super().__init__(config)
         *others, last = plan_levels(input_shape, config.channels)
+        num_axes = len(input_shape) - 1
         layers = []
         for level in others:
-            layers += [level.build_conv(), *optional_batch_norm(level.smaller[0], config.batch_norm), nn.ReLU()]
-        layers += [last.build_conv(), *optional_batch_norm(last.smaller[0], config.batch_norm)]
-        layers += _build_residual_blocks(config, last.smaller[0])
+            batch_norm = optional_batch_norm(level.smaller[0], config.batch_norm, num_axes)
+            layers += [level.build_conv(), *batch_norm, nn.ReLU()]
+        layers += [last.build_conv(), *optional_batch_norm(last.smaller[0], config.batch_norm, num_axes)]
+        layers += _build_residual_blocks(config, last.smaller)
         self.net = nn.Sequential(*layers, nn.ReLU())
         self.feature_shape = last.smaller
         self.post_init()
@@ -272,10 +280,11 @@ class ResNetDecoder(_ResNetBackbone):
     def __init__(self, config: ResNetDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
         super().__init__(config)
         first, *others = plan_levels(output_shape, config.channels)
+        num_axes = len(output_shape) - 1
         smallest = (others[-1] if others else first).smaller
-        layers = [LatentProjection(latent_shape, smallest), *_build_residual_blocks(config, smallest[0])]
+        layers = [LatentProjection(latent_shape, smallest), *_build_residual_blocks(config, smallest)]
         for level in reversed(others):
-            batch_norm = optional_batch_norm(level.larger[0], config.batch_norm)
+            batch_norm = optional_batch_norm(level.larger[0], config.batch_norm, num_axes)
             layers += [nn.ReLU(), level.build_transposed_conv(), *batch_norm]
         self.net = nn.Sequential(*layers, nn.ReLU(), first.build_transposed_conv())
         self.post_init()

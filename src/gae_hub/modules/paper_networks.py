@@ -67,7 +67,7 @@ def _image_side(shape: Sizes) -> int:
     if len(shape) != 3 or tuple(shape[1:]) not in {(28, 28), (32, 32), (64, 64)}:
         raise ValueError(
             "the paper's networks need input_shape (channels, 28, 28), (channels, 32, 32) or (channels, 64, 64), got "
-            f"{tuple(shape)}; 'conv' and 'resnet' accept any size"
+            f"{tuple(shape)}; 'conv' and 'resnet' accept images of any size, signals and volumes"
         )
     return shape[1]
 

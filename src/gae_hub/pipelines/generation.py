@@ -41,8 +41,8 @@ class GenerationPipeline:
     Args:
         model: an autoencoder.
         sampler: a fitted sampler over its latents. The model's own prior by default.
-        processor: converts tensors to PIL images, or to the units of the data. By default one for the model's
-            input_shape.
+        processor: converts tensors to PIL images, or to the units of the data. By default that of the model's training
+            in this session, or one for its input_shape.
 
     Raises:
         ValueError: if model or sampler is not an object of its kind, or their latents differ in shape.
@@ -68,7 +68,8 @@ class GenerationPipeline:
             )
         if sampler is not None:
             check_sampler(sampler, model.latent_shape)
-        self.model, self.sampler, self.processor = model, sampler, processor or GAEImageProcessor.for_model(model)
+        self.model, self.sampler = model, sampler
+        self.processor = processor or model.processor or GAEImageProcessor.for_model(model)
 
     # Generation
 

@@ -52,7 +52,7 @@ class GAESamplerConfig(StrictConfig):
 
     Args:
         latent_dim: number of values in one example's latents. `fit` sets it.
-        latent_shape: their shape: (latent_dim,), or (channels, height, width) for maps. `fit` sets it.
+        latent_shape: their shape: (latent_dim,), or (channels, *sizes) for maps. `fit` sets it.
         unit_norm: whether samples are scaled to length 1, for models whose latents lie on a sphere. `fit_to` sets it.
     """
 

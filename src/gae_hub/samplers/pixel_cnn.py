@@ -7,7 +7,8 @@ Graves & Kavukcuoglu, 2016), arXiv:1606.05328.
 
 A density of maps of codes. It is a network of gated convolutions: the vertical stack sees all rows above, the
 horizontal stack the row so far and the vertical stack. With several levels of codes, each code also sees the lower
-levels at its position.
+levels at its position. Maps of signals have the horizontal stack only; maps of volumes have a third one, of the planes
+before.
 
 Use it when: the model has a codebook: codes depend on their neighbours, which uniform codes ignore.
 
@@ -35,6 +36,7 @@ from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel, inference
 from ..modules.noise import rand
 from ..modules.pixel_cnn import PixelCNN
+from ..modules.spatial_layers import CONVS
 from .base import register_sampler, require_value
 from .latent_kinds import LatentKind
 from .learned import LatentDataset, LearnedSampler, LearnedSamplerConfig
@@ -99,6 +101,7 @@ class PixelCNNSampler(LearnedSampler):
             config.num_hidden_layers,
             config.kernel_size,
             config.num_classes,
+            len(require_value(config.code_shape, "code_shape")),
         )
         if config.num_classes is not None:
             self.register_buffer("class_weights", torch.full((config.num_classes,), 1 / config.num_classes))
@@ -147,7 +150,8 @@ class PixelCNNSampler(LearnedSampler):
         """Train the density of codes. If this fails or is interrupted, the sampler stays as it was.
 
         Args:
-            codes: (num, height, width) or (num,) integers, with a last axis of levels if there are several codebooks.
+            codes: (num,) integers, or (num, *sizes) for maps with one to three axes, with a last axis of levels if
+                there are several codebooks.
             codebooks: (num_embeddings, dim), the vectors of the codes; or (levels, num_embeddings, dim), whose vectors
                 are summed over the levels.
             labels: (num,) integers, if the config has `num_classes`.
@@ -168,13 +172,13 @@ class PixelCNNSampler(LearnedSampler):
             )
         config, has_levels = self.config, codebooks.dim() == 3
         codebooks = codebooks if has_levels else codebooks.unsqueeze(0)
-        num_axes = _check_integers(codes).dim() - has_levels
-        if num_axes not in (1, 3):
+        num_axes = _check_integers(codes).dim() - 1 - has_levels
+        if num_axes not in (0, *CONVS):
             raise ValueError(
-                f"codes must be integers (num[, height, width]{'[, levels]' if has_levels else ''}), got shape "
-                f"{tuple(codes.shape)}"
+                f"codes must be integers (num[, *sizes]{', levels' if has_levels else ''}) with at most {max(CONVS)} "
+                f"sizes, got shape {tuple(codes.shape)}"
             )
-        spatial = tuple(codes.shape[1:3]) if num_axes == 3 else ()
+        spatial = tuple(codes.shape[1 : 1 + num_axes])
         with self._restore_on_error():
             config.num_levels, config.num_embeddings, dim = codebooks.shape
             config.code_shape = spatial or (1, 1)
@@ -219,7 +223,7 @@ class PixelCNNSampler(LearnedSampler):
         return examples
 
     def forward(self, codes: Tensor, labels: Tensor | None = None, return_loss: bool = True) -> GAEOutput:
-        """The loss: the mean of -log p(codes) over codes (batch, height, width, levels), in nats per map."""
+        """The loss: the mean of -log p(codes) over codes (batch, *sizes, levels), in nats per map."""
         if not return_loss:
             return GAEOutput()
         logits = self.network(codes, labels)
@@ -247,7 +251,7 @@ class PixelCNNSampler(LearnedSampler):
     def draw_codes(
         self, num_samples: int, generator: torch.Generator | None = None, labels: Tensor | int | None = None
     ) -> Tensor:
-        """(num_samples, height, width, levels) sampled codes.
+        """(num_samples, *sizes, levels) sampled codes. Codes that are not maps have the sizes (1, 1).
 
         Args:
             num_samples: number of samples.

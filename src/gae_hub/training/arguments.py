@@ -37,6 +37,9 @@ class GAETrainingArguments(TrainingArguments):
     validation loss loaded at the end; seed 0. Without an eval_dataset nothing is evaluated and the last model is kept.
     Several GPUs are used only through a launcher (`accelerate launch`, `torchrun`).
 
+    `metric_for_best_model` may name any loss term or metric of the model. `greater_is_better` is then False for every
+    loss term and for metrics such as "negative_elbo", and True for other metrics, unless it is set.
+
     Args:
         group_learning_rates: learning rate by name of the model's parameter group, such as {"discriminator": 1e-4}.
             Other groups use learning_rate.
@@ -209,7 +212,10 @@ class GAETrainingArguments(TrainingArguments):
             self.metric_for_best_model = "loss"  # the trainer replaces it by the model's
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
+        greater_is_better = self.greater_is_better
         super().__post_init__()
+        # transformers infers it from the name alone; `GAETrainer` knows which metrics are loss terms
+        self.greater_is_better = greater_is_better
         for name in _GROUP_FIELDS:
             if isinstance(getattr(self, name), str):
                 raise ValueError(

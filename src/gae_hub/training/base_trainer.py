@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor
 from transformers import Trainer
 
-from ..data.datasets import collate
+from ..data.batches import collate
 from ..data.loading import iterate_batches
 from ..models.base import GAEPreTrainedModel
 from .arguments import GAETrainingArguments

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import EarlyStoppingCallback, PreTrainedConfig, TrainerState
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import speed_metrics
 from transformers.utils import logging
 
 from ..core.checkpoint_checks import read_config
@@ -72,7 +73,8 @@ class ResumeMixin(CheckpointMixin):
     _checkpoint = ""  # that this run was resumed from
     _has_ended = False  # whether the run of the checkpoint needs no further step
     _epoch_is_open = False  # whether the checkpoint was saved after the last step of an epoch, but before its end
-    _train_loss = 0.0  # mean loss of all steps
+    _summary: dict[str, float]  # duration, rates and mean loss of all sessions
+    _last_step: dict[str, Any]  # gradient norm and learning rate of the last step, for the log
     _loss_state: dict[str, Any] | None = None  # the sums for the log, until training continues
 
     def check_settings(self, checkpoint: str | Path):
@@ -128,6 +130,7 @@ class ResumeMixin(CheckpointMixin):
                 max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
             )
         self._has_ended, self._epoch_is_open, self._loss_state, self.setting_changes = False, False, None, []
+        self._last_step = {}
         if resume_from_checkpoint is None:
             return position
         self._checkpoint = resume_from_checkpoint
@@ -154,10 +157,13 @@ class ResumeMixin(CheckpointMixin):
             num_images, changes = saved.get("num_images"), saved.get("setting_changes", [])
             if num_images != self._num_images():
                 raise ValueError(f"train_dataset had {num_images} images and has {self._num_images()}")
+            last_step = saved.get("last_step", {})
+            is_valid = isinstance(last_step, dict) and all(isinstance(value, float) for value in last_step.values())
+            require(is_valid, "last_step", "numbers", last_step)
             require(
                 isinstance(changes, list) and all(isinstance(c, str) for c in changes), "changes", "texts", changes
             )
-        self._loss_state = saved["losses"]
+        self._loss_state, self._last_step = saved["losses"], last_step
         self.setting_changes = changes + [
             f"{change} after step {state.global_step}" for change in self._changed_settings
         ]
@@ -209,7 +215,7 @@ class ResumeMixin(CheckpointMixin):
             super()._run_epoch(*args, **kwargs)
 
     def _finalize_training(self, trial, num_train_samples, start_time):
-        """As in transformers, but train_loss is the mean over all steps of a run that was resumed."""
+        """As in transformers, but train_loss, train_runtime and the rates cover all sessions of a resumed run."""
         self._restore_losses()
         if self._epoch_is_open:
             self._end_epoch(trial, start_time)
@@ -219,16 +225,30 @@ class ResumeMixin(CheckpointMixin):
             for checkpoint in Path(self._get_output_dir(trial)).glob(CHECKPOINTS[0]):
                 if checkpoint.is_dir() and not checkpoint.samefile(best):
                     delete_checkpoint(checkpoint)
-        total = self._total_loss_scalar + self._tr_loss.item()
-        self._train_loss = total / max(self.state.global_step, 1)
+        steps = self.state.global_step
+        self._summary = speed_metrics(
+            "train",
+            start_time - self.cost.earlier_seconds,
+            num_samples=num_train_samples * steps / max(self.state.max_steps, 1),
+            num_steps=steps,
+        )
+        self._summary["train_loss"] = (self._total_loss_scalar + self._tr_loss.item()) / max(steps, 1)
         output = super()._finalize_training(trial, num_train_samples, start_time)
-        return output._replace(training_loss=self._train_loss)
+        metrics = {**output.metrics, **self._summary}
+        return output._replace(training_loss=self._summary["train_loss"], metrics=metrics)
 
     def log(self, logs: dict[str, float], start_time: float | None = None):
-        """As in transformers, whose train_loss covers the steps since the run was resumed only."""
+        """As in transformers, whose last entry covers the steps since the run was resumed only."""
         if "train_loss" in logs:
-            logs["train_loss"] = self._train_loss
+            logs = {**logs, **self._summary}
         super().log(logs, start_time)
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm)
+        self._last_step = {"learning_rate": cast(Any, self.optimizer).param_groups[0]["lr"]}
+        if norm is not None:
+            self._last_step["grad_norm"] = norm
+        return norm
 
     def _end_epoch(self, trial, start_time):
         """Log, evaluate and save as at the end of an epoch, which the checkpoint was saved before."""
@@ -236,7 +256,8 @@ class ResumeMixin(CheckpointMixin):
         self._load_rng_state(self._checkpoint)  # the next checkpoint may be saved here
         self.control.should_log = self.control.should_evaluate = self.control.should_save = False
         self.control = self.callback_handler.on_epoch_end(self.args, self.state, self.control)
-        self._maybe_log_save_evaluate(self._tr_loss, None, self.model, trial, self.state.epoch, None, start_time)
+        norm, rate = (self._last_step.get(name) for name in ("grad_norm", "learning_rate"))
+        self._maybe_log_save_evaluate(self._tr_loss, norm, self.model, trial, self.state.epoch, None, start_time, rate)
 
     # The sums for the log
 
@@ -244,6 +265,7 @@ class ResumeMixin(CheckpointMixin):
         return {
             **super().process_state(),
             "losses": self.loss_state(),
+            "last_step": {name: float(value) for name, value in self._last_step.items()},
             "epoch_ended": self.schedule.epoch_ended,
             "num_images": self._num_images(),
             "setting_changes": self.setting_changes,

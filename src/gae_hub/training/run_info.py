@@ -65,16 +65,20 @@ class EnergyMeter:
 
 
 class RunCost:
-    """Duration and energy of a run, including its earlier sessions if it was resumed."""
+    """Duration and energy of a run, including its earlier sessions if it was resumed.
+
+    Attributes:
+        earlier_seconds: duration of the earlier sessions.
+    """
 
     def __init__(self):
         self._start, self._meter = time.perf_counter(), EnergyMeter()
-        self._earlier_seconds: float = 0.0
+        self.earlier_seconds: float = 0.0
         self._earlier_joules: float | None = 0.0
 
     def read_seconds(self) -> float:
         """Seconds so far."""
-        return self._earlier_seconds + time.perf_counter() - self._start
+        return self.earlier_seconds + time.perf_counter() - self._start
 
     def read_joules(self) -> float | None:
         """Joules so far; None if a session could not be measured. Must be called every few minutes (`EnergyMeter`)."""
@@ -86,4 +90,4 @@ class RunCost:
 
     def load_state_dict(self, state: dict[str, float | None]):
         """Add the cost of the earlier sessions."""
-        self._earlier_seconds, self._earlier_joules = state["seconds"] or 0.0, state["joules"]
+        self.earlier_seconds, self._earlier_joules = state["seconds"] or 0.0, state["joules"]

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import EarlyStoppingCallback, PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType, TrainOutput
 from transformers.utils import logging
 
-from ..data.datasets import InMemoryDataset, collate
+from ..data.batches import collate
+from ..data.datasets import InMemoryDataset
 from ..data.loading import as_dataset
 from ..images.processing import GAEImageProcessor
 from .arguments import GAETrainingArguments
@@ -24,21 +25,22 @@ from .cpu_tuning import keep_freed_memory
 from .diagnostics import DiagnosticsCallback
 from .divergence import NUMERICAL_ERRORS, make_divergence_guard
 from .divergence_callback import DivergenceCallback
-from .evaluation_mixin import EvaluationMixin
 from .hub_mixin import HubMixin
 from .image_callback import ImageCallback
 from .loss_sums import LossSums
+from .memory_format import use_channels_last
 from .model_checks import check_data, check_model
 from .optimization_mixin import OptimizationMixin
 from .output_folder import CHECKPOINTS, RUN_FILES, choose_checkpoint, delete_files, delete_unfinished, has_run
 from .resume_mixin import ResumeMixin
 from .run_info import RunCost
 from .run_lock import RunLock
+from .selection_mixin import SelectionMixin
 
 logger = logging.get_logger(__name__)
 
 
-class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
+class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
     """Trains any model of gae_hub, on one device or several: `accelerate launch` and `torchrun` run the same script.
 
     Args:
@@ -149,13 +151,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         check_data(model, args, self.train_dataset, self.eval_dataset)
         if getattr(model.config, "dataset_size", 0) is None and hasattr(self.train_dataset, "__len__"):
             model.config.dataset_size = len(cast(Any, self.train_dataset))
-        needs_metric = (
-            args.load_best_model_at_end
-            or args.lr_scheduler_type in (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
-            or args.save_strategy == SaveStrategy.BEST
-        )
-        if needs_metric and args.metric_for_best_model in (None, "loss"):
-            args.metric_for_best_model = getattr(model, "metric_for_best_model", "loss")
+        self._choose_metric(model)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """The model of a run, or of one trial of a search."""
@@ -163,7 +159,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         if hasattr(self, "train_dataset"):  # not yet in the constructor
             self._check_and_adapt(model)
             if self.args.channels_last:
-                model.to(memory_format=torch.channels_last)
+                use_channels_last(model)
         return model
 
     def hyperparameter_search(self, *args: Any, compute_objective: Callable | None = None, **kwargs: Any):
@@ -224,19 +220,6 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             )
         return result
 
-    def _prepare_early_stopping(self):
-        """Give early stopping a metric to follow."""
-        if not any(isinstance(callback, EarlyStoppingCallback) for callback in self.callback_handler.callbacks):
-            return
-        if self.args.eval_strategy == IntervalStrategy.NO:
-            raise ValueError(
-                "EarlyStoppingCallback follows the validation loss: pass an eval_dataset, and set eval_strategy to "
-                "'steps' or 'epoch'"
-            )
-        if self.args.metric_for_best_model is None:
-            self.args.metric_for_best_model = getattr(self.plain_model, "metric_for_best_model", "loss")
-            self.args.greater_is_better = False
-
     def _prepare_output_dir(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """Find the checkpoint to resume from, or delete what an earlier run left."""
         folder = Path(cast(str, self.args.output_dir))
@@ -281,7 +264,7 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
             yield
             return
         if self.model is not None:  # otherwise `call_model_init` does it
-            cast(Any, self.model).to(memory_format=torch.channels_last)
+            use_channels_last(self.model)
         try:
             yield
         finally:
@@ -291,6 +274,8 @@ class GAETrainer(ResumeMixin, EvaluationMixin, HubMixin, OptimizationMixin):
         """Store on the model the facts and example images that its card shows."""
         self.plain_model.facts = self.collect_facts()
         dataset = self.train_dataset if self.eval_dataset is None else self.eval_dataset
+        if isinstance(self.processing_class, GAEImageProcessor):  # it holds the normalization of the data
+            self.plain_model.processor = self.processing_class
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
             self.plain_model.examples = self.first_images(dataset, 500)
 

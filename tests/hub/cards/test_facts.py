@@ -164,6 +164,7 @@ def test_latents_are_ordered_by_their_kl():
         ("user/données", False),
         ("user/a--b", False),
         ("user/data\u202e", False),
+        ("user/data\n", False),
     ],
 )
 def test_names_of_repositories(name, expected):

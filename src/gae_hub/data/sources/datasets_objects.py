@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..options import DataOptions
 from .base import Origin, Source, Split, StreamSplit, UnreadableExampleError
-from .columns import ColumnReader, ImageReader, check_columns, choose_reader, find_label_column
+from .columns import check_columns, choose_reader, find_label_column
+from .readers import ColumnReader, ImageReader
 
 if TYPE_CHECKING:
     import datasets

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..datasets import InMemoryDataset, OnDemandDataset, StreamedDataset
 from ..options import DataOptions
-from .arrays import ARRAY_SUFFIXES, ArraySplit, SparseSplit, is_sparse, open_arrays, open_npy_folder, read_array_file
+from .arrays import ArraySplit, SparseSplit, is_sparse, open_arrays
 from .base import Source, Split
 from .datasets_objects import is_datasets_object, open_datasets_object
+from .npy_files import ARRAY_SUFFIXES, open_npy_folder, read_array_file
 from .torch_data import find_example, is_torch_data, open_torch_data, unwrap_subset
 
 _TABLE_BUILDERS = {
@@ -191,6 +192,7 @@ def _open_by_datasets(
 ) -> Source:
     """A source that `datasets.load_dataset` loads."""
     import datasets
+    import pyarrow
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     try:
@@ -202,4 +204,5 @@ def _open_by_datasets(
         ) from error
     except DatasetGenerationError as error:
         raise ValueError(f"cannot read '{name}': {error.__cause__ or error}") from error
+    pyarrow.default_memory_pool().release_unused()  # hundreds of megabytes after a parquet file was converted
     return open_datasets_object(found, name, origin, options, images_only)

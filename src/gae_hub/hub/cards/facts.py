@@ -6,6 +6,7 @@ escaped text.
 
 __all__ = ["FACTS_FILE", "FACT_CHECKS", "is_hub_dataset", "is_repo_id", "load_facts", "measure_latents", "valid_facts"]
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,14 @@ def valid_facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 def is_repo_id(name: str | None) -> bool:
     """Whether a name is a possible name of a Hub repository, "user/name"."""
+    # huggingface_hub 1.5 accepts letters outside ASCII and a newline at the end, the Hub does not
+    if name is None or not re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII):
+        return False
     try:
-        validate_repo_id(name or "")
+        validate_repo_id(name)
     except HFValidationError:
         return False
-    return name is not None and "/" in name
+    return True
 
 
 def is_hub_dataset(name: str | None, origin: str | None) -> bool:

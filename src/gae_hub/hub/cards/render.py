@@ -4,11 +4,12 @@ __all__ = ["card_name", "render_card", "write_card"]
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from transformers import PreTrainedConfig
 
 from ..._version import __version__
@@ -99,10 +100,8 @@ def render_card(
     results = facts["results"] and {"split": None, **facts["results"]}
     columns, rows = _loss_table(facts["log"] or [])
     sampler = _describe_sampler(folder)
-    template = _TEMPLATES / ("sampler_card.md" if is_sampler else "model_card.md")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, finalize=escape)
-    environment.filters |= {"code": code, "fenced": fenced}
-    text = environment.from_string(template.read_text(encoding="utf-8")).render(
+    template = _environment().get_template("sampler_card.md" if is_sampler else "model_card.md")
+    text = template.render(
         metadata=Verbatim(_metadata(model, facts, results, pictures, name, license).to_yaml()),
         begin=Verbatim(BEGIN),
         end=Verbatim(END),
@@ -128,6 +127,16 @@ def render_card(
         settings=_settings(model.config, facts["arguments"] or {}),
     )
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+@cache
+def _environment() -> Environment:
+    """Jinja's environment, which keeps compiled templates: a training run renders a card for every checkpoint."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, finalize=escape
+    )
+    environment.filters |= {"code": code, "fenced": fenced}
+    return environment
 
 
 def _metadata(

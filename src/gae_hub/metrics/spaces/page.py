@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from ...images.reading import DAMAGED, open_image
 from ..measures import MEASURES, FeatureMeasure, PairMeasure
 from ..results import Measurement
 from .examples import write_example
@@ -118,7 +119,6 @@ def _read_files(paths: list[str], images: bool) -> list[Image.Image] | np.ndarra
 
 def _read_image(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return image.copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return open_image(path)
+    except DAMAGED as error:
         raise ValueError(f"cannot read {path.name} as an image: {error}") from error

@@ -19,7 +19,7 @@ from .sources.torch_data import TorchSplit
 
 # a split is read into memory if it takes at most this share of the free memory
 MEMORY_SHARE = 0.5
-_CHUNK_BYTES = 1 << 24  # read at a time
+_CHUNK_BYTES = 1 << 21  # read at a time: encoded images and Python objects take several times as much
 
 
 def read_split(
@@ -53,10 +53,8 @@ def _read_indexed(
     """A split with a length as a data set."""
     if isinstance(found, TorchSplit):
         return OnDemandDataset(found, name, split, normalization)
-    if isinstance(found, ArraySplit) and normalization is None and _is_in_memory(found):
-        pixel_values = torch.as_tensor(found.array)
-        is_plain = pixel_values.dtype in (torch.uint8, torch.float32)
-        pixel_values = pixel_values if is_plain else pixel_values.float()
+    if isinstance(found, ArraySplit) and normalization is None and not (skips or isinstance(found.array, np.memmap)):
+        pixel_values = _to_tensor(found.array)
     else:
         dtype = np.uint8 if found.dtype == np.uint8 and normalization is None else np.float32
         size = len(found) * prod(found.input_shape) * np.dtype(dtype).itemsize
@@ -73,8 +71,13 @@ def _read_indexed(
     return data
 
 
-def _is_in_memory(found: ArraySplit) -> bool:
-    return not isinstance(found.array, np.memmap)
+def _to_tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """uint8 or float32, without a copy where that is possible."""
+    if isinstance(array, np.ndarray):
+        if array.dtype not in (np.uint8, np.float32) or not array.flags.writeable or min(array.strides) < 0:
+            array = array.astype(np.uint8 if array.dtype == np.uint8 else np.float32)
+        array = torch.from_numpy(array)
+    return array if array.dtype in (torch.uint8, torch.float32) else array.float()
 
 
 def _read_all(
