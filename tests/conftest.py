@@ -32,8 +32,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
 
 
-def pytest_collection_finish():
-    """Exempt the imported packages from garbage collection: accelerate collects whenever a training starts."""
+@pytest.fixture(scope="module", autouse=True)
+def freeze_objects():
+    """Exempt what is imported so far from garbage collection: accelerate collects whenever a training starts."""
     gc.collect()
     gc.freeze()
 
