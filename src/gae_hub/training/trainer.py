@@ -104,17 +104,20 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         self.guard = make_divergence_guard(args.divergence_threshold, args.divergence_restarts, args.device)
         self.interrupt, self.schedule = InterruptCallback(), ScheduleCallback()
         self.train_sums, self.eval_sums = LossSums(), LossSums()
-        self._started = self._finished = False
+        self._started = self._finished = self._has_data = False
         super().__init__(
             model=model,
             args=args,
             data_collator=data_collator,
-            train_dataset=_as_dataset(train_dataset, model, data_collator),
-            eval_dataset=_as_dataset(eval_dataset, model, data_collator),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
             processing_class=processing_class,
             callbacks=[self.schedule, self.interrupt, *(callbacks or [])],
             **kwargs,
         )
+        # not before the model is known, which decides between layouts of arrays
+        self.train_dataset, self.eval_dataset = map(self._as_dataset, (train_dataset, eval_dataset))
+        self._has_data = True
         self.can_return_loss = True  # also if a custom forward hides its arguments behind **kwargs
         self._check_and_adapt(self.model)
         if self.processing_class is None and hasattr(self.plain_model.config, "input_shape"):  # a sampler has none
@@ -138,6 +141,13 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         # last, because it reads which logs and checkpoints other callbacks request, and recovers before them
         self.add_callback(DivergenceCallback(self))
 
+    def _as_dataset(self, data: Any) -> Any:
+        """The data as a data set. A custom data_collator receives the items of a torch data set as they are."""
+        is_torch = isinstance(data, torch.utils.data.Dataset)
+        if data is None or (is_torch and self.data_collator is not collate):
+            return data
+        return as_dataset(data, getattr(self.plain_model.config, "input_shape", None))
+
     # The model
 
     def _check_and_adapt(self, model: Any):
@@ -156,7 +166,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
     def call_model_init(self, trial: Any = None) -> nn.Module:
         """The model of a run, or of one trial of a search."""
         model = cast(Any, super().call_model_init(trial))
-        if hasattr(self, "train_dataset"):  # not yet in the constructor
+        if self._has_data:  # not yet in the constructor of transformers
             self._check_and_adapt(model)
             if self.args.channels_last:
                 use_channels_last(model)
@@ -329,11 +339,3 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
             self.cost.read_joules()  # the meter must be read every few minutes
         scalars = {name: value for name, value in {**logs, **terms}.items() if not isinstance(value, list)}
         super().log(scalars, start_time)
-
-
-def _as_dataset(data: Any, model: Any, data_collator: Callable[..., Any]) -> Any:
-    """The data as a data set. A custom data_collator receives the items of a torch data set as they are."""
-    is_torch = isinstance(data, torch.utils.data.Dataset)
-    if data is None or (is_torch and data_collator is not collate):
-        return data
-    return as_dataset(data, getattr(getattr(model, "config", None), "input_shape", None))
