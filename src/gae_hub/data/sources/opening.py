@@ -26,6 +26,7 @@ _TABLE_BUILDERS = {
     ".jsonl": "json",
     ".arrow": "arrow",
 }
+_PARQUET_ROWS = 1000  # of a parquet file that are converted at once
 _KINDS = (
     "expected 'digits', a name on the Hub, a folder, a file (.npy, .npz, .csv, .tsv, .parquet, .json, .jsonl), an "
     "array, tensor, sparse matrix or DataFrame, an object of datasets, or a torch data set"
@@ -156,6 +157,8 @@ def _open_file(
     builder = _TABLE_BUILDERS[suffix]
     if builder == "csv":
         load_kwargs = {"sep": "\t" if suffix == ".tsv" else ",", **_exact_csv_floats(), **load_kwargs}
+    elif builder == "parquet":
+        load_kwargs = {**_frugal_parquet(), **load_kwargs}
     return _open_by_datasets(
         builder, name, "local", options, streaming, images_only, {"data_files": str(path), **load_kwargs}
     )
@@ -169,6 +172,20 @@ def _exact_csv_floats() -> dict[str, str]:
     return {"float_precision": "round_trip"} if Version(pandas.__version__) < Version("3.1") else {}
 
 
+def _frugal_parquet() -> dict[str, Any]:
+    """Options of `datasets` that read a parquet file in small pieces; by default it holds twice the file in memory."""
+    import dataclasses
+
+    import pyarrow.dataset
+    from datasets.packaged_modules.parquet.parquet import ParquetConfig
+
+    options = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+    found = {"batch_size": _PARQUET_ROWS, "fragment_scan_options": options}
+    # fragment_scan_options came after datasets 4.0
+    known = {field.name for field in dataclasses.fields(ParquetConfig)}
+    return {name: value for name, value in found.items() if name in known}
+
+
 def _open_folder(
     folder: Path, name: str, options: DataOptions, streaming: bool, images_only: bool, load_kwargs: dict[str, Any]
 ) -> Source:
@@ -178,6 +195,8 @@ def _open_folder(
         raise ValueError(f"the folder '{name}' is empty: it has no examples to train on")
     if suffixes & ARRAY_SUFFIXES:
         return open_npy_folder(folder, options, images_only)
+    if suffixes - {".md"} == {".parquet"}:
+        load_kwargs = {**_frugal_parquet(), **load_kwargs}
     return _open_by_datasets(str(folder), name, "local", options, streaming, images_only, load_kwargs)
 
 
