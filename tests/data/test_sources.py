@@ -205,6 +205,9 @@ def test_npy_and_npz_files(tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"cannot read '.*pickled.npy': .*Python objects"):
         load_images(tmp_path / "pickled.npy")
+    np.savez(tmp_path / "pickled.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match=r"cannot read '.*pickled.npz': Object arrays cannot be loaded"):
+        load_images(tmp_path / "pickled.npz")
     (tmp_path / "damaged.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:100])
     with pytest.raises(ValueError, match=r"cannot read '.*damaged.npy'"):
         load_images(tmp_path / "damaged.npy")

@@ -1,5 +1,6 @@
 """The validation split that is held out: at random, stratified, the same for the same seed; the paper's for MNIST."""
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,13 @@ def test_classes_keep_their_shares():
     # exact shares are 60, 30, 9.9 and 0.1; a class of one example stays in training
     assert np.bincount(labels[validation], minlength=4).tolist() == [60, 30, 10, 0]
     assert sorted([*train, *validation]) == list(range(1000)) and (np.diff(train) > 0).all()
+
+
+def test_a_class_keeps_a_training_example_where_that_is_possible():
+    labels = np.array([0, 0, 0, 0, 0, 0, 1])
+    train, _ = split_rows(7, 4, 0, labels)  # exact shares are 3.4 and 0.6
+    assert sorted(labels[train]) == [0, 0, 1]
+    assert len(split_rows(7, 6, 0, labels)[0]) == 1
 
 
 @pytest.mark.parametrize("num_validation", [1, 7, 50, 93, 99])
@@ -91,5 +99,11 @@ def test_normalization_is_fitted_without_the_held_out_part():
     torch.testing.assert_close(found.mean(0), torch.zeros(4), atol=1e-6, rtol=0)
     torch.testing.assert_close(found.std(0, correction=0), torch.ones(4))
     assert validation.normalization == train.normalization
+    tables = {
+        name: datasets.Dataset.from_dict({"a": part}) for name, part in (("train", values[:, 0]), ("test", [9.0]))
+    }
+    both = datasets.DatasetDict(tables)
+    train_only = load_data(both, ("train", "validation"), normalize="unit")[0]
+    assert load_data(both, "test", normalize="unit").normalization == train_only.normalization
     restored = train.normalization.invert(torch.cat([found, validation.pixel_values]))
     torch.testing.assert_close(restored.sort(0).values, torch.from_numpy(values).sort(0).values, rtol=1e-6, atol=1e-6)

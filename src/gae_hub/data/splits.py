@@ -85,7 +85,7 @@ def split_rows(
 def _allocate(counts: np.ndarray, total: int) -> np.ndarray:
     """`total` in proportion to the counts, by largest remainders. A class gives all its examples only if it must."""
     exact = counts * (total / counts.sum())
-    quotas = np.minimum(np.floor(exact).astype(np.int64), np.maximum(counts - 1, 0))
+    quotas = np.floor(exact).astype(np.int64)
     while quotas.sum() < total:
         room = counts - 1 if (quotas < counts - 1).any() else counts
         remainder = np.where(quotas < room, exact - quotas, -np.inf)
