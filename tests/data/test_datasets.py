@@ -133,6 +133,50 @@ def test_torch_data_sets_of_pil_images(form):
         load_images(DataLoader(photos, collate_fn=list))
 
 
+def test_unreadable_items_of_a_torch_data_set():
+    items = [Image.fromarray(array) for array in pixels(5)]
+    items[1], items[3] = None, b"not an image"
+    with pytest.raises(ValueError, match="the example in row 1 of '_Listed': it is None"):
+        load_images(items)[:]
+    loaded = load_images(items, on_error="skip")
+    assert torch.equal(loaded[:]["pixel_values"][:, 0], torch.from_numpy(pixels(5)[[0, 2, 4]]) / 255)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        (
+            [np.zeros((1, 4, 4), np.uint8), np.full((1, 4, 4), 0.5, np.float32)],
+            "differ in type: uint8 and float32 in row 1",
+        ),
+        ([Image.new("L", (4, 4)), Image.new("RGB", (4, 4))], "starts with a grey image but also holds one in colour"),
+    ],
+)
+def test_items_of_several_kinds(items, message):
+    with pytest.raises(ValueError, match=message):
+        load_images(items, layout="channels_first")[:]
+
+
+@pytest.mark.parametrize("is_resident", [True, False])
+def test_a_normalization_is_neither_lost_nor_applied_twice(is_resident, monkeypatch, tmp_path):
+    if not is_resident:
+        monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
+    values = np.random.default_rng(0).normal(size=(20, 3)) * 50 + 10
+    whole = load_data(datasets.Dataset.from_dict(dict(zip("abc", values.T, strict=True))), normalize="standardize")
+    assert isinstance(whole, InMemoryDataset) == is_resident
+    part, _ = random_split(whole, [15, 5])
+    for source, rows in ((whole, range(20)), (part, part.indices)):
+        again = load_data(source)
+        assert torch.equal(again[:]["pixel_values"], whole.read(rows))
+        assert again.normalization == whole.normalization and again.column_names == ("a", "b", "c")
+    with pytest.raises(ValueError, match="normalize: 'dataset' is normalized already, by 'standardize'"):
+        load_data(whole, normalize="unit")
+    model = VAE.build(input_shape=(3,), output_activation="identity")
+    args = GAETrainingArguments(tmp_path, max_steps=1, report_to="none", use_cpu=True)
+    trainer = GAETrainer(model, args, train_dataset=part)
+    np.testing.assert_allclose(trainer.processing_class.restore(whole.read(range(20))), values, rtol=1e-5, atol=1e-5)
+
+
 def test_a_custom_collator_receives_the_items(tmp_path):
     class Items(Dataset):
         def __len__(self):

@@ -4,12 +4,11 @@ __all__ = ["add_arguments", "run"]
 
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .flags import BATCH_SIZE, DATASET, SPLIT, Flag
+from .flags import BATCH_SIZE, DATASET, EVALUATION_SPLIT, Flag
 from .outputs import ARRAY_FILES, check_array_file
 from .parser import Parser, UsageError
 from .run_record import find_data, load_split
@@ -22,7 +21,7 @@ def add_arguments(parser: Parser):
     parser.add_model()
     parser.add_flags(
         DATASET,
-        replace(SPLIT, help="Split of the data set; by default test or, without one, the run's validation split"),
+        EVALUATION_SPLIT,
         Flag("output", str, f"{ARRAY_FILES} file to write", "latents.npy"),
         Flag("codes", bool, "Write the integer codes of a model with a quantizer instead of its latents"),
         BATCH_SIZE,

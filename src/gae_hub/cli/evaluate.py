@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from .flags import DATASET, NUM_SAMPLES, PUSH_TO_HUB, SAMPLER_NAME, SEED, SPLIT, Flag, sampler_subfolder
+from .flags import DATASET, EVALUATION_SPLIT, NUM_SAMPLES, PUSH_TO_HUB, SAMPLER_NAME, SEED, Flag, sampler_subfolder
 from .parser import Parser, UsageError
 from .run_record import find_data, load_split
 from .tables import print_table
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser):
             "metrics", str, "Metrics, as `gae-hub list` shows them", default=["mse", "energy", "clustering"], many=True
         ),
         DATASET,
-        replace(SPLIT, help="Split of the data set; by default test or, without one, the run's validation split"),
+        EVALUATION_SPLIT,
         SAMPLER_NAME,
         replace(NUM_SAMPLES, help="Number of images to generate for metrics of samples", default=1000),
         SEED,

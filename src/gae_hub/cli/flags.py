@@ -7,6 +7,7 @@ __all__ = [
     "COLUMN",
     "DATASET",
     "DATA_OPTIONS",
+    "EVALUATION_SPLIT",
     "IMAGE_SIZE",
     "LABEL_COLUMN",
     "LAYOUT",
@@ -24,7 +25,7 @@ __all__ = [
     "sampler_subfolder",
 ]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .values import read_value, type_name
@@ -106,6 +107,9 @@ class Flag:
 
 DATASET = Flag("dataset", str, "Data set: digits, a folder, a file (.npy, .npz, .csv, .parquet), or a name on the Hub")
 SPLIT = Flag("split", str, "Split of the data set")
+EVALUATION_SPLIT = replace(
+    SPLIT, help="Split of the data set; by default test or, without one, the run's validation split"
+)
 COLUMN = Flag("column", str, "Column of examples, or several columns of numbers", many=True, max_words=1000)
 LABEL_COLUMN = Flag("label_column", str, "Column of labels, integers or strings")
 LAYOUT = Flag(

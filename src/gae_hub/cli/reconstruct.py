@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from .flags import BATCH_SIZE, DATASET, NUM_SAMPLES, SPLIT, Flag
+from .flags import BATCH_SIZE, DATASET, EVALUATION_SPLIT, NUM_SAMPLES, Flag
 from .outputs import ARRAY_FILES, check_number_in_picture, is_picture
 from .parser import Parser
 from .run_record import find_data, load_split
@@ -18,7 +18,7 @@ def add_arguments(parser: Parser):
     parser.add_model()
     parser.add_flags(
         DATASET,
-        replace(SPLIT, help="Split of the data set; by default test or, without one, the run's validation split"),
+        EVALUATION_SPLIT,
         Flag("output", str, f"Picture, or {ARRAY_FILES} file to write", "reconstructions.png"),
         replace(
             NUM_SAMPLES,

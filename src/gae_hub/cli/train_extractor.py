@@ -5,35 +5,16 @@ __all__ = ["add_arguments", "run"]
 from argparse import Namespace
 from dataclasses import replace
 
-from .flags import (
-    BACKGROUND,
-    BATCH_SIZE,
-    CHANNELS,
-    COLUMN,
-    DATASET,
-    IMAGE_SIZE,
-    LABEL_COLUMN,
-    LAYOUT,
-    ON_ERROR,
-    OUTPUT_DIR,
-    SEED,
-    Flag,
-)
+from .flags import BATCH_SIZE, DATA_OPTIONS, DATASET, NORMALIZE, OUTPUT_DIR, SEED, Flag
 from .parser import Parser
-from .run_record import DEFAULT_DATASET
+from .run_record import DEFAULT_DATASET, loading_arguments
 
 
 def add_arguments(parser: Parser):
     parser.usage = "%(prog)s [flags]"
     parser.add_flags(
         replace(DATASET, default=DEFAULT_DATASET),
-        COLUMN,
-        LABEL_COLUMN,
-        LAYOUT,
-        CHANNELS,
-        IMAGE_SIZE,
-        BACKGROUND,
-        ON_ERROR,
+        *(flag for flag in DATA_OPTIONS if flag is not NORMALIZE),  # an extractor sees images as they are
         replace(OUTPUT_DIR, default="outputs/extractor"),
         Flag("num_train_epochs", float, "Passes over the training images", 10.0, minimum=0),
         Flag("learning_rate", float, "Initial learning rate of AdamW", 2e-3, minimum=0),
@@ -47,9 +28,8 @@ def run(args: Namespace):
     from ..metrics.networks.classifier_training import train_extractor
 
     dataset: str = args.dataset
-    options = ("column", "label_column", "layout", "channels", "image_size", "background", "on_error", "seed")
-    chosen = {name: getattr(args, name) for name in options}
-    train, validation = load_images(dataset, ("train", "validation"), streaming=False, **chosen)
+    options = loading_arguments(vars(args))
+    train, validation = load_images(dataset, ("train", "validation"), streaming=False, **options)
     model = train_extractor(
         train,
         validation,

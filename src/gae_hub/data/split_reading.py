@@ -40,19 +40,21 @@ def read_split(
     if isinstance(found, StreamSplit):
         data = StreamedDataset(found, source.name, split, normalization)
     else:
-        data = _read_indexed(found, source.name, split, normalization, options.on_error == "skip", images_only)
+        checks_range = images_only and normalization is None and source.normalization is None
+        data = _read_indexed(found, source.name, split, normalization, options.on_error == "skip", checks_range)
         data.revision, data.label_names = found.revision, found.label_names
     data.origin, data.column_names = found.origin, found.column_names
-    data.options, data.normalization, data.held_out = options, normalization, source.held_out
+    data.options, data.held_out = options, source.held_out
+    data.normalization = normalization or source.normalization
     return data
 
 
 def _read_indexed(
-    found: Split, name: str, split: str, normalization: Normalization | None, skips: bool, images_only: bool
+    found: Split, name: str, split: str, normalization: Normalization | None, skips: bool, checks_range: bool
 ) -> IndexedDataset:
     """A split with a length as a data set."""
     if isinstance(found, TorchSplit):
-        return OnDemandDataset(found, name, split, normalization)
+        return OnDemandDataset(_find_readable(found, name, split) if skips else found, name, split, normalization)
     if isinstance(found, ArraySplit) and normalization is None and not (skips or isinstance(found.array, np.memmap)):
         pixel_values = _to_tensor(found.array)
     else:
@@ -62,7 +64,7 @@ def _read_indexed(
             readable = _find_readable(found, name, split) if skips else found
             return OnDemandDataset(readable, name, split, normalization)
         pixel_values, found = _read_all(found, name, split, normalization, skips)
-    if images_only and normalization is None and pixel_values.dtype != torch.uint8:
+    if checks_range and pixel_values.dtype != torch.uint8:
         check_values(pixel_values)
     data = InMemoryDataset(pixel_values, found.read_labels(), name, split)
     data.columns = found.columns

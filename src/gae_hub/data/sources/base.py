@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from torch import Tensor
 
+from ...images.normalization import Normalization
 from ..options import DataOptions
 
 if TYPE_CHECKING:
@@ -116,12 +117,14 @@ class Source:
         name: name for cards and messages.
         splits: name to split.
         options: the options it was opened with.
+        normalization: what its values went through before, or None.
         held_out: how a validation split was made of the training split, for cards; None if the source had one.
     """
 
     name: str
     splits: Mapping[str, Split | StreamSplit]
     options: DataOptions
+    normalization: Normalization | None = None
     held_out: str | None = None
 
     @property

@@ -100,9 +100,8 @@ class TorchSplit(Split):
         return torch.from_numpy(values.astype(np.int64)[self.indices]) if values.dtype.kind in "biu" else None
 
     def _read_item(self, index: int) -> np.ndarray:
-        example = find_example(
-            self.dataset[index], self.options.column if isinstance(self.options.column, str) else None
-        )
+        column = self.options.column if isinstance(self.options.column, str) else None
+        example = find_example(self.dataset[index], column)
         place = f"in row {index}"
         if example is None:
             raise UnreadableExampleError(place, self.name, "it is None")
@@ -111,10 +110,20 @@ class TorchSplit(Split):
                 image = open_image(example)
             except DAMAGED as error:
                 raise UnreadableExampleError(place, self.name, str(error)) from error
+            if self.channels == 1 and self.options.channels is None and channels_of(image) == 3:
+                raise ValueError(
+                    f"'{self.name}' starts with a grey image but also holds one in colour in row {index}: pass "
+                    "channels=1 or channels=3"
+                )
             self.channels = self.channels or channels_of(image)
             array = read_image(image, self.channels, self.options.size, self.options.background)
         else:
             array = self._read_array(example, index)
+        if self.input_shape and array.dtype != self.dtype:
+            raise ValueError(
+                f"the examples of '{self.name}' differ in type: {self.dtype} and {array.dtype} in row {index}; "
+                "convert all of them to uint8, or to floats"
+            )
         if self.input_shape and array.shape != self.input_shape:
             raise ValueError(
                 f"the examples of '{self.name}' differ in shape: {self.input_shape} and {array.shape} in row {index}; "
