@@ -28,7 +28,7 @@ def run(args: Namespace):
     from ..metrics.networks.classifier_training import train_extractor
 
     dataset: str = args.dataset
-    options = loading_arguments(vars(args))
+    options = loading_arguments({name: value for name, value in vars(args).items() if value is not None})
     train, validation = load_images(dataset, ("train", "validation"), streaming=False, **options)
     model = train_extractor(
         train,
