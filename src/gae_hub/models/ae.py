@@ -33,7 +33,7 @@ class AEModel(DeterministicModel):
 
     config_class = AEConfig
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch. `generator` is not used, because nothing is random."""

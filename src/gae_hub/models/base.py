@@ -37,6 +37,7 @@ from gae_hub.modules.backbones import (
     build_encoder,
     check_sharing,
     init_weights,
+    record_outputs,
     register_backbone,
 )
 from gae_hub.modules.inputs import check_finite_values, check_images, check_latents, check_values
@@ -75,7 +76,8 @@ class GAEConfig(StrictConfig):
             "paper_resnet" images.
     """
 
-    keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction"]
+    keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction", "latents", "hidden_states"]
+    sub_configs = {"encoder_config": AutoConfig, "decoder_config": AutoConfig}
 
     input_shape: list[int] | tuple[int, ...] = (1, 28, 28)
     latent_dim: int = 16
@@ -120,18 +122,23 @@ class GAEOutput(ModelOutput):
     """What `forward` returns.
 
     Args:
+        embedding: (batch, *latent_shape), the embedding of `embed`, in eval mode; None in training mode. It is the
+            first field, which the "image-feature-extraction" pipeline of transformers returns.
         loss: scalar to minimise, in nats per example.
         reconstruction: (batch, *input_shape).
         latents: (batch, latent_dim), the sample that was decoded; (batch, latent_dim, *sizes) for latent maps.
         losses: the detached terms of the loss by name, unweighted scalars.
         metrics: detached values that are only logged, by name: scalars, or vectors such as "kl_per_dimension".
+        hidden_states: with `output_hidden_states=True`, the outputs of the encoder's layers, from the input inwards.
     """
 
+    embedding: Tensor | None = None
     loss: Tensor | None = None
     reconstruction: Tensor | None = None
     latents: Tensor | None = None
     losses: dict[str, Tensor] | None = None
     metrics: dict[str, Tensor] | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class LatentSampler(Protocol):
@@ -177,7 +184,7 @@ def inference(method: Callable[Concatenate[Module, P], R]) -> Callable[Concatena
 
 
 class GAEPreTrainedModel(HubModel):
-    """Base of every method. A subclass defines `encode` and `forward`; the other methods follow from these.
+    """Base of every method. A subclass defines `encode` and `compute_output`; the other methods follow from these.
 
     `pixel_values` is (batch, *input_shape), floats in [0, 1]. Every method that draws random numbers takes a
     `generator`.
@@ -245,6 +252,41 @@ class GAEPreTrainedModel(HubModel):
             init.ones_(module.progress)
         else:
             init_weights(self, module)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        return_loss: bool = True,
+        generator: torch.Generator | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> GAEOutput | tuple[Any, ...]:
+        """Loss, reconstruction, latents and embedding of a batch.
+
+        Args:
+            pixel_values: (batch, *input_shape).
+            return_loss: whether to compute the loss.
+            generator: source of random numbers.
+            output_hidden_states: whether to return the outputs of the encoder's layers; as in the config by default.
+            return_dict: False for a tuple of the fields that are not None; as in the config by default. If a tuple
+                has the loss, it starts with it, as transformers' Trainer expects, and has no embedding.
+        """
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        if wants_states:
+            with record_outputs(self.encoder) as states:
+                output = self.compute_output(pixel_values, return_loss, generator)
+            output["hidden_states"] = tuple(states)
+        else:
+            output = self.compute_output(pixel_values, return_loss, generator)
+        if self.config.return_dict if return_dict is None else return_dict:
+            return output
+        return tuple(value for name, value in output.items() if name != "embedding" or output.loss is None)
+
+    def compute_output(
+        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    ) -> GAEOutput:
+        """What `forward` returns, by `build_output` from the terms of the loss."""
+        raise NotImplementedError(f"{type(self).__name__} must define compute_output")
 
     # Encoding and decoding
 
@@ -456,11 +498,14 @@ class GAEPreTrainedModel(HubModel):
 
         Args:
             terms: (batch,) or scalar terms of the loss, in nats. `current_loss_weights` weights them.
-            posterior: its diagnostics are added to the metrics.
+            posterior: its diagnostics are added to the metrics, and in eval mode the embedding is computed from it.
+                Without a posterior, the field `latents` is the embedding.
             metrics: values that are only logged. A term of weight 0 would not do: 0 times infinity is nan.
             return_loss: whether to compute the loss; otherwise only `fields` are returned.
             **fields: other fields of the output.
         """
+        if not self.training:
+            fields["embedding"] = fields["latents"] if posterior is None else self.compute_latents(posterior)
         if not return_loss:
             return GAEOutput(**fields)
         metrics = {**(posterior.diagnostics() if posterior is not None else {}), **(metrics or {})}

@@ -71,7 +71,7 @@ class FactorVAEModel(VAEModel):
         super().setup(config)
         self.discriminator = Discriminator((config.latent_dim,), config.discriminator_hidden_sizes, slope=0.2)
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch of at least 2."""

@@ -128,7 +128,7 @@ class HRQVAEModel(QuantizedModel):
     def code_shape(self) -> tuple[int, ...]:
         return (*super().code_shape, self.config.num_levels)
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> VQVAEOutput:
         """Loss, reconstruction, latents and codes, (batch, *code_shape), of a batch."""

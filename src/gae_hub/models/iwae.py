@@ -50,7 +50,7 @@ class IWAEModel(VAEModel):
     config_class = IWAEConfig
     kl_terms = ()  # the warm-up is part of the log weights
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch. The latents are the first sample of each image."""

@@ -56,7 +56,7 @@ class LatentGANModel(GAEPreTrainedModel):
         super().setup(config)
         self.discriminator = Discriminator((config.latent_dim,), config.discriminator_hidden_sizes)
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch. `generator` draws samples of posterior and prior."""

@@ -66,7 +66,7 @@ class MSSSIMVAEModel(VAEModel):
     config_class = MSSSIMVAEConfig
     log_likelihood = GAEPreTrainedModel.log_likelihood
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch, with one sample per example."""

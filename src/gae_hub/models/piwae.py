@@ -43,7 +43,7 @@ class PIWAEModel(MIWAEModel):
     shardable = False
     metric_for_best_model = "decoder_bound"  # the tighter bound; the loss is the sum of both
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch. The latents are the first sample of each image.

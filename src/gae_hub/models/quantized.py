@@ -57,7 +57,7 @@ class QuantizedConfig(GAEConfig):
 
 
 class QuantizedModel(GAEPreTrainedModel):
-    """Base of the quantized models. A subclass defines `quantize`, `lookup_codes` and `forward`.
+    """Base of the quantized models. A subclass defines `quantize`, `lookup_codes` and `compute_output`.
 
     `embed`, `interpolate` and `generate` quantize latents; `decode` decodes its argument as it is.
     """

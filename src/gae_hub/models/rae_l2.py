@@ -51,7 +51,7 @@ class RegularizedAEModel(DeterministicModel):
     config_class = RegularizedAEConfig
     shardable = False
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch. `generator` is used by penalties that are random estimates."""

@@ -62,7 +62,7 @@ class VAEModel(GAEPreTrainedModel):
     def encode(self, pixel_values: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(*at_least_float32(self.head(self.encode_features(pixel_values))).chunk(2, dim=-1))
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch, with one sample per example."""
@@ -137,7 +137,7 @@ class VAEModel(GAEPreTrainedModel):
 class MonteCarloVAEModel(VAEModel):
     """Base of the methods whose KL is estimated as log q(z|x) - log p(z) at the sample that is decoded."""
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch, with one sample per example."""

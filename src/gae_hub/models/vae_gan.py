@@ -99,7 +99,7 @@ class VAEGANModel(VAEModel):
             shape, config.discriminator_channels, config.discriminator_slope, config.feature_layer
         )
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch. Each term has gradients for its own network only."""

@@ -104,7 +104,7 @@ class VAMPModel(MonteCarloVAEModel):
         """(batch, *draws): log density of the mixture at latents (batch, *draws, latent_dim), in nats."""
         return _average_densities(self.component_log_prob(latents))
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch, with one sample per example.

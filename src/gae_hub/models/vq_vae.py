@@ -87,7 +87,7 @@ class VQVAEModel(QuantizedModel):
     def lookup_codes(self, codes: Tensor) -> Tensor:
         return self.from_tokens(self.codebook(codes))
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> VQVAEOutput:
         """Loss, reconstruction, latents and codes of a batch. `generator` chooses tokens for new codes in training."""

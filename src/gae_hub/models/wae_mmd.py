@@ -52,7 +52,7 @@ class WAEMMDModel(DeterministicModel):
     config_class = WAEMMDConfig
     min_batch_size = 2
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch of at least 2. `generator` draws the samples of the prior."""

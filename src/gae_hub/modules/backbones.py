@@ -17,6 +17,7 @@ __all__ = [
     "build_encoder",
     "check_sharing",
     "init_weights",
+    "record_outputs",
     "register_backbone",
     "use_running_statistics",
 ]
@@ -86,6 +87,36 @@ def init_weights(model: PreTrainedModel, module: nn.Module):
         PreTrainedModel._init_weights(model, module)
     elif callable(reset := getattr(module, "reset_parameters", None)):
         reset()  # transformers guards torch.nn.init while it loads a checkpoint, so loaded weights are kept
+
+
+@contextmanager
+def record_outputs(encoder: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """The outputs of an encoder's layers in its first call inside this context, in the order of the layers.
+
+    The layers are the residual blocks and activations of the attribute `net`, if the encoder has one that is an
+    `nn.Sequential`. The last output is that of the encoder itself.
+    """
+    layers = getattr(encoder, "net", None)
+    layers = [layer for layer in layers if _is_hidden_layer(layer)] if isinstance(layers, nn.Sequential) else []
+    outputs: dict[nn.Module, torch.Tensor] = {}
+    states: list[torch.Tensor] = []
+
+    def record(module: nn.Module, _args: Any, output: torch.Tensor):
+        outputs.setdefault(module, output)
+
+    hooks = [module.register_forward_hook(record) for module in (*layers, encoder)]
+    try:
+        yield states
+    finally:
+        for hook in hooks:
+            hook.remove()
+    states.extend(outputs[layer] for layer in layers if outputs.get(layer) is not outputs.get(encoder))
+    states.append(outputs[encoder])
+
+
+def _is_hidden_layer(layer: nn.Module) -> bool:
+    """Whether a layer's output is a hidden state: not that of a linear map or normalisation before an activation."""
+    return not isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd, BatchNorm, nn.Identity, nn.Flatten))
 
 
 @contextmanager
