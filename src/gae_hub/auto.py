@@ -2,13 +2,13 @@
 
 __all__ = ["AutoGAE", "AutoSampler"]
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from .core.argument_checks import suggest
 from .core.checkpoint_checks import read_config
 from .core.hooks import HOOKS
 from .core.hub_errors import HubError, explain
@@ -45,8 +45,7 @@ class _AutoClass(Generic[ModelT, ConfigT]):
         """
         short = cls._short_name(name)
         if short not in cls.registry:
-            near = get_close_matches(short, cls.registry, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"registered names are {', '.join(cls.names())}"
+            hint = suggest(short, cls.names(), "registered names are")
             raise ValueError(f"no {cls.kind} is called '{name}'; {hint}")
         return cls.registry[short]
 

@@ -1,7 +1,9 @@
 """Checks of the arguments of public methods. Each raises ValueError with the argument's name and what to pass."""
 
-__all__ = ["check_count", "check_generator", "check_seed", "describe", "generator_device"]
+__all__ = ["check_count", "check_generator", "check_seed", "describe", "generator_device", "suggest"]
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -42,6 +44,13 @@ def generator_device(generator: torch.Generator | None, default: torch.device) -
         return default
     check_generator(generator)
     return generator.device
+
+
+def suggest(name: str, known: Iterable[str], list_as: str) -> str:
+    """The end of an error about an unknown name: the nearest known name, or else all of them after `list_as`."""
+    known = list(known)
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"{list_as} {', '.join(known)}"
 
 
 def describe(value: Any) -> str:

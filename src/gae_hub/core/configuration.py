@@ -34,6 +34,15 @@ _TRANSFORMERS_KEYS = {
     "use_cache",
 }
 
+# arguments of from_pretrained that reach `from_dict` and are not fields
+_LOADING_ARGUMENTS = {
+    "_from_auto",
+    "_from_pipeline",
+    "code_revision",
+    "return_unused_kwargs",
+    "trust_remote_code",
+}
+
 
 def may_register(model_type: str) -> bool:
     """Whether this copy of the code may register a class for `model_type` with transformers.
@@ -73,9 +82,7 @@ class StrictConfig(PreTrainedConfig):
         own = [field.name for field in fields(self)]
         for name in kwargs:
             if name not in own and name not in _TRANSFORMERS_KEYS:
-                near = get_close_matches(name, own, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"its own fields are {', '.join(self.own_fields())}"
-                raise ValueError(f"{type(self).__name__} has no field '{name}'; {hint}")
+                raise ValueError(f"{type(self).__name__} has no field '{name}'; {self._suggest_field(name)}")
         for dtype in (self.dtype, kwargs.get("torch_dtype")):
             found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
             if dtype is not None and not isinstance(found, torch.dtype):
@@ -108,8 +115,17 @@ class StrictConfig(PreTrainedConfig):
                 f"this is a '{found}' checkpoint, not a '{cls.model_type}' one; "
                 "AutoGAE and AutoSampler find the right class"
             )
+        if not kwargs.get("return_unused_kwargs"):
+            known = {field.name for field in fields(cls)} | _TRANSFORMERS_KEYS | _LOADING_ARGUMENTS
+            for name in sorted(kwargs.keys() - known):
+                raise ValueError(f"{cls.__name__} has no field '{name}'; {cls._suggest_field(name)}")
         with one_error(cls.__name__):
             return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def _suggest_field(cls, name: str) -> str:
+        near = get_close_matches(name, [field.name for field in fields(cls)], n=1)
+        return f"did you mean '{near[0]}'?" if near else f"its own fields are {', '.join(cls.own_fields())}"
 
     @classmethod
     def own_fields(cls) -> list[str]:

@@ -2,6 +2,10 @@
 
 __all__ = ["HubModel"]
 
+import re
+from dataclasses import fields
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -15,6 +19,9 @@ from .files import temporary_prefix
 from .hooks import HOOKS
 from .hub_errors import explained
 from .hub_files import fetch_card, move_into
+
+# arguments that PreTrainedModel.from_pretrained reads without declaring them
+_LOADING_ARGUMENTS = ("device_map", "dtype", "output_loading_info", "state_dict", "subfolder", "trust_remote_code")
 
 
 class HubModel(PreTrainedModel):
@@ -36,9 +43,10 @@ class HubModel(PreTrainedModel):
 
         Before memory is allocated, the sizes in config.json are compared with the weights, and downloaded files with
         their checksums on the Hub. Missing, additional and mismatched weights are errors, and so are weights that are
-        nan or infinite.
+        nan or infinite. `from_pretrained(None, config=config, state_dict=weights)` reads no files.
 
         Raises:
+            TypeError: for an argument that neither transformers, the config nor the class has.
             ValueError: if the checkpoint has another model_type or an invalid config, or its weights do not match its
                 config or are not finite.
             OSError: if the weights are truncated or corrupt, the checkpoint does not exist, or the Hub fails.
@@ -47,6 +55,8 @@ class HubModel(PreTrainedModel):
         where = {key: kwargs[key] for key in ("cache_dir", "revision", "token", "subfolder") if kwargs.get(key)}
         kwargs["use_safetensors"] = True
         try:
+            if name is None and (kwargs.get("config") is None or kwargs.get("state_dict") is None):
+                raise ValueError(f"{cls.__name__}.from_pretrained(None, ...) needs both config= and state_dict=")
             with explained("load", name, kwargs.get("token")):
                 if kwargs.get("state_dict") is None:
                     options = {key: kwargs[key] for key in ("force_download", "local_files_only") if key in kwargs}
@@ -56,22 +66,45 @@ class HubModel(PreTrainedModel):
             raise OSError(
                 f"the weights of '{name}' are truncated or corrupt ({error}); download or save them again"
             ) from error
+        except TypeError as error:
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            if unknown is None or unknown[1] not in kwargs:
+                raise
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained has no argument '{unknown[1]}'; {cls._suggest_argument(unknown[1])}"
+            ) from error
         model, info = cast(tuple[HubModel, dict[str, Any]], loaded)
-        check_finite(cast(PreTrainedModel, model).state_dict().items(), name)
-        model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where)
+        if name is None:
+            check_finite(cast(PreTrainedModel, model).state_dict().items(), "state_dict")
+        else:
+            check_finite(cast(PreTrainedModel, model).state_dict().items(), name)
+            model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where)
         return (model, info) if output_loading_info else model
+
+    @classmethod
+    def _suggest_argument(cls, name: str) -> str:
+        """The end of an error about an argument of `from_pretrained` that does not exist."""
+        found = {field.name: None for field in fields(cls.config_class)} if cls.config_class else {}
+        for function in (cls.__init__, PreTrainedModel.from_pretrained):
+            parameters = signature(function).parameters.values()
+            found |= {
+                item.name: None for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)
+            }
+        near = get_close_matches(name, [*found, *_LOADING_ARGUMENTS], n=1)
+        return f"did you mean '{near[0]}'?" if near else "arguments are those of transformers and fields of the config"
 
     @classmethod
     def _load_pretrained_model(cls, model, state_dict, checkpoint_files, load_config, *args, **kwargs):
         # transformers calls this with a model on the meta device, so a mismatch costs no memory
         if checkpoint_files:
-            check_weights_fit(
-                read_kinds(checkpoint_files),
-                tensor_kinds(model.state_dict()),
-                f"the weights of '{load_config.pretrained_model_name_or_path}' do not fit the {cls.__name__} in its "
-                "config.json",
-                ignore_shapes=load_config.ignore_mismatched_sizes,
-            )
+            name = load_config.pretrained_model_name_or_path
+            stored = read_kinds(checkpoint_files)
+            what = f"the weights of '{name}' do not fit the {cls.__name__} in its config.json"
+        else:
+            stored = tensor_kinds(state_dict or {})
+            what = f"state_dict does not fit a {cls.__name__} of this config"
+        expected = tensor_kinds(model.state_dict())
+        check_weights_fit(stored, expected, what, ignore_shapes=load_config.ignore_mismatched_sizes)
         return super()._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args, **kwargs)
 
     def save_pretrained(self, save_directory, **kwargs):

@@ -3,18 +3,18 @@
 __all__ = ["GAEImageProcessor", "array_to_image", "is_image_shape"]
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import BatchFeature, ImageProcessingMixin
+from transformers import BaseImageProcessor, BatchFeature
 
-from ..core.argument_checks import describe
+from ..core.argument_checks import describe, suggest
 from ..core.files import write_atomically
 from ..core.hub_files import fetch_card
 from ..core.json_files import check_nesting, describe_type
@@ -25,6 +25,10 @@ from .reading import DAMAGED, is_encoded_image, open_image, read_image
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+# arguments of AutoImageProcessor that reach `from_dict`, and keys of preprocessor_config.json that are not settings
+_LOADING_OPTIONS = {"_commit_hash", "backend", "code_revision", "trust_remote_code", "use_fast"}
+_KEYS_OF_TRANSFORMERS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
 
 
 def is_image_shape(shape: Sequence[int]) -> bool:
@@ -44,7 +48,18 @@ def array_to_image(array: Tensor) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-class GAEImageProcessor(ImageProcessingMixin):
+class GAEImageProcessorKwargs(TypedDict, total=False):
+    """The settings of [`GAEImageProcessor`], as transformers declares those of its image processors."""
+
+    input_shape: Sequence[int]
+    layout: Layout | None
+    background: str
+    normalization: Normalization | Mapping[str, Any] | None
+    column_names: Sequence[str] | None
+    data: Mapping[str, Any] | None
+
+
+class GAEImageProcessor(BaseImageProcessor):
     """Converts data to a model's `pixel_values`, and a model's output to PIL images or to values in the data's units.
 
     Args:
@@ -67,6 +82,7 @@ class GAEImageProcessor(ImageProcessingMixin):
     """
 
     model_input_names = ["pixel_values"]
+    valid_kwargs = GAEImageProcessorKwargs
 
     def __init__(
         self,
@@ -78,6 +94,7 @@ class GAEImageProcessor(ImageProcessingMixin):
         data: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
+        self._require_settings(kwargs.keys() - _KEYS_OF_TRANSFORMERS)
         super().__init__(**kwargs)
         is_shape = isinstance(input_shape, (list, tuple)) and bool(input_shape)
         if not is_shape or not all(type(size) is int and size > 0 for size in input_shape):
@@ -110,6 +127,13 @@ class GAEImageProcessor(ImageProcessingMixin):
         self.data = dict(data or {})
 
     @classmethod
+    def _require_settings(cls, names: Iterable[str]):
+        """Raise ValueError for names that are not settings of this class, which would have no effect."""
+        settings = list(cls.valid_kwargs.__annotations__)
+        for name in sorted(names):
+            raise ValueError(f"{cls.__name__} has no setting '{name}'; {suggest(name, settings, 'its settings are')}")
+
+    @classmethod
     def for_model(cls, model: "PreTrainedModel", dataset: Any = None) -> "GAEImageProcessor":
         """The processor for a model's input_shape, with the options and the normalization of its training data.
 
@@ -125,6 +149,25 @@ class GAEImageProcessor(ImageProcessingMixin):
             column_names=getattr(dataset, "column_names", None),
             data=options.to_dict() if options is not None else None,
         )
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """A processor with the settings of a dict; `kwargs` replace some of them.
+
+        Args:
+            image_processor_dict: the content of preprocessor_config.json.
+            **kwargs: settings, and `return_unused_kwargs`, whether to return the rest of `kwargs` too.
+
+        Raises:
+            ValueError: for a setting that this class does not have.
+        """
+        return_unused = kwargs.pop("return_unused_kwargs", False)
+        settings = {name: value for name, value in kwargs.items() if name in cls.valid_kwargs.__annotations__}
+        unused = {name: value for name, value in kwargs.items() if name not in settings}
+        if not return_unused:
+            cls._require_settings(unused.keys() - _LOADING_OPTIONS)
+        processor = cls(**{**image_processor_dict, **settings})
+        return (processor, unused) if return_unused else processor
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values. Those that do not apply are left out."""
@@ -167,6 +210,8 @@ class GAEImageProcessor(ImageProcessingMixin):
                     f"preprocessor_config.json of '{pretrained_model_name_or_path}' has the key '{key}', which is no "
                     "setting of an image processor"
                 )
+        if "_from_pipeline" in kwargs:  # `pipeline` also passes the model's arguments
+            unused = {name: value for name, value in unused.items() if name in cls.valid_kwargs.__annotations__}
         return settings, unused
 
     def to_json_file(self, json_file_path: str | PathLike):
@@ -194,7 +239,8 @@ class GAEImageProcessor(ImageProcessingMixin):
         """
         if kwargs:
             raise ValueError(
-                f"GAEImageProcessor has no option '{next(iter(kwargs))}'; its images always have the input_shape"
+                f"calling a GAEImageProcessor accepts no option '{next(iter(kwargs))}': its images always have the "
+                "input_shape; give settings when the processor is created"
             )
         if return_tensors not in ("pt", "np", None):
             raise ValueError(f"return_tensors must be 'pt' or 'np', got {describe(return_tensors)}")

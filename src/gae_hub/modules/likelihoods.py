@@ -18,7 +18,6 @@ __all__ = [
     "register_likelihood",
 ]
 
-from difflib import get_close_matches
 from math import log, pi, prod, sqrt
 
 import torch
@@ -26,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from gae_hub.core.argument_checks import suggest
 from gae_hub.core.distributed import mean_over_processes
 
 from .noise import rand, randn
@@ -273,9 +273,7 @@ def check_likelihood(config):
     """
     name = config.likelihood
     if name not in LIKELIHOODS:
-        near = get_close_matches(name, LIKELIHOODS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(LIKELIHOODS))}"
-        raise ValueError(f"likelihood '{name}' is not registered; {hint}")
+        raise ValueError(f"likelihood '{name}' is not registered; {suggest(name, sorted(LIKELIHOODS), 'known are')}")
     missing = [field for field in LIKELIHOODS[name].config_fields if not hasattr(config, field)]
     if missing:
         raise ValueError(
