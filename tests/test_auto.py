@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 import torch
 from cases import VAE, images
+from transformers import AutoConfig, AutoModel
 
-from gae_hub import AutoGAE, AutoSampler, BetaVAEConfig, BetaVAEModel, GaussianMixtureSampler, VAEModel
+from gae_hub import AutoGAE, AutoSampler, BetaVAEConfig, BetaVAEModel, GaussianMixtureSampler, VAEConfig, VAEModel
 from gae_hub.models.base import GAEConfig, GAEPreTrainedModel, register_model
+from gae_hub.modules.networks import MLPEncoderConfig
 
 
 @pytest.fixture
@@ -197,3 +200,53 @@ def test_a_method_without_encode_raises():
 
     with pytest.raises(NotImplementedError, match="Bare must define encode"):
         Bare(GAEConfig(input_shape=(1, 8, 8))).embed(images())
+
+
+def test_loading_from_a_state_dict():
+    model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=3, beta=2.0)).eval()
+    weights = model.state_dict()
+    loaded = BetaVAEModel.from_pretrained(None, config=model.config, state_dict=weights)
+    assert loaded.config.beta == 2.0 and torch.equal(loaded.embed(images()), model.embed(images()))
+    name, _ = weights.popitem()
+    with pytest.raises(ValueError, match=f"state_dict does not fit a BetaVAEModel of this config: {name} is missing"):
+        BetaVAEModel.from_pretrained(None, config=model.config, state_dict=weights)
+    with pytest.raises(ValueError, match="needs both config= and state_dict="):
+        BetaVAEModel.from_pretrained(None, config=model.config)
+
+
+def test_unknown_arguments_name_the_nearest_one(checkpoint):
+    for load in (AutoGAE, AutoModel, VAEModel):
+        with pytest.raises(TypeError, match="VAEModel.from_pretrained has no argument 'latent_dmi'; did you mean"):
+            load.from_pretrained(checkpoint, latent_dmi=4)
+    with pytest.raises(TypeError, match="no argument 'revison'; did you mean 'revision'?"):
+        VAEModel.from_pretrained(checkpoint, revison="main")
+    with pytest.raises(TypeError, match="no argument 'qqq'; arguments are those of transformers and fields"):
+        VAEModel.from_pretrained(checkpoint, qqq=1)
+    for load in (VAEConfig, AutoConfig):
+        with pytest.raises(ValueError, match="VAEConfig has no field 'latent_dmi'; did you mean 'latent_dim'?"):
+            load.from_pretrained(checkpoint, latent_dmi=4)
+    assert VAEConfig.from_pretrained(checkpoint, observation_std=0.5).observation_std == 0.5
+
+
+def test_configs_of_networks_load_from_a_checkpoint(checkpoint):
+    found = MLPEncoderConfig.from_pretrained(checkpoint)
+    assert type(found) is MLPEncoderConfig and found.hidden_sizes == VAE.build().config.encoder_config.hidden_sizes
+    assert set(VAEConfig.sub_configs) == {"encoder_config", "decoder_config"}
+
+
+def test_a_class_that_is_not_imported(checkpoint):
+    edit_config(checkpoint, model_type="gae_mine_vae", architectures=["MineVAEModel"])
+    with pytest.raises(ValueError, match=r"saved by MineVAEModel \('gae_mine_vae'\), which is not imported: import"):
+        AutoGAE.from_pretrained(checkpoint)
+
+
+def test_saving_a_custom_method_says_that_its_code_stays_behind(tmp_path, caplog, monkeypatch):
+    class MineModel(VAEModel):
+        __module__ = "mine"
+
+    monkeypatch.setitem(sys.modules, "mine", ModuleType("mine"))
+    MineModel(VAE.build().config).save_pretrained(tmp_path)
+    VAE.build().save_pretrained(tmp_path)
+    (message,) = [record.message for record in caplog.records if "does not carry" in record.message]
+    assert "the code of MineModel" in message and "MineModel.register_for_auto_class('AutoModel')" in message
+    assert "VAEConfig.register_for_auto_class('AutoConfig')" in message

@@ -19,6 +19,7 @@ from torch import nn
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
+    BaseImageProcessor,
     ImageProcessingMixin,
     PreTrainedConfig,
     PreTrainedModel,
@@ -30,7 +31,7 @@ from transformers.integrations import integration_utils
 from transformers.utils import PushToHubMixin
 
 import gae_hub
-from gae_hub._autoload import REGISTRY
+from gae_hub._autoload import REGISTRIES
 
 SOURCE = Path(gae_hub.__file__).parent
 
@@ -72,7 +73,9 @@ PRIVATE_METHODS = {
 }
 # Public methods that we override, except the events of callbacks
 PUBLIC_METHODS = {
+    (ImageProcessingMixin, "from_dict"),
     (ImageProcessingMixin, "get_image_processor_dict"),
+    (BaseImageProcessor, "preprocess"),
     (ImageProcessingMixin, "to_dict"),
     (ImageProcessingMixin, "to_json_file"),
     (PreTrainedConfig, "from_dict"),
@@ -281,9 +284,16 @@ def test_unknown_config_keys_reach_post_init():
 
 def test_config_mapping_is_in_configuration_auto():
     """`_autoload` waits for the import of this module."""
-    assert REGISTRY == "transformers.models.auto.configuration_auto"
-    assert type(CONFIG_MAPPING).__module__ == REGISTRY
-    assert import_module(REGISTRY).CONFIG_MAPPING is CONFIG_MAPPING
+    module = "transformers.models.auto.configuration_auto"
+    assert REGISTRIES[module][0] == "CONFIG_MAPPING"
+    assert type(CONFIG_MAPPING).__module__ == module
+    assert import_module(module).CONFIG_MAPPING is CONFIG_MAPPING
+
+
+def test_image_processor_mapping_is_in_image_processing_auto():
+    module = "transformers.models.auto.image_processing_auto"
+    assert REGISTRIES[module][0] == "IMAGE_PROCESSOR_MAPPING"
+    assert isinstance(import_module(module).IMAGE_PROCESSOR_MAPPING._extra_content, dict)
 
 
 @pytest.mark.parametrize(

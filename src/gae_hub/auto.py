@@ -84,7 +84,25 @@ class _AutoClass(Generic[ModelT, ConfigT]):
                 raise ValueError(
                     f"'{name}' is a '{model_type}' checkpoint, which {cls.__name__} cannot load; use {other.__name__}"
                 )
+        cls._require_class(name, config)
         return cls.model_class(model_type).from_pretrained(name, **kwargs)
+
+    @classmethod
+    def _require_class(cls, name: str | Path, config: dict[str, Any]):
+        """Raise ValueError if a checkpoint was saved by a class outside of gae_hub that is not imported."""
+        model_type, saved_by = config["model_type"], config.get("architectures")
+        if cls._short_name(model_type) in cls.registry or not isinstance(saved_by, list) or not saved_by:
+            return
+        if saved_by[0] in {known.__name__ for known in cls.registry.values()}:
+            return  # the model_type is misspelt
+        if "auto_map" in config:
+            remedy = "pass trust_remote_code=True to run the code that the checkpoint carries"
+        else:
+            remedy = (
+                "import the module that defines it before loading. A checkpoint carries the code if "
+                "register_for_auto_class was called on the class and on its config before saving"
+            )
+        raise ValueError(f"'{name}' was saved by {saved_by[0]} ('{model_type}'), which is not imported: {remedy}")
 
     @classmethod
     def _short_name(cls, name: str) -> str:

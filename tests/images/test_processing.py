@@ -82,7 +82,12 @@ def test_save_and_load(tmp_path):
             lambda: GAEImageProcessor()(np.zeros((0, 28, 28))),
             r"there are no images: got an array of shape \(0, 28, 28\)",
         ),
-        (lambda: GAEImageProcessor()(picture(28, 28, 1), do_rescale=False), "has no option 'do_rescale'"),
+        (lambda: GAEImageProcessor()(picture(28, 28, 1), do_rescale=False), "accepts no option 'do_rescale'"),
+        (lambda: GAEImageProcessor(backgroud="red"), "has no setting 'backgroud'; did you mean 'background'?"),
+        (
+            lambda: GAEImageProcessor(do_resize=True),
+            "no setting 'do_resize'; its settings are input_shape",
+        ),
         (
             lambda: GAEImageProcessor()(picture(28, 28, 1), return_tensors="tf"),
             "must be 'pt' or 'np', got the text 'tf'",

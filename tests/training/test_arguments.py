@@ -1,9 +1,12 @@
 """Defaults, recipes and invalid values of the training arguments."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from cases import VAE, images
 from trainers import make_arguments
+from transformers import TrainingArguments
 
 from gae_hub import GAETrainer, GAETrainingArguments
 
@@ -102,3 +105,30 @@ def test_unknown_recipes():
 def test_numbers_that_train_nothing(changes, message):
     with pytest.raises(ValueError, match=message):
         make_arguments("x", **changes)
+
+
+def test_arguments_of_transformers_are_converted(tmp_path, caplog):
+    """Fields that were set are kept, and the run uses them; the others have our defaults."""
+    given = TrainingArguments(
+        tmp_path, num_train_epochs=2, per_device_train_batch_size=4, learning_rate=3e-4, seed=7, report_to="none",
+        disable_tqdm=True, use_cpu=True,
+    )  # fmt: skip
+    trainer = GAETrainer(VAE.build(), given, train_dataset=images(8))
+    args = trainer.args
+    assert type(args) is GAETrainingArguments and args.output_dir == str(tmp_path)
+    assert (args.num_train_epochs, args.per_device_train_batch_size, args.learning_rate, args.seed) == (2, 4, 3e-4, 7)
+    assert (args.lr_scheduler_type, args.max_grad_norm, args.ema_decay) == ("constant", 0.0, 0.0)
+    assert given.lr_scheduler_type == "linear"
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert {entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry} <= {3e-4}
+
+
+def test_a_field_that_only_a_subclass_has(tmp_path):
+    @dataclass
+    class Other(TrainingArguments):
+        temperature: float = 1.0
+
+    GAETrainingArguments.from_training_arguments(Other(tmp_path))
+    with pytest.raises(ValueError, match="GAETrainingArguments has no field 'temperature', which Other sets"):
+        GAETrainingArguments.from_training_arguments(Other(tmp_path, temperature=2.0))

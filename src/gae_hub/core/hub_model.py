@@ -13,6 +13,7 @@ from typing import Any, cast
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
+from transformers.utils import logging
 
 from .checkpoint_checks import check_checkpoint, check_finite, check_weights_fit, read_kinds, tensor_kinds
 from .files import temporary_prefix
@@ -22,6 +23,11 @@ from .hub_files import fetch_card, move_into
 
 # arguments that PreTrainedModel.from_pretrained reads without declaring them
 _LOADING_ARGUMENTS = ("device_map", "dtype", "output_loading_info", "state_dict", "subfolder", "trust_remote_code")
+
+# packages whose classes load without code in the checkpoint, and the one of code that came with a checkpoint
+_OWN_CODE = {"gae_hub", "transformers", "transformers_modules"}
+
+logger = logging.get_logger(__name__)
 
 
 class HubModel(PreTrainedModel):
@@ -126,6 +132,7 @@ class HubModel(PreTrainedModel):
                 explained("save to", folder),
                 TemporaryDirectory(prefix=temporary_prefix(), dir=folder, ignore_cleanup_errors=True) as temporary,
             ):
+                self._warn_of_missing_code()
                 self.save_network_code(Path(temporary))
                 super().save_pretrained(temporary, **kwargs)
                 if HOOKS.close_folder is not None:
@@ -133,6 +140,20 @@ class HubModel(PreTrainedModel):
                 move_into(Path(temporary), folder)
         if is_main_process:
             self.write_card(save_directory)
+
+    def _warn_of_missing_code(self):
+        """Warn, once for each class, if the checkpoint will not carry the code of a custom method or network."""
+        for part in (self, getattr(self, "encoder", None), getattr(self, "decoder", None)):
+            cls = type(part)
+            if isinstance(part, PreTrainedModel) and cls.__module__.partition(".")[0] not in _OWN_CODE:
+                if part._auto_class is None:
+                    config = cast(type, cls.config_class).__name__
+                    logger.warning_once(
+                        f"the checkpoint does not carry the code of {cls.__name__}, and loads only where "
+                        f"{cls.__module__} is imported. To save the code too, call "
+                        f"{config}.register_for_auto_class('AutoConfig') and "
+                        f"{cls.__name__}.register_for_auto_class('AutoModel') before saving"
+                    )
 
     def save_network_code(self, folder: Path):
         """Write the source of a custom encoder or decoder that was marked with `register_for_auto_class`.

@@ -265,12 +265,14 @@ class GAEPreTrainedModel(HubModel):
 
         Args:
             pixel_values: (batch, *input_shape).
-            return_loss: whether to compute the loss.
+            return_loss: whether to compute the loss. In eval mode, a batch below `min_batch_size` has no loss.
             generator: source of random numbers.
             output_hidden_states: whether to return the outputs of the encoder's layers; as in the config by default.
             return_dict: False for a tuple of the fields that are not None; as in the config by default. If a tuple
                 has the loss, it starts with it, as transformers' Trainer expects, and has no embedding.
         """
+        if not self.training and self.min_batch_size > 1 and isinstance(pixel_values, Tensor):
+            return_loss = return_loss and pixel_values.shape[0] >= self.min_batch_size
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         if wants_states:
             with record_outputs(self.encoder) as states:

@@ -76,10 +76,12 @@ class FactorVAEModel(VAEModel):
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch of at least 2."""
         posterior = self.encode(pixel_values)
-        require_examples(len(pixel_values), "FactorVAE, which permutes latents over the batch,")
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
+        if not return_loss:
+            return self.build_output({}, posterior, return_loss=False, reconstruction=reconstruction, latents=latents)
 
+        require_examples(len(pixel_values), "FactorVAE, which permutes latents over the batch,")
         samples = latents.detach()
         joint, product = self.discriminator(torch.cat([samples, permute_dimensions(samples, generator)])).chunk(2)
         terms = {
@@ -92,9 +94,7 @@ class FactorVAEModel(VAEModel):
             "negative_elbo": (terms["reconstruction"] + terms["kl"]).mean(),
             "discriminator_accuracy": discriminator_accuracy(joint, product),
         }
-        return self.build_output(
-            terms, posterior, metrics, return_loss=return_loss, reconstruction=reconstruction, latents=latents
-        )
+        return self.build_output(terms, posterior, metrics, reconstruction=reconstruction, latents=latents)
 
     def loss_weights(self) -> dict[str, float]:
         return {"total_correlation": self.config.gamma}

@@ -69,7 +69,9 @@ class VAEModel(GAEPreTrainedModel):
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
-        terms = {"reconstruction": -log_p, **self.regularizers(latents, posterior, generator)}
+        terms = {"reconstruction": -log_p}
+        if return_loss:
+            terms |= self.regularizers(latents, posterior, generator)
         return self.build_output(
             terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
         )

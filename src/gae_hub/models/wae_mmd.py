@@ -59,8 +59,10 @@ class WAEMMDModel(DeterministicModel):
         posterior = self.encode(pixel_values)
         latents = self.compute_latents(posterior)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
-        prior = randn(latents.shape, latents, generator)
-        terms = {"reconstruction": -log_p, "mmd": mmd(latents, prior, self.config.kernel, self.config.bandwidth)}
+        terms = {"reconstruction": -log_p}
+        if return_loss:
+            prior = randn(latents.shape, latents, generator)
+            terms["mmd"] = mmd(latents, prior, self.config.kernel, self.config.bandwidth)
         return self.build_output(
             terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
         )

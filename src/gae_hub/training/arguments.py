@@ -2,7 +2,7 @@
 
 __all__ = ["RECIPES", "GAETrainingArguments"]
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -147,6 +147,31 @@ class GAETrainingArguments(TrainingArguments):
         if name not in RECIPES:
             raise ValueError(f"there is no recipe '{name}'; choose one of {', '.join(RECIPES)}")
         return cls(**{**RECIPES[name], **({"output_dir": output_dir} if output_dir else {}), **changes})
+
+    @classmethod
+    def from_training_arguments(cls, args: TrainingArguments) -> "GAETrainingArguments":
+        """The arguments that differ from the defaults of `TrainingArguments`; others have the defaults of this class.
+
+        Args:
+            args: arguments of transformers.
+
+        Raises:
+            ValueError: for a field of a subclass that this class does not have, if it differs from its default.
+        """
+        defaults, own = type(args)(output_dir=args.output_dir), {item.name for item in fields(cls) if item.init}
+        chosen = {
+            item.name: getattr(args, item.name)
+            for item in fields(args)
+            if item.init and getattr(args, item.name) != getattr(defaults, item.name)
+        }
+        for name in chosen.keys() - own:
+            raise ValueError(f"{cls.__name__} has no field '{name}', which {type(args).__name__} sets")
+        logger.warning(
+            f"{type(args).__name__} were converted to {cls.__name__}: kept are {', '.join(sorted(chosen)) or 'none'}; "
+            f"other fields have its defaults, such as learning_rate={cls.learning_rate}. Fields that are set to the "
+            "defaults of transformers are not kept: use GAETrainingArguments to set them"
+        )
+        return cls(**{**chosen, "output_dir": args.output_dir})
 
     def _saves_what_it_evaluates(self) -> bool:
         """Whether every evaluation has a checkpoint, so that the best one can be loaded."""

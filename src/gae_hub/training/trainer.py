@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType, TrainOutput
 from transformers.utils import logging
 
@@ -45,7 +45,8 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
 
     Args:
         model: the model. Pass `model_init` instead for a search over hyperparameters.
-        args: training arguments; `GAETrainingArguments()` by default.
+        args: `GAETrainingArguments()` by default. Those of transformers are converted: fields that differ from the
+            defaults of transformers are kept, others have the defaults of `GAETrainingArguments`.
         data_collator: turns the items of a data set into a batch with `pixel_values`. The default understands images,
             tensors, tuples that begin with one and dicts that hold one.
         train_dataset, eval_dataset: a data set from [`load_images`], or any object that it accepts. Without
@@ -72,7 +73,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
     def __init__(
         self,
         model: PreTrainedModel | nn.Module | None = None,
-        args: GAETrainingArguments | None = None,
+        args: TrainingArguments | None = None,
         data_collator: Callable[..., Any] = collate,
         train_dataset: Any = None,
         eval_dataset: Any = None,
@@ -80,6 +81,8 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         callbacks: list[TrainerCallback] | None = None,
         **kwargs: Any,
     ):
+        if args is not None and not isinstance(args, GAETrainingArguments):
+            args = GAETrainingArguments.from_training_arguments(args)
         args = copy(args) if args is not None else GAETrainingArguments()
         if args.data_seed is None:  # otherwise the order of the data would depend on the noise of each process
             args.data_seed = args.seed
