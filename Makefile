@@ -14,6 +14,7 @@ quickstart: $(VENV)/installed  ## train a model on handwritten digits, sample, e
 	$(BIN)/gae-hub quickstart
 
 test: $(VENV)/installed-dev  ## run all tests
+	-$(BIN)/python tests/peers/transformers_suite.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 test-lowest: $(LOWEST)/installed  ## run the fast tests with the lowest versions that pyproject.toml declares

@@ -90,7 +90,7 @@ class RHVAEModel(HVAEModel):
         sizes = (prod(config.input_shape), *config.metric_hidden_sizes)
         self.factor_network = nn.Sequential(nn.Flatten(), build_mlp(sizes), nn.Linear(sizes[-1], d * (d + 1) // 2))
         self.register_buffer("centroids", torch.zeros(n, d))
-        self.register_buffer("matrices", torch.zeros(n, d, d))
+        self.register_buffer("matrices", first_matrices(n, d))
         self.register_buffer("next_place", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
@@ -99,9 +99,7 @@ class RHVAEModel(HVAEModel):
         if module is self and "centroids" in self._buffers:
             init.zeros_(self.centroids)
             init.zeros_(self.next_place)
-            first = torch.zeros_like(self.matrices)
-            first[0] = torch.eye(self.config.latent_dim)  # the identity at the origin, before the first training batch
-            init.copy_(self.matrices, first)
+            init.copy_(self.matrices, first_matrices(*self.centroids.shape))
 
     def encode(self, pixel_values: Tensor) -> Posterior:
         base = VAEModel.encode(self, pixel_values)
@@ -179,6 +177,11 @@ class RHVAEModel(HVAEModel):
             force = self.compute_force(pixel_values, place.z)
             momentum = (half + 0.5 * step * (force - place.kinetic_gradient(half))) * (after / before)
         return place, momentum
+
+
+def first_matrices(num_centroids: int, latent_dim: int) -> Tensor:
+    """(num_centroids, latent_dim, latent_dim): the identity, then zeros, before the first training batch."""
+    return torch.cat([torch.eye(latent_dim)[None], torch.zeros(num_centroids - 1, latent_dim, latent_dim)])
 
 
 register_model(RHVAEConfig, RHVAEModel)

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
+from transformers.utils.generic import can_return_tuple
 
 from ..models.base import GAEOutput, inference
 from ..modules.flows import BatchNormStep, Flow, FlowStep, Standardization
@@ -107,6 +108,7 @@ class FlowSampler(LearnedSampler):
             self.config.drawn_order = torch.randperm(latents.shape[1], generator=generator).tolist()
         super().estimate_density(latents, progress, **training)
 
+    @can_return_tuple
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
         """The loss: the mean of -log p(z) over latents (batch, latent_dim), in nats."""
         return self.build_output({"negative_log_likelihood": -self._log_density(latents.flatten(1))}, return_loss)

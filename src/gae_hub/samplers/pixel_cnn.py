@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
+from transformers.utils.generic import can_return_tuple
 
 from ..core.argument_checks import check_count, describe, generator_device
 from ..data.embeddings import embed_dataset
@@ -222,6 +223,7 @@ class PixelCNNSampler(LearnedSampler):
             examples["labels"] = _check_labels(torch.as_tensor(labels), config.num_classes).to(codes.device)
         return examples
 
+    @can_return_tuple
     def forward(self, codes: Tensor, labels: Tensor | None = None, return_loss: bool = True) -> GAEOutput:
         """The loss: the mean of -log p(codes) over codes (batch, *sizes, levels), in nats per map."""
         if not return_loss:

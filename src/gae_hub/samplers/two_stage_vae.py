@@ -21,6 +21,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
+from transformers.utils.generic import can_return_tuple
 
 from ..models.base import GAEOutput
 from ..modules.flows import Standardization
@@ -76,6 +77,7 @@ class TwoStageVAESampler(LearnedSampler):
         """(num, latent_dim): the mean of the standardized latents given u (num, latent_dim)."""
         return self.to_latents(torch.cat([u, self.decoder(u)], 1))
 
+    @can_return_tuple
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
         """The bound on -log p(z), in nats, with one sample of u per example."""
         z, log_det = self.standardization(latents.flatten(1).to(self.dtype))
