@@ -103,6 +103,17 @@ def test_weights_are_contiguous_after_training(tmp_path):
     assert torch.equal(last.reconstruct(x), model.reconstruct(x))
 
 
+def test_a_model_that_returns_tuples_trains_alike(tmp_path):
+    losses = []
+    for return_dict in (True, False):
+        model = VAE.build()
+        model.config.return_dict = return_dict
+        trainer = make_trainer(tmp_path / str(return_dict), model, eval_data=EVAL, max_steps=2)
+        trainer.train()
+        losses.append(trainer.evaluate()["eval_loss"])
+    assert losses[0] == losses[1]
+
+
 # Data and models
 
 

@@ -316,8 +316,9 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         num_items_in_batch: torch.Tensor | int | None = None,
     ):
         """The model's loss. Loss terms and metrics are added to the sums for the log, or for the evaluation."""
+        options = {} if self.plain_model.config.return_dict else {"return_dict": True}
         try:
-            outputs = model(**inputs)
+            outputs = model(**inputs, **options)
         except NUMERICAL_ERRORS as error:
             if not model.training or self.args.world_size > 1:  # other processes would wait for these gradients
                 raise
