@@ -249,4 +249,4 @@ def test_saving_a_custom_method_says_that_its_code_stays_behind(tmp_path, caplog
     VAE.build().save_pretrained(tmp_path)
     (message,) = [record.message for record in caplog.records if "does not carry" in record.message]
     assert "the code of MineModel" in message and "MineModel.register_for_auto_class('AutoModel')" in message
-    assert "VAEConfig.register_for_auto_class('AutoConfig')" in message
+    assert "AutoConfig" not in message  # its config is the library's

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cases import images
 from localhub import LocalHub, point_clients_at
+from PIL import Image
 
 import gae_hub
 from gae_hub.cli.main import main
@@ -16,6 +17,7 @@ from gae_hub.data.options import DataOptions
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+TRANSFORMERS = (ROOT / "docs" / "transformers.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 X = images(8, (1, 28, 28))
 
@@ -92,6 +94,19 @@ def test_data_page(tmp_path, monkeypatch):
     exec(first, scope)
     assert scope["people"].shape == (5, 2) and (scope["people"].mean(0) > 40).all()  # cm and kg
     assert re.findall(r"^\| `(\w+)` \| ", DATA, re.M) == list(DataOptions.names())
+
+
+def test_transformers_page(tmp_path, monkeypatch):
+    """The snippets run; the table has the tests that do not hold."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (28, 28)).save("digit.png")
+    scope = {}
+    for snippet in snippets("python", TRANSFORMERS):
+        exec(snippet, scope)
+    assert len(scope["embedding"]) == 16
+    suite = (ROOT / "tests" / "peers" / "test_transformers_suite.py").read_text(encoding="utf-8")
+    absent = set(re.findall(r'"(test_\w+)": "', suite))
+    assert absent and absent == set(re.findall(r"`(test_\w+)`", TRANSFORMERS))
 
 
 def test_errors_in_the_readme(tmp_path, monkeypatch):

@@ -24,10 +24,12 @@ from .hub_files import fetch_card, move_into
 # arguments that PreTrainedModel.from_pretrained reads without declaring them
 _LOADING_ARGUMENTS = ("device_map", "dtype", "output_loading_info", "state_dict", "subfolder", "trust_remote_code")
 
-# packages whose classes load without code in the checkpoint, and the one of code that came with a checkpoint
-_OWN_CODE = {"gae_hub", "transformers", "transformers_modules"}
-
 logger = logging.get_logger(__name__)
+
+
+def _has_known_code(cls: type) -> bool:
+    """Whether a class is installed with gae_hub or transformers, or its code came with a checkpoint."""
+    return cls.__module__.partition(".")[0] in ("gae_hub", "transformers", "transformers_modules")
 
 
 class HubModel(PreTrainedModel):
@@ -145,15 +147,14 @@ class HubModel(PreTrainedModel):
         """Warn, once for each class, if the checkpoint will not carry the code of a custom method or network."""
         for part in (self, getattr(self, "encoder", None), getattr(self, "decoder", None)):
             cls = type(part)
-            if isinstance(part, PreTrainedModel) and cls.__module__.partition(".")[0] not in _OWN_CODE:
-                if part._auto_class is None:
-                    config = cast(type, cls.config_class).__name__
-                    logger.warning_once(
-                        f"the checkpoint does not carry the code of {cls.__name__}, and loads only where "
-                        f"{cls.__module__} is imported. To save the code too, call "
-                        f"{config}.register_for_auto_class('AutoConfig') and "
-                        f"{cls.__name__}.register_for_auto_class('AutoModel') before saving"
-                    )
+            if isinstance(part, PreTrainedModel) and not _has_known_code(cls) and part._auto_class is None:
+                config = type(part.config)
+                calls = [] if _has_known_code(config) else [f"{config.__name__}.register_for_auto_class('AutoConfig')"]
+                calls.append(f"{cls.__name__}.register_for_auto_class('AutoModel')")
+                logger.warning_once(
+                    f"the checkpoint does not carry the code of {cls.__name__}, and loads only where {cls.__module__} "
+                    f"is imported. To save the code too, call {' and '.join(calls)} before saving"
+                )
 
     def save_network_code(self, folder: Path):
         """Write the source of a custom encoder or decoder that was marked with `register_for_auto_class`.
