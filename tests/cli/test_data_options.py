@@ -136,7 +136,7 @@ def test_options_in_a_processor_are_used(tmp_path):
     normalization = Normalization("unit", (0.0,), (2.0,))
     processor = GAEImageProcessor((1, 8, 8), normalization=normalization, data={"seed": 3, "image_size": [8, 8]})
     processor.save_pretrained(tmp_path)
-    found = ("digits", {"seed": 3, "image_size": [8, 8], "normalize": normalization})
+    found = ("digits", {"seed": 3, "image_size": [8, 8], "normalize": normalization, "binarize": None})
     assert find_data(str(tmp_path), "digits") == found
 
 
