@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builders import hub_folder
-from cases import images
+from cases import VAE, images
 from PIL import Image
 
 from gae_hub import GAEImageProcessor, InMemoryDataset, embed_dataset, load_data, load_images
@@ -90,12 +90,10 @@ def test_binary_data_are_loaded_again(folder, monkeypatch):
 
 
 def test_embeddings_of_another_draw_are_computed_anew(folder, monkeypatch, tmp_path):
-    from cases import VAE
-
     monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
     model, found = VAE.build(input_shape=(1, 6, 5)), []
-    for options in ({}, {"binarize": "stochastic"}, OPTIONS):
-        dataset = load_images(folder[0], **options)
+    grey = load_images(folder[0])
+    for dataset in (grey, load_images(folder[0], binarize="stochastic"), load_data(grey, **OPTIONS)):
         found.append(embed_dataset(model, dataset, progress=False, cache=tmp_path / "cache"))
     assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
     torch.testing.assert_close(found[2], model.embed(folder[1]))
