@@ -319,7 +319,8 @@ METRICS = {
     "inception_score": {"inception_score"},
     "prdc": {"precision", "recall", "density", "coverage"},
     "energy": {"energy_distance", "energy_distance_of_data"},
-    "log_likelihood": {"log_likelihood", "bits_per_dimension"},
+    "log_likelihood": {"log_likelihood"},
+    "bits_per_dimension": {"bits_per_dimension"},
     "latent_usage": {"active_units", "kl", "kl_per_dimension"},
     "probe": {"probe_accuracy"},
     "clustering": {

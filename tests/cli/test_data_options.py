@@ -10,7 +10,7 @@ from builders import pixels
 from PIL import Image
 from shell import run
 
-from gae_hub import AutoGAE, GAEImageProcessor, Normalization, load_data
+from gae_hub import AutoGAE, GAEImageProcessor, Normalization, evaluate_model, load_data, load_images
 from gae_hub.cli.flags import DATA_OPTIONS, SEED
 from gae_hub.cli.run_record import RUN_FILE, find_data, load_split
 from gae_hub.cli.yaml_files import dump_yaml, load_yaml
@@ -70,11 +70,53 @@ def test_a_table_gives_the_same_tensors_through_every_door(table, tmp_path, door
     assert json.loads((out / "results.json").read_text())["metrics"]["mse"] == pytest.approx(mse, rel=1e-5)
 
 
+def test_binary_pixels_are_the_same_through_every_door(tmp_path, capsys):
+    """The training run, its record, later commands, the processor, the card and the metrics."""
+    out, options = tmp_path / "out", {"binarize": "stochastic", "seed": 3}
+    (tmp_path / "run.yaml").write_text(dump_yaml({"likelihood": "bernoulli", "binarize": "threshold"}))
+    words = ["--config", tmp_path / "run.yaml", "--binarize", "stochastic", "--seed", 3]
+    assert run("train", "--output_dir", out, *QUICK, *words) == 0
+    test, grey = load_images("digits", "test", **options), load_images("digits", "test")
+    pixels = test[:]["pixel_values"]
+    assert set(pixels.unique().tolist()) == {0, 1}
+    # later commands, with the record of the run and without
+    processor = GAEImageProcessor.from_pretrained(out)
+    assert processor.data == options and processor.binarization == test.binarization
+    record = out / RUN_FILE
+    assert load_yaml(record.read_text())["binarize"] == "stochastic"
+    for name, arguments in (find_data(str(out), None), _without(record, lambda: find_data(str(out), "digits"))):
+        assert torch.equal(load_split(str(out), name, "test", arguments)[0].pixel_values, test.pixel_values)
+    assert torch.equal(processor(grey.pixel_values)["pixel_values"], pixels)
+    model = AutoGAE.from_pretrained(out)
+    assert run("embed", out, "--output", tmp_path / "z.npy") == 0
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), model.embed(pixels), rtol=1e-5, atol=1e-6)
+    assert run("reconstruct", out, "--num_samples", 9, "--output", tmp_path / "r.npy") == 0
+    np.testing.assert_allclose(np.load(tmp_path / "r.npy"), model.reconstruct(pixels[:9]), rtol=1e-5, atol=1e-6)
+    card = (out / "README.md").read_text()
+    assert "Pixels were binarized at random with seed 3: each pixel is drawn once, with its grey value" in card
+    # metrics
+    assert run("evaluate", out, "--metrics", "mse", "bits_per_dimension") == 0
+    numbers = json.loads((out / "results.json").read_text())["metrics"]
+    expected = evaluate_model(model, test, ["mse", "bits_per_dimension"])
+    assert numbers == {name: pytest.approx(float(value), rel=1e-6) for name, value in expected.items()}
+    assert 0 < numbers["bits_per_dimension"] < 1.1
+    with pytest.raises(ValueError, match="a probability of binary pixels, but the data have other values"):
+        evaluate_model(model, grey, ["bits_per_dimension"])
+
+
+def _without(file, call):
+    """The result of a call while a file does not exist."""
+    content = file.read_bytes()
+    file.unlink()
+    try:
+        return call()
+    finally:
+        file.write_bytes(content)
+
+
 def test_log_likelihood_is_in_the_units_of_the_data():
     """A density of values that are divided by s is s times as large."""
     from cases import VAE
-
-    from gae_hub import evaluate_model
 
     model = VAE.build(input_shape=(3,), output_activation="identity")
     normalization = Normalization("standardize", (0.0, 1.0, 2.0), (10.0, 0.5, 4.0))
@@ -122,6 +164,7 @@ def test_a_folder_without_a_test_split_is_evaluated_on_its_validation_split(tmp_
         ({"image_size": {}}, "image_size must be an integer"),
         ({"background": 3}, "background must be the name of a colour"),
         ({"normalize": "max"}, "normalize must be one of unit, standardize"),
+        ({"binarize": "max"}, "binarize must be one of threshold, stochastic"),
         ({"column": [1]}, "column must be a name or a list of names"),
     ],
 )
@@ -136,7 +179,7 @@ def test_options_in_a_processor_are_used(tmp_path):
     normalization = Normalization("unit", (0.0,), (2.0,))
     processor = GAEImageProcessor((1, 8, 8), normalization=normalization, data={"seed": 3, "image_size": [8, 8]})
     processor.save_pretrained(tmp_path)
-    found = ("digits", {"seed": 3, "image_size": [8, 8], "normalize": normalization})
+    found = ("digits", {"seed": 3, "image_size": [8, 8], "normalize": normalization, "binarize": None})
     assert find_data(str(tmp_path), "digits") == found
 
 

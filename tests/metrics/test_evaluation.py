@@ -21,8 +21,8 @@ from gae_hub.metrics.networks.extractors import Extractor
 
 
 def dataset(num=60):
-    """Images with labels and two factors."""
-    data = InMemoryDataset(images(num, (1, 16, 16)), torch.arange(num) % 3)
+    """8-bit images with labels and two factors."""
+    data = InMemoryDataset((255 * images(num, (1, 16, 16))).byte(), torch.arange(num) % 3)
     data.factors = torch.stack([torch.arange(num) % 3, torch.arange(num) // 3 % 2], 1)
     return data
 

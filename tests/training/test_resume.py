@@ -13,7 +13,9 @@ from cases import MODELS, VAE, images
 from trainers import make_arguments, make_trainer, same_state
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from gae_hub import GAETrainer
+from gae_hub import GAETrainer, load_images
+from gae_hub.data import split_reading
+from gae_hub.data.datasets import OnDemandDataset
 from gae_hub.training import run_lock
 from gae_hub.training.checkpointing import is_complete, load_tree, save_tree
 from gae_hub.training.output_folder import delete_old_checkpoints
@@ -91,6 +93,24 @@ def test_an_interrupted_run_has_the_weights_and_the_log_of_a_whole_one(tmp_path,
     assert [entry["step"] for entry in first] == [entry["step"] for entry in second]
     for one, other in zip(first, second, strict=True):
         assert other == pytest.approx(one, rel=1e-6)
+
+
+def test_a_resumed_run_sees_the_same_binary_pixels(tmp_path, monkeypatch):
+    """They are drawn whenever a batch is read, and equal in each epoch."""
+    monkeypatch.setattr(split_reading, "MEMORY_SHARE", 0)
+
+    def trainer(name, *callbacks):
+        data = load_images(DATA, binarize="stochastic")
+        assert isinstance(data, OnDemandDataset)
+        return make_trainer(tmp_path / name, data=data, callbacks=callbacks)
+
+    whole = trainer("whole")
+    whole.train()
+    with pytest.raises(KeyboardInterrupt):
+        trainer("cut", InterruptAt(9)).train()
+    resumed = trainer("cut")
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 14 and same_state(resumed.model, whole.model)
 
 
 def test_the_duration_and_rates_of_a_resumed_run_cover_all_its_sessions(tmp_path):

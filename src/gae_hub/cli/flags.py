@@ -3,6 +3,7 @@
 __all__ = [
     "BACKGROUND",
     "BATCH_SIZE",
+    "BINARIZE",
     "CHANNELS",
     "COLUMN",
     "DATASET",
@@ -132,6 +133,11 @@ NORMALIZE = Flag(
     Literal["unit", "standardize"] | None,
     "Map the training data to [0, 1], or to mean 0 and standard deviation 1, per column or channel",
 )
+BINARIZE = Flag(
+    "binarize",
+    Literal["threshold", "stochastic"] | None,
+    "Map grey values in [0, 1] to 0 or 1: at 0.5, or drawn once with the grey value as the probability of 1",
+)
 VALIDATION_SIZE = Flag(
     "validation_size", float | int | None, "Number (or share, below 1) of examples held out for validation", minimum=0
 )
@@ -155,6 +161,7 @@ DATA_OPTIONS = (
     IMAGE_SIZE,
     BACKGROUND,
     NORMALIZE,
+    BINARIZE,
     VALIDATION_SIZE,
     STRATIFY,
     ON_ERROR,

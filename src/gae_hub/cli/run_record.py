@@ -71,7 +71,10 @@ def loading_arguments(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_processor(model: str) -> dict[str, Any]:
-    """The arguments of `load_data` in the image processor of a model, with its normalization; empty without one."""
+    """The arguments of `load_data` in the image processor of a model, with its normalization and its binarisation.
+
+    They are empty without one.
+    """
     from ..core.hub_files import fetch_file
     from ..data.options import DataOptions
     from ..images.processing import GAEImageProcessor
@@ -83,7 +86,7 @@ def _read_processor(model: str) -> dict[str, Any]:
         options = DataOptions.from_dict(processor.data)  # the file may come from anyone
     except (TypeError, ValueError) as error:
         raise ValueError(f"preprocessor_config.json of '{model}': data: {error}") from error
-    return {**options.to_dict(), "normalize": processor.normalization}
+    return {**options.to_dict(), "normalize": processor.normalization, "binarize": processor.binarization}
 
 
 def load_split(

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset, IterableDataset
 from transformers.utils import logging
 
 from ..core.argument_checks import describe
+from ..images.binarization import Binarization
 from ..images.normalization import Normalization
 from .batches import Examples, to_float
 from .options import DataOptions
@@ -51,6 +52,7 @@ class _Described:
         label_names: names of the classes, or None.
         options: how the data were read.
         normalization: what was applied to the data's own values, or None.
+        binarization: what made grey values binary, or None.
         held_out: how the validation split was made, or None if the source has one.
         labels: (num,) integers, -1 for examples without a label; or None. Metrics use them; models do not.
         factors: (num, num_factors) integers, the factors of variation that the images were made from. Set it to
@@ -66,6 +68,7 @@ class _Described:
     label_names: tuple[str, ...] | None = None
     options: DataOptions = DataOptions()
     normalization: Normalization | None = None
+    binarization: Binarization | None = None
     held_out: str | None = None
     labels: Tensor | None = None
     factors: Tensor | None = None
@@ -188,11 +191,19 @@ class OnDemandDataset(BatchedDataset):
     Args:
         source: the split.
         name, split: as for [`InMemoryDataset`].
-        normalization: applied to the values.
+        normalization, binarization: applied to the values, in this order.
     """
 
-    def __init__(self, source: Split, name: str, split: str | None, normalization: Normalization | None = None):
-        self.source, self.name, self.split, self.normalization = source, name, split, normalization
+    def __init__(
+        self,
+        source: Split,
+        name: str,
+        split: str | None,
+        normalization: Normalization | None = None,
+        binarization: Binarization | None = None,
+    ):
+        self.source, self.name, self.split = source, name, split
+        self.normalization, self.binarization = normalization, binarization
         self.input_shape = source.input_shape
 
     @cached_property
@@ -209,7 +220,7 @@ class OnDemandDataset(BatchedDataset):
         return len(self.source)
 
     def read(self, indices: Sequence[int]) -> Tensor:
-        return normalize(self.source.read(indices), self.normalization)
+        return to_pixel_values(self.source.read(indices), self.normalization, self.binarization)
 
 
 IndexedDataset: TypeAlias = InMemoryDataset | OnDemandDataset
@@ -224,11 +235,19 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
     Args:
         source: the split.
         name, split: as for [`InMemoryDataset`].
-        normalization: applied to the values.
+        normalization, binarization: as for [`OnDemandDataset`].
     """
 
-    def __init__(self, source: StreamSplit, name: str, split: str | None, normalization: Normalization | None = None):
-        self.source, self.name, self.split, self.normalization = source, name, split, normalization
+    def __init__(
+        self,
+        source: StreamSplit,
+        name: str,
+        split: str | None,
+        normalization: Normalization | None = None,
+        binarization: Binarization | None = None,
+    ):
+        self.source, self.name, self.split = source, name, split
+        self.normalization, self.binarization = normalization, binarization
         self.input_shape = source.input_shape
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -239,7 +258,7 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
                 if self.options.on_error == "raise":
                     raise error
                 skipped.append(error.place)
-            for pixel_values in normalize(array, self.normalization):
+            for pixel_values in to_pixel_values(array, self.normalization, self.binarization):
                 yield {"pixel_values": pixel_values}
         warn_about_skipped(skipped, num, self.name, self.split)
 
@@ -252,12 +271,16 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
         return f"StreamedDataset('{self.name}'{split}, {self.input_shape})"
 
 
-def normalize(array: np.ndarray, normalization: Normalization | None) -> Tensor:
+def to_pixel_values(
+    array: np.ndarray, normalization: Normalization | None = None, binarization: Binarization | None = None
+) -> Tensor:
     """float32 values as the model sees them, from the data's own."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     if normalization is None:
-        return to_float(tensor)
-    return normalization.apply(to_float(tensor) if tensor.dtype == torch.uint8 else tensor)
+        tensor = to_float(tensor)
+    else:
+        tensor = normalization.apply(to_float(tensor) if tensor.dtype == torch.uint8 else tensor)
+    return tensor if binarization is None else binarization.apply(tensor)
 
 
 def warn_about_skipped(places: Sequence[str], num: int, source: str, split: str | None):

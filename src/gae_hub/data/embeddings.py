@@ -81,7 +81,8 @@ def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: b
         data = hash_tensors({"pixel_values": dataset.pixel_values})
     elif type(dataset) is OnDemandDataset and type(dataset.source) is RowSplit:
         rows, reader = dataset.source.rows, dataset.source.reader
-        data = repr((rows._fingerprint, reader.columns, reader.options, reader.input_shape, dataset.normalization))
+        changes = dataset.normalization, dataset.binarization
+        data = repr((rows._fingerprint, reader.columns, reader.options, reader.input_shape, *changes))
     else:
         return None
     network = hash_network(model)

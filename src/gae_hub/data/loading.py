@@ -75,8 +75,8 @@ def load_images(source: Any, splits: str | Sequence[str] | None = None, *, strea
             training split if there are several.
         streaming: read a data set of the Hub while training, without a copy on disk.
         **options: the fields of [`DataOptions`]: column, label_column, layout, channels, image_size, background,
-            normalize, validation_size, stratify, on_error and seed; and arguments of `datasets.load_dataset`, such as
-            `name`, `revision` and `token`.
+            normalize, binarize, validation_size, stratify, on_error and seed; and arguments of
+            `datasets.load_dataset`, such as `name`, `revision` and `token`.
 
     Returns:
         One data set if `splits` is None or a string, else a tuple with one data set for each split.

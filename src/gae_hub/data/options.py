@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from PIL import ImageColor
 
 from ..core.argument_checks import check_count, check_seed, describe
+from ..images.binarization import BINARIZATIONS, Binarization
 from ..images.layouts import Layout, check_layout
 from ..images.normalization import NORMALIZATIONS, Normalization
 
@@ -26,6 +27,7 @@ class LoadingOptions(TypedDict, total=False):
     image_size: int | Sequence[int] | None
     background: str
     normalize: Literal["unit", "standardize"] | Normalization | None
+    binarize: Literal["threshold", "stochastic"] | Binarization | None
     validation_size: float | None
     stratify: bool
     on_error: OnError
@@ -57,16 +59,19 @@ class DataOptions:
         background: colour behind transparent pixels of image files, as a name or "#rrggbb".
         normalize: "unit" to map the training data to [0, 1] per column or channel, "standardize" to give them mean 0
             and standard deviation 1, or a [`Normalization`] to use again.
+        binarize: "threshold" to map values of 0.5 and more to 1 and others to 0, "stochastic" to draw 1 with the grey
+            value as its probability, or a `Binarization` to use again. Each image is drawn once, with the seed. Values
+            must lie in [0, 1], where `normalize="unit"` maps them.
         validation_size: number of examples (int), or share of the training split (float), to hold out at random if the
             source has no validation split. By default 10,000, or 10 % of fewer than 50,000 examples. MNIST and
             CIFAR-10 hold out their last 10,000 images, as the paper does.
         stratify: whether the held-out examples have the same shares of classes as the others.
         on_error: "raise" for an error that names the first example that cannot be read or is missing; "skip" to leave
             such examples out, with their labels, and to log one warning that counts and names them.
-        seed: seed of the held-out examples.
+        seed: seed of the held-out examples, and of stochastic binarisation.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: for a value outside these, or `binarize` together with `normalize="standardize"`.
     """
 
     column: str | Sequence[str] | None = None
@@ -76,6 +81,7 @@ class DataOptions:
     image_size: int | Sequence[int] | None = None
     background: str = "white"
     normalize: Literal["unit", "standardize"] | Normalization | None = None
+    binarize: Literal["threshold", "stochastic"] | Binarization | None = None
     validation_size: float | None = None
     stratify: bool = True
     on_error: OnError = "raise"
@@ -102,6 +108,12 @@ class DataOptions:
             ) from error
         if not isinstance(self.normalize, Normalization) and self.normalize not in (None, *NORMALIZATIONS):
             raise ValueError(f"normalize must be one of {', '.join(NORMALIZATIONS)}, got {describe(self.normalize)}")
+        if not isinstance(self.binarize, Binarization) and self.binarize not in (None, *BINARIZATIONS):
+            raise ValueError(f"binarize must be one of {', '.join(BINARIZATIONS)}, got {describe(self.binarize)}")
+        if self.binarize is not None and "standardize" in (self.normalize, getattr(self.normalize, "kind", None)):
+            raise ValueError(
+                "binarize needs values in [0, 1], but normalize='standardize' gives them mean 0: pass normalize='unit'"
+            )
         size = self.validation_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, (int, float))):
             raise ValueError(f"validation_size must be a number of examples or a share of them, got {describe(size)}")
@@ -110,6 +122,13 @@ class DataOptions:
         if self.on_error not in ("raise", "skip"):
             raise ValueError(f"on_error must be 'raise' or 'skip', got {describe(self.on_error)}")
         check_seed(self.seed)
+
+    @property
+    def binarization(self) -> Binarization | None:
+        """What makes grey values binary, or None."""
+        if self.binarize is None or isinstance(self.binarize, Binarization):
+            return self.binarize
+        return Binarization(self.binarize, self.seed)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -136,7 +155,10 @@ class DataOptions:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """The options that differ from their defaults, as JSON values. A normalization is left out: see processors."""
+        """The options that differ from their defaults, as JSON values.
+
+        A [`Normalization`] and a `Binarization` are named only: see processors.
+        """
         found = {
             option.name: getattr(self, option.name)
             for option in fields(self)
@@ -144,6 +166,8 @@ class DataOptions:
         }
         if isinstance(self.normalize, Normalization):
             found["normalize"] = self.normalize.kind
+        if isinstance(self.binarize, Binarization):
+            found["binarize"] = self.binarize.kind
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 

@@ -10,9 +10,17 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..images.binarization import Binarization
 from ..images.normalization import Normalization, NormalizationFit
 from ..modules.inputs import check_values
-from .datasets import IndexedDataset, InMemoryDataset, OnDemandDataset, StreamedDataset, normalize, warn_about_skipped
+from .datasets import (
+    IndexedDataset,
+    InMemoryDataset,
+    OnDemandDataset,
+    StreamedDataset,
+    to_pixel_values,
+    warn_about_skipped,
+)
 from .sources.arrays import ArraySplit
 from .sources.base import Source, Split, StreamSplit
 from .sources.torch_data import TorchSplit
@@ -30,40 +38,51 @@ def read_split(
     Args:
         source: the source.
         split: name of the split.
-        normalization: applied to the values.
+        normalization: applied to the values, before the options' binarisation.
         images_only: whether values without a normalization must lie in [0, 1].
 
     Raises:
         ValueError: if an example cannot be read, has another shape than the first, or values out of range.
     """
     found, options = source.get_split(split), source.options
+    binarization = options.binarization
     if isinstance(found, StreamSplit):
-        data = StreamedDataset(found, source.name, split, normalization)
+        data = StreamedDataset(found, source.name, split, normalization, binarization)
     else:
         checks_range = images_only and normalization is None and source.normalization is None
-        data = _read_indexed(found, source.name, split, normalization, options.on_error == "skip", checks_range)
+        skips = options.on_error == "skip"
+        data = _read_indexed(found, source.name, split, normalization, binarization, skips, checks_range)
         data.revision, data.label_names = found.revision, found.label_names
     data.origin, data.column_names = found.origin, found.column_names
     data.options, data.held_out = options, source.held_out
     data.normalization = normalization or source.normalization
+    data.binarization = binarization
     return data
 
 
 def _read_indexed(
-    found: Split, name: str, split: str, normalization: Normalization | None, skips: bool, checks_range: bool
+    found: Split,
+    name: str,
+    split: str,
+    normalization: Normalization | None,
+    binarization: Binarization | None,
+    skips: bool,
+    checks_range: bool,
 ) -> IndexedDataset:
     """A split with a length as a data set."""
+    is_changed = normalization is not None or binarization is not None
     if isinstance(found, TorchSplit):
-        return OnDemandDataset(_find_readable(found, name, split) if skips else found, name, split, normalization)
-    if isinstance(found, ArraySplit) and normalization is None and not (skips or isinstance(found.array, np.memmap)):
+        readable = _find_readable(found, name, split) if skips else found
+        return OnDemandDataset(readable, name, split, normalization, binarization)
+    if isinstance(found, ArraySplit) and not (is_changed or skips or isinstance(found.array, np.memmap)):
         pixel_values = _to_tensor(found.array)
     else:
-        dtype = np.uint8 if found.dtype == np.uint8 and normalization is None else np.float32
-        size = len(found) * prod(found.input_shape) * np.dtype(dtype).itemsize
+        dtype = _stored_dtype(found, normalization, binarization)
+        size = len(found) * prod(found.input_shape) * dtype.itemsize
         if size > MEMORY_SHARE * free_memory():
             readable = _find_readable(found, name, split) if skips else found
-            return OnDemandDataset(readable, name, split, normalization)
-        pixel_values, found = _read_all(found, name, split, normalization, skips)
+            return OnDemandDataset(readable, name, split, normalization, binarization)
+        pixel_values, found = _read_all(found, name, split, normalization, binarization, skips)
     if checks_range and pixel_values.dtype != torch.uint8:
         check_values(pixel_values)
     data = InMemoryDataset(pixel_values, found.read_labels(), name, split)
@@ -82,12 +101,23 @@ def _to_tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
     return array if array.dtype in (torch.uint8, torch.float32) else array.float()
 
 
+def _stored_dtype(found: Split, normalization: Normalization | None, binarization: Binarization | None) -> torch.dtype:
+    """The dtype of a split in memory: uint8 for pixels of 8 bits and for binary ones, as 0 and 255."""
+    is_pixels = found.dtype == np.uint8 and normalization is None
+    return torch.uint8 if is_pixels or binarization is not None else torch.float32
+
+
 def _read_all(
-    found: Split, name: str, split: str, normalization: Normalization | None, skips: bool
+    found: Split,
+    name: str,
+    split: str,
+    normalization: Normalization | None,
+    binarization: Binarization | None,
+    skips: bool,
 ) -> tuple[torch.Tensor, Split]:
     """All examples that can be read, (num, *input_shape), and their split."""
-    is_uint8 = found.dtype == np.uint8 and normalization is None
-    values = torch.empty(len(found), *found.input_shape, dtype=torch.uint8 if is_uint8 else torch.float32)
+    dtype = _stored_dtype(found, normalization, binarization)
+    values = torch.empty(len(found), *found.input_shape, dtype=dtype)
     num, places = 0, {}
     for array, errors in _iterate_chunks(found, f"reading {split}"):
         for index, error in errors.items():
@@ -95,7 +125,12 @@ def _read_all(
                 raise error
             places[index] = error.place
         stop = num + len(array)
-        values[num:stop] = torch.from_numpy(array) if is_uint8 else normalize(array, normalization)
+        if binarization is not None:
+            values[num:stop] = 255 * to_pixel_values(array, normalization, binarization)
+        elif dtype == torch.uint8:
+            values[num:stop] = torch.from_numpy(array)
+        else:
+            values[num:stop] = to_pixel_values(array, normalization)
         num = stop
     if not places:
         return values, found

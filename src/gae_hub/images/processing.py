@@ -19,6 +19,7 @@ from ..core.files import write_atomically
 from ..core.hub_files import fetch_card
 from ..core.json_files import check_nesting, describe_type
 from ..modules.inputs import check_finite_values
+from .binarization import Binarization
 from .layouts import CHANNEL_COUNTS, Layout, check_layout
 from .normalization import Normalization
 from .reading import DAMAGED, is_encoded_image, open_image, read_image
@@ -71,6 +72,8 @@ class GAEImageProcessor(BaseImageProcessor):
         column_names: names of a table's columns, or None.
         data: options with which the training data were read, those that differ from their defaults. Later commands
             read data in the same way.
+        binarization: a `Binarization`, or a dict of it, which made the training data binary; or None. Images that are
+            passed to the processor are made binary in the same way.
 
     Example:
 
@@ -92,6 +95,7 @@ class GAEImageProcessor(BaseImageProcessor):
         normalization: Normalization | Mapping[str, Any] | None = None,
         column_names: Sequence[str] | None = None,
         data: Mapping[str, Any] | None = None,
+        binarization: Binarization | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         self._require_settings(kwargs.keys() - _KEYS_OF_TRANSFORMERS)
@@ -115,6 +119,9 @@ class GAEImageProcessor(BaseImageProcessor):
                 f"{self.input_shape[0]} columns or channels"
             )
         self.normalization = normalization
+        if binarization is not None and not isinstance(binarization, Binarization):
+            binarization = Binarization.from_dict(binarization)
+        self.binarization = binarization
         names_columns = isinstance(column_names, (list, tuple)) and all(isinstance(name, str) for name in column_names)
         if column_names is not None and (not names_columns or self.input_shape != (len(column_names),)):
             raise ValueError(
@@ -146,6 +153,7 @@ class GAEImageProcessor(BaseImageProcessor):
             model.config.input_shape,
             background=getattr(options, "background", "white"),
             normalization=getattr(dataset, "normalization", None),
+            binarization=getattr(dataset, "binarization", None),
             column_names=getattr(dataset, "column_names", None),
             data=options.to_dict() if options is not None else None,
         )
@@ -172,10 +180,11 @@ class GAEImageProcessor(BaseImageProcessor):
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values. Those that do not apply are left out."""
         found = super().to_dict()
-        normalization = self.normalization
+        normalization, binarization = self.normalization, self.binarization
         own = {
             "layout": self.layout,
             "normalization": None if normalization is None else normalization.to_dict(),
+            "binarization": None if binarization is None else binarization.to_dict(),
             "column_names": None if self.column_names is None else list(self.column_names),
             "data": self.data or None,
         }
@@ -311,7 +320,7 @@ class GAEImageProcessor(BaseImageProcessor):
         else:
             pixel_values = values.float()
         check_finite_values(pixel_values)
-        return pixel_values
+        return pixel_values if self.binarization is None else self.binarization.apply(pixel_values)
 
     def restore(self, pixel_values: Tensor) -> Tensor:
         """A model's values (batch, *input_shape) in the units of its training data.

@@ -98,6 +98,13 @@ _ENERGY = Paper(
     2013,
     "doi:10.1016/j.jspi.2013.03.018",
 )
+_DEQUANTIZATION = Paper(
+    "Dequantisation",
+    "A Note on the Evaluation of Generative Models",
+    "Theis, van den Oord & Bethge",
+    2016,
+    "arXiv:1511.01844",
+)
 
 CITATIONS: dict[str, tuple[Paper, ...]] = {
     "beta_vae_score": (_BETA_VAE,),
@@ -109,7 +116,7 @@ CITATIONS: dict[str, tuple[Paper, ...]] = {
     "inception_score": (_INCEPTION_SCORE,),
     "kid": (_KID,),
     "latent_usage": (_IWAE,),
-    "log_likelihood": (_IWAE,),
+    "log_likelihood": (_IWAE, _DEQUANTIZATION),
     "lpips": (_LPIPS,),
     "mig": (_MIG,),
     "ms_ssim": (_MS_SSIM,),

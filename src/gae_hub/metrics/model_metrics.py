@@ -5,19 +5,18 @@ __all__ = ["METRICS", "Metric"]
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import Subset
-from tqdm.auto import tqdm
 
 from ..data.loading import iterate_batches
 from ..models.base import inference
 from .evaluation_run import BATCH_SIZE, EvaluationRun, ImageSet
 from .functional.reconstruction import squared_error
-from .measures import MSE, Interpolation, LogLikelihood
+from .likelihood_metrics import measure_bits_per_dimension, measure_log_likelihood
+from .measures import MSE, Interpolation
 from .results import Measurement
 
 Numbers = dict[str, Measurement]
@@ -98,25 +97,7 @@ def _draw_images(run: EvaluationRun, num: int) -> Tensor:
     return torch.cat(list(iterate_batches(Subset(run.dataset, chosen), BATCH_SIZE)))
 
 
-# Likelihood and latents
-
-
-def _measure_log_likelihood(run: EvaluationRun) -> Numbers:
-    options = dict(run.options.get("log_likelihood", {}))
-    num_draws = options.pop("num_draws", 100)
-    discrete = run.model.likelihood.is_discrete
-    measure = LogLikelihood(num_dims=prod(run.model.config.input_shape), discrete=discrete, **options)
-    measure.settings, measure.seed = {"num_draws": num_draws}, run.seed
-    generator = run.new_generator()
-    normalization = getattr(run.dataset, "normalization", None)
-    # the density of the data's own values is the model's, divided by the scales
-    log_scale = 0.0 if normalization is None else normalization.log_scale(run.model.config.input_shape)
-    for images in tqdm(run.iterate_inputs(), desc="log-likelihood", disable=not run.progress, leave=False):
-        images = images.to(run.model.device)
-        values = run.model.log_likelihood(images, num_samples=num_draws, generator=generator).cpu()
-        measure.add(values - log_scale)
-        measure.fingerprint.add(images.float())
-    return measure.compute()
+# Latents
 
 
 def _measure_latent_usage(run: EvaluationRun) -> Numbers:
@@ -232,8 +213,12 @@ METRICS: dict[str, Metric] = {
         _measure_energy,
     ),
     "log_likelihood": Metric(
-        "Log-likelihood by importance sampling, with its standard error, and bits per dimension.",
-        _measure_log_likelihood,
+        "Log-likelihood by importance sampling, in nats, with its standard error.",
+        measure_log_likelihood,
+    ),
+    "bits_per_dimension": Metric(
+        "Bits per dimension by importance sampling: of binary pixels, or of 8-bit pixels with uniform dequantisation.",
+        measure_bits_per_dimension,
     ),
     "latent_usage": Metric(
         "Active units, and the KL divergence of the posteriors from N(0, I), in total and per dimension.",

@@ -186,7 +186,12 @@ class Laplace(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Probability of binary pixels, with sigmoid(logits) for 1: -log p(x|z) is the binary cross entropy."""
+    """Probability of binary pixels, with sigmoid(logits) for 1: -log p(x|z) is the binary cross entropy.
+
+    For grey pixels in (0, 1) the same loss is not a log probability: over the values of a pixel its exponentials do
+    not add up to 1. `load_images(..., binarize="stochastic")` makes pixels binary, and [`ContinuousBernoulli`] is a
+    density of grey ones.
+    """
 
     is_discrete = True
 

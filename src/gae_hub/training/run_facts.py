@@ -48,11 +48,13 @@ def collect_facts(
         divergences: `DivergenceGuard.events`.
     """
     options = getattr(train_dataset, "options", None)
+    binarization = getattr(train_dataset, "binarization", None)
     return {
         "dataset": getattr(train_dataset, "name", None),
         "origin": getattr(train_dataset, "origin", None),
         "revision": getattr(train_dataset, "revision", None),
         "held_out": getattr(train_dataset, "held_out", None),
+        "binarized": None if binarization is None else binarization.explain(),
         "data_options": options.to_dict() if options is not None else None,
         "environment": environment(),
         "num_train_images": len(train_dataset) if hasattr(train_dataset, "__len__") else None,

@@ -98,7 +98,7 @@ class _Opener:
         raise ValueError(f"cannot load data from an object of type {type(source).__name__}: {_KINDS}")
 
     def _open_dataset(self, dataset: InMemoryDataset | OnDemandDataset | StreamedDataset) -> Source:
-        """Open a data set that was loaded before, with the normalization that it has."""
+        """Open a data set that was loaded before, with the normalization and the binarisation that it has."""
         options, given = self.options, dataset.normalization
         if options.size is not None or options.channels is not None:
             raise ValueError(
@@ -106,8 +106,12 @@ class _Opener:
             )
         if given is not None and options.normalize is not None:
             raise ValueError(f"normalize: '{dataset.name}' is normalized already, by '{given.kind}'")
+        if dataset.binarization is not None:
+            if options.binarize is not None:
+                raise ValueError(f"binarize: '{dataset.name}' is binary already, by '{dataset.binarization.kind}'")
+            options = replace(options, binarize=dataset.binarization)
         split = dataset.split or "train"
-        if isinstance(dataset, InMemoryDataset):
+        if isinstance(dataset, InMemoryDataset):  # binary values are binarised to themselves
             return Source(dataset.name, {split: _split_of(dataset)}, options, normalization=given)
         # its values are read again, and normalized again
         return Source(dataset.name, {split: dataset.source}, replace(options, normalize=given))

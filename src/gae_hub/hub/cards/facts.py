@@ -83,7 +83,7 @@ _is_latents = _dict_with(
     }
 )
 FACT_CHECKS: dict[str, Check] = {
-    **dict.fromkeys(("dataset", "origin", "revision", "held_out"), _is_text),
+    **dict.fromkeys(("dataset", "origin", "revision", "held_out", "binarized"), _is_text),
     **dict.fromkeys(("num_train_images", "num_processes", "steps", "best_step"), _is_integer),
     **dict.fromkeys(("seconds", "joules"), _is_number),
     **dict.fromkeys(("arguments", "data_options", "environment"), _dict_of(_is_plain_data)),

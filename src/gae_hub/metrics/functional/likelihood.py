@@ -20,10 +20,11 @@ def summarize_log_likelihoods(
     become tighter as num_samples grows (Burda, Grosse & Salakhutdinov, 2016, arXiv:1509.00519).
 
     Args:
-        values: (num,) log p(x) in nats, for images in [0, 1].
+        values: (num,) log p(x) in nats.
         num_dims: number of pixels times channels, D. If given, the result has `bits_per_dimension`:
-            :math:`-\log_2 p(x) / D`, plus 8 for a density, which converts it to the 256 levels of 8-bit images.
-        discrete: whether p is a probability of binary pixels; 8 is not added then.
+            :math:`-\log_2 p(x) / D`, plus 8 for a density. The images must then be those of `dequantize`: for other
+            values in [0, 1] a density is not bounded, and the number has no meaning.
+        discrete: whether p is a probability of binary pixels, which needs no `dequantize`; 8 is not added then.
 
     Raises:
         ValueError: if there are no values, or some are not finite.

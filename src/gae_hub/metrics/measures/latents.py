@@ -34,6 +34,10 @@ from .base import COUNTS, Measure
 class LogLikelihood(Measure):
     """Log-likelihood in nats with its standard error over images, and bits per dimension if `num_dims` is given.
 
+    Bits per dimension are defined for probabilities of binary pixels (`discrete=True`), and for densities of 8-bit
+    pixels with uniform dequantisation, (k + u) / 256 (Theis et al., 2016, arXiv:1511.01844). The metric
+    `bits_per_dimension` of `gae-hub evaluate` dequantises and checks the pixels.
+
     Example:
 
         >>> import gae_hub.metrics
