@@ -1,5 +1,7 @@
 """GAEImageProcessor, and the conversions between PIL images and arrays."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
@@ -116,3 +118,9 @@ def test_save_and_load(tmp_path):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_declared_settings_are_the_arguments():
+    """`valid_kwargs` is what transformers lets `from_pretrained` replace."""
+    arguments = [name for name in signature(GAEImageProcessor.__init__).parameters if name not in ("self", "kwargs")]
+    assert sorted(GAEImageProcessor.valid_kwargs.__annotations__) == sorted(arguments)

@@ -56,6 +56,7 @@ class GAEImageProcessorKwargs(TypedDict, total=False):
     layout: Layout | None
     background: str
     normalization: Normalization | Mapping[str, Any] | None
+    binarization: Binarization | Mapping[str, Any] | None
     column_names: Sequence[str] | None
     data: Mapping[str, Any] | None
 
