@@ -112,7 +112,7 @@ def test_latents_and_labels():
     for given in (latents, latents.numpy(), latents.tolist()):
         found = gae_hub.metrics.load("clustering", num_fits=5).compute(predictions=given, references=labels.tolist())
         assert found["clustering_accuracy"] == 1 and found["clustering_accuracy"].passport.settings["num_fits"] == 5
-    probe = gae_hub.metrics.load("probe", num_epochs=100)
+    probe = gae_hub.metrics.load("probe")
     assert probe.compute(predictions=latents, references=labels)["probe_accuracy"] > 0.9
     found = probe.compute(predictions=latents, references=labels, train_latents=latents, train_labels=labels)
     assert found["probe_accuracy"] > 0.97 and found["probe_accuracy"].passport.num_samples == 60

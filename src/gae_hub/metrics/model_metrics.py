@@ -224,7 +224,9 @@ METRICS: dict[str, Metric] = {
         "Active units, and the KL divergence of the posteriors from N(0, I), in total and per dimension.",
         _measure_latent_usage,
     ),
-    "probe": Metric("Accuracy of the paper's linear classifier on the embeddings, mean over 20 runs.", _measure_probe),
+    "probe": Metric(
+        "Accuracy of the paper's linear classifier, a logistic regression on the embeddings.", _measure_probe
+    ),
     "clustering": Metric(
         "Agreement of k-means on the embeddings with the classes: the paper's accuracy, Hungarian accuracy, NMI, ARI.",
         _measure_clustering,

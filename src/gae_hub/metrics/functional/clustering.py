@@ -32,7 +32,7 @@ def clustering_scores(latents: Tensor, labels: Tensor, num_fits: int = 100, seed
         ValueError: if numbers of latents and labels differ, or there are fewer than 2 classes.
     """
     check_count("num_fits", num_fits)
-    check_rows("clustering", latents, 1, "latents")
+    check_rows("clustering", "latents", latents, 1, "latents")
     latents = latents.reshape(len(latents), -1)
     check_labels("clustering", labels, len(latents))
     classes = labels.to(latents.device).unique(return_inverse=True)[1]

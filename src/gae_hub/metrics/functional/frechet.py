@@ -96,7 +96,7 @@ def frechet_infinity(
     Raises:
         ValueError: if num_points is below 2, or there are too few samples for so many subsets.
     """
-    check_features("fid_infinity", samples, 2)
+    check_features("fid_infinity", "samples", samples, 2)
     check_count("num_points", num_points, minimum=2)
     smallest = max(2, len(samples) // 10)
     if len(samples) - smallest < num_points:

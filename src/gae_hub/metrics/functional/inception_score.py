@@ -30,7 +30,7 @@ def inception_score(logits: Tensor, num_splits: int = 1) -> Estimate:
         ValueError: for fewer images than splits, fewer than 2 images, or logits that are not finite.
     """
     check_count("num_splits", num_splits)
-    check_features("the Inception Score", logits, max(2, num_splits))
+    check_features("the Inception Score", "logits", logits, max(2, num_splits))
     log_p = logits.double().log_softmax(1)
     if num_splits > 1:
         edges = [len(log_p) * part // num_splits for part in range(num_splits + 1)]

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ..functional.checks import check_finite
 from ..results import Estimate, Measurement, Passport
 from .fingerprint import Fingerprint
 from .rows import Rows, RowStore
@@ -92,7 +93,7 @@ class Measure:
         """Add a batch of one side or of both. The two may differ in size, unless the measure compares pairs.
 
         Raises:
-            ValueError: if a batch is empty, or does not have the form that the measure needs.
+            ValueError: if a batch is empty, holds nan or infinity, or does not have the form that the measure needs.
         """
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None and (side == "predictions" or self.references_help):
@@ -124,6 +125,7 @@ class Measure:
         if not rows.numel():
             what = self.predictions_help if side == "predictions" else self.references_help
             raise ValueError(f"'{self.name}' got an empty batch of {side}: add {what}")
+        check_finite(f"{side} of '{self.name}'", rows, self.sides[side].count)
         return rows
 
     def merge(self, other: "Measure"):

@@ -43,7 +43,8 @@ class PairMeasure(Measure):
     def add(self, predictions: Any = None, references: Any = None):
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None:
-                self.waiting[side].append(as_float(batch))
+                num_before = self.sides[side].count + sum(map(len, self.waiting[side]))
+                self.waiting[side].append(as_float(batch, f"{side} of '{self.name}'", num_before))
                 if side == "references":
                     self.add_to_fingerprint(batch)
         while all(self.waiting.values()):
