@@ -98,17 +98,32 @@ def _drift_equation(place: LocalMetric, half: Tensor, step_size: Tensor | float)
 
 
 def _find_root(equation: Equation, start: Tensor, max_iterations: int) -> tuple[Tensor, Tensor]:
-    """Roots (*batch, d) by Newton's method, and whether it converged, (*batch,). Each point stops on its own."""
-    root, done = start, torch.zeros_like(start[..., 0], dtype=torch.bool)
+    """Roots by Newton's method.
+
+    Each step must be shorter than the step before, as it is wherever Kantorovich's theorem proves convergence.
+    Otherwise the search fails: it would wander, and end at a root that depends on rounding errors.
+
+    Args:
+        equation: the equation of each point.
+        start: (*batch, d).
+        max_iterations: after which the search fails. Each point stops on its own.
+
+    Returns:
+        (*batch, d) points, and whether they are roots, (*batch,).
+    """
+    root, length = start, torch.full_like(start[..., 0], torch.inf)
+    found, searching = torch.zeros_like(length, dtype=torch.bool), torch.ones_like(length, dtype=torch.bool)
     for _ in range(max_iterations):
         residual, jacobian = equation(root)
-        improved = root - _solve(jacobian, residual)
-        converged = _is_close(improved, root)
-        root = torch.where(done.unsqueeze(-1), root, improved)
-        done = done | converged
-        if root.device.type == "cpu" and (done | ~root.isfinite().all(-1)).all():
+        change = _solve(jacobian, residual)
+        previous, length = length, torch.linalg.vector_norm(change, dim=-1)
+        searching = searching & (length < previous)
+        root = torch.where(searching.unsqueeze(-1), root - change, root)
+        is_last = searching & (length <= _tolerance(root))
+        found, searching = found | is_last, searching & ~is_last
+        if root.device.type == "cpu" and not searching.any():
             break  # on a GPU, this check would stall the device
-    return root, done
+    return root, found
 
 
 def _attach_gradient(equation: Equation, root: Tensor, accepted: Tensor, otherwise: Tensor | float) -> Tensor:
@@ -123,10 +138,13 @@ def _solve(matrix: Tensor, vector: Tensor) -> Tensor:
     return torch.linalg.solve_ex(matrix, vector.unsqueeze(-1))[0].squeeze(-1)
 
 
+def _tolerance(point: Tensor) -> Tensor:
+    """(*batch,): half of the digits of points (*batch, d). Newton's next step would double them."""
+    return torch.finfo(point.dtype).eps ** 0.5 * (1 + torch.linalg.vector_norm(point, dim=-1))
+
+
 def _is_close(a: Tensor, b: Tensor) -> Tensor:
-    """(*batch,): whether points agree to half of the digits. Newton's next step would double them."""
-    tolerance = torch.finfo(a.dtype).eps ** 0.5
-    return (a - b).abs().amax(-1) <= tolerance * (1 + b.abs().amax(-1))
+    return torch.linalg.vector_norm(a - b, dim=-1) <= _tolerance(b)
 
 
 def _rows(step_size: Tensor | float) -> Tensor | float:
