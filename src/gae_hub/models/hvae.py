@@ -96,9 +96,7 @@ class HVAEModel(MonteCarloVAEModel):
             return base
         return HamiltonianPosterior(base, lambda z, noise: self.evolve(pixel_values, z, noise))
 
-    def evolve(
-        self, pixel_values: Tensor, z: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def evolve(self, pixel_values: Tensor, z: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Draw the momentum and follow the dynamics.
 
         Args:

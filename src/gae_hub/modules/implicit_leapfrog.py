@@ -1,4 +1,4 @@
-r"""The implicit part of a generalised leapfrog step (Girolami & Calderhead, 2011, doi:10.1111/j.1467-9868.2010.00765.x).
+r"""The implicit part of a generalised leapfrog step (Girolami & Calderhead, 2011).
 
 With the kinetic energy :math:`K(z, \rho) = (\rho^\top G^{-1}(z) \rho + \log \det G(z)) / 2` and the force F, a step is
 
@@ -9,9 +9,9 @@ With the kinetic energy :math:`K(z, \rho) = (\rho^\top G^{-1}(z) \rho + \log \de
 
 The first two equations are implicit. Where Newton's method solves them, the step preserves volume, and the step from
 :math:`(z', -\rho')` leads back to :math:`(z, -\rho)`, provided that both find the same solution. A step that does not
-lead back is rejected: it leaves z as it is and reverses the momentum. The accepted steps, followed by a reversal of the
-momentum, are a map that is its own inverse, and so is the identity on the other points. Together they are a bijection
-of the whole space that preserves volume, whatever the step size.
+lead back is rejected: z stays, and the momentum changes its sign. Followed by a change of sign, the accepted steps are
+a map that is its own inverse, and so is the identity on the other points. Together they are a bijection of the whole
+space that preserves volume, whatever the step size.
 """
 
 __all__ = ["ImplicitStep", "solve_implicit_step"]

@@ -58,7 +58,7 @@ class RiemannianMetric:
             return (weights.unsqueeze(-2) @ images).squeeze(-2) + self.regularization * vector
 
     def velocity_jacobian(self, z: Tensor, weights: Tensor, images: Tensor) -> Tensor:
-        """(*batch, d, d): derivative of `combine` with respect to z, in the columns, at points z with these weights."""
+        """(*batch, d, d): derivative of `combine` with respect to z, at points z with these weights."""
         scaled = weights.unsqueeze(-1) * images
         with full_precision(z):
             moment = scaled.mT @ self.centroids
