@@ -100,7 +100,12 @@ MODELS = [
     AE,
     VAE,
     ModelCase(BetaVAEModel, {"beta": 2.0}, reduces_to=VAE.build, reduced_by={"beta": 1.0}),
-    ModelCase(DisentangledBetaVAEModel, reduces_to=VAE.build, reduced_by={"beta": 1.0, "capacity": 0.0}),
+    ModelCase(
+        DisentangledBetaVAEModel,
+        terms=("reconstruction", "capacity_distance"),
+        reduces_to=VAE.build,
+        reduced_by={"beta": 1.0, "capacity": 0.0},
+    ),
     ModelCase(
         BetaTCVAEModel, terms=("reconstruction", "mutual_information", "total_correlation", "dimension_wise_kl")
     ),

@@ -1,5 +1,7 @@
 """beta-TC-VAE: its decomposition of the KL, and its estimates of the aggregated posterior."""
 
+from math import log, pi
+
 import pytest
 import torch
 
@@ -25,7 +27,9 @@ def test_terms_add_up_to_the_kl():
     torch.manual_seed(0)
     posterior = posterior_of(8)
     model = BetaTCVAEModel(BetaTCVAEConfig(**TINY))
-    sums = torch.stack([sum(model.regularizers(posterior.rsample(), posterior).values()) for _ in range(4000)])
+    sums = torch.stack(
+        [sum(model.decompose_kl(posterior, *posterior.rsample_and_noise()).values()) for _ in range(4000)]
+    )
     torch.testing.assert_close(sums.mean(0), posterior.kl(), atol=0.12, rtol=0)
 
 
@@ -49,16 +53,29 @@ def test_total_correlation_for_a_minibatch_of_the_whole_data_set():
     """The mixture is then exact, and equals a sum over all pairs."""
     torch.manual_seed(1)
     posterior = posterior_of(5, seed=2)
-    latents = posterior.rsample()
+    latents, noise = posterior.rsample_and_noise()
     density = (
         torch.distributions.Normal(posterior.mean, (0.5 * posterior.log_var).exp())
         .log_prob(latents.unsqueeze(1))
         .exp()
     )
     expected = density.prod(-1).mean(1).log() - density.mean(1).log().sum(-1)
-    torch.testing.assert_close(
-        BetaTCVAEModel(BetaTCVAEConfig(**TINY)).regularizers(latents, posterior)["total_correlation"], expected
-    )
+    parts = BetaTCVAEModel(BetaTCVAEConfig(**TINY)).decompose_kl(posterior, latents, noise)
+    torch.testing.assert_close(parts["total_correlation"], expected)
+
+
+def test_terms_for_tiny_variances():
+    """In float32, with variances of exp(-80), far below the spacing of floats at the means: the values of float64."""
+    means, log_var = torch.tensor([[1.0, -2.0], [3.0, 0.5], [-1.0, 2.0]]), torch.full((3, 2), -80.0)
+    noise = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    model = BetaTCVAEModel(BetaTCVAEConfig(**{**TINY, "latent_dim": 2}))
+    parts = model.decompose_kl(DiagonalGaussian(means, log_var), means + (-40.0 * torch.ones(())).exp() * noise, noise)
+    # each mixture consists of its own component, with weight 1 / 3
+    own = (-0.5 * (log(2 * pi) - 80 + noise.double().square())).sum(1)
+    torch.testing.assert_close(parts["mutual_information"].double(), torch.full_like(own, log(3)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(parts["total_correlation"].double(), torch.full_like(own, log(3)), atol=1e-4, rtol=0)
+    prior = (-0.5 * (log(2 * pi) + means.double().square())).sum(1)
+    torch.testing.assert_close(parts["dimension_wise_kl"].double(), own - 2 * log(3) - prior, atol=1e-4, rtol=0)
 
 
 def test_invalid_batches_and_fields():

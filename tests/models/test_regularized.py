@@ -30,8 +30,11 @@ def test_capacity_schedule_of_disentangled_beta_vae():
         model.progress.fill_(progress)
         assert model.compute_capacity() == capacity
     posterior = DiagonalGaussian(torch.tensor([[2.0, 0.0, 0.0], [6.0, 0.0, 0.0]]), torch.zeros(2, 3))  # KL 2 and 18
-    distances = model.regularizers(posterior.mean, posterior)["kl"]
-    torch.testing.assert_close(distances, torch.tensor([6.0, 10.0]))
+    model.encode = lambda pixel_values: posterior
+    out = model(X[:2])
+    torch.testing.assert_close(out.losses["capacity_distance"], torch.tensor(8.0))  # the mean of 6 and 10
+    torch.testing.assert_close(out.metrics["kl"], torch.tensor(10.0))
+    torch.testing.assert_close(out.loss, out.losses["reconstruction"] + 10.0 * out.losses["capacity_distance"])
 
 
 def test_penalty_of_rae_l2():

@@ -69,14 +69,14 @@ def test_log_likelihood_with_one_sample_is_the_negative_loss_in_expectation():
 
 def test_number_of_samples_of_log_likelihood():
     model, drawn = linear_vae(), []
-    rsample = DiagonalGaussian.rsample
+    rsample_and_noise = DiagonalGaussian.rsample_and_noise
     try:
-        DiagonalGaussian.rsample = lambda self, *shape, **kwargs: (
-            drawn.append(shape) or rsample(self, *shape, **kwargs)
+        DiagonalGaussian.rsample_and_noise = lambda self, *shape, **kwargs: (
+            drawn.append(shape) or rsample_and_noise(self, *shape, **kwargs)
         )
         model.log_likelihood(X, num_samples=250, batch_size=600)
     finally:
-        DiagonalGaussian.rsample = rsample
+        DiagonalGaussian.rsample_and_noise = rsample_and_noise
     assert sum(shape[0] for shape in drawn) == 250
     with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
         model.log_likelihood(X, num_samples=0)

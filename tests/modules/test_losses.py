@@ -39,6 +39,17 @@ def test_mmd_is_unbiased_and_detects_a_difference(kernel):
     assert mmd(x, y + 1, kernel) > 20 * abs(mmd(x, y, kernel))
 
 
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+@pytest.mark.parametrize("shift", [(3000.0, 3000.0), (3000.0, 0.0)])
+def test_mmd_far_from_the_origin(kernel, shift):
+    """Values of float32 points, computed in float32, equal those of the same points in float64."""
+    points = torch.randn(2, 30, 3, generator=generator(6))
+    x, y = points[0] + shift[0], points[1] + shift[1]
+    torch.testing.assert_close(
+        mmd(x, y, kernel).double(), by_hand(x.double(), y.double(), kernel, 1.0), atol=1e-5, rtol=0
+    )
+
+
 def test_mmd_ignores_autocast():
     """Distances are small differences of products, which half precision would lose."""
     x = 3 + 0.1 * torch.randn(50, 8, generator=generator())

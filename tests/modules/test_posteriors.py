@@ -1,5 +1,8 @@
 """Gaussian posteriors and point masses: density, KL, and samples."""
 
+from math import log, pi
+
+import pytest
 import torch
 from cases import generator
 from torch.distributions import Normal
@@ -50,3 +53,26 @@ def test_dtype_of_noise():
 def test_samples_of_a_point_mass():
     point = torch.randn(4, 3)
     assert torch.equal(PointMass(point).rsample(5), point.unsqueeze(1).expand(4, 5, 3))
+
+
+@pytest.mark.parametrize("log_var", [-100.0, -60.0, -30.0, 0.0, 30.0])
+def test_log_density_of_samples_comes_from_their_noise(log_var):
+    """-(log 2 pi + log_var + noise^2) / 2 in float64, for the bounded log variance, at a mean of 3."""
+    q = DiagonalGaussian(torch.full((4, 2), 3.0), torch.full((4, 2), log_var))
+    _, log_q = q.rsample_and_log_prob(50, generator=generator(3))
+    noise = randn((4, 50, 2), q.mean, generator(3)).double()
+    expected = -0.5 * (log(2 * pi) + max(log_var, -80.0) + noise.square()).sum(-1)
+    torch.testing.assert_close(log_q.double(), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_kl_in_closed_form_at_extreme_variances():
+    """(exp(v) - 1 - v) / 2 in float64, for the bounded log variance v; the gradient leads back to the bounds."""
+    log_var = torch.tensor([[-1e30, -100.0, -80.0, -1e-4, 1e-4, 1.0, 79.0, 80.0, 89.0, 1e30]], requires_grad=True)
+    q = DiagonalGaussian(torch.zeros_like(log_var), log_var)
+    kl = q.kl_per_dimension()
+    v = log_var.detach().double().clamp(-80, 80)
+    torch.testing.assert_close(kl.detach().double(), 0.5 * (v.expm1() - v), rtol=1e-6, atol=1e-11)
+    (gradient,) = torch.autograd.grad(kl.sum(), log_var)
+    assert gradient.isfinite().all()
+    assert (gradient[0, :4] < 0).all() and (gradient[0, 4:] > 0).all()  # those outside the bounds can return
+    assert q.rsample(100, generator=generator()).isfinite().all()

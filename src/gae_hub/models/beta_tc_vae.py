@@ -29,7 +29,7 @@ from gae_hub.core.distributed import gather_batch, process_index
 from gae_hub.modules.losses import require_examples
 from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
 
-from .base import register_model
+from .base import GAEOutput, register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -68,24 +68,41 @@ class BetaTCVAEModel(VAEModel):
     kl_terms = ("mutual_information", "total_correlation", "dimension_wise_kl")
     min_batch_size = 2
 
-    def regularizers(
-        self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """Per-example terms, each (batch,), in nats."""
+    def forward(
+        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    ) -> GAEOutput:
+        """Loss, reconstruction and latents of a batch of at least 2, with one sample per example."""
+        posterior = self.encode(pixel_values)
+        latents, noise = posterior.rsample_and_noise(generator=generator)
+        log_p, reconstruction = self.log_prob(pixel_values, latents)
+        terms = {"reconstruction": -log_p, **self.decompose_kl(posterior, latents, noise)}
+        return self.build_output(
+            terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
+        )
+
+    def decompose_kl(self, posterior: DiagonalGaussian, latents: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """The three parts of the KL, each (batch,), in nats.
+
+        Args:
+            posterior: q(z|x) of the batch.
+            latents, noise: (batch, latent_dim) each, a sample per example and the noise that it was made from.
+        """
         means, log_vars = gather_batch(posterior.mean), gather_batch(posterior.log_var)
         require_examples(len(means), "beta-TC-VAE, which estimates q(z) from the minibatch,")
-        log_q_z_given_x = gaussian_log_prob(latents, posterior.mean, posterior.log_var).sum(-1)
+        log_q_z_given_x = posterior.log_prob_of_noise(noise)
         log_p_z = gaussian_log_prob(latents)
 
         # (batch, batch of all processes, latent_dim): density of sample i under posterior j, dimension by dimension
+        own = process_index() * len(latents) + torch.arange(len(latents), device=latents.device)
+        is_own = (own.unsqueeze(1) == torch.arange(len(means), device=latents.device)).unsqueeze(-1)
         pairwise = gaussian_log_prob(latents.unsqueeze(1), means, log_vars)
-        own = slice(process_index() * len(latents), (process_index() + 1) * len(latents))
-        log_weights = self.compute_log_mixture_weights(len(means))[own].to(pairwise)
+        pairwise = torch.where(is_own, log_q_z_given_x.unsqueeze(1), pairwise)
+        log_weights = self.compute_log_mixture_weights(len(means)).to(pairwise)[own]
         log_q_z = torch.logsumexp(log_weights + pairwise.sum(-1), dim=1)
         log_q_z_each = torch.logsumexp(log_weights.unsqueeze(-1) + pairwise, dim=1)
 
         return {
-            "mutual_information": log_q_z_given_x - log_q_z,
+            "mutual_information": log_q_z_given_x.sum(-1) - log_q_z,
             "total_correlation": log_q_z - log_q_z_each.sum(-1),
             "dimension_wise_kl": (log_q_z_each - log_p_z).sum(-1),
         }

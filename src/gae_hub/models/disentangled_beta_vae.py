@@ -21,9 +21,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
-from gae_hub.modules.posteriors import DiagonalGaussian
-
-from .base import register_model
+from .base import GAEOutput, register_model
 from .vae import VAEConfig, VAEModel
 
 
@@ -54,18 +52,32 @@ class DisentangledBetaVAEModel(VAEModel):
     config: DisentangledBetaVAEConfig
 
     config_class = DisentangledBetaVAEConfig
+    kl_terms = ("capacity_distance",)
 
     def compute_capacity(self) -> Tensor | float:
         """C at this point of the training, in nats."""
         return self.config.capacity * self.compute_warmup(self.config.capacity_warmup_fraction)
 
-    def regularizers(
-        self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        return {"kl": (posterior.kl() - self.compute_capacity()).abs()}
+    def forward(
+        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    ) -> GAEOutput:
+        """Loss, reconstruction and latents of a batch, with one sample per example. The KL itself is a metric."""
+        posterior = self.encode(pixel_values)
+        latents = self.compute_latents(posterior, sample=True, generator=generator)
+        log_p, reconstruction = self.log_prob(pixel_values, latents)
+        kl = posterior.kl()
+        terms = {"reconstruction": -log_p, "capacity_distance": (kl - self.compute_capacity()).abs()}
+        return self.build_output(
+            terms,
+            posterior,
+            metrics={"kl": kl.mean()},
+            return_loss=return_loss,
+            reconstruction=reconstruction,
+            latents=latents,
+        )
 
     def loss_weights(self) -> dict[str, float]:
-        return {"kl": self.config.beta}
+        return {"capacity_distance": self.config.beta}
 
 
 register_model(DisentangledBetaVAEConfig, DisentangledBetaVAEModel)

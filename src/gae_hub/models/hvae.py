@@ -96,7 +96,7 @@ class HVAEModel(MonteCarloVAEModel):
             return base
         return HamiltonianPosterior(base, lambda z, noise: self.evolve(pixel_values, z, noise))
 
-    def evolve(self, pixel_values: Tensor, z: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def evolve(self, pixel_values: Tensor, z: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Draw the momentum and follow the dynamics.
 
         Args:
@@ -105,11 +105,11 @@ class HVAEModel(MonteCarloVAEModel):
             noise: (batch, *draws, latent_dim), standard normal.
 
         Returns:
-            z_K, and log N(rho_0; 0, I / beta_0) - log N(rho_K; 0, I) minus the log of the change of volume,
-            (batch, *draws), in nats.
+            z_K; log N(rho_0; 0, I / beta_0) - log N(rho_K; 0, I) minus the log of the change of volume,
+            (batch, *draws), in nats; and diagnostics of the trajectories by name, scalars.
         """
         z, momentum = self.integrate_leapfrog(pixel_values, z, noise * self.compute_tempering_scales()[0])
-        return z, 0.5 * (momentum.square() - noise.square()).sum(-1)
+        return z, 0.5 * (momentum.square() - noise.square()).sum(-1), {}
 
     def integrate_leapfrog(self, pixel_values: Tensor, z: Tensor, momentum: Tensor) -> tuple[Tensor, Tensor]:
         """z_K and rho_K for z_0 and rho_0, (batch, *draws, latent_dim) each, by tempered leapfrog steps."""

@@ -21,6 +21,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
+from gae_hub.modules.backbones import keep_running_statistics
 from gae_hub.modules.noise import randn
 
 from .base import register_model
@@ -44,7 +45,8 @@ class RAEGPModel(RegularizedAEModel):
     def compute_decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
         with torch.enable_grad():  # in evaluation too, where the caller disables gradients
             at = latents if latents.requires_grad else latents.detach().requires_grad_()
-            images = self.decode(at)
+            with keep_running_statistics(self.decoder):
+                images = self.decode(at)
             signs = randn(images.shape, images, generator).sign()
             (gradient,) = torch.autograd.grad(images, at, signs, create_graph=self.training)
         return gradient.square().sum(-1)

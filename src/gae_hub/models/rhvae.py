@@ -18,7 +18,9 @@ Relations:
     With the identity as G it is the HVAE; without steps, the VAE with a Monte Carlo estimate of its KL.
     Pythae omits half of log det G, draws the momentum from another matrix than G(z_0), does not solve the implicit
     step of the position, and uses different metrics in training and in evaluation; here densities and steps are those
-    of the paper, and there is one metric.
+    of the paper, and there is one metric. The paper solves the implicit equations by three fixed-point iterations,
+    which do not preserve volume if steps are large; here they are solved to rounding error, and a step that cannot be
+    reversed is rejected, so that the bound holds for every step size.
 """
 
 __all__ = ["RHVAEConfig", "RHVAEModel"]
@@ -33,6 +35,7 @@ from transformers import initialization as init
 
 from gae_hub.core.distributed import gather_batch
 from gae_hub.modules.hamiltonian_posterior import HamiltonianPosterior
+from gae_hub.modules.implicit_leapfrog import solve_implicit_step
 from gae_hub.modules.network_blocks import build_mlp
 from gae_hub.modules.posteriors import Posterior
 from gae_hub.modules.precision import at_least_float32, full_precision
@@ -51,7 +54,8 @@ class RHVAEConfig(HVAEConfig):
         temperature: T, the range of a centroid's influence.
         metric_regularization: lambda. Far from all centroids, the inverse metric is lambda I.
         metric_hidden_sizes: widths of the hidden layers of the network L.
-        num_fixed_point_iterations: iterations for each of the two implicit parts of a leapfrog step.
+        num_fixed_point_iterations: most iterations of Newton's method for each of the two implicit equations of a
+            leapfrog step. Each point stops on its own, and a step that needs more is rejected.
     """
 
     model_type = "gae_rhvae"
@@ -60,7 +64,7 @@ class RHVAEConfig(HVAEConfig):
     temperature: float | int = 1.5
     metric_regularization: float | int = 0.01
     metric_hidden_sizes: list[int] | tuple[int, ...] = (400,)
-    num_fixed_point_iterations: int = 3
+    num_fixed_point_iterations: int = 10
 
     def validate_metric(self):
         self.require_positive(
@@ -151,32 +155,45 @@ class RHVAEModel(HVAEModel):
 
     def evolve(
         self, pixel_values: Tensor, z: Tensor, noise: Tensor, metric: RiemannianMetric
-    ) -> tuple[Tensor, Tensor]:
-        """As in [`HVAEModel.evolve`]; the densities of the momenta are N(rho_0; 0, G / beta_0) and N(rho_K; 0, G)."""
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """As in [`HVAEModel.evolve`]; the densities of the momenta are N(rho_0; 0, G / beta_0) and N(rho_K; 0, G).
+
+        Its diagnostic `rejection_rate` is the share of the leapfrog steps that were rejected.
+        """
         start = metric.at(z)
         momentum = start.sample_momentum(noise) * self.compute_tempering_scales()[0]
-        end, momentum = self.integrate_leapfrog(pixel_values, start, momentum)
+        end, momentum, accepted = self.integrate_leapfrog(pixel_values, start, momentum)
         kinetic = (momentum * matrix_vector_product(end.inverse, momentum)).sum(-1) - noise.square().sum(-1)
-        return end.z, 0.5 * kinetic + end.half_log_det() - start.half_log_det()
+        log_ratio = 0.5 * kinetic + end.half_log_det() - start.half_log_det()
+        return end.z, log_ratio, {"rejection_rate": (~accepted).to(noise.dtype).mean()}
 
     def integrate_leapfrog(
         self, pixel_values: Tensor, place: LocalMetric, momentum: Tensor
-    ) -> tuple[LocalMetric, Tensor]:
-        """The metric at z_K, and rho_K, for the metric at z_0, and rho_0, by tempered generalised leapfrog steps."""
+    ) -> tuple[LocalMetric, Tensor, Tensor]:
+        """Follow tempered generalised leapfrog steps.
+
+        A step that cannot be reversed is rejected: z stays, and the momentum changes its sign, see
+        implicit_leapfrog.py.
+
+        Args:
+            pixel_values: (batch, *input_shape).
+            place: the metric at z_0, (batch, *draws, latent_dim).
+            momentum: (batch, *draws, latent_dim), rho_0.
+
+        Returns:
+            The metric at z_K, rho_K, and whether each step was accepted, (num_leapfrog_steps, batch, *draws).
+        """
         step, scales = self.compute_step_size(), self.compute_tempering_scales()
-        iterations = range(self.config.num_fixed_point_iterations)
-        force = self.compute_force(pixel_values, place.z)
+        force, accepted = self.compute_force(pixel_values, place.z), []
         for before, after in pairwise(scales):
-            half = momentum
-            for _ in iterations:
-                half = momentum + 0.5 * step * (force - place.kinetic_gradient(half))
-            moved, velocity = place.z, matrix_vector_product(place.inverse, half)
-            for _ in iterations:
-                moved = place.z + 0.5 * step * (velocity + matrix_vector_product(place.metric.inverse(moved), half))
-            place = place.metric.at(moved)
+            pushed = momentum + 0.5 * step * force
+            solution = solve_implicit_step(place, pushed, step, self.config.num_fixed_point_iterations)
+            place = place.metric.at(solution.moved)
             force = self.compute_force(pixel_values, place.z)
-            momentum = (half + 0.5 * step * (force - place.kinetic_gradient(half))) * (after / before)
-        return place, momentum
+            end = solution.half + 0.5 * step * (force - place.kinetic_gradient(solution.half))
+            momentum = torch.where(solution.accepted.unsqueeze(-1), end, -momentum) * (after / before)
+            accepted.append(solution.accepted)
+        return place, momentum, torch.stack(accepted)
 
 
 def first_matrices(num_centroids: int, latent_dim: int) -> Tensor:

@@ -34,6 +34,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from gae_hub.core.distributed import mean_over_processes
+from gae_hub.modules.backbones import keep_running_statistics
 from gae_hub.modules.discriminators import FeatureDiscriminator, discriminator_accuracy, partition_parameters
 from gae_hub.modules.losses import call_frozen
 from gae_hub.modules.noise import randn
@@ -110,7 +111,9 @@ class VAEGANModel(VAEModel):
         # latents are constants for the decoder, and the decoder's parameters for the encoder
         log_p, reconstruction = self.log_prob(pixel_values, latents.detach())
         for_encoder = self.likelihood.activation(call_frozen(self.decoder, latents.to(self.dtype)))
-        decoded = torch.cat([reconstruction, self.decode(noise).to(reconstruction.dtype)])
+        with keep_running_statistics(self.decoder):  # those of the decoded samples of the posterior
+            generated = self.decode(noise).to(reconstruction.dtype)
+        decoded = torch.cat([reconstruction, generated])
 
         features, real = self.discriminator(pixel_values)
         _, fake = self.discriminator(decoded.detach())

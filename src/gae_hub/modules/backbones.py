@@ -17,6 +17,7 @@ __all__ = [
     "build_encoder",
     "check_sharing",
     "init_weights",
+    "keep_running_statistics",
     "record_outputs",
     "register_backbone",
     "use_running_statistics",
@@ -133,6 +134,22 @@ def use_running_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.training = True
+
+
+@contextmanager
+def keep_running_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch normalisation uses the statistics of the batch inside this context, but does not change its running ones.
+
+    For a network that is called several times in one training step: only one of the calls updates the statistics.
+    """
+    norms = [m for m in module.modules() if isinstance(m, BatchNorm) and m.training and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 # Short names

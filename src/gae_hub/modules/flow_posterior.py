@@ -50,9 +50,9 @@ class FlowPosterior(Posterior):
 
     def rsample_and_log_prob(self, *shape: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Samples z_K, (batch, *shape, latent_dim), and log q(z_0|x) - log |det dz_K/dz_0|, (batch, *shape)."""
-        z_0 = self.base.rsample(*shape, generator=generator)
+        z_0, log_q = self.base.rsample_and_log_prob(*shape, generator=generator)
         z, log_det = self.transform(z_0)
-        return z, self.base.log_prob(z_0) - log_det
+        return z, log_q - log_det
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Diagnostics of the base, without its KL: it says nothing about the KL of z_K."""

@@ -3,7 +3,7 @@
 __all__ = ["HamiltonianPosterior"]
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,13 +18,14 @@ class HamiltonianPosterior(Posterior):
 
     Args:
         base: q(z_0|x).
-        flow: maps z_0 and standard normal noise, (batch, *draws, latent_dim) each, to z_K and
+        flow: maps z_0 and standard normal noise, (batch, *draws, latent_dim) each, to z_K; to
             log N(rho_0) - log N(rho_K), (batch, *draws), the ratio of the momenta's densities, which includes the
-            change of volume.
+            change of volume; and to diagnostics of the trajectories by name, scalars.
     """
 
     base: DiagonalGaussian
-    flow: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    flow: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, dict[str, Tensor]]]
+    flow_diagnostics: dict[str, Tensor] = field(default_factory=dict, init=False)  # of the latest samples
 
     @property
     def mean(self) -> Tensor:
@@ -37,10 +38,10 @@ class HamiltonianPosterior(Posterior):
 
     def rsample_and_log_prob(self, *shape: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Samples z_K, and log q(z_0|x) + log N(rho_0) - log N(rho_K), which replaces their log density in bounds."""
-        z = self.base.rsample(*shape, generator=generator)
-        moved, log_ratio = self.flow(z, randn(z.shape, z, generator))
-        return moved, self.base.log_prob(z) + log_ratio
+        z, log_q = self.base.rsample_and_log_prob(*shape, generator=generator)
+        moved, log_ratio, self.flow_diagnostics = self.flow(z, randn(z.shape, z, generator))
+        return moved, log_q + log_ratio
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Diagnostics of the base, without its KL: it says nothing about the KL of z_K."""
-        return Posterior.diagnostics(self.base)
+        """Diagnostics of the base and of the latest trajectories. The base's KL says nothing about that of z_K."""
+        return {**Posterior.diagnostics(self.base), **self.flow_diagnostics}

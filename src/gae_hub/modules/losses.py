@@ -10,14 +10,19 @@ from torch.func import functional_call
 
 from gae_hub.core.distributed import gather_batch
 
-from .precision import full_precision
+from .backbones import keep_running_statistics
+from .distances import squared_distances
 
 MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def call_frozen(module: nn.Module, *inputs: Any) -> Any:
-    """Call a module with detached parameters: gradients reach the inputs, but not the parameters."""
-    return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, inputs)
+    """Call a module with detached parameters: gradients reach the inputs, but not the parameters.
+
+    Running statistics of batch normalisation are left to the call that trains the parameters.
+    """
+    with keep_running_statistics(module):
+        return functional_call(module, {name: p.detach() for name, p in module.named_parameters()}, inputs)
 
 
 def require_examples(count: int, what: str, minimum: int = 2):
@@ -55,19 +60,19 @@ def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"] = "imq", bandwidth: 
     """
     x, y = gather_batch(x), gather_batch(y)
     require_examples(len(x), "the MMD")
-    points = torch.cat([x, y])
-    norms = points.square().sum(-1)
-    with full_precision(points):
-        squares = (norms.unsqueeze(0) + norms.unsqueeze(1) - 2 * points @ points.T).clamp(min=0)
     constant = 2 * x.shape[1] * bandwidth**2
-    if kernel == "rbf":
-        values = (-squares / constant).exp()
-    else:
+
+    def evaluate_kernel(points: Tensor, others: Tensor) -> Tensor:
+        squares = squared_distances(points, others)
+        if kernel == "rbf":
+            return (-squares / constant).exp()
         values = torch.zeros_like(squares)
         for scale in MMD_SCALES:
             values = values + scale * constant / (scale * constant + squares)
-    n = len(x)
-    diagonal = torch.diagonal(values)
-    within_x = (values[:n, :n].sum() - diagonal[:n].sum()) / (n * (n - 1))
-    within_y = (values[n:, n:].sum() - diagonal[n:].sum()) / (n * (n - 1))
-    return within_x + within_y - 2 * values[:n, n:].mean()
+        return values
+
+    def mean_of_pairs(points: Tensor) -> Tensor:
+        values = evaluate_kernel(points, points)
+        return (values.sum() - values.diagonal().sum()) / (len(points) * (len(points) - 1))
+
+    return mean_of_pairs(x) + mean_of_pairs(y) - 2 * evaluate_kernel(x, y).mean()

@@ -4,7 +4,15 @@
 before loading it, nor in a full-graph compile.
 """
 
-__all__ = ["DiagonalGaussian", "GaussianPosterior", "PointMass", "Posterior", "expand", "gaussian_log_prob"]
+__all__ = [
+    "DiagonalGaussian",
+    "GaussianPosterior",
+    "PointMass",
+    "Posterior",
+    "bound_log_var",
+    "expand",
+    "gaussian_log_prob",
+]
 
 from dataclasses import dataclass
 from math import log, pi
@@ -14,11 +22,24 @@ from torch import Tensor
 
 from .noise import randn
 
+LOG_VAR_BOUND = 80.0
+
 
 def gaussian_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_var: Tensor | float = 0.0) -> Tensor:
-    """Element-wise log density of N(mean, exp(log_var)) at z, in nats, constants included."""
-    precision = torch.exp(-log_var) if isinstance(log_var, Tensor) else 1.0
-    return -0.5 * (log(2 * pi) + log_var + (z - mean).square() * precision)
+    """Element-wise log density of N(mean, exp(log_var)) at z, in nats, constants included.
+
+    The density of a sample is more accurate from its noise: see [`GaussianPosterior.rsample_and_noise`].
+    """
+    inverse_std = torch.exp(-0.5 * log_var) if isinstance(log_var, Tensor) else 1.0
+    return -0.5 * (log(2 * pi) + log_var + ((z - mean) * inverse_std).square())
+
+
+def bound_log_var(log_var: Tensor) -> Tensor:
+    """Log variances clamped to [-80, 80], where float32 can represent variances, precisions and KL divergences.
+
+    The gradient is that of the identity, so that values outside can return. nan and infinite values become nan.
+    """
+    return log_var.detach().clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND) + (log_var - log_var.detach())
 
 
 def expand(t: Tensor, num_axes: int) -> Tensor:
@@ -76,16 +97,35 @@ class GaussianPosterior(Posterior):
     """q(z|x) = N(mean, diag(exp(log_var))), for models whose prior is not N(0, I).
 
     Args:
-        mean, log_var: (batch, latent_dim) each.
+        mean, log_var: (batch, latent_dim) each. Log variances are clamped to [-80, 80], see [`bound_log_var`].
     """
 
     mean: Tensor
     log_var: Tensor
 
+    def __post_init__(self):
+        self.log_var = bound_log_var(self.log_var)
+
+    def rsample_and_noise(self, *shape: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Reparametrised samples mean + std noise, and the standard normal noise, (batch, *shape, latent_dim) each."""
+        mean, std = expand(self.mean, len(shape)), expand((0.5 * self.log_var).exp(), len(shape))
+        noise = randn((mean.shape[0], *shape, mean.shape[-1]), mean, generator)
+        return mean + std * noise, noise
+
+    def log_prob_of_noise(self, noise: Tensor) -> Tensor:
+        """(batch, *shape, latent_dim): log density of the samples with this noise, per dimension, in nats.
+
+        Samples of a small variance have lost the digits of their noise, if the mean is not small.
+        """
+        return gaussian_log_prob(noise) - 0.5 * expand(self.log_var, noise.dim() - 2)
+
     def rsample(self, *shape: int, generator: torch.Generator | None = None) -> Tensor:
         """(batch, *shape, latent_dim) reparametrised samples."""
-        mean, std = expand(self.mean, len(shape)), expand((0.5 * self.log_var).exp(), len(shape))
-        return mean + std * randn((mean.shape[0], *shape, mean.shape[-1]), mean, generator)
+        return self.rsample_and_noise(*shape, generator=generator)[0]
+
+    def rsample_and_log_prob(self, *shape: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        z, noise = self.rsample_and_noise(*shape, generator=generator)
+        return z, self.log_prob_of_noise(noise).sum(-1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """(batch, *shape) log density, in nats, at z (batch, *shape, latent_dim)."""
@@ -98,7 +138,7 @@ class DiagonalGaussian(GaussianPosterior):
 
     def kl_per_dimension(self) -> Tensor:
         """(batch, latent_dim): KL(q(z_j|x) || N(0, 1)), in nats."""
-        return 0.5 * (self.mean.square() + self.log_var.exp() - 1 - self.log_var)
+        return 0.5 * (self.mean.square() + self.log_var.expm1() - self.log_var)
 
     def kl(self) -> Tensor:
         """(batch,): KL(q(z|x) || N(0, I)), in nats."""

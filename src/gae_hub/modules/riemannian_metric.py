@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .distances import squared_distances
 from .precision import full_precision
 
 
@@ -32,9 +33,7 @@ class RiemannianMetric:
 
     def weights(self, z: Tensor) -> Tensor:
         """(*batch, num_centroids): the exponentials at points z, (*batch, d)."""
-        with full_precision(z):
-            square = z.square().sum(-1, keepdim=True) + self.centroids.square().sum(-1) - 2 * z @ self.centroids.T
-        return (-square.clamp(min=0) / self.temperature**2).exp()
+        return (-squared_distances(z, self.centroids) / self.temperature**2).exp()
 
     def inverse(self, z: Tensor, weights: Tensor | None = None) -> Tensor:
         """(*batch, d, d): G^-1 at points z, (*batch, d). `weights` are those at z, if they are known already."""
@@ -47,6 +46,23 @@ class RiemannianMetric:
         """(*batch, num_centroids): tr(matrix L L^T) for symmetric matrices (*batch, d, d)."""
         with full_precision(matrix):
             return matrix.flatten(-2) @ self.matrices.flatten(1).T
+
+    def apply_matrices(self, vector: Tensor) -> Tensor:
+        """(*batch, num_centroids, d): L L^T vector for vectors (*batch, d)."""
+        with full_precision(vector):
+            return (vector @ self.matrices.flatten(0, 1).T).unflatten(-1, self.centroids.shape)
+
+    def combine(self, weights: Tensor, images: Tensor, vector: Tensor) -> Tensor:
+        """(*batch, d): G^-1 vector, from the weights at the points and `images = apply_matrices(vector)`."""
+        with full_precision(vector):
+            return (weights.unsqueeze(-2) @ images).squeeze(-2) + self.regularization * vector
+
+    def velocity_jacobian(self, z: Tensor, weights: Tensor, images: Tensor) -> Tensor:
+        """(*batch, d, d): derivative of `combine` with respect to z, at points z with these weights."""
+        scaled = weights.unsqueeze(-1) * images
+        with full_precision(z):
+            moment = scaled.mT @ self.centroids
+        return (moment - scaled.sum(-2).unsqueeze(-1) * z.unsqueeze(-2)) * (2 / self.temperature**2)
 
     def at(self, z: Tensor) -> "LocalMetric":
         """The metric at points z, (*batch, d). It is nan where G^-1 is not positive definite in floating point.
@@ -99,8 +115,16 @@ class LocalMetric:
 
     def kinetic_gradient(self, momentum: Tensor) -> Tensor:
         """(*batch, d): gradient of (rho^T G^-1 rho + log det G) / 2 with respect to z."""
-        outer = momentum.unsqueeze(-1) * momentum.unsqueeze(-2)
-        pull = self.weights * (self.metric.traces(outer) - self.traces)
+        return self._kinetic_gradient(momentum, self.metric.apply_matrices(momentum))
+
+    def kinetic_gradient_and_jacobian(self, momentum: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient, and its derivative with respect to the momentum, (*batch, d, d), in the columns."""
+        images = self.metric.apply_matrices(momentum)
+        jacobian = self.metric.velocity_jacobian(self.z, self.weights, images).mT
+        return self._kinetic_gradient(momentum, images), jacobian
+
+    def _kinetic_gradient(self, momentum: Tensor, images: Tensor) -> Tensor:
+        pull = self.weights * ((images * momentum.unsqueeze(-2)).sum(-1) - self.traces)
         with full_precision(pull):
             moment = pull @ self.metric.centroids
         return (moment - pull.sum(-1, keepdim=True) * self.z) / self.metric.temperature**2
