@@ -69,7 +69,7 @@ def read_config(name: str | Path, **where) -> dict[str, Any]:
         ValueError: if the file is too large or not a JSON object.
         OSError: if the folder or repository does not exist, or the Hub does not respond.
     """
-    path = cached_file(name, CONFIG, **where)
+    path = cached_file(name, CONFIG, _raise_exceptions_for_missing_entries=False, **where)
     if path is None:
         return {}
     config = _read_object(Path(path), name, MAX_CONFIG_BYTES)
