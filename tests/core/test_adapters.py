@@ -204,7 +204,7 @@ def test_adapters_without_their_model(adapter, tmp_path, monkeypatch):
             VAEModel.from_pretrained(adapter)
     with pytest.raises(OSError, match="no adapter_config.json"):
         VAE.build().load_adapter(str(tmp_path / "base"))
-    monkeypatch.setattr("gae_hub.core.adapters.find_spec", lambda name: None)
+    monkeypatch.setattr("gae_hub.core.argument_checks.find_spec", lambda name: None)
     for load in (VAEModel.from_pretrained, AutoGAE.from_pretrained, VAE.build().load_adapter):
         with pytest.raises(ImportError, match=r"needs peft: pip install 'gae_hub\[peft\]'"):
             load(str(adapter))

@@ -13,13 +13,11 @@ __all__ = [
     "load_adapter_weights",
     "read_adapter_config",
     "read_adapter_weights",
-    "require_peft",
     "stateful_frozen_modules",
 ]
 
 from collections.abc import Iterator, Mapping
 from copy import copy, deepcopy
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .argument_checks import require_extra
 from .checkpoint_checks import check_checksum, check_finite, check_weights_fit, tensor_kinds
 from .configuration import one_error
 from .hub_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, fetch_file
@@ -37,16 +36,6 @@ _PICKLE = "adapter_model.bin"
 _PREFIX = "base_model.model."  # of the names in a file that peft reads too
 # fields of adapter_config.json that differ without effect on the adapter
 _NOT_SETTINGS = {"base_model_name_or_path", "inference_mode", "peft_version", "revision"}
-
-
-def require_peft(action: str):
-    """Raise ImportError if peft is not installed.
-
-    Args:
-        action: what needs it, the beginning of the message.
-    """
-    if find_spec("peft") is None:
-        raise ImportError(f"{action} needs peft: pip install 'gae_hub[peft]'")
 
 
 def has_adapter(model: nn.Module) -> bool:
@@ -71,7 +60,7 @@ def find_adapted_model(name: str | Path, **where) -> tuple[str, dict[str, Any]] 
     file = fetch_file(name, ADAPTER_CONFIG, **where)
     if file is None:
         return None
-    require_peft(f"the adapter in '{name}'")
+    require_extra("peft", f"the adapter in '{name}'")
     if fetch_file(name, CONFIG, **where) is not None:
         return None
     content = read_json_object(file)

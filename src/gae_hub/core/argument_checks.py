@@ -1,7 +1,8 @@
 """Checks of the arguments of public methods. Each raises ValueError with the argument's name and what to pass."""
 
-__all__ = ["check_count", "check_generator", "check_seed", "describe", "generator_device"]
+__all__ = ["check_count", "check_generator", "check_seed", "describe", "generator_device", "require_extra"]
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -53,3 +54,14 @@ def describe(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return f"an object of type {type(value).__name__}"
+
+
+def require_extra(package: str, action: str):
+    """Raise ImportError if an optional package is not installed, which the extra of its name installs.
+
+    Args:
+        package: name of the package.
+        action: what needs it, the beginning of the message.
+    """
+    if find_spec(package) is None:
+        raise ImportError(f"{action} needs {package}: pip install 'gae_hub[{package}]'")

@@ -16,9 +16,9 @@ from .adapters import (
     has_adapter,
     read_adapter_config,
     read_adapter_weights,
-    require_peft,
     stateful_frozen_modules,
 )
+from .argument_checks import require_extra
 from .checkpoint_checks import check_checkpoint, check_finite, check_weights_fit, read_kinds, tensor_kinds
 from .files import temporary_prefix
 from .hooks import HOOKS
@@ -105,7 +105,7 @@ class HubModel(PreTrainedModel):
                 autoregressive flow.
             ImportError: if peft is not installed.
         """
-        require_peft("add_adapter")
+        require_extra("peft", "add_adapter")
         from peft import PeftConfig
 
         if isinstance(adapter_config, PeftConfig):
@@ -128,7 +128,7 @@ class HubModel(PreTrainedModel):
             OSError: if adapter_config.json or adapter_model.safetensors is missing or corrupt.
             ImportError: if peft is not installed.
         """
-        require_peft("load_adapter")
+        require_extra("peft", "load_adapter")
         if peft_model_id is not None:
             found = getattr(kwargs.get("load_config"), "download_kwargs", None) or {}
             found = {**found, **(kwargs.get("adapter_kwargs") or {}), **kwargs}
