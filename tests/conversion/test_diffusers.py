@@ -1,8 +1,10 @@
 """The autoencoders for diffusers: their outputs, their scaling factor, and their use in pipelines."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -325,3 +327,11 @@ def test_a_saved_pipeline_with_its_autoencoder_passed(tmp_path):
     (tmp_path / "again").mkdir()
     loaded.save_pretrained(tmp_path / "again")
     assert json.loads((tmp_path / "again" / "model_index.json").read_text())["vae"][0] == "gae_hub"
+
+
+def test_the_snippet_of_the_documentation(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "diffusers.md").read_text()
+    code, output = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.S).groups()
+    exec(code, {})
+    assert capsys.readouterr().out == output and (tmp_path / "pipeline" / "vae" / "config.json").is_file()

@@ -64,13 +64,18 @@ class VAEModel(GAEPreTrainedModel):
     kl_terms: tuple[str, ...] = ("kl",)  # the terms whose weights the warm-up scales
 
     def setup(self, config: VAEConfig):
-        if config.latent_layout == "spatial":
+        if self.has_maps:
             self.head = MapHead(self.feature_shape, 2 * config.latent_dim)
         else:
             self.head = nn.Linear(prod(self.feature_shape), 2 * config.latent_dim)
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether a latent vector is a flattened map. Never for a config without the field, such as AAEConfig."""
+        return getattr(self.config, "latent_layout", "flat") == "spatial"
+
     def latent_shape_for(self, feature_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if self.config.latent_layout == "spatial":
+        if self.has_maps:
             sizes = feature_shape[1:]
             if not self.supports_maps:
                 raise ValueError(f"{type(self).__name__} has no latent_layout 'spatial'; choose 'flat'")
@@ -85,7 +90,7 @@ class VAEModel(GAEPreTrainedModel):
     @property
     def latent_map_shape(self) -> tuple[int, ...]:
         """(channels, *sizes): shape of the map that a latent vector is, of one pixel unless the layout is spatial."""
-        sizes = self.feature_shape[1:] if self.config.latent_layout == "spatial" else (1, 1)
+        sizes = self.feature_shape[1:] if self.has_maps else (1, 1)
         return (self.config.latent_dim // prod(sizes), *sizes)
 
     def encode(self, pixel_values: Tensor) -> DiagonalGaussian:
