@@ -1,10 +1,8 @@
 """Adapters of peft: saved, loaded anew, trained and resumed, beside a model that stays as it is."""
 
 import json
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -78,8 +76,6 @@ def test_a_trained_adapter_equals_itself_in_another_process(tmp_path):
         save_file({"x": images(4), "reconstruction": reconstruction}, tmp_path / name / "expected.safetensors")
     script = """
 import sys
-from pathlib import Path
-from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
@@ -285,13 +281,3 @@ def test_the_card_of_an_adapter(adapter):
     model.source = ("user/vae", {})
     card = render_card(model, {}, adapter, "adapter")
     assert "\nbase_model: user/vae\n" in card and "After `pip install 'gae_hub[peft]'`:" in card
-
-
-def test_the_snippet_of_the_documentation(trained, tmp_path, monkeypatch):
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
-    (snippet,) = (code for code in re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M) if "LoraConfig" in code)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "betavae-digits").symlink_to(trained)
-    scope = {}
-    exec(snippet.replace("num_train_epochs=1", "max_steps=1, disable_tqdm=True"), scope)
-    assert scope["model"].get_adapter_state_dict()["head.lora_B.weight"].any()
