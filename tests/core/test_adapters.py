@@ -76,6 +76,7 @@ def test_a_trained_adapter_equals_itself_in_another_process(tmp_path):
         save_file({"x": images(4), "reconstruction": reconstruction}, tmp_path / name / "expected.safetensors")
     script = """
 import sys
+from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
