@@ -75,12 +75,17 @@ def test_snippets_of_the_readme_run(tmp_path, monkeypatch):
 
 
 def test_training_page(tmp_path, monkeypatch, capsys):
-    """The first snippet runs unchanged. The search needs Ray, so it is only compiled. All flags exist."""
+    """The first snippet runs unchanged, that of adapters for one step with its model. The search needs Ray, so it is
+    only compiled. All flags exist."""
     monkeypatch.chdir(tmp_path)
-    first, search = snippets("python", TRAINING)
+    first, search, adapter = snippets("python", TRAINING)
     scope = {}
     exec(first, scope)
     assert len(list((tmp_path / "betavae-digits" / "assets" / "progress").glob("*.png"))) == 4
+    scope["trainer"].save_model()
+    adapted = {}
+    exec(adapter.replace("num_train_epochs=1", "max_steps=1, disable_tqdm=True"), adapted)
+    assert adapted["model"].get_adapter_state_dict()["head.lora_B.weight"].any()
     assert compile(search, "training.md", "exec") and hasattr(scope["trainer"], "hyperparameter_search")
     flags = set(re.findall(r"--(\w+)", " ".join(re.findall(r"`(?:gae-hub train )?--[^`]*`", TRAINING))))
     known = {*vars(scope["args"]), "recipe", "resume"}

@@ -23,6 +23,10 @@ from ._version import __version__ as __version__
 from .auto import AutoGAE as AutoGAE
 from .auto import AutoSampler as AutoSampler
 
+# For pipelines of diffusers, which look up both names here; not in __all__, since they need the extra `diffusers`
+from .conversion.diffusers import DiffusersAutoencoder as DiffusersAutoencoder
+from .conversion.diffusers import ModelMixin as ModelMixin
+
 # Data, training, use
 from .data.datasets import InMemoryDataset as InMemoryDataset
 from .data.embeddings import embed_dataset as embed_dataset

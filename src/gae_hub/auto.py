@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+from .core.adapters import find_adapted_model
 from .core.argument_checks import suggest
 from .core.checkpoint_checks import read_config
 from .core.hooks import HOOKS
@@ -61,7 +62,7 @@ class _AutoClass(Generic[ModelT, ConfigT]):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs) -> ModelT:
-        """Load a checkpoint from a folder or a Hub repository.
+        """Load a checkpoint from a folder or a Hub repository. A saved adapter is loaded with the model that it names.
 
         Args:
             pretrained_model_name_or_path: folder or repository.
@@ -73,10 +74,10 @@ class _AutoClass(Generic[ModelT, ConfigT]):
         """
         name = pretrained_model_name_or_path
         hub = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
-        config = _read_gae_config(name, hub)
+        config, source, hub = _read_gae_config(name, hub)
         model_type = config["model_type"]
         if kwargs.get("trust_remote_code"):
-            _register_custom_networks(name, config, hub)
+            _register_custom_networks(source, config, hub)
             if "AutoModel" in config.get("auto_map", {}):
                 return AutoModel.from_pretrained(name, **kwargs)
         for other in (AutoGAE, AutoSampler):
@@ -109,10 +110,16 @@ class _AutoClass(Generic[ModelT, ConfigT]):
         return name.removeprefix("gae_").removesuffix(cls.suffix)
 
 
-def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> dict[str, Any]:
-    """The content of config.json, checked to be of a gae_hub model or sampler."""
+def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> tuple[dict[str, Any], str | Path, dict[str, Any]]:
+    """The content of config.json, checked to be of a gae_hub model or sampler, and where it was found.
+
+    For a saved adapter, it is that of the model that the adapter was made for.
+    """
     try:
         config = read_config(name, **hub)
+        if not config and (adapted := find_adapted_model(name, **hub)) is not None:
+            name, hub = adapted
+            config = read_config(name, **hub)
     except OSError as error:
         reason = explain(error, "load", hub.get("token"))
         if reason is not None:
@@ -129,7 +136,7 @@ def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
         )
-    return config
+    return config, name, hub
 
 
 def _register_custom_networks(name: str | Path, config: dict[str, Any], hub: dict[str, Any]):

@@ -18,7 +18,7 @@ FIELDS = {"input_shape": (1, 8, 8), "latent_dim": 3}
 
 
 def test_names():
-    names = ["conv", "mlp", "paper_conv", "paper_resnet", "resnet"]
+    names = ["conv", "diffusers_kl", "mlp", "paper_conv", "paper_resnet", "resnet"]
     assert backbone_names("encoder") == backbone_names("decoder") == names
     config = VAEConfig(encoder_config={"model_type": "gae_mlp_encoder", "hidden_sizes": [40, 20]})
     assert VAEModel(config).encoder.feature_shape == (20,)

@@ -48,8 +48,14 @@ def run(args: Namespace):
         chosen = range(0, len(dataset), -(-len(dataset) // MOST_IMAGES))
         print(f"measuring the scale of the latents on {len(chosen):,} images of {name}, {args.split}")
         images = iterate_batches(Subset(dataset, chosen))
-    written = export_model(AutoGAE.from_pretrained(args.model), args.output_dir, args.format, images)
+    model = AutoGAE.from_pretrained(args.model)
+    written = export_model(model, args.output_dir, args.format, images)
     print("\n".join(str(path) for path in written))
     if is_for_diffusers:
-        factor = read_json_object(Path(args.output_dir) / "diffusers.json")["scaling_factor"]
+        from ..conversion.diffusers_weights import why_not_genuine
+
+        config = read_json_object(Path(args.output_dir) / "config.json")
+        reason = why_not_genuine(model)
+        print(config["_class_name"] + ("" if reason is None else f", not a class of diffusers: {reason}"))
+        factor = config["scaling_factor"]
         print(f"scaling_factor {factor:.5g}" + ("" if images else ", the default: pass --dataset to measure it"))

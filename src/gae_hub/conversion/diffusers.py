@@ -1,77 +1,66 @@
-"""An autoencoder of gae_hub as the VAE of a diffusers pipeline."""
+"""Autoencoders of gae_hub in diffusers pipelines: as a genuine `AutoencoderKL` or `VQModel`, or wrapped."""
 
-__all__ = ["DiffusersAutoencoder"]
+__all__ = ["DiffusersAutoencoder", "ModelMixin", "convert_to_diffusers"]
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
+from diffusers.models.autoencoders.vq_model import VQEncoderOutput, VQModel
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor
 
 from ..auto import AutoGAE
-from ..core.files import write_json
+from ..core.checkpoint_checks import check_finite, check_sizes
+from ..core.files import write_text
 from ..core.hub_files import FETCH_OPTIONS, fetch_file
-from ..core.json_files import get_field, read_json_object
+from ..core.json_files import read_json_object
 from ..metrics.functional.moments import Moments
 from ..models.base import GAEPreTrainedModel
+from ..models.quantized import QuantizedModel
+from ..models.vae import VAEModel
+from ..models.vq_vae import VQVAEModel
 from ..modules.posteriors import DiagonalGaussian, GaussianPosterior, PointMass
+from .diffusers_weights import build_autoencoder_kl, build_vq_model, why_not_genuine
 
-_CONFIG = "diffusers.json"
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+LIBRARY = "gae_hub"
+# a pipeline loads its component's class from the file of the name that model_index.json records as its library
+_CODE = f'''"""Loads the autoencoder of a diffusers pipeline: pip install 'gae_hub[diffusers]'."""
 
+from {__name__} import DiffusersAutoencoder
 
-@dataclass
-class LatentDistribution:
-    """A posterior with the method names of diffusers.
-
-    Args:
-        mean: (batch, channels, height, width).
-        logvar: log variance of the same shape, or None for a deterministic posterior.
-    """
-
-    mean: Tensor
-    logvar: Tensor | None = None
-
-    def mode(self) -> Tensor:
-        """The mean."""
-        return self.mean
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One sample per image, or the mean for a deterministic posterior."""
-        if self.logvar is None:
-            return self.mean
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        return self.mean + (0.5 * self.logvar).exp() * noise
+__all__ = ["DiffusersAutoencoder"]
+'''
 
 
-@dataclass
-class Encoded:
-    """Output of [`DiffusersAutoencoder.encode`]."""
+class DiffusersAutoencoder(ModelMixin, ConfigMixin):
+    """A model of gae_hub with the interface of `AutoencoderKL`, or of `VQModel` for a quantized model.
 
-    latent_dist: LatentDistribution
+    Images are in [-1, 1], the range of diffusers. A latent vector is a map of one pixel, unless its model has
+    `latent_layout="spatial"`. Diffusion models are trained on (latents - shift_factor) * scaling_factor, which have
+    standard deviation 1, as in High-Resolution Image Synthesis with Latent Diffusion Models (Rombach, Blattmann,
+    Lorenz, Esser & Ommer, 2022), arXiv:2112.10752.
 
-
-@dataclass
-class Decoded:
-    """Output of [`DiffusersAutoencoder.decode`]."""
-
-    sample: Tensor
-
-
-class DiffusersAutoencoder(nn.Module):
-    """A model of gae_hub with the interface of `AutoencoderKL`, for use in a diffusers pipeline.
-
-    Images are in [-1, 1], the range of diffusers. A latent vector becomes a map of one pixel. Diffusion models are
-    trained on latents times `scaling_factor`, which have standard deviation 1, as in High-Resolution Image Synthesis
-    with Latent Diffusion Models (Rombach, Blattmann, Lorenz, Esser & Ommer, 2022), arXiv:2112.10752.
+    `save_pretrained` of a pipeline saves it, and `DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)`
+    loads it, where gae_hub is installed: the folder has one line of code, which imports this class.
 
     Args:
-        model: a model with a Gaussian or deterministic posterior, or a quantizer.
+        autoencoder: a model of images with a Gaussian or deterministic posterior, or a quantizer; or the content of
+            its config.json, for new weights.
         scaling_factor: 1 / standard deviation of samples of the latents.
+        shift_factor: mean of the latents, or None for 0.
+        in_channels, out_channels, latent_channels, block_out_channels, sample_size, force_upcast: what pipelines read
+            from the config. They follow from the autoencoder; other values are ignored.
 
     Raises:
-        ValueError: if scaling_factor is not above 0.
-        ImportError: if diffusers is not installed.
+        ValueError: if the model is not for images, or scaling_factor is not above 0.
 
     Example:
 
@@ -82,27 +71,46 @@ class DiffusersAutoencoder(nn.Module):
     ```
     """
 
-    def __init__(self, model: GAEPreTrainedModel, scaling_factor: float = 1.0):
-        super().__init__()
-        from diffusers.configuration_utils import FrozenDict
+    _keep_in_fp32_modules = ["progress", "likelihood", "codebook", "codebooks"]
 
+    @register_to_config
+    def __init__(
+        self,
+        autoencoder: GAEPreTrainedModel | dict[str, Any],
+        scaling_factor: float = 1.0,
+        shift_factor: float | None = None,
+        in_channels: int | None = None,
+        out_channels: int | None = None,
+        latent_channels: int | None = None,
+        block_out_channels: tuple[int, ...] | None = None,
+        sample_size: int | None = None,
+        force_upcast: bool = False,
+    ):
+        super().__init__()
         if not scaling_factor > 0:
             raise ValueError(f"scaling_factor must be above 0, got {scaling_factor}")
+        model = autoencoder if isinstance(autoencoder, GAEPreTrainedModel) else _build_model(autoencoder)
+        if len(model.config.input_shape) != 3:
+            raise ValueError(
+                "diffusers needs a model of images, with input_shape (channels, height, width), got "
+                f"{model.config.input_shape}"
+            )
         self.model = model.eval()
-        channels, *latent_size = model.latent_shape
-        image_channels, image_size = model.config.input_shape[0], model.config.input_shape[-1]
-        downsampling = image_size // (latent_size[-1] if latent_size else 1)
-        self.config = FrozenDict(
-            in_channels=image_channels,
-            out_channels=image_channels,
-            latent_channels=channels,
-            # pipelines compute the downsampling as 2 ** (len(block_out_channels) - 1)
-            block_out_channels=(1,) * downsampling.bit_length(),
-            sample_size=image_size,
+        self.map_shape = _map_shape(model)
+        channels, _, size = model.config.input_shape
+        self.register_to_config(
+            autoencoder=json.loads(model.config.to_json_string()),
             scaling_factor=float(scaling_factor),
-            shift_factor=None,
+            shift_factor=shift_factor,
+            in_channels=channels,
+            out_channels=channels,
+            latent_channels=self.map_shape[0],
+            # pipelines compute the downsampling as 2 ** (len(block_out_channels) - 1)
+            block_out_channels=(1,) * (size // self.map_shape[-1]).bit_length(),
+            sample_size=size,
             force_upcast=False,
         )
+        self.__module__ = LIBRARY  # which model_index.json records; the folder has a file of this name
 
     @classmethod
     def from_model(
@@ -118,20 +126,16 @@ class DiffusersAutoencoder(nn.Module):
             ValueError: if the model is not for images, its posterior is not supported, or its latents of these images
                 are all equal.
         """
-        if len(model.config.input_shape) != 3:
-            raise ValueError(
-                "diffusers needs a model of images, with input_shape (channels, height, width), got "
-                f"{model.config.input_shape}"
-            )
-        if images is None:
-            return cls(model)
-        std = cls(model)._latent_std([images] if isinstance(images, Tensor) else images)
-        if not std > 0:
-            raise ValueError(
-                "the latents of these images are all equal, so they cannot be scaled to standard deviation 1; pass "
-                "other images"
-            )
-        return cls(model, 1 / std)
+        vae = cls(model)
+        if images is not None:
+            std = vae._latent_std([images] if isinstance(images, Tensor) else images)
+            if not std > 0:
+                raise ValueError(
+                    "the latents of these images are all equal, so they cannot be scaled to standard deviation 1; "
+                    "pass other images"
+                )
+            vae.register_to_config(scaling_factor=1 / std)
+        return vae
 
     @torch.no_grad()
     def _latent_std(self, batches: Iterable[Tensor]) -> float:
@@ -141,35 +145,34 @@ class DiffusersAutoencoder(nn.Module):
         """
         means, sum_of_variances = Moments(), 0.0
         for images in batches:
-            latents = self._encode(2 * images.to(self.device, self.dtype) - 1)
-            means.add(latents.mean.reshape(-1, 1))
-            if latents.logvar is not None:
-                sum_of_variances += latents.logvar.double().exp().sum().item()
+            mean, log_var = self._encode(2 * images.to(self.device, self.dtype) - 1)
+            means.add(mean.reshape(-1, 1))
+            if log_var is not None:
+                sum_of_variances += log_var.double().exp().sum().item()
         count, _, variance = means.compute_statistics()
         return (variance.item() * (count - 1) / count + sum_of_variances / count) ** 0.5
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Data type of the parameters."""
-        return self.model.dtype
+    def encode(
+        self, x: Tensor, return_dict: bool = True
+    ) -> AutoencoderKLOutput | VQEncoderOutput | tuple[DiagonalGaussianDistribution] | tuple[Tensor]:
+        """Posterior of images x, (batch, channels, height, width) in [-1, 1], as `latent_dist`.
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the parameters."""
-        return self.model.device
-
-    def encode(self, x: Tensor, return_dict: bool = True) -> Encoded | tuple[LatentDistribution]:
-        """Posterior of images x, (batch, channels, height, width) in [-1, 1].
-
-        With a quantizer, the latents are not quantized yet: `decode` quantizes them, as diffusers' VQModel does.
+        With a quantizer, the output has `latents` instead, which are not quantized yet: `decode` quantizes them, as
+        diffusers' `VQModel` does.
 
         Raises:
             ValueError: if the posterior is neither Gaussian nor deterministic.
         """
-        latents = self._encode(x)
-        return Encoded(latents) if return_dict else (latents,)
+        mean, log_var = self._encode(x)
+        if isinstance(self.model, QuantizedModel):
+            return VQEncoderOutput(latents=mean) if return_dict else (mean,)
+        is_point = log_var is None
+        parameters = torch.cat([mean, torch.zeros_like(mean) if is_point else log_var], 1)
+        distribution = DiagonalGaussianDistribution(parameters, deterministic=is_point)
+        return AutoencoderKLOutput(latent_dist=distribution) if return_dict else (distribution,)
 
-    def _encode(self, x: Tensor) -> LatentDistribution:
+    def _encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and log variance of the posterior, (batch, *map_shape) each; no variance for a point mass."""
         posterior = self.model.encode((x + 1) / 2)
         if type(posterior) not in (DiagonalGaussian, GaussianPosterior, PointMass):
             raise ValueError(
@@ -177,50 +180,123 @@ class DiffusersAutoencoder(nn.Module):
                 f"{type(posterior).__name__}"
             )
         log_var = posterior.log_var if isinstance(posterior, GaussianPosterior) else None
-        return LatentDistribution(_as_map(posterior.mean), None if log_var is None else _as_map(log_var))
+        return self._as_map(posterior.mean, x), None if log_var is None else self._as_map(log_var, x)
 
-    def decode(self, z: Tensor, return_dict: bool = True, generator=None) -> Decoded | tuple[Tensor]:
+    def _as_map(self, latents: Tensor, like: Tensor) -> Tensor:
+        return latents.reshape(-1, *self.map_shape).to(like.dtype)
+
+    def decode(self, z: Tensor, return_dict: bool = True, generator=None) -> DecoderOutput | tuple[Tensor]:
         """Images in [-1, 1] for latents z, (batch, latent_channels, height, width), without the scaling factor.
 
         `generator` is ignored; pipelines pass it.
         """
-        images = self._decode(z)
-        return Decoded(images) if return_dict else (images,)
-
-    def _decode(self, z: Tensor) -> Tensor:
-        latents = z if len(self.model.latent_shape) == 3 else z.flatten(1)
-        if hasattr(self.model, "quantize"):
+        latents = z.reshape(-1, *self.model.latent_shape)
+        if isinstance(self.model, QuantizedModel):
             latents = self.model.compute_latents(PointMass(latents))
-        return 2 * self.model.decode(latents) - 1
+        images = (2 * self.model.decode(latents) - 1).to(z.dtype)
+        return DecoderOutput(sample=images) if return_dict else (images,)
 
-    def forward(self, sample: Tensor) -> Decoded:
-        """Reconstruct images in [-1, 1]."""
-        return Decoded(self._decode(self._encode(sample).mode()))
+    def forward(
+        self,
+        sample: Tensor,
+        sample_posterior: bool = False,
+        return_dict: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> DecoderOutput | tuple[Tensor]:
+        """Reconstruct images in [-1, 1], from the mean of the posterior or from a sample."""
+        (encoded,) = self.encode(sample, return_dict=False)
+        if isinstance(encoded, DiagonalGaussianDistribution):
+            encoded = encoded.sample(generator) if sample_posterior else encoded.mode()
+        return self.decode(encoded, return_dict=return_dict)
 
-    def save_pretrained(self, save_directory: str | Path, **kwargs):
-        """Save the model as gae_hub does, and the scaling factor in diffusers.json. Other arguments are ignored."""
-        self.model.save_pretrained(save_directory)
-        write_json(Path(save_directory) / _CONFIG, {"scaling_factor": self.config["scaling_factor"]})
+    def save_pretrained(self, save_directory: str | Path, *args, is_main_process: bool = True, **kwargs):
+        """Save as every model of diffusers, with the code that imports this class. `model.save_pretrained` of the
+        attribute `model` saves a checkpoint of gae_hub instead.
+
+        Raises:
+            ValueError: if encoder or decoder is a custom network, which a pipeline cannot build.
+        """
+        for role in ("encoder", "decoder"):
+            config = getattr(self.model.config, f"{role}_config")
+            if config.model_type == "gae_custom_module":
+                raise ValueError(
+                    f"a pipeline cannot build the custom {role} {config.class_name}: give it a config and register it "
+                    "with register_backbone"
+                )
+        kwargs["safe_serialization"] = True  # never pickle
+        super().save_pretrained(save_directory, *args, is_main_process=is_main_process, **kwargs)
+        if is_main_process:
+            write_text(Path(save_directory) / f"{LIBRARY}.py", _CODE)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs) -> "DiffusersAutoencoder":
-        """Load a model from a folder or Hub repository. The scaling factor is 1 if there is no diffusers.json.
+        """Load what `save_pretrained` wrote.
 
         Args:
             pretrained_model_name_or_path: folder or repository.
-            **kwargs: as in [`AutoGAE.from_pretrained`].
+            **kwargs: as in `ModelMixin.from_pretrained`.
 
         Raises:
-            ValueError: if the scaling factor in diffusers.json is not a number above 0.
+            ValueError: if weights are missing, unexpected, or nan or infinite, or do not match the config.
         """
-        model = AutoGAE.from_pretrained(pretrained_model_name_or_path, **kwargs)
-        where = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
-        file = fetch_file(pretrained_model_name_or_path, _CONFIG, **where)
-        if file is None:
-            return cls(model)
-        return cls(model, get_field(read_json_object(file), "scaling_factor", float, f"'{file}'", 1.0))
+        name, with_info = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        where = {key: kwargs[key] for key in FETCH_OPTIONS if kwargs.get(key) is not None}
+        config, weights = (fetch_file(name, file, **where) for file in (CONFIG, WEIGHTS))
+        content = {} if config is None else read_json_object(config)
+        if "model_type" in content:
+            raise ValueError(
+                f"'{name}' is a checkpoint of gae_hub: wrap it by "
+                "DiffusersAutoencoder.from_model(AutoGAE.from_pretrained(...))"
+            )
+        if weights is not None:
+            check_sizes(content, name, [weights])
+        kwargs["use_safetensors"] = True
+        loaded = super().from_pretrained(name, **kwargs, output_loading_info=True)
+        model, info = cast(tuple[DiffusersAutoencoder, dict[str, Any]], loaded)
+        faults = [f"{key} is {kind}" for kind in ("missing", "unexpected") for key in info[f"{kind}_keys"]]
+        if faults:
+            raise ValueError(f"the weights of '{name}' do not fit its config: {'; '.join(sorted(faults)[:4])}")
+        check_finite(model.state_dict().items(), name)
+        return (model, info) if with_info else model  # pyright: ignore[reportReturnType] (as in diffusers)
 
 
-def _as_map(latents: Tensor) -> Tensor:
-    """(batch, channels, height, width): a vector becomes a map of one pixel."""
-    return latents if latents.dim() == 4 else latents[:, :, None, None]
+def convert_to_diffusers(
+    model: GAEPreTrainedModel, images: Tensor | Iterable[Tensor] | None = None
+) -> AutoencoderKL | VQModel | DiffusersAutoencoder:
+    """The autoencoder of diffusers with a model's outputs.
+
+    It is a genuine `AutoencoderKL` or `VQModel`, which needs no gae_hub, if the model has the networks of these
+    classes: `encoder_config` and `decoder_config` "diffusers_kl", `output_activation="identity"`, and a VAE with
+    `latent_layout="spatial"` or a VQ-VAE of maps. [`why_not_genuine`] tells the reason if it is not.
+
+    Args:
+        model: a model of images.
+        images: to measure the scaling factor on, as in [`DiffusersAutoencoder.from_model`].
+
+    Raises:
+        ValueError: as [`DiffusersAutoencoder.from_model`].
+    """
+    wrapped = DiffusersAutoencoder.from_model(model, images)
+    if why_not_genuine(model) is not None:
+        return wrapped
+    factor = wrapped.config["scaling_factor"]
+    if isinstance(model, VQVAEModel):
+        return build_vq_model(model, factor)
+    return build_autoencoder_kl(cast(VAEModel, model), factor)
+
+
+def _build_model(config: dict[str, Any]) -> GAEPreTrainedModel:
+    """A new model for the content of a gae_hub config.json."""
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise ValueError(
+            f"autoencoder must be a model of gae_hub, or the content of its config.json, got a {type(config).__name__}"
+        )
+    config_class = AutoGAE.config_class(config["model_type"])
+    return AutoGAE.from_config(config_class.from_dict(config))
+
+
+def _map_shape(model: GAEPreTrainedModel) -> tuple[int, ...]:
+    """(channels, height, width) of a model's latents as a map."""
+    if len(model.latent_shape) == 3:
+        return model.latent_shape
+    return getattr(model, "latent_map_shape", (*model.latent_shape, 1, 1))

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from ..core.argument_checks import require_extra
 from ..core.files import write_atomically, write_json
 from ..models.base import GAEPreTrainedModel
-from .diffusers import DiffusersAutoencoder
 
 Role = Literal["encoder", "decoder"]
 Format = Literal["torch", "onnx", "diffusers"]
@@ -36,9 +36,9 @@ def export_model(
         model: the model, which is set to eval mode.
         folder: where to write; created if it does not exist.
         format: "torch" writes encoder.pt2 and decoder.pt2, for `torch.export.load`; "onnx" writes encoder.onnx and
-            decoder.onnx (extra `onnx`); "diffusers" writes an autoencoder for diffusers pipelines (extra `diffusers`).
-        images: for "diffusers" only: images to measure the scaling factor on, as in
-            [`DiffusersAutoencoder.from_model`].
+            decoder.onnx (extra `onnx`); "diffusers" writes an autoencoder for diffusers pipelines, as
+            [`convert_to_diffusers`] returns it (extra `diffusers`).
+        images: for "diffusers" only: images to measure the scaling factor on.
 
     Returns:
         Paths of the written files.
@@ -50,7 +50,10 @@ def export_model(
     """
     folder = Path(folder)
     if format == "diffusers":
-        DiffusersAutoencoder.from_model(model, images).save_pretrained(folder)
+        require_extra("diffusers", "format 'diffusers'")
+        from .diffusers import convert_to_diffusers
+
+        convert_to_diffusers(model, images).save_pretrained(folder)
         return sorted(path for path in folder.iterdir() if path.is_file())
     if format not in _SUFFIXES:
         raise ValueError(f"format must be 'torch', 'onnx' or 'diffusers', got '{format}'")

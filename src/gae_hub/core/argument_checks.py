@@ -1,9 +1,18 @@
 """Checks of the arguments of public methods. Each raises ValueError with the argument's name and what to pass."""
 
-__all__ = ["check_count", "check_generator", "check_seed", "describe", "generator_device", "suggest"]
+__all__ = [
+    "check_count",
+    "check_generator",
+    "check_seed",
+    "describe",
+    "generator_device",
+    "require_extra",
+    "suggest",
+]
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -62,3 +71,14 @@ def describe(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return f"an object of type {type(value).__name__}"
+
+
+def require_extra(package: str, action: str):
+    """Raise ImportError if an optional package is not installed, which the extra of its name installs.
+
+    Args:
+        package: name of the package.
+        action: what needs it, the beginning of the message.
+    """
+    if find_spec(package) is None:
+        raise ImportError(f"{action} needs {package}: pip install 'gae_hub[{package}]'")

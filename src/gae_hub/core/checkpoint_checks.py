@@ -4,6 +4,7 @@ __all__ = [
     "check_checkpoint",
     "check_checksum",
     "check_finite",
+    "check_sizes",
     "check_weights_fit",
     "read_config",
     "read_kinds",
@@ -29,7 +30,7 @@ MAX_INDEX_BYTES = 1 << 24
 UNBOUNDED_FIELDS = {"dataset_size"}  # fields that may exceed the size of the weights
 HARMLESS_SIZE = 1 << 20  # layers of this size allocate little memory before their shapes are compared
 # fields that multiply the number of weight tensors, and endings of the names of lists that do
-REPEAT_FIELDS = {"num_flows", "num_hidden_layers", "num_levels", "num_residual_blocks"}
+REPEAT_FIELDS = {"layers_per_block", "num_flows", "num_hidden_layers", "num_levels", "num_residual_blocks"}
 LAYER_LISTS = ("sizes", "channels")
 # beginning and endings of the names of fields that are sizes
 SIZE_PREFIX, SIZE_SUFFIXES = "num_", ("_size", "_sizes", "_dim", "_shape", "channels")
@@ -69,7 +70,7 @@ def read_config(name: str | Path, **where) -> dict[str, Any]:
         ValueError: if the file is too large or not a JSON object.
         OSError: if the folder or repository does not exist, or the Hub does not respond.
     """
-    path = cached_file(name, CONFIG, **where)
+    path = cached_file(name, CONFIG, _raise_exceptions_for_missing_entries=False, **where)
     if path is None:
         return {}
     config = _read_object(Path(path), name, MAX_CONFIG_BYTES)
@@ -120,6 +121,11 @@ def check_checkpoint(name: str | Path, **where):
         check_checksum(name, file)
     if not weights:
         return  # transformers reports which file is missing
+    check_sizes(config, name, weights)
+
+
+def check_sizes(config: dict[str, Any], name: str | Path, weights: list[Path]):
+    """Raise ValueError if a config asks for sizes that the safetensors files of its checkpoint do not have."""
     count, size = len(read_kinds([str(file) for file in weights])), sum(file.stat().st_size for file in weights)
     for key, value in _integers(config):
         if value < 0 and (key.startswith(SIZE_PREFIX) or key.endswith(SIZE_SUFFIXES)):

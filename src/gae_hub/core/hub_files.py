@@ -1,6 +1,17 @@
 """Files of folders and Hub repositories: download, publish, move into place."""
 
-__all__ = ["CONFIG", "FETCH_OPTIONS", "INDEX", "WEIGHTS", "fetch_card", "fetch_file", "move_into", "open_repository"]
+__all__ = [
+    "ADAPTER_CONFIG",
+    "ADAPTER_WEIGHTS",
+    "CONFIG",
+    "FETCH_OPTIONS",
+    "INDEX",
+    "WEIGHTS",
+    "fetch_card",
+    "fetch_file",
+    "move_into",
+    "open_repository",
+]
 
 from pathlib import Path
 
@@ -18,6 +29,7 @@ from .files import move_file, remove_leftovers, write_atomically
 from .hub_errors import explained
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+ADAPTER = ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FETCH_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 """Arguments of `from_pretrained` that say where a file is, as `fetch_file` accepts them."""
 
@@ -77,14 +89,17 @@ def open_repository(
 
 
 def move_into(source: Path, folder: Path):
-    """Move complete files from `source` into a model's folder. Delete the weight shards of an earlier model there, and
-    what killed processes left.
+    """Move complete files from `source` into a model's folder. Delete the weights of an earlier model there, with its
+    adapter, and what killed processes left. An adapter is moved beside the model that is there.
     """
     remove_leftovers(folder)
     files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
     for file in files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         move_file(source / file, folder / file)
-    for old in (*folder.glob("model-*-of-*.safetensors"), folder / WEIGHTS, folder / INDEX):
+    if Path(CONFIG) not in files:  # an adapter has none
+        return
+    old_weights = (*folder.glob("model-*-of-*.safetensors"), *(folder / name for name in (WEIGHTS, INDEX, *ADAPTER)))
+    for old in old_weights:
         if old.relative_to(folder) not in files:
             old.unlink(missing_ok=True)

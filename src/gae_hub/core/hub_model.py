@@ -15,11 +15,20 @@ from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import logging
 
+from .adapters import (
+    check_adapter,
+    find_adapted_model,
+    has_adapter,
+    read_adapter_config,
+    read_adapter_weights,
+    stateful_frozen_modules,
+)
+from .argument_checks import require_extra
 from .checkpoint_checks import check_checkpoint, check_finite, check_weights_fit, read_kinds, tensor_kinds
 from .files import temporary_prefix
 from .hooks import HOOKS
 from .hub_errors import explained
-from .hub_files import fetch_card, move_into
+from .hub_files import FETCH_OPTIONS, fetch_card, move_into
 
 # arguments that PreTrainedModel.from_pretrained reads without declaring them
 _LOADING_ARGUMENTS = ("device_map", "dtype", "output_loading_info", "state_dict", "subfolder", "trust_remote_code")
@@ -42,8 +51,17 @@ class HubModel(PreTrainedModel):
     source_license: list[Any] | None = None  # the license of `source`, if it was read, as the only element
 
     def train(self, mode: bool = True):
-        """As in PyTorch, but returns at once if all modules are in that mode: the Trainer calls this in every step."""
-        return self if all(module.training is mode for module in self.modules()) else super().train(mode)
+        """As in PyTorch, but returns at once if all modules are in that mode: the Trainer calls this in every step.
+
+        With an adapter, modules that would change their buffers stay in evaluation mode, since an adapter's file does
+        not hold them: batch normalisation uses its running statistics, and codebooks keep their code vectors.
+        """
+        if not has_adapter(self):
+            return self if all(module.training is mode for module in self.modules()) else super().train(mode)
+        super().train(mode)
+        for module in stateful_frozen_modules(self):
+            module.training = False
+        return self
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
@@ -53,11 +71,15 @@ class HubModel(PreTrainedModel):
         their checksums on the Hub. Missing, additional and mismatched weights are errors, and so are weights that are
         nan or infinite. `from_pretrained(None, config=config, state_dict=weights)` reads no files.
 
+        For a saved adapter, the model that it names is loaded, and then the adapter, for inference; to train it
+        further, pass the folder to `load_adapter(..., is_trainable=True)` of that model.
+
         Raises:
             TypeError: for an argument that neither transformers, the config nor the class has.
             ValueError: if the checkpoint has another model_type or an invalid config, or its weights do not match its
                 config or are not finite.
             OSError: if the weights are truncated or corrupt, the checkpoint does not exist, or the Hub fails.
+            ImportError: if it is an adapter, and peft is not installed.
         """
         name = pretrained_model_name_or_path
         where = {key: kwargs[key] for key in ("cache_dir", "revision", "token", "subfolder") if kwargs.get(key)}
@@ -69,6 +91,9 @@ class HubModel(PreTrainedModel):
                 if kwargs.get("state_dict") is None:
                     options = {key: kwargs[key] for key in ("force_download", "local_files_only") if key in kwargs}
                     check_checkpoint(name, **where, **options)
+                    adapted = find_adapted_model(name, **where, **options)
+                    if adapted is not None:
+                        return cls._from_adapter(name, *adapted, args, output_loading_info, kwargs)
                 loaded = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
         except SafetensorError as error:
             raise OSError(
@@ -90,6 +115,63 @@ class HubModel(PreTrainedModel):
         return (model, info) if output_loading_info else model
 
     @classmethod
+    def _from_adapter(cls, name, base, where, args, output_loading_info, kwargs):
+        """The model `base`, which is found with the arguments `where`, with the adapter in `name`."""
+        at_adapter = {key: kwargs.pop(key) for key in FETCH_OPTIONS if key in kwargs}
+        adapter_name = kwargs.pop("adapter_name", None)
+        model = cls.from_pretrained(base, *args, **where, **kwargs)
+        info = model.load_adapter(str(name), adapter_name, adapter_kwargs=at_adapter)
+        return (model, info.to_dict()) if output_loading_info else model
+
+    def add_adapter(self, adapter_config, adapter_name: str | None = None):
+        """Add a new adapter of peft, which is trained instead of the model's own weights.
+
+        Args:
+            adapter_config: such as `peft.LoraConfig(target_modules="all-linear")`.
+            adapter_name: "default" by default.
+
+        Raises:
+            ValueError: if a layer cannot have an adapter: a low-rank update would not respect the masks of an
+                autoregressive flow.
+            ImportError: if peft is not installed.
+        """
+        require_extra("peft", "add_adapter")
+        from peft import PeftConfig
+
+        if isinstance(adapter_config, PeftConfig):
+            check_adapter(self, adapter_config)
+        super().add_adapter(adapter_config, adapter_name)
+        name, where = self.source  # found from any working directory
+        adapter_config.base_model_name_or_path, adapter_config.revision = name or None, where.get("revision")
+        self.train(self.training)
+
+    def load_adapter(self, peft_model_id=None, adapter_name=None, **kwargs):
+        """Load a saved adapter, as `PreTrainedModel.load_adapter` does. Nothing changes if it does not fit the model.
+
+        Args:
+            peft_model_id: folder or repository.
+            adapter_name: "default" by default.
+            **kwargs: `is_trainable` for an adapter that training continues, and others as in transformers.
+
+        Raises:
+            ValueError: if the adapter does not fit this model, or its weights are nan or infinite.
+            OSError: if adapter_config.json or adapter_model.safetensors is missing or corrupt.
+            ImportError: if peft is not installed.
+        """
+        require_extra("peft", "load_adapter")
+        if peft_model_id is not None:
+            found = getattr(kwargs.get("load_config"), "download_kwargs", None) or {}
+            found = {**found, **(kwargs.get("adapter_kwargs") or {}), **kwargs}
+            where = {key: found[key] for key in FETCH_OPTIONS if key in found}
+            config = read_adapter_config(peft_model_id, **where)
+            check_adapter(self, config, read_adapter_weights(peft_model_id, **where), peft_model_id)
+        elif kwargs.get("peft_config") is not None:
+            check_adapter(self, kwargs["peft_config"], kwargs.get("adapter_state_dict"), "adapter_state_dict")
+        info = super().load_adapter(peft_model_id, adapter_name, **kwargs)
+        self.train(self.training)
+        return info
+
+    @classmethod
     def _suggest_argument(cls, name: str) -> str:
         """The end of an error about an argument of `from_pretrained` that does not exist."""
         found = {field.name: None for field in fields(cls.config_class)} if cls.config_class else {}
@@ -103,20 +185,22 @@ class HubModel(PreTrainedModel):
 
     @classmethod
     def _load_pretrained_model(cls, model, state_dict, checkpoint_files, load_config, *args, **kwargs):
-        # transformers calls this with a model on the meta device, so a mismatch costs no memory
-        if checkpoint_files:
-            name = load_config.pretrained_model_name_or_path
-            stored = read_kinds(checkpoint_files)
-            what = f"the weights of '{name}' do not fit the {cls.__name__} in its config.json"
-        else:
-            stored = tensor_kinds(state_dict or {})
-            what = f"state_dict does not fit a {cls.__name__} of this config"
-        expected = tensor_kinds(model.state_dict())
-        check_weights_fit(stored, expected, what, ignore_shapes=load_config.ignore_mismatched_sizes)
+        # transformers calls this with a model on the meta device, so a mismatch costs no memory; for an adapter, whose
+        # weights `load_adapter` has compared, with the adapter's names as expected_keys
+        if not kwargs.get("expected_keys"):
+            if checkpoint_files:
+                name = load_config.pretrained_model_name_or_path
+                stored = read_kinds(checkpoint_files)
+                what = f"the weights of '{name}' do not fit the {cls.__name__} in its config.json"
+            else:
+                stored = tensor_kinds(state_dict or {})
+                what = f"state_dict does not fit a {cls.__name__} of this config"
+            expected = tensor_kinds(model.state_dict())
+            check_weights_fit(stored, expected, what, ignore_shapes=load_config.ignore_mismatched_sizes)
         return super()._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args, **kwargs)
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Write config.json, model.safetensors and a model card.
+        """Write config.json, model.safetensors and a model card; of a model with an adapter, only the adapter.
 
         Files are written to a temporary folder and moved into place when all are complete: after a full disk or a
         killed process, the folder holds what it held before.

@@ -40,6 +40,7 @@ from gae_hub.modules.backbones import (
     record_outputs,
     register_backbone,
 )
+from gae_hub.modules.diffusers_networks import DIFFUSERS_NETWORKS
 from gae_hub.modules.inputs import check_finite_values, check_images, check_latents, check_values
 from gae_hub.modules.likelihoods import Likelihood, build_likelihood, check_likelihood
 from gae_hub.modules.networks import NETWORKS
@@ -72,8 +73,8 @@ class GAEConfig(StrictConfig):
             gives the square error without the factor 1/2, as in the tables of the Pythae paper.
         output_activation: "sigmoid" (as in the Pythae paper) or "identity", applied to what the decoder returns.
         encoder_config, decoder_config: a short name, a dict with `model_type` and the network's fields, or a config
-            object. "mlp" fits any shape; "conv" and "resnet" signals, images and volumes; "paper_conv" and
-            "paper_resnet" images.
+            object. "mlp" fits any shape; "conv" and "resnet" signals, images and volumes; "paper_conv",
+            "paper_resnet" and "diffusers_kl" images.
     """
 
     keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction", "latents", "hidden_states"]
@@ -570,5 +571,5 @@ def register_model(config_class: type[GAEConfig], model_class: type[GAEPreTraine
         AutoModel.register(config_class, model_class, exist_ok=True)
 
 
-for _network in (*NETWORKS, *PAPER_NETWORKS):
+for _network in (*NETWORKS, *PAPER_NETWORKS, *DIFFUSERS_NETWORKS):
     register_backbone(*_network)

@@ -23,6 +23,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
+from gae_hub.modules.discriminators import partition_parameters
 from gae_hub.modules.losses import call_frozen
 
 from .base import GAEOutput, register_model
@@ -72,10 +73,7 @@ class PIWAEModel(MIWAEModel):
         )
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        return {
-            "encoder": [*self.encoder.parameters(), *self.head.parameters()],
-            "decoder": list(self.decoder.parameters()),
-        }
+        return partition_parameters(self, "encoder", decoder=self.decoder)
 
 
 register_model(PIWAEConfig, PIWAEModel)

@@ -71,6 +71,7 @@ class PoincareVAEModel(MonteCarloVAEModel):
     config: PoincareVAEConfig
 
     config_class = PoincareVAEConfig
+    supports_maps = False
 
     def setup(self, config: PoincareVAEConfig):
         sizes = [config.latent_dim, config.latent_dim if config.posterior == "wrapped_normal" else 1]

@@ -33,6 +33,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from gae_hub.core.adapters import has_adapter
 from gae_hub.core.distributed import gather_batch
 from gae_hub.modules.hamiltonian_posterior import HamiltonianPosterior
 from gae_hub.modules.implicit_leapfrog import solve_implicit_step
@@ -109,7 +110,8 @@ class RHVAEModel(HVAEModel):
         base = VAEModel.encode(self, pixel_values)
         if not self.config.num_leapfrog_steps:
             return base
-        metric = self.build_metric(*self.update_queue(pixel_values, base.mean) if self.training else ())
+        may_update = self.training and not has_adapter(self)  # an adapter's file does not hold the metric's images
+        metric = self.build_metric(*self.update_queue(pixel_values, base.mean) if may_update else ())
         return HamiltonianPosterior(base, lambda z, noise: self.evolve(pixel_values, z, noise, metric))
 
     def build_metric(self, centroids: Tensor | None = None, matrices: Tensor | None = None) -> RiemannianMetric:

@@ -54,6 +54,7 @@ class SVAEModel(VAEModel):
     config: SVAEConfig
 
     config_class = SVAEConfig
+    supports_maps = False
 
     def setup(self, config: SVAEConfig):
         self.head = nn.Linear(prod(self.feature_shape), config.latent_dim + 1)

@@ -16,7 +16,7 @@ Relations:
 __all__ = ["MonteCarloVAEModel", "VAEConfig", "VAEModel"]
 
 from math import log, prod
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -24,8 +24,10 @@ from torch import Tensor, nn
 
 from gae_hub.core.argument_checks import check_count, check_generator
 from gae_hub.modules.inputs import check_images
+from gae_hub.modules.network_blocks import MapHead
 from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
 from gae_hub.modules.precision import at_least_float32
+from gae_hub.modules.spatial_layers import has_spatial_axes
 
 from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, inference, register_model
 
@@ -36,11 +38,15 @@ class VAEConfig(GAEConfig):
     Args:
         kl_warmup_fraction: share of the training steps over which the weight of the KL increases from 0 to its full
             value (Bowman et al., 2016, arXiv:1511.06349); 0 for no warm-up. Evaluation always uses the full weight.
+        latent_layout: "flat", mean and log variance are a linear layer of all features; or "spatial", a convolution of
+            size 1 of the encoder's feature map, (channels, *sizes). The latent vector is then a flattened map of the
+            same sizes, and latent_dim a multiple of their product.
     """
 
     model_type = "gae_vae"
 
     kl_warmup_fraction: float | int = 0.0
+    latent_layout: Literal["flat", "spatial"] = "flat"
 
     def validate_warmup(self):
         if not 0 <= self.kl_warmup_fraction <= 1:
@@ -51,13 +57,41 @@ class VAEModel(GAEPreTrainedModel):
     """The VAE, and the base of its variants, which override `regularizers`, `loss_weights`, posterior or prior."""
 
     config: VAEConfig
-    head: nn.Linear
+    head: nn.Linear | MapHead
 
     config_class = VAEConfig
+    supports_maps = True  # False if the head has outputs that do not belong to one dimension of the latents
     kl_terms: tuple[str, ...] = ("kl",)  # the terms whose weights the warm-up scales
 
     def setup(self, config: VAEConfig):
-        self.head = nn.Linear(prod(self.feature_shape), 2 * config.latent_dim)
+        if self.has_maps:
+            self.head = MapHead(self.feature_shape, 2 * config.latent_dim)
+        else:
+            self.head = nn.Linear(prod(self.feature_shape), 2 * config.latent_dim)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether a latent vector is a flattened map. Never for a config without the field, such as AAEConfig."""
+        return getattr(self.config, "latent_layout", "flat") == "spatial"
+
+    def latent_shape_for(self, feature_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if self.has_maps:
+            sizes = feature_shape[1:]
+            if not self.supports_maps:
+                raise ValueError(f"{type(self).__name__} has no latent_layout 'spatial'; choose 'flat'")
+            if not has_spatial_axes(feature_shape) or self.config.latent_dim % prod(sizes):
+                raise ValueError(
+                    "latent_layout 'spatial' needs an encoder with features (channels, *sizes), and a latent_dim that "
+                    f"is a multiple of the sizes' product, got features of shape {tuple(feature_shape)} and "
+                    f"latent_dim {self.config.latent_dim}"
+                )
+        return super().latent_shape_for(feature_shape)
+
+    @property
+    def latent_map_shape(self) -> tuple[int, ...]:
+        """(channels, *sizes): shape of the map that a latent vector is, of one pixel unless the layout is spatial."""
+        sizes = self.feature_shape[1:] if self.has_maps else (1, 1)
+        return (self.config.latent_dim // prod(sizes), *sizes)
 
     def encode(self, pixel_values: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(*at_least_float32(self.head(self.encode_features(pixel_values))).chunk(2, dim=-1))

@@ -76,6 +76,7 @@ class VAEIAFModel(MonteCarloVAEModel):
     flows: nn.ModuleList
 
     config_class = VAEIAFConfig
+    supports_maps = False
 
     def setup(self, config: VAEIAFConfig):
         context_size = config.context_size if config.num_flows else 0

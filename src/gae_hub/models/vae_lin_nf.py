@@ -60,7 +60,10 @@ class VAELinNFModel(MonteCarloVAEModel):
     parameter_sizes: list[list[int]]  # of each step; zeros in its first parameter make it the identity
     flow_parameters: nn.Parameter  # (1, total size), without amortization
 
+    head: nn.Linear
+
     config_class = VAELinNFConfig
+    supports_maps = False
 
     def setup(self, config: VAELinNFConfig):
         self.parameter_sizes = [ELEMENTARY_FLOWS[name].parameter_sizes(config.latent_dim) for name in config.flows]

@@ -4,7 +4,8 @@ An encoder returns features, and the model owns the layer from features to laten
 A decoder returns pixels *before* the activation. Each network is a `PreTrainedModel` with its own config. A model's
 `encoder_config` and `decoder_config` refer to it by a short name: "mlp" for any shape; "conv" and "resnet" for
 signals (channels, length), images (channels, height, width) and volumes (channels, depth, height, width), odd sizes
-included; "paper_conv" and "paper_resnet" for the image sizes of the Pythae paper.
+included; "paper_conv" and "paper_resnet" for the image sizes of the Pythae paper; "diffusers_kl" for images that an
+autoencoder of diffusers accepts.
 """
 
 __all__ = [

@@ -117,12 +117,15 @@ class Codebook(nn.Module):
     def prepare(self, tokens: Tensor, generator: torch.Generator | None = None):
         """Start a training step: revive dead codes; in the first step, take the code vectors from the tokens.
 
-        A revived code starts with the mean count, so that it has time to win tokens.
+        A revived code starts with the mean count, so that it has time to win tokens. Nothing is done in evaluation
+        mode, in which the codebook of a model with an adapter stays.
 
         Args:
             tokens: (*batch, dim) of this process.
             generator: chooses the tokens.
         """
+        if not self.training:
+            return
         tokens = tokens.flatten(0, -2)
         if not self._is_ready:
             self.initialize(tokens, generator)

@@ -97,13 +97,13 @@ def discriminator_accuracy(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def partition_parameters(model: nn.Module, rest: str, **modules: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Partition a model's parameters into named groups.
+    """Partition a model's trainable parameters into named groups.
 
     Args:
         model: the whole model.
         rest: name of the group of the parameters that are in no other group.
         **modules: name of a group to the submodule whose parameters it holds.
     """
-    groups = {name: list(module.parameters()) for name, module in modules.items()}
+    groups = {name: [p for p in module.parameters() if p.requires_grad] for name, module in modules.items()}
     grouped = {id(p) for parameters in groups.values() for p in parameters}
-    return {rest: [p for p in model.parameters() if id(p) not in grouped], **groups}
+    return {rest: [p for p in model.parameters() if p.requires_grad and id(p) not in grouped], **groups}

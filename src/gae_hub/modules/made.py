@@ -91,6 +91,8 @@ class MADE(nn.Module):
         ValueError: if `order` is not a permutation.
     """
 
+    can_have_adapters = False  # a low-rank update would connect inputs and outputs that the masks separate
+
     first: MaskedLinear
     last: MaskedLinear
     others: nn.ModuleList

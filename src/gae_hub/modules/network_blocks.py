@@ -1,6 +1,14 @@
 """Blocks that several networks are built from: hidden layers, strided convolutions, residual blocks."""
 
-__all__ = ["LatentProjection", "ResBlock", "ResamplingLevel", "build_mlp", "optional_batch_norm", "plan_levels"]
+__all__ = [
+    "LatentProjection",
+    "MapHead",
+    "ResBlock",
+    "ResamplingLevel",
+    "build_mlp",
+    "optional_batch_norm",
+    "plan_levels",
+]
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -135,3 +143,22 @@ class LatentProjection(nn.Module):
         if self.is_spatial:
             return self.linear(latents)
         return self.linear(latents.flatten(1)).unflatten(1, self.shape)
+
+
+class MapHead(nn.Module):
+    """A convolution of size 1 on feature maps, for use in place of a linear layer: inputs and outputs are flattened.
+
+    Args:
+        shape: (channels, *sizes) of the features, with one to three sizes.
+        num_outputs: size of the flattened outputs, a multiple of the product of the sizes.
+    """
+
+    conv: Conv
+
+    def __init__(self, shape: Sizes, num_outputs: int):
+        super().__init__()
+        self.shape = tuple(shape)
+        self.conv = CONVS[len(shape) - 1](shape[0], num_outputs // prod(shape[1:]), 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.conv(features.unflatten(1, self.shape)).flatten(1)

@@ -35,6 +35,8 @@ class GatedLayer(nn.Module):
         num_axes: number of axes of the maps, 1 to 3.
     """
 
+    can_have_adapters = False  # `compute_position` reads the weights of the layers
+
     horizontal: Conv
     out: Conv
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 
+from ..core.adapters import has_adapter, load_adapter_weights
 from ..core.files import write_text
 from .arguments import GAETrainingArguments
 from .base_trainer import BaseTrainer
@@ -63,9 +64,19 @@ class CheckpointMixin(BaseTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None):
         """As in transformers, but nothing is loaded if the state or the weights do not fit this run."""
         check_trainer_state(resume_from_checkpoint, [*self.callback_handler.callbacks, self.control])
+        target = self.plain_model if model is None else model
+        if has_adapter(target) and not self.is_sharded:
+            return load_adapter_weights(target, resume_from_checkpoint)
         if not self.is_sharded:
-            check_model_files(resume_from_checkpoint, self.plain_model if model is None else model)
+            check_model_files(resume_from_checkpoint, target)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self):
+        """As in transformers, which does not load an adapter that `add_adapter` added."""
+        if has_adapter(self.plain_model) and not self.is_sharded:
+            load_adapter_weights(self.plain_model, cast(str, self.state.best_model_checkpoint))
+        else:
+            super()._load_best_model()
 
     # Optimizer, scheduler, average, cost and guard
 

@@ -23,6 +23,7 @@ CHECKPOINTS = ("checkpoint-*",)
 # what a run writes into its folder, except the card, which the next run updates
 RUN_FILES = (
     *CHECKPOINTS,
+    "adapter_*",
     "assets",
     "config.json",
     "model*.safetensors*",
@@ -54,7 +55,8 @@ def has_run(folder: Path, may_overwrite: bool) -> bool:
     Raises:
         ValueError: if it does, but must not be overwritten.
     """
-    found = sorted(path.name for path in (*folder.glob(CHECKPOINTS[0]), *folder.glob("config.json")))
+    patterns = (*CHECKPOINTS, "adapter_config.json", "config.json")
+    found = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
     if found and not may_overwrite:
         raise ValueError(
             f"output_dir '{folder}' already contains a run ({', '.join(found[:3])}): "

@@ -14,6 +14,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import speed_metrics
 from transformers.utils import logging
 
+from ..core.adapters import changed_adapter_settings, has_adapter, read_adapter_config
 from ..core.checkpoint_checks import read_config
 from ..core.configuration import one_error
 from ..core.json_files import read_json_object
@@ -111,7 +112,15 @@ class ResumeMixin(CheckpointMixin):
         ]
 
     def _changed_config_fields(self, checkpoint: str | Path) -> Iterator[str]:
-        """For each field in which the config of a checkpoint differs from the model's: name and both values."""
+        """For each field in which the config of a checkpoint differs from the model's: name and both values.
+
+        A checkpoint of an adapter has the adapter's config.
+        """
+        model = self.plain_model
+        if has_adapter(model):
+            (name,) = model.active_adapters()
+            yield from changed_adapter_settings(read_adapter_config(checkpoint), model.peft_config[name])
+            return
         content, config = read_config(checkpoint), cast(Any, self.plain_model.config)
         if content.get("model_type") != config.model_type or not hasattr(config, "own_fields"):
             return  # shards have no config, and other models are reported when the weights are compared

@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig
 
 from ..._version import __version__
 from ...auto import AutoSampler
+from ...core.adapters import has_adapter
 from ...core.files import write_json
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
@@ -117,6 +118,7 @@ def render_card(
         passports=_describe_passports(results),
         intervals=_describe_intervals(results),
         has_pictures=bool(pictures),
+        package=Verbatim("'gae_hub[peft]'" if has_adapter(model) else "gae_hub"),
         snippet=build_snippet(model, json.dumps(name), sampler),
         output=output,
         limitations=[] if isinstance(model, GAESampler) else list_limitations(model, facts),
@@ -153,6 +155,7 @@ def _metadata(
     return ModelCardData(
         license=license,  # pyright: ignore[reportArgumentType] (the Hub also accepts a list)
         library_name="gae-hub",
+        base_model=_adapted_model(model),
         pipeline_tag=None if isinstance(model, GAESampler) else _TASK,
         tags=[*(model.model_tags or []), method],
         datasets=[facts["dataset"]] if is_hub_dataset(facts["dataset"], facts["origin"]) else None,
@@ -161,6 +164,12 @@ def _metadata(
         widget=widget or None,
         ignore_metadata_errors=False,
     )
+
+
+def _adapted_model(model: GAEPreTrainedModel | GAESampler) -> str | None:
+    """The Hub repository of the model that a model's adapter was made for, if there is one."""
+    name, _ = model.source
+    return name if has_adapter(model) and is_repo_id(name) and not Path(name).is_dir() else None
 
 
 def _eval_results(results: dict[str, Any]) -> list[EvalResult]:
