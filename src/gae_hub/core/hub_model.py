@@ -2,11 +2,15 @@
 
 __all__ = ["HubModel"]
 
+import re
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import torch
 from safetensors import SafetensorError
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 
@@ -29,6 +33,21 @@ class HubModel(PreTrainedModel):
     def train(self, mode: bool = True):
         """As in PyTorch, but returns at once if all modules are in that mode: the Trainer calls this in every step."""
         return self if all(module.training is mode for module in self.modules()) else super().train(mode)
+
+    def _apply(self, fn, recurse: bool = True):
+        """As in PyTorch, but `half`, `bfloat16` and `to` leave in float32 what `from_pretrained(dtype=...)` does."""
+        module = cast(nn.Module, self)
+        patterns = "|".join(self._keep_in_fp32_modules_strict or ())
+        tensors = chain(module.named_parameters(), module.named_buffers())
+        kept = {id(tensor) for name, tensor in tensors if patterns and re.search(patterns, name)}
+        kept |= {id(p.grad) for p in module.parameters() if id(p) in kept and p.grad is not None}
+
+        def apply(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            is_half = result.dtype in (torch.float16, torch.bfloat16)
+            return tensor.to(result.device) if is_half and id(tensor) in kept else result
+
+        return super()._apply(apply, recurse)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):

@@ -309,7 +309,7 @@ class GAEPreTrainedModel(HubModel):
         logits = decoder(self.to_decoder_coordinates(latents).flatten(0, -axes - 1).to(self.dtype))
         logits = at_least_float32(logits).unflatten(0, draws)
         target = pixel_values.to(logits.dtype)
-        target = target.view(len(target), *[1] * (len(draws) - 1), *self.config.input_shape).expand_as(logits)
+        target = target.view(target.shape[0], *[1] * (len(draws) - 1), *self.config.input_shape).expand_as(logits)
         reconstruction = self.likelihood.activation(logits)
         return self.likelihood.log_prob(target, logits, reconstruction, adapt), reconstruction
 

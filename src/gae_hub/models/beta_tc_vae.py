@@ -18,7 +18,6 @@ Relations:
 
 __all__ = ["BetaTCVAEConfig", "BetaTCVAEModel"]
 
-from math import log
 from typing import Literal
 
 import torch
@@ -73,14 +72,14 @@ class BetaTCVAEModel(VAEModel):
     ) -> dict[str, Tensor]:
         """Per-example terms, each (batch,), in nats."""
         means, log_vars = gather_batch(posterior.mean), gather_batch(posterior.log_var)
-        require_examples(len(means), "beta-TC-VAE, which estimates q(z) from the minibatch,")
+        require_examples(means.shape[0], "beta-TC-VAE, which estimates q(z) from the minibatch,")
         log_q_z_given_x = gaussian_log_prob(latents, posterior.mean, posterior.log_var).sum(-1)
         log_p_z = gaussian_log_prob(latents)
 
         # (batch, batch of all processes, latent_dim): density of sample i under posterior j, dimension by dimension
         pairwise = gaussian_log_prob(latents.unsqueeze(1), means, log_vars)
-        own = slice(process_index() * len(latents), (process_index() + 1) * len(latents))
-        log_weights = self.compute_log_mixture_weights(len(means))[own].to(pairwise)
+        own = slice(process_index() * latents.shape[0], (process_index() + 1) * latents.shape[0])
+        log_weights = self.compute_log_mixture_weights(means.shape[0])[own].to(pairwise)
         log_q_z = torch.logsumexp(log_weights + pairwise.sum(-1), dim=1)
         log_q_z_each = torch.logsumexp(log_weights.unsqueeze(-1) + pairwise, dim=1)
 
@@ -99,17 +98,18 @@ class BetaTCVAEModel(VAEModel):
 
     def compute_log_mixture_weights(self, batch: int) -> Tensor:
         """(batch, batch): log weight of posterior j in the estimate of q(z_i). Rows of stratified weights sum to 1."""
-        size = max(self.config.dataset_size or batch, batch)
-        if size == batch:  # the minibatch is the whole data set, so the mixture is exact
-            return torch.full((batch, batch), -log(batch))
+        num = torch.scalar_tensor(batch)  # a tensor, as branches on the batch size would compile for each size
+        size = num.clamp(min=self.config.dataset_size or 0)
+        others = num - 1
         if self.config.estimator == "weighted":
-            return torch.full((batch, batch), -log(batch * size))
-        others = batch - 1
-        weights = torch.full((batch, batch), 1 / others)
-        weights.diagonal().fill_(1 / size)
-        rows = torch.arange(batch)
-        weights[rows, (rows + 1) % batch] = (size - others) / (size * others)
-        return weights.log()
+            weights = (1 / (num * size)).expand(batch, batch)
+        else:
+            places = torch.arange(batch)
+            after = (places - places.unsqueeze(1)) % batch  # how far j lies behind i
+            weights = torch.where(after == 1, (size - others) / (size * others), 1 / others)
+            weights = torch.where(after == 0, 1 / size, weights)
+        # a minibatch that is the whole data set has the exact mixture
+        return torch.where(size == num, 1 / num, weights).log()
 
 
 register_model(BetaTCVAEConfig, BetaTCVAEModel)

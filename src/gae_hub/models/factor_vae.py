@@ -76,12 +76,13 @@ class FactorVAEModel(VAEModel):
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch of at least 2."""
         posterior = self.encode(pixel_values)
-        require_examples(len(pixel_values), "FactorVAE, which permutes latents over the batch,")
+        require_examples(pixel_values.shape[0], "FactorVAE, which permutes latents over the batch,")
         latents = self.compute_latents(posterior, sample=True, generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
 
         samples = latents.detach()
-        joint, product = self.discriminator(torch.cat([samples, permute_dimensions(samples, generator)])).chunk(2)
+        both = torch.stack([samples, permute_dimensions(samples, generator)])
+        joint, product = self.discriminator(both.flatten(0, 1)).unflatten(0, both.shape[:2])
         terms = {
             "reconstruction": -log_p,
             "kl": posterior.kl(),

@@ -45,7 +45,7 @@ class RAEGPModel(RegularizedAEModel):
         with torch.enable_grad():  # in evaluation too, where the caller disables gradients
             at = latents if latents.requires_grad else latents.detach().requires_grad_()
             images = self.decode(at)
-            signs = randn(images.shape, images, generator).sign()
+            signs = randn(images.shape, images, generator).sign().to(images.dtype)
             (gradient,) = torch.autograd.grad(images, at, signs, create_graph=self.training)
         return gradient.square().sum(-1)
 

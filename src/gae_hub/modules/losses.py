@@ -54,7 +54,7 @@ def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"] = "imq", bandwidth: 
         ValueError: if num is less than 2.
     """
     x, y = gather_batch(x), gather_batch(y)
-    require_examples(len(x), "the MMD")
+    require_examples(x.shape[0], "the MMD")
     points = torch.cat([x, y])
     norms = points.square().sum(-1)
     with full_precision(points):
@@ -66,7 +66,7 @@ def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"] = "imq", bandwidth: 
         values = torch.zeros_like(squares)
         for scale in MMD_SCALES:
             values = values + scale * constant / (scale * constant + squares)
-    n = len(x)
+    n = x.shape[0]
     diagonal = torch.diagonal(values)
     within_x = (values[:n, :n].sum() - diagonal[:n].sum()) / (n * (n - 1))
     within_y = (values[n:, n:].sum() - diagonal[n:].sum()) / (n * (n - 1))
