@@ -37,7 +37,7 @@ class HubModel(PreTrainedModel):
     def _apply(self, fn, recurse: bool = True):
         """As in PyTorch, but `half`, `bfloat16` and `to` leave in float32 what `from_pretrained(dtype=...)` does."""
         module = cast(nn.Module, self)
-        patterns = "|".join(self._keep_in_fp32_modules_strict or ())
+        patterns = "|".join(self._keep_in_fp32_modules_strict or ()).replace("*", ".*")  # as transformers does
         tensors = chain(module.named_parameters(), module.named_buffers())
         kept = {id(tensor) for name, tensor in tensors if patterns and re.search(patterns, name)}
         kept |= {id(p.grad) for p in module.parameters() if id(p) in kept and p.grad is not None}

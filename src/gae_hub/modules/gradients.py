@@ -11,7 +11,13 @@ from torch import Tensor
 
 @contextmanager
 def enable_gradients() -> Iterator[None]:
-    """Record gradients, also where the caller has turned them off by `torch.no_grad` or `torch.inference_mode`."""
+    """Record gradients, also where the caller has turned them off by `torch.no_grad` or `torch.inference_mode`.
+
+    Raises:
+        RuntimeError: in torch.export, which cannot trace gradients.
+    """
+    if torch.compiler.is_exporting():
+        raise RuntimeError("torch.export cannot trace a forward pass that computes a gradient")
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
