@@ -211,7 +211,7 @@ class GAEPreTrainedModel(HubModel):
     processor: Any = None  # the image processor of the training data, after training
 
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
-    can_be_compiled = True  # False if the loss contains a gradient, which torch.compile cannot differentiate
+    can_be_compiled = True  # False if the loss contains a gradient, which stays uncompiled in torch.compile
     min_batch_size = 1  # smallest batch for which the loss is defined
     shardable = True  # False if the loss uses parameters outside of their modules, which FSDP does not support
 
