@@ -24,6 +24,9 @@ from .hub_files import fetch_card, move_into
 class HubModel(PreTrainedModel):
     """A `PreTrainedModel` that loads a checkpoint completely or not at all, never reads pickle, and keeps its card."""
 
+    # regular expressions of names of parameters and buffers that stay in float32 in half precision
+    _keep_in_fp32_modules_strict: list[str] = []
+
     # folder or repository that the model was loaded from, and the arguments that find it there
     source: tuple[str, dict[str, Any]] = ("", {})
     # license for the card, such as "mit"; None keeps that of the card, see hub.cards.license
@@ -37,7 +40,7 @@ class HubModel(PreTrainedModel):
     def _apply(self, fn, recurse: bool = True):
         """As in PyTorch, but `half`, `bfloat16` and `to` leave in float32 what `from_pretrained(dtype=...)` does."""
         module = cast(nn.Module, self)
-        patterns = "|".join(self._keep_in_fp32_modules_strict or ()).replace("*", ".*")  # as transformers does
+        patterns = "|".join(self._keep_in_fp32_modules_strict).replace("*", ".*")  # as transformers does
         tensors = chain(module.named_parameters(), module.named_buffers())
         kept = {id(tensor) for name, tensor in tensors if patterns and re.search(patterns, name)}
         kept |= {id(p.grad) for p in module.parameters() if id(p) in kept and p.grad is not None}

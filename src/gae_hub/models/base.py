@@ -204,7 +204,7 @@ class GAEPreTrainedModel(HubModel):
     input_modalities = "image"
     model_tags = ["gae-hub", "autoencoder", "generative-autoencoder"]
     accepts_loss_kwargs = False
-    _keep_in_fp32_modules_strict: list[str] = ["progress", "likelihood"]
+    _keep_in_fp32_modules_strict = ["progress", "likelihood"]
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
