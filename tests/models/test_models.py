@@ -212,16 +212,6 @@ def test_double_precision(model):
     assert model.double()(X.double()).loss.dtype == torch.float64
 
 
-def test_compiles_to_one_graph(model, case):
-    torch._dynamo.reset()
-    if case.fullgraph:
-        compiled = torch.compile(model, backend="eager", fullgraph=True)
-        torch.manual_seed(1)
-        expected = model(X).loss
-        torch.manual_seed(1)
-        torch.testing.assert_close(compiled(X).loss, expected)
-
-
 @pytest.mark.parametrize("case", [case for case in MODELS if case.reduces_to], ids=lambda case: case.id)
 def test_reduction(case):
     """With these fields, a method has the same loss as another, for the same weights and noise."""

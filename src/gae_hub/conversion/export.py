@@ -31,6 +31,7 @@ def export_model(
 
     The encoder maps images (batch, *input_shape) in [0, 1] to latents (batch, *latent_shape), as `embed` does. The
     decoder maps latents to images. Batches may have any size. For "torch" and "onnx", shapes.json holds both shapes.
+    No file holds pickled objects.
 
     Args:
         model: the model, which is set to eval mode.
@@ -66,6 +67,7 @@ def export_model(
         program = _trace(model, role)
         with write_atomically(path) as temporary:
             if format == "torch":
+                program.example_inputs = None  # torch would pickle them, and reading pickles can run code
                 buffer = io.BytesIO()  # to a path, torch would also write the path's temporary name
                 torch.export.save(program, buffer)
                 temporary.write_bytes(buffer.getbuffer())

@@ -6,11 +6,14 @@ import re
 from dataclasses import fields
 from difflib import get_close_matches
 from inspect import signature
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import torch
 from safetensors import SafetensorError
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import logging
@@ -44,6 +47,9 @@ def _has_known_code(cls: type) -> bool:
 class HubModel(PreTrainedModel):
     """A `PreTrainedModel` that loads a checkpoint completely or not at all, never reads pickle, and keeps its card."""
 
+    # regular expressions of names of parameters and buffers that stay in float32 in half precision
+    _keep_in_fp32_modules_strict: list[str] = []
+
     # folder or repository that the model was loaded from, and the arguments that find it there
     source: tuple[str, dict[str, Any]] = ("", {})
     # license for the card, such as "mit"; None keeps that of the card, see hub.cards.license
@@ -62,6 +68,21 @@ class HubModel(PreTrainedModel):
         for module in stateful_frozen_modules(self):
             module.training = False
         return self
+
+    def _apply(self, fn, recurse: bool = True):
+        """As in PyTorch, but `half`, `bfloat16` and `to` leave in float32 what `from_pretrained(dtype=...)` does."""
+        module = cast(nn.Module, self)
+        patterns = "|".join(self._keep_in_fp32_modules_strict).replace("*", ".*")  # as transformers does
+        tensors = chain(module.named_parameters(), module.named_buffers())
+        kept = {id(tensor) for name, tensor in tensors if patterns and re.search(patterns, name)}
+        kept |= {id(p.grad) for p in module.parameters() if id(p) in kept and p.grad is not None}
+
+        def apply(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            is_half = result.dtype in (torch.float16, torch.bfloat16)
+            return tensor.to(result.device) if is_half and id(tensor) in kept else result
+
+        return super()._apply(apply, recurse)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):

@@ -212,14 +212,14 @@ class GAEPreTrainedModel(HubModel):
     input_modalities = "image"
     model_tags = ["gae-hub", "autoencoder", "generative-autoencoder"]
     accepts_loss_kwargs = False
-    _keep_in_fp32_modules_strict: list[str] = ["progress", "likelihood"]
+    _keep_in_fp32_modules_strict = ["progress", "likelihood"]
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
     processor: Any = None  # the image processor of the training data, after training
 
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
-    can_be_compiled = True  # False if the loss contains a gradient, which torch.compile cannot differentiate
+    can_be_compiled = True  # False if the loss contains a gradient, which stays uncompiled in torch.compile
     min_batch_size = 1  # smallest batch for which the loss is defined
     shardable = True  # False if the loss uses parameters outside of their modules, which FSDP does not support
 
@@ -354,7 +354,7 @@ class GAEPreTrainedModel(HubModel):
         logits = decoder(self.to_decoder_coordinates(latents).flatten(0, -axes - 1).to(self.dtype))
         logits = at_least_float32(logits).unflatten(0, draws)
         target = pixel_values.to(logits.dtype)
-        target = target.view(len(target), *[1] * (len(draws) - 1), *self.config.input_shape).expand_as(logits)
+        target = target.view(target.shape[0], *[1] * (len(draws) - 1), *self.config.input_shape).expand_as(logits)
         reconstruction = self.likelihood.activation(logits)
         return self.likelihood.log_prob(target, logits, reconstruction, adapt), reconstruction
 

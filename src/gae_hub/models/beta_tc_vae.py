@@ -18,7 +18,6 @@ Relations:
 
 __all__ = ["BetaTCVAEConfig", "BetaTCVAEModel"]
 
-from math import log
 from typing import Literal
 
 import torch
@@ -68,14 +67,16 @@ class BetaTCVAEModel(VAEModel):
     kl_terms = ("mutual_information", "total_correlation", "dimension_wise_kl")
     min_batch_size = 2
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch of at least 2, with one sample per example."""
         posterior = self.encode(pixel_values)
         latents, noise = posterior.rsample_and_noise(generator=generator)
         log_p, reconstruction = self.log_prob(pixel_values, latents)
-        terms = {"reconstruction": -log_p, **self.decompose_kl(posterior, latents, noise)}
+        terms = {"reconstruction": -log_p}
+        if return_loss:
+            terms |= self.decompose_kl(posterior, latents, noise)
         return self.build_output(
             terms, posterior, return_loss=return_loss, reconstruction=reconstruction, latents=latents
         )
@@ -88,16 +89,17 @@ class BetaTCVAEModel(VAEModel):
             latents, noise: (batch, latent_dim) each, a sample per example and the noise that it was made from.
         """
         means, log_vars = gather_batch(posterior.mean), gather_batch(posterior.log_var)
-        require_examples(len(means), "beta-TC-VAE, which estimates q(z) from the minibatch,")
+        require_examples(means.shape[0], "beta-TC-VAE, which estimates q(z) from the minibatch,")
         log_q_z_given_x = posterior.log_prob_of_noise(noise)
         log_p_z = gaussian_log_prob(latents)
 
         # (batch, batch of all processes, latent_dim): density of sample i under posterior j, dimension by dimension
-        own = process_index() * len(latents) + torch.arange(len(latents), device=latents.device)
-        is_own = (own.unsqueeze(1) == torch.arange(len(means), device=latents.device)).unsqueeze(-1)
+        num, num_all = latents.shape[0], means.shape[0]
+        own = process_index() * num + torch.arange(num, device=latents.device)
+        is_own = (own.unsqueeze(1) == torch.arange(num_all, device=latents.device)).unsqueeze(-1)
         pairwise = gaussian_log_prob(latents.unsqueeze(1), means, log_vars)
         pairwise = torch.where(is_own, log_q_z_given_x.unsqueeze(1), pairwise)
-        log_weights = self.compute_log_mixture_weights(len(means)).to(pairwise)[own]
+        log_weights = self.compute_log_mixture_weights(num_all).to(pairwise)[own]
         log_q_z = torch.logsumexp(log_weights + pairwise.sum(-1), dim=1)
         log_q_z_each = torch.logsumexp(log_weights.unsqueeze(-1) + pairwise, dim=1)
 
@@ -116,17 +118,18 @@ class BetaTCVAEModel(VAEModel):
 
     def compute_log_mixture_weights(self, batch: int) -> Tensor:
         """(batch, batch): log weight of posterior j in the estimate of q(z_i). Rows of stratified weights sum to 1."""
-        size = max(self.config.dataset_size or batch, batch)
-        if size == batch:  # the minibatch is the whole data set, so the mixture is exact
-            return torch.full((batch, batch), -log(batch))
+        num = torch.scalar_tensor(batch)  # a tensor, as branches on the batch size would compile for each size
+        size = num.clamp(min=self.config.dataset_size or 0)
+        others = num - 1
         if self.config.estimator == "weighted":
-            return torch.full((batch, batch), -log(batch * size))
-        others = batch - 1
-        weights = torch.full((batch, batch), 1 / others)
-        weights.diagonal().fill_(1 / size)
-        rows = torch.arange(batch)
-        weights[rows, (rows + 1) % batch] = (size - others) / (size * others)
-        return weights.log()
+            weights = (1 / (num * size)).expand(batch, batch)
+        else:
+            places = torch.arange(batch)
+            after = (places - places.unsqueeze(1)) % batch  # how far j lies behind i
+            weights = torch.where(after == 1, (size - others) / (size * others), 1 / others)
+            weights = torch.where(after == 0, 1 / size, weights)
+        # a minibatch that is the whole data set has the exact mixture
+        return torch.where(size == num, 1 / num, weights).log()
 
 
 register_model(BetaTCVAEConfig, BetaTCVAEModel)

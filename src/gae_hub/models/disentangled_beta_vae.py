@@ -58,7 +58,7 @@ class DisentangledBetaVAEModel(VAEModel):
         """C at this point of the training, in nats."""
         return self.config.capacity * self.compute_warmup(self.config.capacity_warmup_fraction)
 
-    def forward(
+    def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
     ) -> GAEOutput:
         """Loss, reconstruction and latents of a batch, with one sample per example. The KL itself is a metric."""

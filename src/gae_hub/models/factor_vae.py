@@ -81,9 +81,10 @@ class FactorVAEModel(VAEModel):
         if not return_loss:
             return self.build_output({}, posterior, return_loss=False, reconstruction=reconstruction, latents=latents)
 
-        require_examples(len(pixel_values), "FactorVAE, which permutes latents over the batch,")
+        require_examples(pixel_values.shape[0], "FactorVAE, which permutes latents over the batch,")
         samples = latents.detach()
-        joint, product = self.discriminator(torch.cat([samples, permute_dimensions(samples, generator)])).chunk(2)
+        both = torch.stack([samples, permute_dimensions(samples, generator)])
+        joint, product = self.discriminator(both.flatten(0, 1)).unflatten(0, both.shape[:2])
         terms = {
             "reconstruction": -log_p,
             "kl": posterior.kl(),

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 
 from gae_hub.modules.backbones import use_running_statistics
+from gae_hub.modules.gradients import as_normal, enable_gradients
 from gae_hub.modules.hamiltonian_posterior import HamiltonianPosterior
 from gae_hub.modules.posteriors import Posterior
 
@@ -122,6 +123,7 @@ class HVAEModel(MonteCarloVAEModel):
             momentum = (momentum + 0.5 * step * force) * (after / before)
         return z, momentum
 
+    @torch.compiler.disable(reason="torch.compile cannot differentiate a gradient; the rest is compiled")
     def compute_force(self, pixel_values: Tensor, z: Tensor) -> Tensor:
         """(batch, *draws, latent_dim): the gradient of log p(x, z) with respect to z.
 
@@ -129,9 +131,9 @@ class HVAEModel(MonteCarloVAEModel):
         the other images.
         """
         create_graph = torch.is_grad_enabled()
-        with torch.enable_grad(), use_running_statistics(self.decoder):
-            at = z if z.requires_grad else z.detach().requires_grad_()
-            log_p, _ = self.log_prob(pixel_values, at, adapt=False)
+        with enable_gradients(), use_running_statistics(self.decoder):
+            at = z if z.requires_grad else as_normal(z).detach().requires_grad_()
+            log_p, _ = self.log_prob(as_normal(pixel_values), at, adapt=False)
             joint = log_p + self.prior_log_prob(at)
             return torch.autograd.grad(joint.sum(), at, create_graph=create_graph)[0]
 

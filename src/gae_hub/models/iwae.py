@@ -75,7 +75,7 @@ class IWAEModel(VAEModel):
     def compute_bound(self, log_weights: Tensor) -> Tensor:
         """(batch,): the bound in nats, for log weights (batch, *draw_shape)."""
         per_estimate = log_weights.logsumexp(-1) - log(log_weights.shape[-1])
-        return per_estimate.view(len(log_weights), -1).mean(1)
+        return per_estimate.view(log_weights.shape[0], -1).mean(1)
 
 
 register_model(IWAEConfig, IWAEModel)

@@ -22,6 +22,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from gae_hub.modules.backbones import keep_running_statistics
+from gae_hub.modules.gradients import as_normal, enable_gradients
 from gae_hub.modules.noise import randn
 
 from .base import register_model
@@ -42,13 +43,15 @@ class RAEGPModel(RegularizedAEModel):
     can_be_compiled = False
     penalty_name = "gradient_penalty"
 
+    @torch.compiler.disable(reason="torch.compile cannot differentiate a gradient; the rest is compiled")
     def compute_decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        with torch.enable_grad():  # in evaluation too, where the caller disables gradients
-            at = latents if latents.requires_grad else latents.detach().requires_grad_()
+        create_graph = torch.is_grad_enabled()
+        with enable_gradients():
+            at = latents if latents.requires_grad else as_normal(latents).detach().requires_grad_()
             with keep_running_statistics(self.decoder):
                 images = self.decode(at)
-            signs = randn(images.shape, images, generator).sign()
-            (gradient,) = torch.autograd.grad(images, at, signs, create_graph=self.training)
+            signs = randn(images.shape, images, generator).sign().to(images.dtype)
+            (gradient,) = torch.autograd.grad(images, at, signs, create_graph=create_graph)
         return gradient.square().sum(-1)
 
 

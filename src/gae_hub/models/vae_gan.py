@@ -122,7 +122,7 @@ class VAEGANModel(VAEModel):
         terms = {
             "kl": posterior.kl(),
             "feature": 0.5 * (features.detach() - encoder_features).square().sum(-1),
-            "decoder_feature": 0.5 * (features.detach() - decoded_features[: len(latents)]).square().sum(-1),
+            "decoder_feature": 0.5 * (features.detach() - decoded_features[: latents.shape[0]]).square().sum(-1),
             "adversarial": self.compute_adversarial_loss(decoded_logits).view(2, -1).sum(0),
             "discriminator": F.softplus(-real) + F.softplus(fake).view(2, -1).sum(0),
         }

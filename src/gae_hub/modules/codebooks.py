@@ -87,15 +87,6 @@ class Codebook(nn.Module):
         self._is_ready = False
         super()._load_from_state_dict(*args, **kwargs)
 
-    def _apply(self, fn, recurse: bool = True):
-        """As in PyTorch, but without casts to half precision, which would lose the small steps of the averages."""
-
-        def apply(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
-
-        return super()._apply(apply, recurse)
-
     def forward(self, codes: Tensor) -> Tensor:
         """(*batch, dim): the code vectors of codes (*batch,)."""
         return F.embedding(codes, self.codes)
@@ -188,7 +179,8 @@ def draw_tokens(tokens: Tensor, num: int, generator: torch.Generator | None = No
     Returns:
         (num, dim).
     """
-    count, total = len(tokens), len(tokens) * num_processes()
+    count = tokens.shape[0]
+    total = count * num_processes()
     order = rand((total,), tokens, generator).argsort()
     places = broadcast_from_first(order[torch.arange(num, device=order.device) % total]) - process_index() * count
     own = (places >= 0) & (places < count)

@@ -84,8 +84,8 @@ class RiemannianNormal(HyperbolicPosterior):
     """
 
     def sample_tangents(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-        noise = randn((len(self.mean), *shape, self.mean.shape[-1]), to_float64(self.mean), generator)
-        uniform = rand((len(self.mean), *shape), noise, generator)
+        noise = randn((self.mean.shape[0], *shape, self.mean.shape[-1]), to_float64(self.mean), generator)
+        uniform = rand((self.mean.shape[0], *shape), noise, generator)
         return sample_by_cdf(self._log_density, *self._bounds(), uniform).unsqueeze(-1) * normalize(noise)
 
     def centred_log_prob(self, tangent: Tensor) -> Tensor:

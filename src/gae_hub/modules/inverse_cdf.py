@@ -75,7 +75,7 @@ def sample_by_cdf(log_density: LogDensity, low: Tensor, high: Tensor, uniform: T
     """
     low, high = find_support(log_density, low, high)
     with torch.no_grad():
-        t = _invert_cdf(log_density, low, high, uniform.reshape(len(uniform), -1), num_cells)
+        t = _invert_cdf(log_density, low, high, uniform.reshape(uniform.shape[0], -1), num_cells)
     if torch.is_grad_enabled():
         below, above = log_integral(log_density, low.expand_as(t), t), log_integral(log_density, t, high.expand_as(t))
         logit = below - above  # of F(t), so that dt = -dlogit F (1 - F) / F'

@@ -59,7 +59,7 @@ def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"] = "imq", bandwidth: 
         ValueError: if num is less than 2.
     """
     x, y = gather_batch(x), gather_batch(y)
-    require_examples(len(x), "the MMD")
+    require_examples(x.shape[0], "the MMD")
     constant = 2 * x.shape[1] * bandwidth**2
 
     def evaluate_kernel(points: Tensor, others: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def mmd(x: Tensor, y: Tensor, kernel: Literal["imq", "rbf"] = "imq", bandwidth: 
         return values
 
     def mean_of_pairs(points: Tensor) -> Tensor:
-        values = evaluate_kernel(points, points)
-        return (values.sum() - values.diagonal().sum()) / (len(points) * (len(points) - 1))
+        values, num = evaluate_kernel(points, points), points.shape[0]
+        return (values.sum() - values.diagonal().sum()) / (num * (num - 1))
 
     return mean_of_pairs(x) + mean_of_pairs(y) - 2 * evaluate_kernel(x, y).mean()

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .precision import at_least_float32
 from .spatial_layers import CONVS, Conv
 
 Condition = Sequence[Tensor] | None
@@ -165,7 +166,7 @@ class PixelCNN(nn.Module):
         """(*batch, num_embeddings) from features (*batch, hidden_size) and the lower levels of codes."""
         for embed, own in zip(self.levels_before[:level], codes.unbind(-1), strict=False):
             features = features + embed(own)
-        return self.heads[level](features.relu())
+        return at_least_float32(self.heads[level](features.relu()))
 
     def sample(self, uniform: Tensor, labels: Tensor | None = None) -> Tensor:
         """(batch, *sizes, levels) codes by the inverse of the distribution function.
@@ -176,8 +177,8 @@ class PixelCNN(nn.Module):
             uniform: (batch, *sizes, levels) uniform numbers in [0, 1).
             labels: (batch,) integers, if the network has classes.
         """
-        codes = uniform.new_zeros(uniform.shape, dtype=torch.long)
-        nothing = uniform.new_zeros(()).expand(len(codes), 2 * self.hidden_size, *codes.shape[1:-1])
+        codes = torch.zeros_like(uniform, dtype=torch.long)
+        nothing = self.hidden.weight.new_zeros(()).expand(len(codes), 2 * self.hidden_size, *codes.shape[1:-1])
         self._sample_part(0, codes, uniform, [nothing] * len(self.layers), self._embed_labels(labels))
         return codes
 
@@ -203,13 +204,13 @@ class PixelCNN(nn.Module):
         layers, dim = cast(list[GatedLayer], [*self.layers]), axis + 2
         size = [len(codes), self.hidden_size, *codes.shape[1:-1]]
         size[dim] = self.reach
-        previous = [uniform.new_zeros(size) for _ in layers]
+        previous = [self.hidden.weight.new_zeros(size) for _ in layers]
         size[dim] = 1
         for place in range(codes.shape[axis + 1]):
             if place:
                 features = self.embed_codes(codes.narrow(axis + 1, place - 1, 1))
             else:
-                features = uniform.new_zeros(size)
+                features = self.hidden.weight.new_zeros(size)
             passed_on = []
             for index, (layer, condition) in enumerate(zip(layers, conditions, strict=True)):
                 slices = torch.cat([previous[index], features], dim)
@@ -231,12 +232,12 @@ class PixelCNN(nn.Module):
         for features, condition in zip(from_before, conditions, strict=True):
             features = features if condition is None else features + condition[-1]
             added.append(features.flatten(2).movedim(-1, 0).contiguous())
-        inputs = [uniform.new_zeros(batch, self.hidden_size, self.reach + width) for _ in layers]
+        inputs = [self.hidden.weight.new_zeros(batch, self.hidden_size, self.reach + width) for _ in layers]
         for column in range(width):
             if column:
                 features = self.embed_codes(codes[:, column - 1])
             else:
-                features = uniform.new_zeros(batch, self.hidden_size)
+                features = self.hidden.weight.new_zeros(batch, self.hidden_size)
             for layer, from_stack, own in zip(layers, added, inputs, strict=True):
                 own[:, :, self.reach + column] = features
                 features = layer.compute_position(own[:, :, column : column + self.reach + 1], from_stack[column])

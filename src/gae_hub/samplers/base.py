@@ -122,6 +122,11 @@ class GAESampler(HubModel):
         tensors = chain(self.parameters(), self.buffers())
         return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
 
+    @property
+    def latent_dtype(self) -> torch.dtype:
+        """The dtype of its latents and densities: `dtype`, but at least float32."""
+        return torch.promote_types(self.dtype, torch.float32)
+
     # For subclasses
 
     def allocate(self, config: GAESamplerConfig):
@@ -295,7 +300,7 @@ class GAESampler(HubModel):
         raise NotImplementedError(f"{type(self).__name__} has no known density, so log_prob is not defined for it")
 
     def _flatten_latents(self, latents: Any) -> Tensor:
-        """Latents (num, *latent_shape), flattened or not, as (num, latent_dim) in the sampler's dtype, for `log_prob`.
+        """Latents (num, *latent_shape), flattened or not, as (num, latent_dim) in `latent_dtype`, for `log_prob`.
 
         Raises:
             ValueError: if the sampler is not fitted, or latents have another shape than those that it was fitted to.
@@ -304,7 +309,7 @@ class GAESampler(HubModel):
         latents = check_latents(latents)
         if tuple(latents.shape[1:]) != (self.config.latent_dim,):
             check_latent_shape("latents", latents, tuple(self.config.latent_shape or ()))
-        return latents.flatten(1).to(self.dtype)
+        return latents.flatten(1).to(self.latent_dtype)
 
     def _require_fitted(self):
         if not self.config.is_fitted:

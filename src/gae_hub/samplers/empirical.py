@@ -42,6 +42,7 @@ class EmpiricalSampler(GAESampler):
     latents: Tensor  # (num_latents, latent_dim)
 
     config_class = EmpiricalSamplerConfig
+    _keep_in_fp32_modules_strict = ["latents"]
 
     def allocate(self, config: EmpiricalSamplerConfig):
         num, d = require_value(config.num_latents, "num_latents"), require_value(config.latent_dim, "latent_dim")

@@ -68,6 +68,8 @@ class FlowSampler(LearnedSampler):
     flow: Flow
 
     config_class = FlowSamplerConfig
+    # the buffers of Standardization and BatchNormStep
+    _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, r"\.mean", r"\.std", r"\.running_"]
 
     def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
         """One autoregressive step, whose `forward` maps latents to noise. `made_arguments` are as for [`MADE`]."""
@@ -115,7 +117,7 @@ class FlowSampler(LearnedSampler):
 
     def _log_density(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, latent_dim), with gradients."""
-        noise, log_det = self.flow(latents.to(self.dtype))
+        noise, log_det = self.flow(latents.to(self.latent_dtype))
         return gaussian_log_prob(noise).sum(-1) + log_det
 
     @inference
@@ -125,7 +127,7 @@ class FlowSampler(LearnedSampler):
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         shape = (num_samples, require_value(self.config.latent_dim, "latent_dim"))
-        like = torch.empty(0, device=self.device, dtype=self.dtype)
+        like = torch.empty(0, device=self.device, dtype=self.latent_dtype)
         return self.flow.inverse(randn(shape, like, generator))[0]
 
 

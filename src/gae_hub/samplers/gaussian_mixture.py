@@ -79,6 +79,7 @@ class GaussianMixtureSampler(GAESampler):
     bic_by_num_components: dict[int, float]
 
     config_class = GaussianMixtureSamplerConfig
+    _keep_in_fp32_modules_strict = ["weights", "means", "scales"]
 
     def allocate(self, config: GaussianMixtureSamplerConfig):
         k, d = cast(int, config.num_components), require_value(config.latent_dim, "latent_dim")

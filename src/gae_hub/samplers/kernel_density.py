@@ -57,6 +57,7 @@ class KernelDensitySampler(EmpiricalSampler):
     width: Tensor  # scalar, the bandwidth
 
     config_class = KernelDensitySamplerConfig
+    _keep_in_fp32_modules_strict = [*EmpiricalSampler._keep_in_fp32_modules_strict, "std", "width"]
 
     def allocate(self, config: KernelDensitySamplerConfig):
         super().allocate(config)

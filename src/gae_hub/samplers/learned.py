@@ -76,6 +76,7 @@ class LearnedSampler(GAESampler):
     log_history: list[dict[str, float]]
 
     config_class = LearnedSamplerConfig
+    _keep_in_fp32_modules_strict = ["progress"]
     latent_kinds: tuple[LatentKind, ...] = ("vectors",)
     default_arguments: dict[str, Any] = {
         "num_train_epochs": 100,

@@ -88,6 +88,7 @@ class PixelCNNSampler(LearnedSampler):
     class_weights: Tensor  # (num_classes,) shares of the classes in the training set
 
     config_class = PixelCNNSamplerConfig
+    _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "codebooks", "class_weights"]
     latent_kinds: tuple[LatentKind, ...] = ("codes",)
     draws_codes = True  # a quantized model decodes these samples without quantizing them again
 

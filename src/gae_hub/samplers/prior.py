@@ -85,6 +85,7 @@ class PriorSampler(GAESampler):
     flow: Flow  # if the prior is a flow
 
     config_class = PriorSamplerConfig
+    _keep_in_fp32_modules_strict = ["centre", "means", "stds"]
     latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere")
 
     @classmethod

@@ -89,6 +89,7 @@ class RHVAEManifoldSampler(GAESampler):
     step_size: Tensor  # scalar
 
     config_class = RHVAEManifoldSamplerConfig
+    _keep_in_fp32_modules_strict = ["centroids", "matrices", "step_size"]
     acceptance_rate: float | None = None
 
     @classmethod

@@ -28,6 +28,7 @@ from ..modules.flows import Standardization
 from ..modules.network_blocks import build_mlp
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
+from ..modules.precision import at_least_float32
 from .base import register_sampler, require_value
 from .learned import LearnedSampler, LearnedSamplerConfig
 
@@ -56,6 +57,7 @@ class TwoStageVAESampler(LearnedSampler):
     config: TwoStageVAESamplerConfig
 
     config_class = TwoStageVAESamplerConfig
+    _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "standardization"]
 
     def allocate(self, config: TwoStageVAESamplerConfig):
         d, sizes = require_value(config.latent_dim, "latent_dim"), [*config.hidden_sizes]
@@ -71,16 +73,19 @@ class TwoStageVAESampler(LearnedSampler):
 
     def encode(self, z: Tensor) -> DiagonalGaussian:
         """q(u|z) for standardized latents (num, latent_dim)."""
-        return DiagonalGaussian(*self.to_posterior(torch.cat([z, self.encoder(z)], 1)).chunk(2, dim=1))
+        z = z.to(self.dtype)
+        output = at_least_float32(self.to_posterior(torch.cat([z, self.encoder(z)], 1)))
+        return DiagonalGaussian(*output.chunk(2, dim=1))
 
     def decode(self, u: Tensor) -> Tensor:
         """(num, latent_dim): the mean of the standardized latents given u (num, latent_dim)."""
-        return self.to_latents(torch.cat([u, self.decoder(u)], 1))
+        u = u.to(self.dtype)
+        return at_least_float32(self.to_latents(torch.cat([u, self.decoder(u)], 1)))
 
     @can_return_tuple
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
         """The bound on -log p(z), in nats, with one sample of u per example."""
-        z, log_det = self.standardization(latents.flatten(1).to(self.dtype))
+        z, log_det = self.standardization(latents.flatten(1).to(self.latent_dtype))
         posterior, log_scale = self.encode(z), self.scale.log_scale
         square = (z - self.decode(posterior.rsample())).square().sum(-1)
         constant = z.shape[-1] * (log_scale + 0.5 * log(2 * pi))
@@ -89,7 +94,7 @@ class TwoStageVAESampler(LearnedSampler):
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         shape = (num_samples, require_value(self.config.latent_dim, "latent_dim"))
-        like = torch.empty(0, device=self.device, dtype=self.dtype)
+        like = torch.empty(0, device=self.device, dtype=self.latent_dtype)
         u, noise = randn(shape, like, generator), randn(shape, like, generator)
         z = torch.cat([self.decode(part) for part in u.split(_MAX_ROWS)]) + self.scale.log_scale.exp() * noise
         return self.standardization.inverse(z)[0]

@@ -29,7 +29,7 @@ def check_model(model: nn.Module, args: GAETrainingArguments, is_fsdp_enabled: b
     if compiles and not getattr(model, "can_be_compiled", True):
         raise ValueError(
             f"torch_compile=True does not work for {name}: its loss contains a gradient, which torch.compile cannot "
-            "differentiate again; remove torch_compile"
+            "differentiate again; remove torch_compile, or set torch_compile_backend='eager'"
         )
 
 
