@@ -134,6 +134,6 @@ def test_mean_of_the_weights_is_the_evidence(step_size):
         return (log_w - log_evidence + base.log_prob(z) + gaussian_log_prob(noise).sum(-1)).exp()
 
     def integrate_noise(z):
-        return integrate_lines(weigh, is_accepted, z, -6.5, 6.5, num_cells=32)
+        return integrate_lines(weigh, is_accepted, z, -8.0, 8.0, num_cells=40)
 
-    assert abs(integrate_adaptively(integrate_noise, -7.0, 7.0, 4e-8, num_panels=12) - 1) < 1e-6
+    assert abs(integrate_adaptively(integrate_noise, -9.0, 9.0, 4e-8, num_panels=12) - 1) < 1e-6
