@@ -16,6 +16,7 @@ __all__ = [
     "active_units",
     "beta_vae_score",
     "clustering_scores",
+    "combine",
     "dci",
     "density_coverage",
     "energy_distance",
@@ -42,7 +43,7 @@ __all__ = [
     "train_extractor",
 ]
 
-from .evaluate_modules import load, path
+from .evaluate_modules import combine, load, path
 from .evaluation import evaluate_model, to_results
 from .functional.clustering import clustering_scores
 from .functional.disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score

@@ -16,6 +16,7 @@ from ..functional.neighbors import density_coverage, precision_recall
 from ..networks.extractors import Extractor, load_extractor
 from ..results import Estimate
 from .base import COUNTS, Measure
+from .fingerprint import Fingerprint
 from .rows import Rows, RowStore
 
 
@@ -52,13 +53,14 @@ class FeatureMeasure(Measure):
             self._extractor = load_extractor(name, **kwargs)
         return self._extractor
 
-    def add_to_fingerprint(self, references: Any):
-        """Add the 8-bit images, which are the same on every machine; features are not."""
+    def fingerprint_of(self, references: Any) -> Fingerprint:
+        """Fingerprint of the 8-bit images, which are the same on every machine; features are not."""
         if self.extractor is None:
-            super().add_to_fingerprint(references)
-        else:
-            for batch in [[image] for image in references] if isinstance(references, (list, tuple)) else [references]:
-                self.fingerprint.add(as_uint8(batch))
+            return super().fingerprint_of(references)
+        found = Fingerprint()
+        for batch in [[image] for image in references] if isinstance(references, (list, tuple)) else [references]:
+            found.add(as_uint8(batch))
+        return found
 
     def to_rows(self, side: str, batch: Any) -> Tensor:
         if self.extractor is not None:
