@@ -1,4 +1,4 @@
-"""Calls of metrics that raise change nothing: the corrected call returns the numbers of a metric without the failure."""
+"""Calls of metrics that raise change nothing: the corrected call returns the same numbers as a new metric."""
 
 import math
 

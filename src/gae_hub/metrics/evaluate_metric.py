@@ -92,13 +92,18 @@ class GAEMetric(evaluate.Metric):
 
         Returns:
             Each number under its name, a float with a `passport`; its 95 % confidence interval, if there is one, as
-            `<name>_interval`; and "passport", a dict, or a dict of dicts by name if there are several numbers.
+            `<name>_interval`, `<name>_same_count_interval` or `<name>_refit_interval`, by what it covers (see
+            `Passport`); and "passport", a dict, or a dict of dicts by name if there are several numbers.
         """
         engine = self.engine.copy()
         engine.add(predictions, references)
         numbers = engine.compute(**kwargs)
         passports = {name: number.passport for name, number in numbers.items()}
-        intervals = {f"{name}_interval": p.interval for name, p in passports.items() if p.interval is not None}
+        intervals = {
+            f"{name}_{kind}": interval
+            for name, passport in passports.items()
+            for kind, interval in passport.named_interval.items()
+        }
         described = {name: passport.to_dict() for name, passport in passports.items()}
         self.engine.reset()
         return {
@@ -131,8 +136,8 @@ class CombinedMetrics(evaluate.CombinedEvaluations):
         for metric in metrics.values() if isinstance(metrics, dict) else metrics:
             if not isinstance(metric, GAEMetric):
                 raise ValueError(
-                    f"expected metrics of gae_hub, got {describe(metric)}; evaluate.combine accepts other metrics, but "
-                    "keeps what some of them received when another one raises"
+                    f"expected metrics of gae_hub, got {describe(metric)}; evaluate.combine accepts other metrics, "
+                    "but keeps what some of them received when another one raises"
                 )
         super().__init__(metrics, force_prefix)
 

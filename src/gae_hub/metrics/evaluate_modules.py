@@ -38,7 +38,7 @@ def load(name: str, **kwargs: Any) -> "GAEMetric":
     fid = gae_hub.metrics.load("fid")
     fid.add_batch(references=images)
     fid.add_batch(predictions=model.generate(10_000))
-    fid.compute()  # {"fid": ..., "fid_interval": ..., "passport": {...}}
+    fid.compute()  # {"fid": ..., "passport": {...}}
     ```
     """
     import evaluate

@@ -17,7 +17,7 @@ from ..data.loading import iterate_batches
 from ..models.base import inference
 from .evaluation_run import BATCH_SIZE, EvaluationRun, ImageSet
 from .functional.reconstruction import squared_error
-from .measures import MSE, Interpolation, LogLikelihood
+from .measures import MSE, Interpolation, LogLikelihood, Rows
 from .results import Measurement
 
 Numbers = dict[str, Measurement]
@@ -61,7 +61,11 @@ def _measure_pairs(run: EvaluationRun, name: str) -> Numbers:
 
 def _measure_fid(run: EvaluationRun, image_set: ImageSet = "samples", prefix: str = "") -> Numbers:
     measure = run.new_measure("fid", feature_extractor=run.extractor)
-    measure.sides["references"].merge(run.load_data_moments())
+    references = measure.sides["references"]
+    if isinstance(references, Rows):  # `extrapolate` needs all features
+        run.add_features(references, "data")
+    else:
+        references.merge(run.load_data_moments())
     measure.fingerprint.merge(run.fingerprint)
     run.add_features(measure.sides["predictions"], image_set)
     return {f"{prefix}{name}": value for name, value in measure.compute().items()}
@@ -154,7 +158,7 @@ def _measure_clustering(run: EvaluationRun) -> Numbers:
         passport,
         metric="clustering_accuracy_std",
         standard_error=None,
-        interval=None,
+        refit_interval=None,
         interval_method=None,
         details={},
     )

@@ -4,7 +4,7 @@ __all__ = ["Estimate", "Measurement", "Passport"]
 
 import operator
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -14,16 +14,26 @@ from .._version import __version__
 Z95 = 1.959963984540054  # half the width of the 95 % interval of N(0, 1)
 
 
+INTERVAL_NAMES = {
+    "interval": "",
+    "same_count_interval": "for as many images",
+    "refit_interval": "over refits",
+}
+"""Names of the 95 % confidence intervals, and the words that tables add if they are not about the population."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with its uncertainty, as plain functions of arrays return it.
 
     Args:
         value: the estimated number.
-        error: standard error of the value.
+        error: standard error of the value, over the draws that the interval is about.
         interval: 95 % confidence interval.
         method: how error and interval were computed.
         details: anything else worth recording, by name.
+        interval_name: field of [`Passport`] for the interval, which says what it covers: "interval",
+            "same_count_interval" or "refit_interval".
     """
 
     value: float
@@ -31,45 +41,73 @@ class Estimate:
     interval: tuple[float, float] | None = None
     method: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    interval_name: str = "interval"
 
     @classmethod
     def normal(
         cls, value: float, error: float, method: str, lower_bound: float | None = None, **details: Any
     ) -> "Estimate":
         """Estimate with the interval of a normal distribution, cut off at the smallest possible value."""
-        return cls(value, error, _normal_interval(value, error, lower_bound), method, details)
+        return cls(value, error, _interval(value, error, Z95, lower_bound), method, details)
 
     @classmethod
     def mean(cls, values: Tensor, lower_bound: float | None = None, **details: Any) -> "Estimate":
-        """Mean of (num,) independent values."""
+        """Mean of (num,) independent values, with Student's interval."""
         values = values.double()
-        if len(values) < 2:
-            return cls(values.mean().item(), details=details)
-        error = (values.std() / len(values) ** 0.5).item()
-        method = "closed form: mean of independent images"
-        return cls.normal(values.mean().item(), error, method, lower_bound, **details)
+        mean, num = values.mean().item(), len(values)
+        if num < 2:
+            return cls(mean, details=details)
+        error = (values.std() / num**0.5).item()
+        interval = _interval(mean, error, _student_quantile(num - 1), lower_bound)
+        return cls(mean, error, interval, "closed form: mean of independent images, Student's t", details)
 
     @classmethod
     def mean_of_runs(cls, values: Tensor, runs: str) -> "Estimate":
-        """Mean of the (num,) values of independent runs on the same data.
+        """Mean of the (num,) values of independent runs on the same data, with Student's interval over the runs.
+
+        The interval does not cover the value on other data.
 
         Args:
             values: one value for each run.
             runs: plural noun for the runs, such as "fits". `details` holds `deviation_of_<runs>`, the standard
                 deviation without Bessel's correction, as in numpy, and `num_<runs>`.
         """
-        details = {f"deviation_of_{runs}": values.std(correction=0).item(), f"num_{runs}": len(values)}
-        if len(values) < 2:
-            return cls(values.mean().item(), details=details)
-        error = (values.std() / len(values) ** 0.5).item()
-        return cls.normal(values.mean().item(), error, f"closed form: mean of independent {runs}", **details)
+        found = cls.mean(
+            values, **{f"deviation_of_{runs}": values.std(correction=0).item(), f"num_{runs}": len(values)}
+        )
+        method = found.method and f"closed form: mean of independent {runs} on the same data, Student's t"
+        return replace(found, method=method, interval_name="refit_interval")
 
     @classmethod
-    def proportion(cls, hits: Tensor, **details: Any) -> "Estimate":
-        """Proportion of true values among (num,) independent booleans."""
-        value = hits.double().mean().item()
-        error = (value * (1 - value) / len(hits)) ** 0.5
-        return cls(value, error, _wilson_interval(value, len(hits)), "closed form: Wilson", details)
+    def jackknife(
+        cls,
+        value: float,
+        *left_out: Tensor,
+        lower_bound: float | None = None,
+        num_cases: int | None = None,
+        **details: Any,
+    ) -> "Estimate":
+        """Value of a function of independent rows, with the interval of its expectation at the same numbers of rows.
+
+        The variance is the sum over sides of (n - 1) / n times the squared deviations of the values without one row.
+        It is at least as large as the variance of the function, in expectation and for any function (The Jackknife
+        Estimate of Variance, Efron & Stein, 1981, doi:10.1214/aos/1176345462).
+
+        Args:
+            value: the function of all rows.
+            left_out: for each side, (num,) values of the function without one of its rows.
+            lower_bound: the smallest possible value.
+            num_cases: for a proportion, the number of cases. The interval is then cut off at 0 and 1, and contains
+                Wilson's interval for independent cases, so it has a width at 0 and 1.
+        """
+        sides = (values.double() for values in left_out)
+        spreads = [(len(side) - 1) / len(side) * (side - side.mean()).square().sum() for side in sides]
+        error = sum(spread.item() for spread in spreads) ** 0.5
+        interval = _interval(value, error, Z95, lower_bound)
+        if num_cases is not None:
+            low, high = _wilson_interval(value, num_cases)
+            interval = max(0.0, min(interval[0], low)), min(1.0, max(interval[1], high))
+        return cls(value, error, interval, "jackknife", details, "same_count_interval")
 
 
 @dataclass(frozen=True)
@@ -88,8 +126,12 @@ class Passport:
         references_fingerprint: fingerprint of the references, or of the data that a likelihood was computed for. It
             does not depend on their order.
         seed: seed of everything random.
-        standard_error: standard error of the number, over draws of the samples.
-        interval: 95 % confidence interval.
+        standard_error: standard error of the number, over the draws that its interval is about.
+        interval: 95 % confidence interval of the value for infinitely many images.
+        same_count_interval: 95 % confidence interval of the expected value for as many samples and references, for
+            numbers whose expectation depends on these counts.
+        refit_interval: 95 % confidence interval of the mean over infinitely many refits on the same data. It says
+            nothing about other data.
         interval_method: how standard error and interval were computed.
         details: additional information that does not change the number.
         library: name and version of the library.
@@ -107,6 +149,8 @@ class Passport:
     seed: int | None = None
     standard_error: float | None = None
     interval: tuple[float, float] | None = None
+    same_count_interval: tuple[float, float] | None = None
+    refit_interval: tuple[float, float] | None = None
     interval_method: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     library: str = f"gae_hub {__version__}"
@@ -119,6 +163,12 @@ class Passport:
         "resize",
         "references_fingerprint",
     )
+
+    @property
+    def named_interval(self) -> dict[str, tuple[float, float]]:
+        """The interval under its name in `INTERVAL_NAMES`; empty if the number has none."""
+        found = {name: getattr(self, name) for name in INTERVAL_NAMES}
+        return {name: interval for name, interval in found.items() if interval is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that are set, ready for JSON."""
@@ -196,14 +246,21 @@ class Measurement(float):
     __truediv__ = _checked(operator.truediv)
 
 
-def _normal_interval(value: float, error: float, lower_bound: float | None = None) -> tuple[float, float]:
-    """95 % interval of a number with a normal error, cut off at the smallest possible value."""
-    low = value - Z95 * error
-    return (low if lower_bound is None else max(lower_bound, low), value + Z95 * error)
+def _interval(value: float, error: float, quantile: float, lower_bound: float | None) -> tuple[float, float]:
+    """Value plus and minus quantile * error, cut off at the smallest possible value."""
+    low = value - quantile * error
+    return (low if lower_bound is None else max(lower_bound, low), value + quantile * error)
+
+
+def _student_quantile(num_degrees: int) -> float:
+    """Half the width of the 95 % interval of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(num_degrees, 0.975))
 
 
 def _wilson_interval(share: float, count: int) -> tuple[float, float]:
     """95 % interval of a proportion of independent cases (Wilson, 1927, doi:10.2307/2276774)."""
     centre = (share + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
     half = Z95 / (1 + Z95**2 / count) * (share * (1 - share) / count + Z95**2 / (4 * count**2)) ** 0.5
-    return centre - half, centre + half
+    return min(share, centre - half), max(share, centre + half)  # at 0 and 1, rounding would exclude the share

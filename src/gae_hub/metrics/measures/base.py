@@ -177,9 +177,9 @@ class Measure:
                     references_fingerprint=fingerprint.hex() if fingerprint.total else None,
                     seed=options.get("seed", self.seed),
                     standard_error=estimate.error,
-                    interval=estimate.interval,
                     interval_method=estimate.method,
                     details=estimate.details,
+                    **{estimate.interval_name: estimate.interval},
                     **self.describe_extractor(),
                 ),
             )
