@@ -195,7 +195,8 @@ def simulate_refits(num: int) -> Iterator[Simulation]:
                 f"clustering, {num_fits} fits | {num} | {dim} | classes spread by {spread}",
                 lambda g, z=latents, y=labels, n=num_fits: clustering_scores(z, y, n, draw_seed(g)),
             )
-        fit, test = (latents[::2], labels[::2]), (latents[1::2], labels[1::2])
+        half = num // 2
+        fit, test = (latents[:half], labels[:half]), (latents[half:], labels[half:])
         for num_runs in (5, 20):
             yield Simulation(
                 f"probe, {num_runs} runs | {num} | {dim} | classes spread by {spread}",
