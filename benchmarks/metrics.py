@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.cluster import KMeans
 
-from gae_hub.metrics import MEASURES, Moments, frechet_distance, kmeans, linear_probe, load
+from gae_hub.metrics import MEASURES, Moments, frechet_distance, kmeans, load
 
 from .comparison import Comparison
 
@@ -20,29 +20,6 @@ def usual_frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     (m1, c1), (m2, c2) = ((t.mean(0), np.cov(t, rowvar=False)) for t in (x, y))
     root = sqrtm(c1 @ c2)
     return ((m1 - m2) ** 2).sum() + np.trace(c1) + np.trace(c2) - 2 * np.trace(root.real)
-
-
-def usual_linear_probe(
-    x: torch.Tensor,
-    labels: torch.Tensor,
-    test: torch.Tensor,
-    test_labels: torch.Tensor,
-    seed: int,
-    num_epochs: int,
-) -> float:
-    """Train one linear layer with torch's modules and return its test accuracy."""
-    torch.manual_seed(seed)
-    layer = torch.nn.Linear(x.shape[1], int(labels.max()) + 1)
-    steps = num_epochs * -(-len(x) // 256)
-    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(num_epochs):
-        for chosen in torch.randperm(len(x)).split(256):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(layer(x[chosen]), labels[chosen]).backward()
-            optimizer.step()
-            schedule.step()
-    return (layer(test).argmax(1) == test_labels).float().mean().item()
 
 
 def seeded_randn(*shape: int) -> torch.Tensor:
@@ -92,11 +69,4 @@ def compare_latent_metrics() -> Iterator[Comparison]:
         lambda: kmeans(points, 10, 100),
         lambda: [KMeans(10, n_init=1, random_state=seed).fit(array) for seed in range(100)],
         0.5,
-    )
-    train, test = (points[:40_000], labels[:40_000]), (points[40_000:], labels[40_000:])
-    yield Comparison(
-        "linear probe: 20 runs of 40,000 x 16, 5 epochs",
-        lambda: linear_probe(*train, *test, num_epochs=5),
-        lambda: [usual_linear_probe(*train, *test, seed, 5) for seed in range(20)],
-        0.2,
     )

@@ -381,7 +381,7 @@ MEASURES = [
     MeasureCase("log_likelihood", lambda seed: {"predictions": torch.randn(20, generator=generator(seed))}),
     MeasureCase("latent_usage", lambda seed: {side: rows.abs() for side, rows in _features(seed).items()}),
     MeasureCase("clustering", _classes, {"num_fits": 0}, {"num_fits": 3}),
-    MeasureCase("probe", _classes, {"train_labels": torch.arange(3)}),
+    MeasureCase("probe", _classes, {"l2_weight": 0}),
     MeasureCase("mig", _factors, {"num_bins": 1}),
     MeasureCase("dci", _factors, {"num_trees": 0}, {"num_trees": 2}),
     MeasureCase("sap", _factors),

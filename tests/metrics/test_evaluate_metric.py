@@ -47,7 +47,7 @@ def test_fid_in_batches_of_different_sizes(extractor):
     passport = found.passport
     assert (passport.num_samples, passport.num_references, passport.extractor) == (50, 70, "tiny")
     assert passport.extractor_sha256 == extractor.sha256 and "8 x 8" in passport.resize
-    assert passport.named_interval == {}  # the value is biased: an interval needs `extrapolate`
+    assert passport.uncertainty == {}  # the value is biased: an interval needs `extrapolate`
     assert len(fid) == 0  # compute removes the batches
     assert fid.compute(predictions=x, references=y)["fid"] == pytest.approx(expected)
     for image in x:
@@ -115,7 +115,7 @@ def test_latents_and_labels():
     for given in (latents, latents.numpy(), latents.tolist()):
         found = gae_hub.metrics.load("clustering", num_fits=5).compute(predictions=given, references=labels.tolist())
         assert found["clustering_accuracy"] == 1 and found["clustering_accuracy"].passport.settings["num_fits"] == 5
-    probe = gae_hub.metrics.load("probe", num_epochs=100)
+    probe = gae_hub.metrics.load("probe")
     assert probe.compute(predictions=latents, references=labels)["probe_accuracy"] > 0.9
     found = probe.compute(predictions=latents, references=labels, train_latents=latents, train_labels=labels)
     assert found["probe_accuracy"] > 0.97 and found["probe_accuracy"].passport.num_samples == 60

@@ -120,10 +120,12 @@ def test_estimates():
     mean = Estimate.mean(values, lower_bound=1.5)
     assert mean.value == 2 and mean.error == pytest.approx(1 / 3**0.5)
     assert mean.interval == pytest.approx((1.5, 2 + 4.3027 / 3**0.5), abs=1e-4)  # cut off at the lower bound
-    runs = Estimate.mean_of_runs(values, "fits")
-    assert runs.details == {"deviation_of_fits": pytest.approx((2 / 3) ** 0.5), "num_fits": 3}
-    assert Estimate.mean(values[:1]).interval is None and Estimate.mean_of_runs(values[:1], "fits").interval is None
-    assert runs.interval_name == "refit_interval" and runs.interval == pytest.approx((-0.4842, 4.4842), abs=1e-4)
+    assert Estimate.mean(values[:1]).interval is None
+    refits = Estimate.mean_of_refits(values)
+    assert refits.refit_std == pytest.approx((2 / 3) ** 0.5) and refits.details == {"num_refits": 3}
+    assert refits.value == 2 and refits.interval is None and refits.error is None
+    low, high = Estimate.proportion(torch.tensor([True] * 9 + [False])).interval
+    assert (low, high) == pytest.approx((0.5958, 0.9821), abs=1e-4)  # Wilson's interval for 9 of 10
 
 
 def test_jackknife_of_a_mean_and_of_a_difference():

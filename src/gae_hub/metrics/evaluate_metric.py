@@ -91,24 +91,24 @@ class GAEMetric(evaluate.Metric):
         If it raises, the batches added before stay, and the batch of this call is not added.
 
         Returns:
-            Each number under its name, a float with a `passport`; its 95 % confidence interval, if there is one, as
-            `<name>_interval`, `<name>_same_count_interval` or `<name>_refit_interval`, by what it covers (see
-            `Passport`); and "passport", a dict, or a dict of dicts by name if there are several numbers.
+            Each number under its name, a float with a `passport`; what its passport has of `interval`,
+            `same_count_interval` and `refit_std` as `<name>_interval`, and so on; and "passport", a dict, or a dict of
+            dicts by name if there are several numbers.
         """
         engine = self.engine.copy()
         engine.add(predictions, references)
         numbers = engine.compute(**kwargs)
         passports = {name: number.passport for name, number in numbers.items()}
-        intervals = {
-            f"{name}_{kind}": interval
+        uncertainties = {
+            f"{name}_{kind}": value
             for name, passport in passports.items()
-            for kind, interval in passport.named_interval.items()
+            for kind, value in passport.uncertainty.items()
         }
         described = {name: passport.to_dict() for name, passport in passports.items()}
         self.engine.reset()
         return {
             **numbers,
-            **intervals,
+            **uncertainties,
             "passport": described if len(described) > 1 else next(iter(described.values())),
         }
 

@@ -120,11 +120,15 @@ class EvaluationRun:
     def iterate_uint8(self, image_set: ImageSet) -> Iterator[Tensor]:
         """Batches of an image set in 8 bits. Values of a model beyond [0, 1] are clamped, as in image files."""
         if image_set == "data":
-            yield from map(as_uint8, self.iterate_data())
+            batches = self.iterate_data()
         elif image_set == "samples":
-            yield from (as_uint8(images.clamp(0, 1)) for images in self.iterate_samples())
+            batches = (images.clamp(0, 1) for images in self.iterate_samples())
         else:
-            yield from (as_uint8(images.clamp(0, 1)) for images, _ in self.iterate_pairs())
+            batches = (images.clamp(0, 1) for images, _ in self.iterate_pairs())
+        row = 0
+        for images in batches:
+            yield as_uint8(images, f"{image_set} of the evaluation", row)
+            row += len(images)
 
     # Features
 

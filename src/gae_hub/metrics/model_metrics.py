@@ -153,16 +153,9 @@ def _measure_clustering(run: EvaluationRun) -> Numbers:
     measure.add(*run.labelled_embeddings("clustering"))
     found = measure.compute()
     passport = found["clustering_accuracy"].passport
-    # the interval of the accuracy is not that of its deviation
-    other = replace(
-        passport,
-        metric="clustering_accuracy_std",
-        standard_error=None,
-        refit_interval=None,
-        interval_method=None,
-        details={},
-    )
-    return found | {"clustering_accuracy_std": Measurement(passport.details["deviation_of_fits"], other)}
+    # the number is the spread itself
+    other = replace(passport, metric="clustering_accuracy_std", refit_std=None, details={})
+    return found | {"clustering_accuracy_std": Measurement(cast(float, passport.refit_std), other)}
 
 
 # Disentanglement and interpolation
@@ -243,7 +236,9 @@ METRICS: dict[str, Metric] = {
         "Active units, and the KL divergence of the posteriors from N(0, I), in total and per dimension.",
         _measure_latent_usage,
     ),
-    "probe": Metric("Accuracy of the paper's linear classifier on the embeddings, mean over 20 runs.", _measure_probe),
+    "probe": Metric(
+        "Accuracy of the paper's linear classifier, a logistic regression on the embeddings.", _measure_probe
+    ),
     "clustering": Metric(
         "Agreement of k-means on the embeddings with the classes: the paper's accuracy, Hungarian accuracy, NMI, ARI.",
         _measure_clustering,

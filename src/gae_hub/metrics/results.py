@@ -4,7 +4,7 @@ __all__ = ["Estimate", "Measurement", "Passport"]
 
 import operator
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -12,14 +12,6 @@ from torch import Tensor
 from .._version import __version__
 
 Z95 = 1.959963984540054  # half the width of the 95 % interval of N(0, 1)
-
-
-INTERVAL_NAMES = {
-    "interval": "",
-    "same_count_interval": "for as many images",
-    "refit_interval": "over refits",
-}
-"""Names of the 95 % confidence intervals, and the words that tables add if they are not about the population."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +24,9 @@ class Estimate:
         interval: 95 % confidence interval.
         method: how error and interval were computed.
         details: anything else worth recording, by name.
-        interval_name: field of [`Passport`] for the interval, which says what it covers: "interval",
-            "same_count_interval" or "refit_interval".
+        interval_name: field of [`Passport`] for the interval, which says what it covers: "interval" or
+            "same_count_interval".
+        refit_std: standard deviation over refits on the same data, without Bessel's correction.
     """
 
     value: float
@@ -42,6 +35,7 @@ class Estimate:
     method: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     interval_name: str = "interval"
+    refit_std: float | None = None
 
     @classmethod
     def normal(
@@ -62,21 +56,22 @@ class Estimate:
         return cls(mean, error, interval, "closed form: mean of independent images, Student's t", details)
 
     @classmethod
-    def mean_of_runs(cls, values: Tensor, runs: str) -> "Estimate":
-        """Mean of the (num,) values of independent runs on the same data, with Student's interval over the runs.
+    def mean_of_refits(cls, values: Tensor) -> "Estimate":
+        """Mean of the (num,) values of refits on the same data, with their standard deviation.
 
-        The interval does not cover the value on other data.
-
-        Args:
-            values: one value for each run.
-            runs: plural noun for the runs, such as "fits". `details` holds `deviation_of_<runs>`, the standard
-                deviation without Bessel's correction, as in numpy, and `num_<runs>`.
+        There is no interval: the mean over refits says nothing about other data, and its error is not normal where few
+        of the fits fail. `details` holds `num_refits`.
         """
-        found = cls.mean(
-            values, **{f"deviation_of_{runs}": values.std(correction=0).item(), f"num_{runs}": len(values)}
-        )
-        method = found.method and f"closed form: mean of independent {runs} on the same data, Student's t"
-        return replace(found, method=method, interval_name="refit_interval")
+        values = values.double()
+        details = {"num_refits": len(values)}
+        return cls(values.mean().item(), details=details, refit_std=values.std(correction=0).item())
+
+    @classmethod
+    def proportion(cls, hits: Tensor, **details: Any) -> "Estimate":
+        """Proportion of true values among (num,) independent booleans."""
+        value = hits.double().mean().item()
+        error = (value * (1 - value) / len(hits)) ** 0.5
+        return cls(value, error, _wilson_interval(value, len(hits)), "closed form: Wilson", details)
 
     @classmethod
     def jackknife(
@@ -130,7 +125,7 @@ class Passport:
         interval: 95 % confidence interval of the value for infinitely many images.
         same_count_interval: 95 % confidence interval of the expected value for as many samples and references, for
             numbers whose expectation depends on these counts.
-        refit_interval: 95 % confidence interval of the mean over infinitely many refits on the same data. It says
+        refit_std: standard deviation of the number over refits on the same data, without Bessel's correction. It says
             nothing about other data.
         interval_method: how standard error and interval were computed.
         details: additional information that does not change the number.
@@ -150,7 +145,7 @@ class Passport:
     standard_error: float | None = None
     interval: tuple[float, float] | None = None
     same_count_interval: tuple[float, float] | None = None
-    refit_interval: tuple[float, float] | None = None
+    refit_std: float | None = None
     interval_method: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     library: str = f"gae_hub {__version__}"
@@ -165,10 +160,10 @@ class Passport:
     )
 
     @property
-    def named_interval(self) -> dict[str, tuple[float, float]]:
-        """The interval under its name in `INTERVAL_NAMES`; empty if the number has none."""
-        found = {name: getattr(self, name) for name in INTERVAL_NAMES}
-        return {name: interval for name, interval in found.items() if interval is not None}
+    def uncertainty(self) -> dict[str, Any]:
+        """Those of `interval`, `same_count_interval` and `refit_std` that are set."""
+        found = {name: getattr(self, name) for name in ("interval", "same_count_interval", "refit_std")}
+        return {name: value for name, value in found.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that are set, ready for JSON."""

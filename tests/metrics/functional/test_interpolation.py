@@ -29,5 +29,5 @@ def test_invalid_input():
         interpolation_quality(torch.zeros(1, 6, 2), ENDS[:, :1])
     with pytest.raises(ValueError, match=r"paths must be \(num, 3 or more steps"):
         interpolation_quality(torch.zeros(1, 2, 2), ENDS)
-    with pytest.raises(ValueError, match="paths hold nan"):
+    with pytest.raises(ValueError, match="paths of the interpolation quality must be finite, but 6 of 6"):
         interpolation_quality(torch.full((1, 3, 2), float("nan")), ENDS)

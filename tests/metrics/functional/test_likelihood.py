@@ -15,7 +15,7 @@ def test_log_likelihood_and_bits():
     assert found["bits_per_dimension"].value == pytest.approx(12 / (4 * np.log(2)) + 8)
     discrete = summarize_log_likelihoods(values, 4, discrete=True)
     assert discrete["bits_per_dimension"].value == pytest.approx(3 / np.log(2))
-    with pytest.raises(ValueError, match="1 log-likelihoods are nan or infinite"):
+    with pytest.raises(ValueError, match="values of the log-likelihood must be finite, but 1 of 2 values"):
         summarize_log_likelihoods(torch.tensor([0.0, float("nan")]))
     with pytest.raises(ValueError, match="the data set is empty"):
         summarize_log_likelihoods(torch.zeros(0))

@@ -34,7 +34,7 @@ _NOT_LOSSES = {"epoch", "step", "learning_rate", "grad_norm"}
 _NOT_IN_TABLE = {"metric", "biased_by", "references_fingerprint", "standard_error", "interval_method"}
 _NOT_IN_TABLE |= {"details", "library"}
 # intervals of a passport, and the words that the table adds to those that are not about the population
-_INTERVALS = {"interval": "", "same_count_interval": " for as many images", "refit_interval": " over refits"}
+_INTERVALS = {"interval": "", "same_count_interval": " for as many images"}
 _NOT_IN_TABLE |= set(_INTERVALS)
 
 

@@ -1,20 +1,39 @@
 """Checks of the arrays that metrics receive."""
 
-__all__ = ["check_features", "check_labels", "check_rows", "check_same_dim"]
+__all__ = ["check_features", "check_finite", "check_labels", "check_rows", "check_same_dim"]
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...core.argument_checks import describe
 
 
-def check_rows(name: str, values: Any, min_rows: int, rows: str = "images"):
+def check_finite(argument: str, values: Tensor, first_row: int = 0):
+    """Raise ValueError if (num, ...) `values` hold nan or infinity.
+
+    Args:
+        argument: the argument and the metric, for the message, such as "references of 'fid'".
+        values: array to check.
+        first_row: number of its first row, for the message.
+    """
+    # a finite sum proves it for all values and is faster; that of finite values can overflow
+    if not values.is_floating_point() or values.sum().isfinite() or values.isfinite().all():
+        return
+    bad = ~values.isfinite()
+    row = first_row + int(bad.reshape(len(bad), -1).any(1).nonzero()[0]) if bad.dim() else first_row
+    raise ValueError(
+        f"{argument} must be finite, but {int(bad.sum())} of {bad.numel()} values are nan or infinite, the first in "
+        f"row {row}; remove these rows, or check the images and the network that they come from"
+    )
+
+
+def check_rows(name: str, argument: str, values: Any, min_rows: int, rows: str = "images"):
     """Raise ValueError unless `values` are a tensor (num, ...), finite, and of at least `min_rows` rows.
 
     Args:
         name: name of the metric, for the message.
+        argument: name of the argument, for the message.
         values: array to check.
         min_rows: smallest number of rows.
         rows: plural noun for the rows, for the message.
@@ -25,22 +44,22 @@ def check_rows(name: str, values: Any, min_rows: int, rows: str = "images"):
         raise ValueError(f"{name} needs a batch, (num, ...), got a single number")
     if len(values) < min_rows:
         raise ValueError(f"{name} needs {min_rows} or more {rows}, got {len(values)}")
-    if not torch.isfinite(values).all():
-        raise ValueError(f"{name} got values that are nan or infinite; check the images and the network")
+    check_finite(f"{argument} of {name}", values)
 
 
-def check_features(name: str, features: Tensor, min_rows: int, rows: str = "images"):
+def check_features(name: str, argument: str, features: Tensor, min_rows: int, rows: str = "images"):
     """Raise ValueError unless `features` are a tensor (num, dim), finite, and of at least `min_rows` rows.
 
     Args:
         name: name of the metric, for the message.
+        argument: name of the argument, for the message.
         features: array to check.
         min_rows: smallest number of rows.
         rows: plural noun for the rows, for the message.
     """
     if isinstance(features, Tensor) and features.dim() != 2:
         raise ValueError(f"{name} needs (num, dim) features, got shape {tuple(features.shape)}")
-    check_rows(name, features, min_rows, rows)
+    check_rows(name, argument, features, min_rows, rows)
 
 
 def check_labels(name: str, labels: Any, num_rows: int):

@@ -243,7 +243,7 @@ class _RowGroups:
 
 def _as_arrays(name: str, latents: Tensor, factors: Tensor, min_rows: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """(num, dim) latents in float64, and (num, num_factors) factors as indices of their values."""
-    check_rows(name, latents, min_rows, "latents")
+    check_rows(name, "latents", latents, min_rows, "latents")
     latents = latents.detach().reshape(len(latents), -1)
     if not isinstance(factors, Tensor):
         raise ValueError(f"{name} needs factors that are a tensor (num, num_factors), got {describe(factors)}")

@@ -24,8 +24,8 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     Raises:
         ValueError: if a side has fewer than 2 points or values that are not finite, or the sides differ in dim.
     """
-    for side in (x, y):
-        check_rows("the energy distance", side, 2, "points on each side")
+    for argument, side in (("x", x), ("y", y)):
+        check_rows("the energy distance", argument, side, 2, "points on each side")
     x, y = (points.detach().reshape(len(points), -1) for points in (x, y))
     check_same_dim(x.shape[1], y.shape[1])
     x_parts, y_parts = (points.split(CHUNK) for points in (x, y))

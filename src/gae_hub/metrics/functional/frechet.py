@@ -73,8 +73,8 @@ def frechet_infinity(
             the sides differ in dim.
     """
     check_count("num_groups", num_groups, minimum=2)
-    for side in (samples, references):
-        check_features("fid_infinity", side, 2 * num_groups, f"images on each side for {num_groups} groups")
+    for argument, side in (("samples", samples), ("references", references)):
+        check_features("fid_infinity", argument, side, 2 * num_groups, f"images on each side for {num_groups} groups")
     x, y = samples.double(), references.double()
     check_same_dim(x.shape[1], y.shape[1])
     distance, variance = _distance_and_variance(x, y)

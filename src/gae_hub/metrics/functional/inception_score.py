@@ -36,7 +36,7 @@ def inception_score(logits: Tensor, num_splits: int = 1) -> Estimate:
         ValueError: for fewer images than splits, fewer than 2 images, or logits that are not finite.
     """
     check_count("num_splits", num_splits)
-    check_features("the Inception Score", logits, max(2, num_splits))
+    check_features("the Inception Score", "logits", logits, max(2, num_splits))
     p, num = logits.double().softmax(1), len(logits)
     if num_splits > 1:
         edges = [num * part // num_splits for part in range(num_splits + 1)]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..results import Estimate
+from .checks import check_finite
 
 
 def interpolation_quality(paths: Tensor, ends: Tensor) -> dict[str, Estimate]:
@@ -24,15 +25,15 @@ def interpolation_quality(paths: Tensor, ends: Tensor) -> dict[str, Estimate]:
         ends: (num, 2, *input_shape), the images at start and end.
 
     Raises:
-        ValueError: if the shapes do not match, or the paths are not finite.
+        ValueError: if the shapes do not match, or values are not finite.
     """
     if paths.dim() < 3 or paths.shape[1] < 3 or not len(paths):
         raise ValueError(f"paths must be (num, 3 or more steps, *input_shape), got {tuple(paths.shape)}")
     if tuple(ends.shape) != (len(paths), 2, *paths.shape[2:]):
         raise ValueError(f"ends must be {(len(paths), 2, *paths.shape[2:])} for these paths, got {tuple(ends.shape)}")
+    for argument, images in (("paths", paths), ("ends", ends)):
+        check_finite(f"{argument} of the interpolation quality", images)
     paths, ends = paths.flatten(2).double(), ends.flatten(2).double()
-    if not paths.isfinite().all():
-        raise ValueError("paths hold nan or infinite values; check the model that made them")
     steps = paths.diff(dim=1).norm(dim=2)
     length = steps.sum(1)
     still = length == 0

@@ -35,10 +35,8 @@ def kernel_distance(samples: Tensor, references: Tensor, degree: int = 3) -> Est
         ValueError: for fewer than 2 rows, values that are not finite, or sides with different dim.
     """
     check_count("degree", degree)
-    for side in (samples, references):
-        check_features("KID", side, 2, "images on each side")
+    _check_sides(samples, references)
     x, y = samples.double(), references.double()
-    check_same_dim(x.shape[1], y.shape[1])
     within_x, within_y = (_mean_kernels(side, side, degree, same=True) for side in (x, y))
     x_to_y, y_to_x = _mean_kernels(x, y, degree), _mean_kernels(y, x, degree)
     value = within_x.mean() + within_y.mean() - 2 * x_to_y.mean()
@@ -68,6 +66,7 @@ def kernel_distance_of_subsets(
     """
     check_count("num_subsets", num_subsets)
     check_count("subset_size", subset_size, minimum=2)
+    _check_sides(samples, references)
     smaller = min(len(samples), len(references))
     if not 2 <= subset_size <= smaller:
         raise ValueError(
@@ -81,6 +80,12 @@ def kernel_distance_of_subsets(
     values = [kernel_distance(draw(samples), draw(references), degree).value for _ in range(num_subsets)]
     distances = torch.tensor(values, dtype=torch.float64)
     return Estimate(distances.mean().item(), details={"deviation_of_subsets": distances.std(correction=0).item()})
+
+
+def _check_sides(samples: Tensor, references: Tensor):
+    for argument, side in (("samples", samples), ("references", references)):
+        check_features("KID", argument, side, 2, "images on each side")
+    check_same_dim(samples.shape[1], references.shape[1])
 
 
 def _mean_kernels(x: Tensor, y: Tensor, degree: int, same: bool = False) -> Tensor:

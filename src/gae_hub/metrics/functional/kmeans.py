@@ -40,7 +40,7 @@ def kmeans(
     """
     for name, count in (("num_clusters", num_clusters), ("num_fits", num_fits), ("max_iter", max_iter)):
         check_count(name, count)
-    check_features("k-means", points, num_clusters, "points, as many as clusters")
+    check_features("k-means", "points", points, num_clusters, "points, as many as clusters")
     points = points.detach() - points.detach().double().mean(0).to(points.dtype)
     points = points if points.dtype == torch.float64 else points.float()
     generator = torch.Generator().manual_seed(seed)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...core.argument_checks import describe
 from ..results import Estimate
-from .checks import check_features, check_rows
+from .checks import check_features, check_finite, check_rows
 
 
 def summarize_log_likelihoods(
@@ -33,10 +33,7 @@ def summarize_log_likelihoods(
     values = values.flatten().double()
     if not len(values):
         raise ValueError("there are no log-likelihoods: the data set is empty")
-    if not values.isfinite().all():
-        raise ValueError(
-            f"{int((~values.isfinite()).sum())} log-likelihoods are nan or infinite; check the model and its images"
-        )
+    check_finite("values of the log-likelihood", values)
     found = {"log_likelihood": Estimate.mean(values)}
     if num_dims:
         bits = -values / (num_dims * log(2)) + (0 if discrete else 8)
@@ -56,7 +53,7 @@ def active_units(means: Tensor, threshold: float = 0.01) -> int:
     Raises:
         ValueError: for fewer than 2 rows, or values that are not finite.
     """
-    check_features("active units", means, 2, "posterior means")
+    check_features("active units", "means", means, 2, "posterior means")
     return int((means.double().var(0) > threshold).sum())
 
 
@@ -70,13 +67,17 @@ def latent_usage(means: Tensor, kl: Tensor | None = None, threshold: float = 0.0
         means: (num, latent_dim) posterior means.
         kl: (num, latent_dim) KL divergences of the posteriors from the prior, if the method has them.
         threshold: variance above which a latent is active.
+
+    Raises:
+        ValueError: for fewer than 2 rows, values that are not finite, or means and divergences of different shapes.
     """
-    check_rows("latent usage", means, 2, "posterior means")
+    check_rows("latent usage", "means", means, 2, "posterior means")
     means = means.reshape(len(means), -1)
     found = {"active_units": Estimate(active_units(means, threshold), details={"of": means.shape[1]})}
     if kl is not None:
         if tuple(kl.shape) != tuple(means.shape):
             raise ValueError(f"kl must have the shape of the means, {tuple(means.shape)}, got {tuple(kl.shape)}")
+        check_finite("kl of latent usage", kl)
         per_dimension = kl.double().mean(0)
         found["kl"] = Estimate.mean(kl.double().sum(1), lower_bound=0.0)
         found["kl_per_dimension"] = Estimate(

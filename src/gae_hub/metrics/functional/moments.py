@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...core.argument_checks import describe
 from ...core.distributed import gather_rows, num_processes, sum_over_processes
+from .checks import check_finite
 
 BLOCK = 1024  # rows that are folded together, unless there are more dimensions than that
 
@@ -75,7 +76,7 @@ class Moments:
             count: number of rows that they were computed from.
 
         Raises:
-            ValueError: if the shapes do not match, or count is below 2.
+            ValueError: if the shapes do not match, values are not finite, or count is below 2.
         """
         mean, covariance = (torch.as_tensor(values, dtype=torch.float64) for values in (mean, covariance))
         if mean.dim() != 1 or covariance.shape != (len(mean), len(mean)):
@@ -84,6 +85,8 @@ class Moments:
             )
         if count < 2:
             raise ValueError(f"count must be 2 or more, got {count}")
+        for argument, values in (("mean", mean), ("covariance", covariance)):
+            check_finite(f"{argument} of the moments", values)
         moments = cls()
         moments._folded = _Folded(int(count), mean.clone(), covariance * (count - 1))
         return moments
@@ -119,8 +122,7 @@ class Moments:
             raise ValueError(
                 f"rows must be (num, {self.dim if self.dim is not None else 'dim'}), got shape {tuple(rows.shape)}"
             )
-        if not (rows.sum().isfinite() or rows.isfinite().all()):  # a finite sum, which is faster, proves it for all
-            raise ValueError("features hold nan or infinite values; check the images and the network")
+        check_finite("rows of the moments", rows)
 
     def add(self, rows: Tensor) -> "Moments":
         """Add (num, dim) rows of any floating dtype. Returns this object.
@@ -232,7 +234,7 @@ class Moments:
         """Moments from the output of `state_dict`, which is not modified.
 
         Raises:
-            ValueError: if tensors are missing, or their shapes do not fit together.
+            ValueError: if tensors are missing, not finite, or their shapes do not fit together.
         """
         moments = cls()
         found = {name: (tensor.dtype, tensor.dim()) for name, tensor in state.items()}
@@ -243,6 +245,8 @@ class Moments:
         if found not in ({}, rows, folded, {**folded, **rows}) or len(dims) > 1:
             shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
             raise ValueError(f"expected the tensors of Moments.state_dict, got {shapes}")
+        for name, tensor in state.items():
+            check_finite(f"{name} of the moments", tensor)
         if "count" in state:
             moments._folded = _Folded(int(state["count"]), state["mean"], state["scatter"].clone())
         return moments.add(state["rows"]) if "rows" in state else moments

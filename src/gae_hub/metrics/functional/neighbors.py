@@ -166,8 +166,8 @@ def _centred(
 ) -> tuple[Tensor, Tensor]:
     """Both sides in float64, checked and moved to the mean of the references, where squares lose fewer digits."""
     check_count("num_neighbors", k)
-    check_features(name, samples, k + 1 if min_samples is None else min_samples, "images on each side")
-    check_features(name, references, k + 1, "images on each side")
+    check_features(name, "samples", samples, k + 1 if min_samples is None else min_samples, "images on each side")
+    check_features(name, "references", references, k + 1, "images on each side")
     check_same_dim(samples.shape[1], references.shape[1])
     centre = references.double().mean(0)
     return samples.double() - centre, references.double() - centre

@@ -13,7 +13,7 @@ SMALLEST_ERROR = 1e-10  # caps PSNR at 100 dB; it would be infinite for equal im
 
 def squared_error(x: Tensor, y: Tensor) -> Tensor:
     """(batch,) mean of (x - y)^2 over pixels, for (batch, *input_shape)."""
-    _check_pair(x, y)
+    _check_pair("the squared error", x, y)
     return (x.double() - y.double()).square().flatten(1).mean(1)
 
 
@@ -34,19 +34,19 @@ def structural_similarity(x: Tensor, y: Tensor) -> Tensor:
     Args:
         x, y: (batch, channels, height, width) in [0, 1].
     """
-    _check_pair(x, y)
+    _check_pair("SSIM", x, y)
     return ssim(x.double(), y.double(), WINDOW)[1].mean(1)
 
 
 def multiscale_similarity(x: Tensor, y: Tensor) -> Tensor:
     """(batch,) [`ms_ssim`] in float64, for (batch, channels, height, width) in [0, 1]."""
-    _check_pair(x, y)
+    _check_pair("MS-SSIM", x, y)
     return ms_ssim(x.double(), y.double())
 
 
-def _check_pair(x: Tensor, y: Tensor):
-    """Raise ValueError unless both are tensors of one shape: other shapes would be broadcast."""
-    for side in (x, y):
-        check_rows("a comparison of images", side, 0)
+def _check_pair(name: str, x: Tensor, y: Tensor):
+    """Raise ValueError unless both are finite tensors of one shape: other shapes would be broadcast."""
+    for argument, side in (("x", x), ("y", y)):
+        check_rows(name, argument, side, 0)
     if x.shape != y.shape:
         raise ValueError(f"images that are compared must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")

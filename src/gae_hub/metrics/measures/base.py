@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
+from ..functional.checks import check_finite
 from ..results import Estimate, Measurement, Passport
 from .fingerprint import Fingerprint
 from .rows import Rows, RowStore
@@ -95,7 +96,7 @@ class Measure:
         If it raises, nothing was added to either side.
 
         Raises:
-            ValueError: if a batch is empty, or does not have the form that the measure needs.
+            ValueError: if a batch is empty, holds nan or infinity, or does not have the form that the measure needs.
         """
         rows = {}
         for side, batch in zip(SIDES, (predictions, references), strict=True):
@@ -131,8 +132,7 @@ class Measure:
         if not rows.numel():
             what = self.predictions_help if side == "predictions" else self.references_help
             raise ValueError(f"'{self.name}' got an empty batch of {side}: add {what}")
-        if rows.is_floating_point() and not rows.isfinite().all():
-            raise ValueError(f"'{self.name}' got {side} that are nan or infinite; check the images and the network")
+        check_finite(f"{side} of '{self.name}'", rows, self.sides[side].count)
         return rows
 
     def copy(self) -> Self:
@@ -178,6 +178,7 @@ class Measure:
                     seed=options.get("seed", self.seed),
                     standard_error=estimate.error,
                     interval_method=estimate.method,
+                    refit_std=estimate.refit_std,
                     details=estimate.details,
                     **{estimate.interval_name: estimate.interval},
                     **self.describe_extractor(),

@@ -64,7 +64,7 @@ class FeatureMeasure(Measure):
 
     def to_rows(self, side: str, batch: Any) -> Tensor:
         if self.extractor is not None:
-            return self.extractor(batch)
+            return self.extractor(batch, f"{side} of '{self.name}'", self.sides[side].count)
         features = super().to_rows(side, batch)
         if features.dim() != 2 or not features.is_floating_point():
             raise ValueError(f"features must be floats of shape (num, dim), got {tuple(features.shape)}")

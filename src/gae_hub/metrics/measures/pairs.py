@@ -45,7 +45,8 @@ class PairMeasure(Measure):
         waiting = {side: list(images) for side, images in self.waiting.items()}
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None:
-                waiting[side].append(as_float(batch))
+                num_before = self.sides[side].count + sum(map(len, waiting[side]))
+                waiting[side].append(as_float(batch, f"{side} of '{self.name}'", num_before))
         fingerprint = Fingerprint() if references is None else self.fingerprint_of(references)
         values = []
         while all(waiting.values()):

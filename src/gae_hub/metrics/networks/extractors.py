@@ -68,20 +68,22 @@ class Extractor:
         self.network.to(device)
         return self
 
-    def __call__(self, images: Any) -> Tensor:
+    def __call__(self, images: Any, argument: str = "images", first_row: int = 0) -> Tensor:
         """(num, dim) features.
 
         The features of the last two batches are kept, because several metrics ask for the same batches in turn.
 
         Args:
             images: uint8, or floats in [0, 1], of any size, grey or in colour. Images in a list may differ in size.
+            argument: the argument and the metric, for the error about values that are not finite.
+            first_row: number of the first image, for the same error.
         """
         if isinstance(images, (list, tuple)) and len(images) > 1:
-            batches = [as_uint8([image]) for image in images]
+            batches = [as_uint8([image], argument, first_row + row) for row, image in enumerate(images)]
             if len({batch.shape for batch in batches}) > 1:
                 return torch.cat([self._cached_features(batch) for batch in batches])
             return self._cached_features(torch.cat(batches))
-        return self._cached_features(as_uint8(images))
+        return self._cached_features(as_uint8(images, argument, first_row))
 
     @torch.no_grad()
     def _cached_features(self, images: Tensor) -> Tensor:

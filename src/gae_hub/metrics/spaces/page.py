@@ -12,7 +12,7 @@ from PIL import Image
 
 from ...images.reading import DAMAGED, open_image
 from ..measures import MEASURES, FeatureMeasure, PairMeasure
-from ..results import INTERVAL_NAMES, Measurement
+from ..results import Measurement
 from .examples import write_example
 
 if TYPE_CHECKING:
@@ -94,10 +94,11 @@ def _explain_files(name: str) -> str:
 def _describe(name: str, number: Measurement) -> list[Any]:
     """The row of a number in the table."""
     passport = number.passport
-    interval = [
-        f"{low:.5g} to {high:.5g} {INTERVAL_NAMES[kind]}" for kind, (low, high) in passport.named_interval.items()
-    ]
-    return [name, f"{number:.6g}", "".join(interval).strip(), passport.num_samples, passport.num_references or ""]
+    ends, words = passport.interval, ""
+    if passport.same_count_interval is not None:
+        ends, words = passport.same_count_interval, " for as many images"
+    interval = "" if ends is None else f"{ends[0]:.5g} to {ends[1]:.5g}{words}"
+    return [name, f"{number:.6g}", interval, passport.num_samples, passport.num_references or ""]
 
 
 def _read_files(paths: list[str], images: bool) -> list[Image.Image] | np.ndarray:
