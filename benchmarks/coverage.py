@@ -1,4 +1,4 @@
-"""Coverage of the 95 % intervals of all metrics, by simulation: python -m benchmarks.coverage [metrics] [--write].
+"""Coverage of the 95 % intervals of all metrics, by simulation: python -m benchmarks.coverage [--only REGEX] [--write].
 
 A row draws data of a known distribution many times, and counts how often the interval contains its estimand:
 
@@ -253,7 +253,7 @@ def main():
             lines.append(f"| {row.name} | {number} | {kind} | {share:.3f} | {len(draws)} |")
             print(lines[-1], flush=True)
     if args.write:
-        command = f"Measured by `python -m benchmarks.coverage --num_draws {args.num_draws}`."
+        command = "Measured by `python -m benchmarks.coverage`."
         PAGE.write_text(replace_part(PAGE.read_text(), "coverage", command + "\n\n" + "\n".join(lines)))
 
 
