@@ -1,4 +1,4 @@
-"""Coverage of the 95 % intervals of all metrics, by simulation: python -m benchmarks.coverage [--only REGEX] [--write].
+"""Coverage of the 95 % intervals of metrics, by simulation: python -m benchmarks.coverage [--only REGEX] [--write].
 
 A row draws data of a known distribution many times, and counts how often the interval contains its estimand:
 

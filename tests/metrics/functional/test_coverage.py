@@ -1,4 +1,4 @@
-"""The 95 % intervals contain their estimands in 95 % of repeated draws; benchmarks/coverage.py simulates larger sizes."""
+"""The 95 % intervals contain their estimands in 95 % of repeated draws; benchmarks/coverage.py has larger sizes."""
 
 from statistics import fmean
 
@@ -49,7 +49,7 @@ def test_precision_recall_density_and_coverage(offset, scale):
 
 @pytest.mark.parametrize(("dim", "offset", "scale"), [(2, 0.0, 1.0), (24, 0.0, 1.0), (24, 0.2, 0.8)])
 def test_extrapolated_frechet_distance(dim, offset, scale):
-    """The distance of infinitely many images. An interval around the distance of these images covers in 0 % for 24 dimensions."""
+    """The distance of infinitely many images. In 24 dimensions, an interval around that of these images never covers."""
     found = [frechet_infinity(x, y) for x, y in draw(100, dim, offset, scale)]
     assert coverage(found, dim * (offset**2 + (1 - scale) ** 2)) >= 0.93
     spread = torch.tensor([estimate.value for estimate in found]).std().item()
