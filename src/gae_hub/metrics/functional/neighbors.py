@@ -8,8 +8,9 @@ is the union of its balls.
 The expected values depend on the numbers of samples and references, and every number depends on both sides: a new
 reference changes many balls. The intervals are therefore those of the jackknife, over all samples and all references.
 Without one centre, its ball is gone, and the balls that counted it among their k neighbours reach to the (k + 1)-th.
-One pass over the distances is enough for all of these values. In simulations, the jackknife's standard error is 1.1 to
-2.5 times the standard deviation over draws, so the intervals are wide: they cover in 97 to 100 % of the cases.
+One pass over the distances is enough for all of these values. In simulations, the jackknife's standard error is up to
+2.5 times the standard deviation over draws: intervals of precision, recall and coverage cover in 98 to 100 % of the
+cases, those of density in 93 to 100 %.
 """
 
 __all__ = ["density_coverage", "precision_recall"]
