@@ -114,6 +114,7 @@ class Passport:
         settings: options that change the number, by name: neighbours, bins, splits.
         extractor: name of the network whose features were compared.
         extractor_sha256: SHA-256 of the extractor's tensors.
+        extractor_training: what the extractor was trained on and how well, if it has a record; None means unknown.
         resize: how the extractor resizes and scales images.
         num_samples: number of measured samples.
         num_references: number of references that they were compared with.
@@ -136,6 +137,7 @@ class Passport:
     settings: dict[str, Any] = field(default_factory=dict)
     extractor: str | None = None
     extractor_sha256: str | None = None
+    extractor_training: dict[str, Any] = field(default_factory=dict)
     resize: str | None = None
     num_samples: int | None = None
     num_references: int | None = None

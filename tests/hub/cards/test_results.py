@@ -46,6 +46,7 @@ def test_a_passport_in_the_table_is_short(tmp_path):
         "metric": "fid",
         "settings": {"interval": True, "extrapolate": False},
         "extractor_sha256": "0123456789abcdef" * 4,
+        "extractor_training": {"dataset": "digits", "num_train_examples": 1397, "accuracy": None},
         "num_samples": 10,
         "biased_by": ["num_samples"],
         "seed": None,
@@ -66,5 +67,6 @@ def test_a_passport_in_the_table_is_short(tmp_path):
     assert "| metric | value | 95 % interval | measured with |\n|---|---|---|---|\n" in text
     assert (
         "| fid | 12.5 | 11.25 to 13.75 | interval=True, extrapolate=False, extractor sha256 0123456789ab…, "
-        "num samples 10 |\n| mse | 1 | 0.5 to 1.5 for as many images | refit std 0.25 |\n"
+        "extractor's dataset digits, extractor's accuracy unknown, num samples 10 |\n"
+        "| mse | 1 | 0.5 to 1.5 for as many images | refit std 0.25 |\n"
     ) in text

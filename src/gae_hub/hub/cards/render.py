@@ -217,7 +217,9 @@ def _describe_passport(passport: dict[str, Any]) -> str:
     """How a metric was measured, for one table cell."""
     parts = []
     for name, value in passport.items():
-        if isinstance(value, dict) and name not in _NOT_IN_TABLE:
+        if isinstance(value, dict) and name == "extractor_training":  # results.json has the rest
+            parts += [f"extractor's {key} {_shorten(value.get(key)) or 'unknown'}" for key in ("dataset", "accuracy")]
+        elif isinstance(value, dict) and name not in _NOT_IN_TABLE:
             parts += [f"{key}={_shorten(inner)}" for key, inner in value.items()]
         elif name not in _NOT_IN_TABLE and (shown := _shorten(value)):
             parts.append(f"{name.replace('_', ' ')} {shown}")

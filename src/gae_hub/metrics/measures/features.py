@@ -74,7 +74,12 @@ class FeatureMeasure(Measure):
         if self.extractor is None:
             return {"extractor": "features"}
         e = self.extractor
-        return {"extractor": e.name, "extractor_sha256": e.sha256, "resize": e.resize}
+        return {
+            "extractor": e.name,
+            "extractor_sha256": e.sha256,
+            "extractor_training": e.training_record,
+            "resize": e.resize,
+        }
 
 
 class FID(FeatureMeasure):

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.utils import logging
 
 from ...data.loading import as_dataset
 from .classifier import FeatureClassifier, FeatureClassifierConfig
+
+logger = logging.get_logger(__name__)
 
 
 def train_extractor(
@@ -30,11 +33,14 @@ def train_extractor(
 ) -> FeatureClassifier:
     """Train a classifier on labelled images, with the Trainer of transformers.
 
+    The config records data set, split, number and shape of the images, classes, and the accuracy on held-out images.
+    Without `eval_dataset`, or if the accuracy is close to that of guessing, a warning is logged.
+
     The random states of Python, NumPy and PyTorch (CPU and CUDA) are restored afterwards.
 
     Args:
         dataset: labelled images, as [`load_images`] returns or accepts them.
-        eval_dataset: held-out images of the same classes; their accuracy is stored in the config.
+        eval_dataset: held-out images of the same classes, to measure the accuracy on.
         num_train_epochs: number of passes over the images.
         learning_rate: initial learning rate of AdamW; a cosine schedule reduces it to 0.
         batch_size: images in a batch.
@@ -56,10 +62,19 @@ def train_extractor(
         )
     classes = labels[labels >= 0].unique()
     channels, *size = images.input_shape
-    fields = {"image_size": max(size), "num_channels": channels, "num_classes": len(classes), **fields}
+    train_dataset, label_names = _LabelledImages(images, classes), getattr(images, "label_names", None)
+    record = {
+        "dataset": name,
+        "dataset_origin": images.origin,
+        "dataset_split": images.split,
+        "num_train_examples": len(train_dataset),
+        "input_shape": list(images.input_shape),
+        "label_names": [label_names[index] for index in classes] if label_names else None,
+    }
+    fields = {"image_size": max(size), "num_channels": channels, "num_classes": len(classes), **record, **fields}
     with TemporaryDirectory() as folder, _restore_random_state():
         torch.manual_seed(seed)
-        model = FeatureClassifier(FeatureClassifierConfig(dataset=name, dataset_origin=images.origin, **fields))
+        model = FeatureClassifier(FeatureClassifierConfig(**fields))
         args = TrainingArguments(
             folder,
             num_train_epochs=num_train_epochs,
@@ -75,13 +90,18 @@ def train_extractor(
             remove_unused_columns=False,
             dataloader_pin_memory=torch.accelerator.is_available(),
         )
-        trainer = Trainer(model, args, data_collator=_collate, train_dataset=_LabelledImages(images, classes))
+        trainer = Trainer(model, args, data_collator=_collate, train_dataset=train_dataset)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         model.eval()
         if eval_dataset is not None:
             held_out = _LabelledImages(as_dataset(eval_dataset), classes)
             model.config.accuracy = _compute_accuracy(model, held_out)
+            model.config.guessing_accuracy = int(held_out.labels.bincount().max()) / len(held_out)
+            model.config.eval_split, model.config.num_eval_examples = held_out.images.split, len(held_out)
+    problem = model.config.find_accuracy_problem()
+    if problem:
+        logger.warning(f"the extractor was trained, but {problem}")
     return model
 
 

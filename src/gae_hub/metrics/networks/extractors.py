@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
+from transformers.utils import logging
 
 from ...core.checkpoint_checks import read_config
 from ...core.hub_files import fetch_file
@@ -21,6 +22,8 @@ from ..functional.image_batches import as_uint8
 from .classifier import FeatureClassifier, FeatureClassifierConfig
 from .downloads import load_published_weights
 from .inception import PUBLISHED_SHA256, PUBLISHED_URL, RESIZES, InceptionV3, preprocess
+
+logger = logging.get_logger(__name__)
 
 
 class Extractor:
@@ -49,6 +52,11 @@ class Extractor:
     def sha256(self) -> str:
         """SHA-256 of the network's tensors, for passports."""
         return hash_tensors(self.network.state_dict())
+
+    @property
+    def training_record(self) -> dict[str, Any]:
+        """What the network was trained on and how well, for passports; empty if the network has no record."""
+        return {}
 
     @property
     def cache_key(self) -> str | None:
@@ -172,6 +180,9 @@ class InceptionExtractor(Extractor):
 class ClassifierExtractor(Extractor):
     """A [`FeatureClassifier`], trained on the data set itself.
 
+    A warning is logged once if its accuracy is close to that of guessing, if the images have another shape than those
+    it was trained on, or if its config records neither.
+
     Args:
         network: the classifier.
         name: its folder or Hub repository.
@@ -184,7 +195,12 @@ class ClassifierExtractor(Extractor):
         super().__init__(network, name, f"8-bit, torch bilinear with antialias to {size} x {size}, 2 x - 1")
         self.head = network.head
 
+    @property
+    def training_record(self) -> dict[str, Any]:
+        return self.network.config.training_record()
+
     def prepare(self, images: Tensor) -> Tensor:
+        self._warn_about_training(tuple(images.shape[1:]))
         channels = self.network.config.num_channels
         if images.shape[1] > channels:
             raise ValueError(
@@ -195,6 +211,26 @@ class ClassifierExtractor(Extractor):
 
     def extract(self, inputs: Tensor) -> Tensor:
         return self.network.extract_features(inputs)
+
+    def _warn_about_training(self, shape: tuple[int, ...]):
+        """Log a warning, once, if the record of the training says that the features of such images mean little."""
+        config = self.network.config
+        problem = config.find_accuracy_problem()
+        if problem:
+            logger.warning_once(f"the extractor '{self.name}': {problem}")
+        if config.input_shape is None:
+            logger.warning_once(
+                f"the extractor '{self.name}': its config does not record the shape of the images that it was trained "
+                f"on, so whether it suits images of shape {shape} is unknown; train it again with gae-hub "
+                "train-extractor, which records it"
+            )
+        elif tuple(config.input_shape) != shape:
+            logger.warning_once(
+                f"the extractor '{self.name}' was trained on images of shape {tuple(config.input_shape)}"
+                f"{f' of {config.dataset!r}' if config.dataset else ''}, and gets images of shape {shape}, which it "
+                f"resizes to {config.image_size} x {config.image_size}: its features describe such images less, if at "
+                "all; train an extractor on these images with gae-hub train-extractor"
+            )
 
 
 class TransformersExtractor(Extractor):
