@@ -46,7 +46,7 @@ def compare_feature_metrics() -> Iterator[Comparison]:
     def stream(metric: Any, add: Callable[..., None]):
         for a, b in zip(x[:20_000].split(500), y[:20_000].split(500), strict=True):
             add(predictions=a, references=b)
-        metric.compute(interval=False)
+        metric.compute()
 
     def stream_measure():
         stream(measure, measure.add)

@@ -341,6 +341,63 @@ METRICS = {
 }
 
 
+@dataclass(frozen=True)
+class MeasureCase:
+    """A measure with two batches, and calls of it that fail."""
+
+    name: str
+    rows: Callable[[int], dict[str, Any]]  # predictions and references by seed, of 20 rows or more
+    bad_options: dict[str, Any] = field(default_factory=dict)  # `compute` accepts the names but not the values
+    load_options: dict[str, Any] = field(default_factory=dict)
+
+
+def _features(seed: int) -> dict[str, Any]:
+    first, second = torch.randn(2, 40, 3, generator=generator(seed))
+    return {"predictions": first, "references": second + 0.5}
+
+
+def _pairs(seed: int) -> dict[str, Any]:
+    return {"predictions": images(20, (1, 16, 16), seed), "references": images(20, (1, 16, 16), seed + 100)}
+
+
+def _factors(seed: int) -> dict[str, Any]:
+    factors = torch.stack([torch.arange(40) % 2, torch.arange(40) % 3], 1)
+    return {"predictions": factors + 0.3 * torch.randn(40, 2, generator=generator(seed)), "references": factors}
+
+
+def _classes(seed: int) -> dict[str, Any]:
+    rows = _factors(seed)
+    return {**rows, "references": rows["references"][:, 0]}
+
+
+def _paths(seed: int) -> dict[str, Any]:
+    paths = images(20, (4, 1, 2, 2), seed)
+    return {"predictions": paths, "references": paths[:, [0, -1]] + 0.1}
+
+
+FEATURES = {"feature_extractor": "features"}
+MEASURES = [
+    MeasureCase("fid", _features, {"extrapolate": True}, FEATURES),
+    MeasureCase("kid", _features, {"num_subsets": 2, "subset_size": 1000}, FEATURES),
+    MeasureCase(
+        "inception_score", lambda seed: {"predictions": _features(seed)["predictions"]}, {"num_splits": 1000}, FEATURES
+    ),
+    MeasureCase("prdc", _features, {"num_neighbors_density": 1000}, FEATURES),
+    *(MeasureCase(name, _pairs) for name in ("mse", "psnr", "ssim", "ms_ssim", "lpips")),
+    MeasureCase("log_likelihood", lambda seed: {"predictions": torch.randn(20, generator=generator(seed))}),
+    MeasureCase("latent_usage", lambda seed: {side: rows.abs() for side, rows in _features(seed).items()}),
+    MeasureCase("clustering", _classes, {"num_fits": 0}, {"num_fits": 3}),
+    MeasureCase("probe", _classes, {"l2_weight": 0}),
+    MeasureCase("mig", _factors, {"num_bins": 1}),
+    MeasureCase("dci", _factors, {"num_trees": 0}, {"num_trees": 2}),
+    MeasureCase("sap", _factors),
+    MeasureCase("factor_vae_score", _factors, {"batch_size": 1}, {"num_votes": 30}),
+    MeasureCase("beta_vae_score", _factors, {"batch_size": 0}, {"num_votes": 30}),
+    MeasureCase("interpolation", _paths),
+    MeasureCase("energy", _features),
+]
+
+
 def images(num: int = 16, shape=SHAPE, seed: int = 0) -> torch.Tensor:
     """(num, *shape): random pixel_values."""
     return torch.rand(num, *shape, generator=torch.Generator().manual_seed(seed))

@@ -47,7 +47,7 @@ def test_fid_in_batches_of_different_sizes(extractor):
     passport = found.passport
     assert (passport.num_samples, passport.num_references, passport.extractor) == (50, 70, "tiny")
     assert passport.extractor_sha256 == extractor.sha256 and "8 x 8" in passport.resize
-    assert passport.interval[0] <= found <= passport.interval[1] and passport.standard_error > 0
+    assert passport.uncertainty == {}  # the value is biased: an interval needs `extrapolate`
     assert len(fid) == 0  # compute removes the batches
     assert fid.compute(predictions=x, references=y)["fid"] == pytest.approx(expected)
     for image in x:
@@ -66,15 +66,18 @@ def test_batch_size_and_order_do_not_change_the_values(name, extractor):
             metric.add_batch(predictions=a, references=b)
         values.append(metric.compute())
     for key, value in values[0].items():
-        if key != "passport" and not key.endswith("_interval"):
+        if key.endswith("_interval"):
+            assert [v[key] for v in values] == [pytest.approx(value, rel=1e-5)] * 3, key
+        elif key != "passport":
             assert [float(v[key]) for v in values] == pytest.approx([float(value)] * 3, rel=1e-5, abs=1e-9), key
 
 
 def test_fid_infinity(extractor):
     fid = gae_hub.metrics.load("fid", feature_extractor=extractor, extrapolate=True)
     found = fid.compute(predictions=images(300), references=images(200, seed=1))
-    assert set(found) == {"fid", "fid_infinity", "fid_interval", "passport"}
-    assert found["fid_infinity"] < float(found["fid"])
+    assert set(found) == {"fid", "fid_infinity", "fid_infinity_interval", "passport"}
+    low, high = found["fid_infinity_interval"]
+    assert low < float(found["fid_infinity"]) < high and found["fid_infinity"] < float(found["fid"])
     late = gae_hub.metrics.load("fid", feature_extractor=extractor)
     with pytest.raises(ValueError, match="pass extrapolate=True before the first batch"):
         late.compute(predictions=images(20), references=images(20), extrapolate=True)
@@ -98,7 +101,7 @@ def test_combine(extractor):
     found = combined.compute()
     numbers = {"fid", "kid", "mse", "mse_x1000"}
     passports = {"fid_passport", "kid_passport", "mse_passport"}
-    assert set(found) == numbers | passports | {f"{name}_interval" for name in numbers}
+    assert set(found) == numbers | passports | {f"{name}_interval" for name in numbers - {"fid"}}
     assert found["fid_passport"]["extractor"] == "tiny" and set(found["mse_passport"]) == {"mse", "mse_x1000"}
     assert found["fid"] == pytest.approx(frechet_distance(Moments(extractor(x)), Moments(extractor(y))))
     assert found["mse"] == pytest.approx((x - y).square().mean().item())
@@ -148,7 +151,7 @@ def test_equal_images_and_images_of_other_sizes(extractor):
 
 
 def test_invalid_options(extractor):
-    with pytest.raises(ValueError, match="has no option 'bins'; its options are interval, extrapolate, seed"):
+    with pytest.raises(ValueError, match="has no option 'bins'; its options are extrapolate, seed"):
         gae_hub.metrics.load("fid", bins=3)
     with pytest.raises(ValueError, match="num_process is not supported: .* torch.distributed"):
         gae_hub.metrics.load("fid", num_process=2, process_id=1, experiment_id="x")

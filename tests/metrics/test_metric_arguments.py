@@ -34,7 +34,7 @@ LABELS, FACTORS = torch.arange(12) % 2, torch.stack([torch.arange(12) % 2, torch
         (lambda: kernel_distance_of_subsets(ROWS, ROWS, 4, 0), "num_subsets must be 1 or more, got 0"),
         (lambda: precision_recall(ROWS, ROWS, 2.5), "num_neighbors must be an integer, got 2.5"),
         (lambda: inception_score(ROWS, 0), "num_splits must be 1 or more, got 0"),
-        (lambda: frechet_infinity(ROWS, Moments(ROWS), 1), "num_points must be 2 or more, got 1"),
+        (lambda: frechet_infinity(ROWS, ROWS, 1), "num_groups must be 2 or more, got 1"),
         (lambda: Moments(ROWS.numpy()), "rows must be a torch.Tensor"),
         (lambda: clustering_scores(ROWS, LABELS, num_fits=0), "num_fits must be 1 or more, got 0"),
         (lambda: clustering_scores(ROWS, LABELS.float()), "needs labels that are a tensor of integers"),

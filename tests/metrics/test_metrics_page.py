@@ -36,7 +36,7 @@ def test_snippets_run(trained, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         eval(compare, scope)
     recorded = set(scope["numbers"]["fid"].passport.to_dict())
-    assert {"extractor_sha256", "resize", "references_fingerprint", "interval", "library"} <= recorded
+    assert {"extractor_sha256", "resize", "references_fingerprint", "library"} <= recorded
     assert recorded <= set(Passport.__dataclass_fields__)
 
 

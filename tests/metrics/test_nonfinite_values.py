@@ -122,7 +122,8 @@ CALLS = [
     ("beta_vae_score", "latents of the beta-VAE score", partial(beta_vae_score, num_votes=9), (ROWS, FACTORS), 0),
     ("energy_distance", "x of the energy distance", energy_distance, (ROWS, ROWS), 0),
     ("energy_distance", "y of the energy distance", energy_distance, (ROWS, ROWS), 1),
-    ("frechet_infinity", "samples of fid_infinity", frechet_infinity, (ROWS, Moments(ROWS), 2), 0),
+    ("frechet_infinity", "samples of fid_infinity", frechet_infinity, (ROWS, ROWS, 2), 0),
+    ("frechet_infinity", "references of fid_infinity", frechet_infinity, (ROWS, ROWS, 2), 1),
     ("inception_score", "logits of the Inception Score", inception_score, (ROWS,), 0),
     ("interpolation_quality", "paths of the interpolation quality", interpolation_quality, (PATHS, ENDS), 0),
     ("interpolation_quality", "ends of the interpolation quality", interpolation_quality, (PATHS, ENDS), 1),
@@ -152,7 +153,7 @@ CALLS = [
     ("as_float", "images", as_float, (X,), 0),
     ("as_uint8", "images", as_uint8, (X,), 0),
 ]
-INTERNAL = {"add_gram", "frechet_distance", "frechet_estimate"}  # of moments, which are checked when rows are added
+INTERNAL = {"add_gram", "frechet_distance"}  # of moments, which are checked when rows are added
 PIXELS = {"count_levels", "dequantize"}  # which know the values k / 255 only
 
 

@@ -119,9 +119,35 @@ def test_estimates():
     values = torch.tensor([1.0, 2.0, 3.0])
     mean = Estimate.mean(values, lower_bound=1.5)
     assert mean.value == 2 and mean.error == pytest.approx(1 / 3**0.5)
-    assert mean.interval == pytest.approx((1.5, 2 + 1.96 / 3**0.5), abs=1e-4)  # cut off at the lower bound
-    runs = Estimate.mean_of_runs(values, "fits")
-    assert runs.details == {"deviation_of_fits": pytest.approx((2 / 3) ** 0.5), "num_fits": 3}
-    assert Estimate.mean(values[:1]).interval is None and Estimate.mean_of_runs(values[:1], "fits").interval is None
+    assert mean.interval == pytest.approx((1.5, 2 + 4.3027 / 3**0.5), abs=1e-4)  # cut off at the lower bound
+    assert Estimate.mean(values[:1]).interval is None
+    refits = Estimate.mean_of_refits(values)
+    assert refits.refit_std == pytest.approx((2 / 3) ** 0.5) and refits.details == {"num_refits": 3}
+    assert refits.value == 2 and refits.interval is None and refits.error is None
     low, high = Estimate.proportion(torch.tensor([True] * 9 + [False])).interval
     assert (low, high) == pytest.approx((0.5958, 0.9821), abs=1e-4)  # Wilson's interval for 9 of 10
+
+
+def test_jackknife_of_a_mean_and_of_a_difference():
+    """For linear functions, the jackknife is the textbook's standard error."""
+    x, y = torch.rand(2, 30, dtype=torch.float64)
+
+    def without_one(values):
+        return (values.sum() - values) / (len(values) - 1)
+
+    left_out = without_one(x) - y.mean(), x.mean() - without_one(y)
+    found = Estimate.jackknife((x.mean() - y.mean()).item(), *left_out)
+    assert found.error == pytest.approx((x.var() / 30 + y.var() / 30).sqrt().item())
+    assert found.interval_name == "same_count_interval"
+
+
+def test_jackknife_of_a_proportion():
+    """The interval contains Wilson's, and ends at 0 and 1."""
+    hits = torch.tensor([1.0] * 9 + [0.0], dtype=torch.float64)
+    found = Estimate.jackknife(0.9, (hits.sum() - hits) / 9, num_cases=10)
+    assert found.error == pytest.approx(0.1)  # (0.9 * 0.1 / 9) ** 0.5
+    assert found.interval == (pytest.approx(0.5958, abs=1e-4), 1.0)  # Wilson's low end for 9 of 10; 0.9 + 1.96 * 0.1
+    dependent = Estimate.jackknife(0.9, torch.tensor([0.8, 1.0]), num_cases=1000)
+    assert dependent.error == pytest.approx(0.1) and dependent.interval == (pytest.approx(0.704, abs=1e-4), 1.0)
+    for value, ends in ((1.0, (0.7225, 1.0)), (0.0, (0.0, 0.2775))):
+        assert Estimate.jackknife(value, torch.ones(10), num_cases=10).interval == pytest.approx(ends, abs=1e-4)

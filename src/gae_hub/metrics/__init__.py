@@ -16,13 +16,13 @@ __all__ = [
     "active_units",
     "beta_vae_score",
     "clustering_scores",
+    "combine",
     "dci",
     "density_coverage",
     "energy_distance",
     "evaluate_model",
     "factor_vae_score",
     "frechet_distance",
-    "frechet_estimate",
     "frechet_infinity",
     "inception_score",
     "interpolation_quality",
@@ -42,12 +42,12 @@ __all__ = [
     "train_extractor",
 ]
 
-from .evaluate_modules import load, path
+from .evaluate_modules import combine, load, path
 from .evaluation import evaluate_model, to_results
 from .functional.clustering import clustering_scores
 from .functional.disentanglement import beta_vae_score, dci, factor_vae_score, mutual_information_gap, sap_score
 from .functional.energy import energy_distance
-from .functional.frechet import frechet_distance, frechet_estimate, frechet_infinity
+from .functional.frechet import frechet_distance, frechet_infinity
 from .functional.inception_score import inception_score
 from .functional.interpolation import interpolation_quality
 from .functional.kernel import kernel_distance

@@ -4,15 +4,18 @@ Published modules import this module, not the class: `evaluate` uses the first s
 a module's names.
 """
 
-__all__ = ["GAEMetric"]
+__all__ = ["CombinedMetrics", "GAEMetric"]
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from textwrap import indent
 from typing import Any
 
 import datasets
 import evaluate
 
+from ..core.argument_checks import describe
 from .citations import cite
 from .measures import MEASURES, SIDES
 
@@ -85,19 +88,27 @@ class GAEMetric(evaluate.Metric):
     def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Compute the numbers from all added batches and this one, then remove the batches.
 
+        If it raises, the batches added before stay, and the batch of this call is not added.
+
         Returns:
-            Each number under its name, a float with a `passport`; its 95 % confidence interval, if there is one, as
-            `<name>_interval`; and "passport", a dict, or a dict of dicts by name if there are several numbers.
+            Each number under its name, a float with a `passport`; what its passport has of `interval`,
+            `same_count_interval` and `refit_std` as `<name>_interval`, and so on; and "passport", a dict, or a dict of
+            dicts by name if there are several numbers.
         """
-        self.add_batch(predictions=predictions, references=references)
-        numbers = self.engine.compute(**kwargs)
-        self.engine.reset()
+        engine = self.engine.copy()
+        engine.add(predictions, references)
+        numbers = engine.compute(**kwargs)
         passports = {name: number.passport for name, number in numbers.items()}
-        intervals = {f"{name}_interval": p.interval for name, p in passports.items() if p.interval is not None}
+        uncertainties = {
+            f"{name}_{kind}": value
+            for name, passport in passports.items()
+            for kind, value in passport.uncertainty.items()
+        }
         described = {name: passport.to_dict() for name, passport in passports.items()}
+        self.engine.reset()
         return {
             **numbers,
-            **intervals,
+            **uncertainties,
             "passport": described if len(described) > 1 else next(iter(described.values())),
         }
 
@@ -106,3 +117,61 @@ class GAEMetric(evaluate.Metric):
     ) -> dict[str, Any]:
         """As `compute(**options)`. `evaluate` does not accept **kwargs here."""
         return self.compute(predictions=predictions, references=references, **(options or {}))
+
+
+class CombinedMetrics(evaluate.CombinedEvaluations):
+    """Metrics of gae_hub that receive the same batches. If one of them raises, no metric of the combination changes.
+
+    Args:
+        metrics: a list of metrics, or a dict from prefix to metric.
+        force_prefix: prefix all numbers, and not only those of the same name.
+
+    Raises:
+        ValueError: for an object that is not a metric of gae_hub.
+    """
+
+    evaluation_modules: list[GAEMetric]
+
+    def __init__(self, metrics: list[GAEMetric] | dict[str, GAEMetric], force_prefix: bool = False):
+        for metric in metrics.values() if isinstance(metrics, dict) else metrics:
+            if not isinstance(metric, GAEMetric):
+                raise ValueError(
+                    f"expected metrics of gae_hub, got {describe(metric)}; evaluate.combine accepts other metrics, "
+                    "but keeps what some of them received when another one raises"
+                )
+        super().__init__(metrics, force_prefix)
+
+    @contextmanager
+    def _undo_on_error(self) -> Iterator[None]:
+        engines = [metric.engine.copy() for metric in self.evaluation_modules]
+        try:
+            yield
+        except BaseException:  # also KeyboardInterrupt
+            for metric, engine in zip(self.evaluation_modules, engines, strict=True):
+                metric.engine = engine
+            raise
+
+    def add(self, prediction: Any = None, reference: Any = None, **kwargs: Any):
+        """Add one prediction, one reference, or both, to each metric."""
+        with self._undo_on_error():
+            for metric in self.evaluation_modules:
+                metric.add(prediction=prediction, reference=reference, **kwargs)
+
+    def add_batch(self, predictions: Any = None, references: Any = None, **kwargs: Any):
+        """Add a batch of predictions, of references, or of both, to each metric.
+
+        Raises:
+            ValueError: for a batch that one of the metrics does not accept.
+        """
+        with self._undo_on_error():
+            for metric in self.evaluation_modules:
+                metric.add_batch(predictions=predictions, references=references, **kwargs)
+
+    def compute(self, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """Compute the numbers of all metrics, then remove the batches. Options are passed to each metric.
+
+        Returns:
+            The numbers of all metrics, prefixed with the metric's name where two have the same name.
+        """
+        with self._undo_on_error():
+            return super().compute(predictions, references, **kwargs)

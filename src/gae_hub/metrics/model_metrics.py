@@ -16,7 +16,7 @@ from ..models.base import inference
 from .evaluation_run import BATCH_SIZE, EvaluationRun, ImageSet
 from .functional.reconstruction import squared_error
 from .likelihood_metrics import measure_bits_per_dimension, measure_log_likelihood
-from .measures import MSE, Interpolation
+from .measures import MSE, Interpolation, Rows
 from .results import Measurement
 
 Numbers = dict[str, Measurement]
@@ -60,7 +60,11 @@ def _measure_pairs(run: EvaluationRun, name: str) -> Numbers:
 
 def _measure_fid(run: EvaluationRun, image_set: ImageSet = "samples", prefix: str = "") -> Numbers:
     measure = run.new_measure("fid", feature_extractor=run.extractor)
-    measure.sides["references"].merge(run.load_data_moments())
+    references = measure.sides["references"]
+    if isinstance(references, Rows):  # `extrapolate` needs all features
+        run.add_features(references, "data")
+    else:
+        references.merge(run.load_data_moments())
     measure.fingerprint.merge(run.fingerprint)
     run.add_features(measure.sides["predictions"], image_set)
     return {f"{prefix}{name}": value for name, value in measure.compute().items()}
@@ -130,16 +134,9 @@ def _measure_clustering(run: EvaluationRun) -> Numbers:
     measure.add(*run.labelled_embeddings("clustering"))
     found = measure.compute()
     passport = found["clustering_accuracy"].passport
-    # the interval of the accuracy is not that of its deviation
-    other = replace(
-        passport,
-        metric="clustering_accuracy_std",
-        standard_error=None,
-        interval=None,
-        interval_method=None,
-        details={},
-    )
-    return found | {"clustering_accuracy_std": Measurement(passport.details["deviation_of_fits"], other)}
+    # the number is the spread itself
+    other = replace(passport, metric="clustering_accuracy_std", refit_std=None, details={})
+    return found | {"clustering_accuracy_std": Measurement(cast(float, passport.refit_std), other)}
 
 
 # Disentanglement and interpolation

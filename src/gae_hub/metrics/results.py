@@ -20,10 +20,13 @@ class Estimate:
 
     Args:
         value: the estimated number.
-        error: standard error of the value.
+        error: standard error of the value, over the draws that the interval is about.
         interval: 95 % confidence interval.
         method: how error and interval were computed.
         details: anything else worth recording, by name.
+        interval_name: field of [`Passport`] for the interval, which says what it covers: "interval" or
+            "same_count_interval".
+        refit_std: standard deviation over refits on the same data, without Bessel's correction.
     """
 
     value: float
@@ -31,38 +34,37 @@ class Estimate:
     interval: tuple[float, float] | None = None
     method: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    interval_name: str = "interval"
+    refit_std: float | None = None
 
     @classmethod
     def normal(
         cls, value: float, error: float, method: str, lower_bound: float | None = None, **details: Any
     ) -> "Estimate":
         """Estimate with the interval of a normal distribution, cut off at the smallest possible value."""
-        return cls(value, error, _normal_interval(value, error, lower_bound), method, details)
+        return cls(value, error, _interval(value, error, Z95, lower_bound), method, details)
 
     @classmethod
     def mean(cls, values: Tensor, lower_bound: float | None = None, **details: Any) -> "Estimate":
-        """Mean of (num,) independent values."""
+        """Mean of (num,) independent values, with Student's interval."""
         values = values.double()
-        if len(values) < 2:
-            return cls(values.mean().item(), details=details)
-        error = (values.std() / len(values) ** 0.5).item()
-        method = "closed form: mean of independent images"
-        return cls.normal(values.mean().item(), error, method, lower_bound, **details)
+        mean, num = values.mean().item(), len(values)
+        if num < 2:
+            return cls(mean, details=details)
+        error = (values.std() / num**0.5).item()
+        interval = _interval(mean, error, _student_quantile(num - 1), lower_bound)
+        return cls(mean, error, interval, "closed form: mean of independent images, Student's t", details)
 
     @classmethod
-    def mean_of_runs(cls, values: Tensor, runs: str) -> "Estimate":
-        """Mean of the (num,) values of independent runs on the same data.
+    def mean_of_refits(cls, values: Tensor) -> "Estimate":
+        """Mean of the (num,) values of refits on the same data, with their standard deviation.
 
-        Args:
-            values: one value for each run.
-            runs: plural noun for the runs, such as "fits". `details` holds `deviation_of_<runs>`, the standard
-                deviation without Bessel's correction, as in numpy, and `num_<runs>`.
+        There is no interval: the mean over refits says nothing about other data, and its error is not normal where few
+        of the fits fail. `details` holds `num_refits`.
         """
-        details = {f"deviation_of_{runs}": values.std(correction=0).item(), f"num_{runs}": len(values)}
-        if len(values) < 2:
-            return cls(values.mean().item(), details=details)
-        error = (values.std() / len(values) ** 0.5).item()
-        return cls.normal(values.mean().item(), error, f"closed form: mean of independent {runs}", **details)
+        values = values.double()
+        details = {"num_refits": len(values)}
+        return cls(values.mean().item(), details=details, refit_std=values.std(correction=0).item())
 
     @classmethod
     def proportion(cls, hits: Tensor, **details: Any) -> "Estimate":
@@ -70,6 +72,37 @@ class Estimate:
         value = hits.double().mean().item()
         error = (value * (1 - value) / len(hits)) ** 0.5
         return cls(value, error, _wilson_interval(value, len(hits)), "closed form: Wilson", details)
+
+    @classmethod
+    def jackknife(
+        cls,
+        value: float,
+        *left_out: Tensor,
+        lower_bound: float | None = None,
+        num_cases: int | None = None,
+        **details: Any,
+    ) -> "Estimate":
+        """Value of a function of independent rows, with the interval of its expectation at the same numbers of rows.
+
+        The variance is the sum over sides of (n - 1) / n times the squared deviations of the values without one row.
+        It is at least as large as the variance of the function, in expectation and for any function (The Jackknife
+        Estimate of Variance, Efron & Stein, 1981, doi:10.1214/aos/1176345462).
+
+        Args:
+            value: the function of all rows.
+            left_out: for each side, (num,) values of the function without one of its rows.
+            lower_bound: the smallest possible value.
+            num_cases: for a proportion, the number of cases. The interval is then cut off at 0 and 1, and contains
+                Wilson's interval for independent cases, so it has a width at 0 and 1.
+        """
+        sides = (values.double() for values in left_out)
+        spreads = [(len(side) - 1) / len(side) * (side - side.mean()).square().sum() for side in sides]
+        error = sum(spread.item() for spread in spreads) ** 0.5
+        interval = _interval(value, error, Z95, lower_bound)
+        if num_cases is not None:
+            low, high = _wilson_interval(value, num_cases)
+            interval = max(0.0, min(interval[0], low)), min(1.0, max(interval[1], high))
+        return cls(value, error, interval, "jackknife", details, "same_count_interval")
 
 
 @dataclass(frozen=True)
@@ -89,8 +122,12 @@ class Passport:
         references_fingerprint: fingerprint of the references, or of the data that a likelihood was computed for. It
             does not depend on their order.
         seed: seed of everything random.
-        standard_error: standard error of the number, over draws of the samples.
-        interval: 95 % confidence interval.
+        standard_error: standard error of the number, over the draws that its interval is about.
+        interval: 95 % confidence interval of the value for infinitely many images.
+        same_count_interval: 95 % confidence interval of the expected value for as many samples and references, for
+            numbers whose expectation depends on these counts.
+        refit_std: standard deviation of the number over refits on the same data, without Bessel's correction. It says
+            nothing about other data.
         interval_method: how standard error and interval were computed.
         details: additional information that does not change the number.
         library: name and version of the library.
@@ -109,6 +146,8 @@ class Passport:
     seed: int | None = None
     standard_error: float | None = None
     interval: tuple[float, float] | None = None
+    same_count_interval: tuple[float, float] | None = None
+    refit_std: float | None = None
     interval_method: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     library: str = f"gae_hub {__version__}"
@@ -121,6 +160,12 @@ class Passport:
         "resize",
         "references_fingerprint",
     )
+
+    @property
+    def uncertainty(self) -> dict[str, Any]:
+        """Those of `interval`, `same_count_interval` and `refit_std` that are set."""
+        found = {name: getattr(self, name) for name in ("interval", "same_count_interval", "refit_std")}
+        return {name: value for name, value in found.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Fields that are set, ready for JSON."""
@@ -198,14 +243,21 @@ class Measurement(float):
     __truediv__ = _checked(operator.truediv)
 
 
-def _normal_interval(value: float, error: float, lower_bound: float | None = None) -> tuple[float, float]:
-    """95 % interval of a number with a normal error, cut off at the smallest possible value."""
-    low = value - Z95 * error
-    return (low if lower_bound is None else max(lower_bound, low), value + Z95 * error)
+def _interval(value: float, error: float, quantile: float, lower_bound: float | None) -> tuple[float, float]:
+    """Value plus and minus quantile * error, cut off at the smallest possible value."""
+    low = value - quantile * error
+    return (low if lower_bound is None else max(lower_bound, low), value + quantile * error)
+
+
+def _student_quantile(num_degrees: int) -> float:
+    """Half the width of the 95 % interval of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(num_degrees, 0.975))
 
 
 def _wilson_interval(share: float, count: int) -> tuple[float, float]:
     """95 % interval of a proportion of independent cases (Wilson, 1927, doi:10.2307/2276774)."""
     centre = (share + Z95**2 / (2 * count)) / (1 + Z95**2 / count)
     half = Z95 / (1 + Z95**2 / count) * (share * (1 - share) / count + Z95**2 / (4 * count**2)) ** 0.5
-    return centre - half, centre + half
+    return min(share, centre - half), max(share, centre + half)  # at 0 and 1, rounding would exclude the share

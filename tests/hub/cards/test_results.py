@@ -60,12 +60,13 @@ def test_a_passport_in_the_table_is_short(tmp_path):
         "dataset": "user/data",
         "split": "test",
         "metrics": {"fid": 12.5, "mse": 1},
-        "passports": {"fid": passport},
+        "passports": {"fid": passport, "mse": {"same_count_interval": [0.5, 1.5], "refit_std": 0.25}},
     }
     record_results(model, tmp_path, results)
     text = (tmp_path / "README.md").read_text()
     assert "| metric | value | 95 % interval | measured with |\n|---|---|---|---|\n" in text
     assert (
         "| fid | 12.5 | 11.25 to 13.75 | interval=True, extrapolate=False, extractor sha256 0123456789ab…, "
-        "extractor's dataset digits, extractor's accuracy unknown, num samples 10 |\n| mse | 1 |  |  |\n"
+        "extractor's dataset digits, extractor's accuracy unknown, num samples 10 |\n"
+        "| mse | 1 | 0.5 to 1.5 for as many images | refit std 0.25 |\n"
     ) in text

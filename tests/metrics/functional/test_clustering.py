@@ -12,7 +12,7 @@ from gae_hub.metrics import clustering_scores, kmeans
 def accuracy(points, labels, num_fits=10):
     """Mean accuracy, and standard deviation over fits."""
     found = clustering_scores(points, labels, num_fits)["clustering_accuracy"]
-    return found.value, found.details["deviation_of_fits"]
+    return found.value, found.refit_std
 
 
 def test_accuracy_of_separate_and_of_merged_classes():

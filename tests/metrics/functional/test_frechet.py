@@ -6,7 +6,8 @@ import torch
 from builders import correlated_rows
 from cases import generator
 
-from gae_hub.metrics import Moments, frechet_distance, frechet_estimate, frechet_infinity
+from gae_hub.metrics import Moments, frechet_distance, frechet_infinity
+from gae_hub.metrics.functional.frechet import _distance_and_variance
 
 
 def gaussian(mean, covariance, count=1000):
@@ -69,31 +70,48 @@ def test_equal_moments_and_constant_rows():
     assert frechet_distance(Moments(zeros), Moments(ones)) == pytest.approx(3)  # only the means differ
 
 
-def test_standard_error_matches_repeated_draws():
-    x, y = correlated_rows(400, 4), correlated_rows(600, 4, seed=2)
-    first, second = Moments(x), Moments(y)
-
-    def draw(seed, num, moments):
-        _, mean, covariance = moments.compute_statistics()
-        noise = torch.randn(num, 4, generator=generator(seed), dtype=torch.float64)
-        return Moments(mean + noise @ torch.linalg.cholesky(covariance).T)
-
-    draws = ((draw(seed, 400, first), draw(10_000 + seed, 600, second)) for seed in range(1500))
-    values = torch.tensor([frechet_distance(*pair) for pair in draws])
-    found = frechet_estimate(first, second)
-    assert found.value == pytest.approx(frechet_distance(first, second))
-    assert found.error == pytest.approx(values.std().item(), rel=0.08)
-    thin = Moments(torch.cat([x, torch.zeros(400, 1)], 1)), Moments(torch.cat([y, torch.zeros(600, 1)], 1))
-    assert frechet_estimate(*thin).error == pytest.approx(found.error)  # by singular values: rank below the dimension
+def test_extrapolation_removes_the_bias_and_its_error_matches_repeated_draws():
+    """Gaussians with known moments, 6 dimensions, 120 and 200 images. The linear part dominates the error."""
+    factor, offset = torch.tensor([0.5, 0.8, 1.0, 1.2, 1.5, 2.0]).double(), 0.3
+    exact = 6 * offset**2 + (factor - 1).square().sum().item()
+    found, biased = [], []
+    for seed in range(150):
+        noise = torch.randn(320, 6, generator=generator(seed), dtype=torch.float64)
+        x, y = noise[:120] * factor + offset, noise[120:]
+        found.append(frechet_infinity(x, y))
+        biased.append(frechet_distance(Moments(x), Moments(y)))
+    values = torch.tensor([estimate.value for estimate in found])
+    assert values.mean().item() == pytest.approx(exact, abs=3 * values.std().item() / 150**0.5)
+    assert sum(biased) / 150 > exact + 0.1
+    assert torch.tensor([estimate.error for estimate in found]).mean() == pytest.approx(values.std().item(), rel=0.15)
 
 
-def test_extrapolation_removes_the_bias():
-    references = gaussian(torch.zeros(30), torch.eye(30), 10**6)
-    x = torch.randn(1500, 30, generator=generator(3), dtype=torch.float64)
-    biased = frechet_distance(Moments(x), references)
-    assert abs(frechet_infinity(x, references, seed=1)) < 0.25 * biased
-    with pytest.raises(ValueError, match="num_points must be 2 or more"):
-        frechet_infinity(x, references, num_points=1)
+def test_derivative_of_singular_covariances():
+    """Constant dimensions change neither value nor variance."""
+    x, y = correlated_rows(100, 4), correlated_rows(150, 4, seed=2) + 0.2
+    value, variance = _distance_and_variance(x, y)
+    assert value == pytest.approx(frechet_distance(Moments(x), Moments(y)))
+    thin = [torch.cat([rows, torch.zeros(len(rows), 2)], 1) for rows in (x, y)]
+    assert _distance_and_variance(*thin) == pytest.approx((value, variance))
+    rows = 40 * x[:3]  # 3 rows in 4 dimensions
+    assert _distance_and_variance(rows, y)[0] == pytest.approx(frechet_distance(Moments(rows), Moments(y)))
+
+
+def test_derivative_in_one_dimension():
+    """d^2 = (m_1 - m_2)^2 + (s_1 - s_2)^2 has the derivative 2 (m_1 - m_2) x + (1 - s_2 / s_1) x^2."""
+    x, y = correlated_rows(50, 1), 2 * correlated_rows(70, 1, seed=3) + 1
+    offset, ratio = (x.mean() - y.mean()).item(), (y.std() / x.std()).item()
+    a, b = x - x.mean(), y - y.mean()
+    first = 2 * offset * a + (1 - ratio) * a.square()
+    second = -2 * offset * b + (1 - 1 / ratio) * b.square()
+    value, variance = _distance_and_variance(x, y)
+    assert value == pytest.approx(offset**2 + (x.std() - y.std()).item() ** 2)
+    assert variance == pytest.approx((first.var() / 50 + second.var() / 70).item())
+
+
+def test_no_interval_with_few_rows_for_each_dimension():
+    assert frechet_infinity(correlated_rows(40, 20), correlated_rows(50, 20, seed=1)).interval is not None
+    assert frechet_infinity(correlated_rows(39, 20), correlated_rows(50, 20, seed=1)).interval is None
 
 
 def test_invalid_input():
@@ -103,3 +121,9 @@ def test_invalid_input():
         frechet_distance(Moments(), Moments(torch.zeros(5, 3)))
     with pytest.raises(ValueError, match="features of the same size, got 3 and 4 dimensions"):
         frechet_distance(Moments(torch.rand(5, 3)), Moments(torch.rand(5, 4)))
+    with pytest.raises(ValueError, match="num_groups must be 2 or more, got 1"):
+        frechet_infinity(torch.rand(30, 2), torch.rand(30, 2), num_groups=1)
+    with pytest.raises(ValueError, match="needs 10 or more images on each side for 5 groups, got 9"):
+        frechet_infinity(torch.rand(30, 2), torch.rand(9, 2))
+    with pytest.raises(ValueError, match="features of the same size, got 2 and 3 dimensions"):
+        frechet_infinity(torch.rand(30, 2), torch.rand(30, 3))

@@ -1,5 +1,7 @@
 """Precision, recall, density and coverage of distributions with known values."""
 
+from functools import partial
+
 import pytest
 import torch
 from builders import gaussian_rows
@@ -34,6 +36,34 @@ def test_definition():
     assert precision_recall(x, y)["precision"].value == pytest.approx(inside.any(1).double().mean().item())
     assert density_coverage(x, y, 3)["density"].value == pytest.approx((inside.sum() / (3 * 40)).item())
     assert density_coverage(x, y, 3)["coverage"].value == pytest.approx(inside.any(0).double().mean().item())
+
+
+def left_out(function, x, y, name):
+    """Values of a function without each row of x, and without each row of y."""
+    keep_x, keep_y = (~torch.eye(len(rows), dtype=torch.bool) for rows in (x, y))
+    without_x, without_y = ([function(x[keep], y) for keep in keep_x], [function(x, y[keep]) for keep in keep_y])
+    return [[found[name].value for found in side] for side in (without_x, without_y)]
+
+
+@pytest.mark.parametrize("function", [precision_recall, density_coverage])
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+def test_error_is_that_of_the_jackknife_by_repeated_computation(function, shift):
+    x, y = gaussian_rows(25, 2) + shift, 0.8 * gaussian_rows(30, 2, 1)
+    y[5] = y[6]
+    for name, found in function(x, y, 2).items():
+        sides = [
+            torch.tensor(values, dtype=torch.float64)
+            for values in left_out(partial(function, num_neighbors=2), x, y, name)
+        ]
+        variance = sum((len(v) - 1) / len(v) * (v - v.mean()).square().sum() for v in sides)
+        assert found.error == pytest.approx(variance.sqrt().item(), rel=1e-9), name
+        assert found.interval_name == "same_count_interval" and found.interval[0] < found.value <= found.interval[1]
+
+
+def test_no_interval_without_a_neighbour_to_spare():
+    assert precision_recall(gaussian_rows(4, 2), gaussian_rows(9, 2))["precision"].interval is not None
+    assert precision_recall(gaussian_rows(9, 2), gaussian_rows(4, 2))["precision"].interval is None
+    assert density_coverage(gaussian_rows(1, 2), gaussian_rows(9, 2))["coverage"].interval is None
 
 
 def test_invalid_input():

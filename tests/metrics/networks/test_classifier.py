@@ -104,7 +104,7 @@ def test_evaluate_with_a_trained_extractor(trained_extractor, trained, capsys):
     assert {"fid", "fid_infinity", "kid", "precision", "probe_accuracy"} <= set(results["metrics"])
     assert set(results["passports"]) == set(results["metrics"])
     passport = results["passports"]["fid"]
-    assert passport["num_samples"] == 50 and passport["num_references"] == 200 and len(passport["interval"]) == 2
+    assert passport["num_samples"] == 50 and passport["num_references"] == 200 and "interval" not in passport
     assert passport["extractor_sha256"] == load_extractor(str(trained_extractor)).sha256
     assert results["passports"]["probe_accuracy"]["settings"]["trained_on"] == "the training data"
     assert f"{results['metrics']['fid']:.6g}" in (trained / "README.md").read_text()

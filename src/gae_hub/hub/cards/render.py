@@ -32,8 +32,11 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _TASK = "unconditional-image-generation"
 _NOT_LOSSES = {"epoch", "step", "learning_rate", "grad_norm"}
 # parts of a passport that the column "measured with" leaves out; the metadata and results.json have them
-_NOT_IN_TABLE = {"metric", "biased_by", "references_fingerprint", "standard_error", "interval", "interval_method"}
+_NOT_IN_TABLE = {"metric", "biased_by", "references_fingerprint", "standard_error", "interval_method"}
 _NOT_IN_TABLE |= {"details", "library"}
+# intervals of a passport, and the words that the table adds to those that are not about the population
+_INTERVALS = {"interval": "", "same_count_interval": " for as many images"}
+_NOT_IN_TABLE |= set(_INTERVALS)
 
 
 def write_card(
@@ -209,10 +212,14 @@ def _describe_passports(results: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _describe_intervals(results: dict[str, Any] | None) -> dict[str, str]:
-    """The confidence interval of each metric that has one, by name."""
+    """The confidence interval of each metric that has one, by name, and what it covers."""
     passports = (results or {}).get("passports") or {}
-    found = {metric: passport.get("interval") for metric, passport in passports.items()}
-    return {metric: " to ".join(map(_shorten, ends[:2])) for metric, ends in found.items() if isinstance(ends, list)}
+    return {
+        metric: " to ".join(map(_shorten, passport[kind][:2])) + words
+        for metric, passport in passports.items()
+        for kind, words in _INTERVALS.items()
+        if isinstance(passport.get(kind), list)
+    }
 
 
 def _describe_passport(passport: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from .kmeans import kmeans
 def clustering_scores(latents: Tensor, labels: Tensor, num_fits: int = 100, seed: int = 0) -> dict[str, Estimate]:
     """Four measures of agreement between k-means clusters and classes, each a mean over fits.
 
-    There are as many clusters as classes.
+    There are as many clusters as classes. `refit_std` is the standard deviation over the fits.
 
     - `clustering_accuracy`: accuracy if each cluster predicts its most frequent class. This is the paper's clustering
       task, with 100 fits.
@@ -48,7 +48,7 @@ def clustering_scores(latents: Tensor, labels: Tensor, num_fits: int = 100, seed
         "clustering_nmi": _normalised_mutual_information(counts),
         "clustering_ari": _adjusted_rand_index(counts),
     }
-    return {name: Estimate.mean_of_runs(value, "fits") for name, value in values.items()}
+    return {name: Estimate.mean_of_refits(value) for name, value in values.items()}
 
 
 # Each function below maps (num_fits, clusters, classes) counts to (num_fits,) scores.

@@ -7,6 +7,8 @@ r"""Inception Score: Improved Techniques for Training GANs (Salimans, Goodfellow
 
 __all__ = ["inception_score"]
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -14,11 +16,15 @@ from ...core.argument_checks import check_count
 from ..results import Estimate
 from .checks import check_features
 
+CHUNK = 4096  # rows whose scores without them are in memory at a time
+
 
 def inception_score(logits: Tensor, num_splits: int = 1) -> Estimate:
     """Exponential of the mean KL divergence of the predicted classes from their average.
 
-    The score is 1 if all predictions are equal, and the number of classes if they are certain and evenly spread.
+    The score is 1 if all predictions are equal, and the number of classes if they are certain and evenly spread. With
+    few images it is too small: with 1000 classes, 500 images have 71 % of the score of infinitely many, and 2000
+    images 91 %, for normal logits of standard deviation 5. The interval is about the expected score of as many images.
 
     Args:
         logits: (num, classes), before the softmax.
@@ -31,18 +37,24 @@ def inception_score(logits: Tensor, num_splits: int = 1) -> Estimate:
     """
     check_count("num_splits", num_splits)
     check_features("the Inception Score", "logits", logits, max(2, num_splits))
-    log_p = logits.double().log_softmax(1)
+    p, num = logits.double().softmax(1), len(logits)
     if num_splits > 1:
-        edges = [len(log_p) * part // num_splits for part in range(num_splits + 1)]
-        scores = torch.stack([_divergences(log_p[a:b]).mean().exp() for a, b in zip(edges, edges[1:], strict=False)])
+        edges = [num * part // num_splits for part in range(num_splits + 1)]
+        scores = torch.stack([_score(p[a:b].mean(0), _entropy(p[a:b]).mean()) for a, b in pairwise(edges)])
         return Estimate(scores.mean().item(), details={"deviation_of_splits": scores.std(correction=0).item()})
-    divergences = _divergences(log_p)
-    score = divergences.mean().exp()
-    error = score * divergences.std() / len(log_p) ** 0.5  # the derivative by p(y) vanishes in expectation
-    return Estimate.normal(score.item(), error.item(), "closed form: delta method", lower_bound=1.0)
+    mean, entropy = p.mean(0), _entropy(p).mean()
+    left_out = [
+        _score((num * mean - rows).clamp(min=0) / (num - 1), (num * entropy - _entropy(rows)) / (num - 1))
+        for rows in p.split(CHUNK)
+    ]
+    return Estimate.jackknife(_score(mean, entropy).item(), torch.cat(left_out), lower_bound=1.0)
 
 
-def _divergences(log_p: Tensor) -> Tensor:
-    """(num,) KL(p(y|x) || p(y)) in nats."""
-    mean = log_p.logsumexp(0) - torch.tensor(len(log_p), dtype=log_p.dtype).log()
-    return (log_p.exp() * (log_p - mean)).nan_to_num(0.0).sum(1)  # 0 log 0 = 0
+def _score(mean: Tensor, mean_entropy: Tensor) -> Tensor:
+    """Score of predictions with this mean (..., classes) and this mean of their entropies (...)."""
+    return (_entropy(mean) - mean_entropy).exp()
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """Entropy over the last axis, in nats."""
+    return torch.special.entr(p).sum(-1)

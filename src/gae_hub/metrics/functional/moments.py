@@ -114,12 +114,8 @@ class Moments:
             return torch.zeros(0, self.dim or 0, dtype=torch.float64)
         return self._buffer[: self._num_waiting]
 
-    def add(self, rows: Tensor) -> "Moments":
-        """Add (num, dim) rows of any floating dtype. Returns this object.
-
-        Raises:
-            ValueError: if the rows have another dim than earlier ones, or hold nan or infinite values.
-        """
+    def check(self, rows: Tensor):
+        """Raise ValueError if rows are not (num, dim), have another dim than earlier ones, or hold nan or infinity."""
         if not isinstance(rows, Tensor):
             raise ValueError(f"rows must be a torch.Tensor, (num, dim), got {describe(rows)}")
         if rows.dim() != 2 or (self.dim is not None and rows.shape[1] != self.dim):
@@ -127,6 +123,14 @@ class Moments:
                 f"rows must be (num, {self.dim if self.dim is not None else 'dim'}), got shape {tuple(rows.shape)}"
             )
         check_finite("rows of the moments", rows)
+
+    def add(self, rows: Tensor) -> "Moments":
+        """Add (num, dim) rows of any floating dtype. Returns this object.
+
+        Raises:
+            ValueError: if the rows have another dim than earlier ones, or hold nan or infinite values.
+        """
+        self.check(rows)
         rows = rows.detach().cpu() if rows.device.type == "mps" else rows.detach()  # mps has no float64
         block = max(BLOCK, rows.shape[1])
         while len(rows):
@@ -140,7 +144,13 @@ class Moments:
         return self
 
     def merge(self, other: "Moments") -> "Moments":
-        """Add the rows of another object. Returns this object."""
+        """Add the rows of another object. Returns this object.
+
+        Raises:
+            ValueError: if the other object has another dim.
+        """
+        if None not in (self.dim, other.dim) and self.dim != other.dim:
+            raise ValueError(f"moments of {self.dim} dimensions cannot be merged with moments of {other.dim}")
         if other._folded is not None:
             if self._folded is None:
                 self._folded = other._folded.copy()
@@ -148,6 +158,14 @@ class Moments:
                 offset, weight = self._folded.add_count_and_mean(other._folded.count, other._folded.mean)
                 self._folded.scatter.add_(other._folded.scatter).addr_(offset, offset, alpha=weight)
         return self.add(other._waiting) if other._num_waiting else self
+
+    def copy(self) -> "Moments":
+        """An object with the same rows; adding to one does not change the other."""
+        other = Moments()
+        other._folded = None if self._folded is None else self._folded.copy()
+        other._buffer = None if self._buffer is None else self._buffer.clone()
+        other._num_waiting = self._num_waiting
+        return other
 
     def reduce(self) -> "Moments":
         """Moments of the rows of all processes, on each process. In a single process, this object."""

@@ -5,8 +5,9 @@ __all__ = ["COUNTS", "MEASURES", "SIDES", "Measure"]
 import inspect
 import re
 from collections.abc import Callable
+from copy import copy
 from textwrap import dedent
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -92,18 +93,24 @@ class Measure:
     def add(self, predictions: Any = None, references: Any = None):
         """Add a batch of one side or of both. The two may differ in size, unless the measure compares pairs.
 
+        If it raises, nothing was added to either side.
+
         Raises:
             ValueError: if a batch is empty, holds nan or infinity, or does not have the form that the measure needs.
         """
+        rows = {}
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None and (side == "predictions" or self.references_help):
-                self.sides[side].add(self._require_rows(side, self.to_rows(side, batch)))
-                if side == "references":
-                    self.add_to_fingerprint(batch)
+                rows[side] = self._require_rows(side, self.to_rows(side, batch))
+                self.sides[side].check(rows[side])
+        fingerprint = self.fingerprint_of(references) if "references" in rows else Fingerprint()
+        for side, checked in rows.items():
+            self.sides[side].add(checked)
+        self.fingerprint.merge(fingerprint)
 
-    def add_to_fingerprint(self, references: Any):
-        """Add a batch of references to the fingerprint."""
-        self.fingerprint.add(self.to_rows("references", references))
+    def fingerprint_of(self, references: Any) -> Fingerprint:
+        """Fingerprint of a batch of references."""
+        return Fingerprint().add(self.to_rows("references", references))
 
     def to_rows(self, side: str, batch: Any) -> Tensor:
         """(num, ...) rows, from a tensor, an array or a list."""
@@ -128,14 +135,21 @@ class Measure:
         check_finite(f"{side} of '{self.name}'", rows, self.sides[side].count)
         return rows
 
+    def copy(self) -> Self:
+        """An object with the same options and batches. Adding to one, or resetting it, does not change the other."""
+        other = copy(self)
+        other.sides = {side: store.copy() for side, store in self.sides.items()}
+        other.fingerprint = Fingerprint().merge(self.fingerprint)
+        return other
+
     def merge(self, other: "Measure"):
-        """Add the batches of another object of the same class."""
-        for side in SIDES:
-            self.sides[side].merge(other.sides[side])
+        """Add the batches of another object of the same class. If it raises, nothing was added."""
+        sides = {side: store.copy().merge(other.sides[side]) for side, store in self.sides.items()}
         self.fingerprint.merge(other.fingerprint)
+        self.sides = sides
 
     def compute(self, **options: Any) -> dict[str, Measurement]:
-        """Named numbers, each with its passport.
+        """Named numbers, each with its passport. The batches stay.
 
         Args:
             **options: options of the measure; they override the constructor's.
@@ -163,9 +177,10 @@ class Measure:
                     references_fingerprint=fingerprint.hex() if fingerprint.total else None,
                     seed=options.get("seed", self.seed),
                     standard_error=estimate.error,
-                    interval=estimate.interval,
                     interval_method=estimate.method,
+                    refit_std=estimate.refit_std,
                     details=estimate.details,
+                    **{estimate.interval_name: estimate.interval},
                     **self.describe_extractor(),
                 ),
             )

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from ..functional.frechet import frechet_distance, frechet_estimate, frechet_infinity
+from ..functional.frechet import frechet_distance, frechet_infinity
 from ..functional.image_batches import as_uint8
 from ..functional.inception_score import inception_score
 from ..functional.kernel import kernel_distance, kernel_distance_of_subsets
@@ -15,7 +15,8 @@ from ..functional.moments import Moments
 from ..functional.neighbors import density_coverage, precision_recall
 from ..networks.extractors import Extractor, load_extractor
 from ..results import Estimate
-from .base import COUNTS, Measure
+from .base import COUNTS, SIDES, Measure
+from .fingerprint import Fingerprint
 from .rows import Rows, RowStore
 
 
@@ -52,13 +53,14 @@ class FeatureMeasure(Measure):
             self._extractor = load_extractor(name, **kwargs)
         return self._extractor
 
-    def add_to_fingerprint(self, references: Any):
-        """Add the 8-bit images, which are the same on every machine; features are not."""
+    def fingerprint_of(self, references: Any) -> Fingerprint:
+        """Fingerprint of the 8-bit images, which are the same on every machine; features are not."""
         if self.extractor is None:
-            super().add_to_fingerprint(references)
-        else:
-            for batch in [[image] for image in references] if isinstance(references, (list, tuple)) else [references]:
-                self.fingerprint.add(as_uint8(batch))
+            return super().fingerprint_of(references)
+        found = Fingerprint()
+        for batch in [[image] for image in references] if isinstance(references, (list, tuple)) else [references]:
+            found.add(as_uint8(batch))
+        return found
 
     def to_rows(self, side: str, batch: Any) -> Tensor:
         if self.extractor is not None:
@@ -83,8 +85,8 @@ class FeatureMeasure(Measure):
 class FID(FeatureMeasure):
     """Frechet Inception distance (Heusel et al., 2017, arXiv:1706.08500): 0 for equal moments of the features.
 
-    Only moments of the features are stored, unless `extrapolate` asks for `fid_infinity`, the value for infinitely
-    many predictions.
+    With few images it is too large. `extrapolate` adds `fid_infinity`, the value for infinitely many images, with its
+    interval. All features are then stored, and otherwise only their moments.
 
     Example:
 
@@ -100,29 +102,24 @@ class FID(FeatureMeasure):
 
     @staticmethod
     def function(
-        predictions: Rows | Moments,
-        references: Rows | Moments,
-        interval: bool = True,
-        extrapolate: bool = False,
-        seed: int = 0,
+        predictions: Rows | Moments, references: Rows | Moments, extrapolate: bool = False, seed: int = 0
     ) -> dict[str, Estimate]:
-        first, second = _as_moments(predictions), _as_moments(references)
-        found = {"fid": frechet_estimate(first, second) if interval else Estimate(frechet_distance(first, second))}
+        found = {"fid": Estimate(frechet_distance(_as_moments(predictions), _as_moments(references)))}
         if extrapolate:
-            if isinstance(predictions, Moments):
+            if isinstance(predictions, Moments) or isinstance(references, Moments):
                 raise ValueError("fid_infinity needs all features: pass extrapolate=True before the first batch")
-            found["fid_infinity"] = Estimate(frechet_infinity(predictions.to_tensor(), second, seed=seed))
+            found["fid_infinity"] = frechet_infinity(predictions.to_tensor(), references.to_tensor(), seed=seed)
         return found
 
     def reset(self):
         super().reset()
-        self.sides = {"predictions": Rows() if self.options.get("extrapolate") else Moments(), "references": Moments()}
+        self.sides = {side: Rows() if self.options.get("extrapolate") else Moments() for side in SIDES}
 
     def estimate(self, predictions: RowStore, references: RowStore, **options: Any) -> dict[str, Estimate]:
         return self.function(cast(Rows | Moments, predictions), cast(Rows | Moments, references), **options)
 
     def biased_by(self, number: str, **options: Any) -> tuple[str, ...]:
-        return COUNTS[1:] if number == "fid_infinity" else COUNTS
+        return () if number == "fid_infinity" else COUNTS
 
 
 def _as_moments(side: Rows | Moments) -> Moments:

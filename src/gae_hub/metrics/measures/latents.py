@@ -29,6 +29,7 @@ from ..functional.likelihood import latent_usage, summarize_log_likelihoods
 from ..functional.probe import linear_probe
 from ..results import Estimate
 from .base import COUNTS, Measure
+from .fingerprint import Fingerprint
 
 
 class LogLikelihood(Measure):
@@ -71,8 +72,9 @@ class LatentUsage(Measure):
     num_axes = {"predictions": (2, None), "references": (2, None)}
     references_optional = True
 
-    def add_to_fingerprint(self, references: Any):
-        """Add nothing: the divergences come from the model, not from the data."""
+    def fingerprint_of(self, references: Any) -> Fingerprint:
+        """An empty fingerprint: the divergences come from the model, not from the data."""
+        return Fingerprint()
 
     @staticmethod
     def function(means: Tensor, kl: Tensor, threshold: float = 0.01) -> dict[str, Estimate]:

@@ -3,7 +3,7 @@
 __all__ = ["MSE", "MSSSIM", "PSNR", "SSIM", "LPIPSMeasure", "PairMeasure"]
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from ..functional.reconstruction import multiscale_similarity, psnr, squared_err
 from ..networks.lpips import LPIPS
 from ..results import Estimate
 from .base import SIDES, Measure
+from .fingerprint import Fingerprint
 from .rows import Rows, RowStore
 
 
@@ -37,33 +38,43 @@ class PairMeasure(Measure):
         """(batch,) values for two batches of images in [0, 1]."""
         raise NotImplementedError
 
-    def add_to_fingerprint(self, references: Any):
-        self.fingerprint.add(as_float(references).float())
+    def fingerprint_of(self, references: Any) -> Fingerprint:
+        return Fingerprint().add(as_float(references).float())
 
     def add(self, predictions: Any = None, references: Any = None):
+        waiting = {side: list(images) for side, images in self.waiting.items()}
         for side, batch in zip(SIDES, (predictions, references), strict=True):
             if batch is not None:
-                num_before = self.sides[side].count + sum(map(len, self.waiting[side]))
-                self.waiting[side].append(as_float(batch, f"{side} of '{self.name}'", num_before))
-                if side == "references":
-                    self.add_to_fingerprint(batch)
-        while all(self.waiting.values()):
-            pair = [self.waiting[side].pop(0) for side in SIDES]
+                num_before = self.sides[side].count + sum(map(len, waiting[side]))
+                waiting[side].append(as_float(batch, f"{side} of '{self.name}'", num_before))
+        fingerprint = Fingerprint() if references is None else self.fingerprint_of(references)
+        values = []
+        while all(waiting.values()):
+            pair = [waiting[side].pop(0) for side in SIDES]
             num = min(map(len, pair))
             for side, images in zip(SIDES, pair, strict=True):
                 if len(images) > num:
-                    self.waiting[side].insert(0, images[num:])
+                    waiting[side].insert(0, images[num:])
             x, y = (images[:num] for images in pair)
             if x.shape != y.shape:
                 raise ValueError(
                     f"'{self.name}' compares images of one shape, got {(*x.shape[1:],)} and {(*y.shape[1:],)}"
                 )
-            self.add_values(self.compare(x, y))
+            values.append(self.compare(x, y))
+        self.waiting = waiting
+        self.fingerprint.merge(fingerprint)
+        for compared in values:
+            self.add_values(compared)
 
     def add_values(self, values: Tensor):
         """Add the (num,) values of compared pairs."""
         for side in SIDES:  # both, so that the counts of both sides are right
             self.sides[side].add(values)
+
+    def copy(self) -> Self:
+        other = super().copy()
+        other.waiting = {side: list(images) for side, images in self.waiting.items()}
+        return other
 
     def merge(self, other: Measure):
         if any(self.waiting.values()) or any(cast(PairMeasure, other).waiting.values()):

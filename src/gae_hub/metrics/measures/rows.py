@@ -18,11 +18,15 @@ class RowStore(Protocol):
     @property
     def count(self) -> int: ...
 
+    def check(self, rows: Tensor): ...
+
     def add(self, rows: Tensor) -> Self: ...
 
     def merge(self, other: Any) -> Self: ...
 
     def reduce(self) -> Self: ...
+
+    def copy(self) -> Self: ...
 
 
 class Rows:
@@ -40,22 +44,32 @@ class Rows:
         """Number of rows."""
         return sum(map(len, self.parts))
 
+    def check(self, rows: Tensor):
+        """Raise ValueError if (num, ...) rows have another shape than earlier ones."""
+        if self.parts and rows.shape[1:] != self.parts[0].shape[1:]:
+            raise ValueError(
+                f"all rows must have one shape, got {tuple(rows.shape[1:])} after {tuple(self.parts[0].shape[1:])}"
+            )
+
     def add(self, rows: Tensor) -> "Rows":
         """Add (num, ...) rows. Returns this object.
 
         Raises:
             ValueError: if the rows have another shape than earlier ones.
         """
-        if self.parts and rows.shape[1:] != self.parts[0].shape[1:]:
-            raise ValueError(
-                f"all rows must have one shape, got {tuple(rows.shape[1:])} after {tuple(self.parts[0].shape[1:])}"
-            )
+        self.check(rows)
         self.parts.append(rows.detach())
         return self
 
+    def copy(self) -> "Rows":
+        """An object with the same rows; adding to one does not change the other."""
+        other = Rows()
+        other.parts = list(self.parts)
+        return other
+
     def merge(self, other: "Rows") -> "Rows":
         """Add the rows of another object. Returns this object."""
-        for rows in other.parts:
+        for rows in list(other.parts):  # a copy, because `other` may be this object
             self.add(rows)
         return self
 

@@ -94,7 +94,10 @@ def _explain_files(name: str) -> str:
 def _describe(name: str, number: Measurement) -> list[Any]:
     """The row of a number in the table."""
     passport = number.passport
-    interval = "" if passport.interval is None else f"{passport.interval[0]:.5g} to {passport.interval[1]:.5g}"
+    ends, words = passport.interval, ""
+    if passport.same_count_interval is not None:
+        ends, words = passport.same_count_interval, " for as many images"
+    interval = "" if ends is None else f"{ends[0]:.5g} to {ends[1]:.5g}{words}"
     return [name, f"{number:.6g}", interval, passport.num_samples, passport.num_references or ""]
 
 

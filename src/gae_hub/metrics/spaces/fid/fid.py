@@ -9,8 +9,8 @@ from gae_hub.metrics import evaluate_metric
 class Fid(evaluate_metric.GAEMetric):
     """Frechet Inception distance (Heusel et al., 2017, arXiv:1706.08500): 0 for equal moments of the features.
 
-    Only moments of the features are stored, unless `extrapolate` asks for `fid_infinity`, the value for infinitely
-    many predictions.
+    With few images it is too large. `extrapolate` adds `fid_infinity`, the value for infinitely many images, with its
+    interval. All features are then stored, and otherwise only their moments.
 
     Example:
 
