@@ -187,7 +187,7 @@ def attributes_of_self(cls):
 
 
 def private_names_of_transformers():
-    """Private names in our source that transformers defines or our classes inherit from it, and torch does not have."""
+    """Private names in our source that transformers defines or our classes inherit from it, without those of torch."""
     classes = (Trainer, TrainingArguments, PreTrainedModel, PreTrainedConfig, ImageProcessingMixin, PushToHubMixin)
     modules = {inspect.getmodule(cls) for cls in (*classes, type(CONFIG_MAPPING), integration_utils.WandbCallback)}
     theirs = {name for module in modules for name in re.findall(r"\b_\w+", inspect.getsource(module))}
