@@ -7,6 +7,7 @@ import torch
 from flow_checks import noise
 from torch.autograd.functional import jacobian
 
+from gae_hub import NeuralSplineSampler
 from gae_hub.modules.made import MADE, MaskedLinear
 
 
@@ -91,3 +92,31 @@ def test_errors():
     made = MADE(3, context_size=2)
     with pytest.raises(ValueError, match="needs a context; pass context="):
         made(torch.randn(2, 3))
+
+
+@pytest.mark.parametrize(("activation", "least"), [("elu", 0.25), ("relu", 0.5)])
+def test_scaled_init_keeps_the_variance(activation, least):
+    """Values shrink from layer to layer with the initial weights of `nn.Linear`, not with these; outputs are small."""
+    spreads = {}
+    for scaled in (True, False):
+        torch.manual_seed(0)
+        made = MADE(8, 128, 3, num_outputs=23, activation=activation, scaled_init=scaled)
+        for layer in made.layers:
+            layer.reset_parameters()
+        made.double()
+        h, found = noise(1000, 8), []
+        for layer in made.layers[:-1]:
+            h = made.activation(layer(h))
+            found.append(h.square().mean().sqrt().item())
+        spreads[scaled] = found
+        last = torch.stack(made(noise(1000, 8)))
+        assert not scaled or last.std() < 0.2
+    assert min(spreads[True]) > least > 1.5 * spreads[False][-1]
+
+
+def test_scaled_init_keeps_loaded_weights(tmp_path):
+    """Loading a sampler resets its weights first; the mask is not stored, but the weights are."""
+    sampler = NeuralSplineSampler(hidden_size=8, num_hidden_layers=1)
+    sampler.fit(noise(50, 3), num_train_epochs=1, progress=False).save_pretrained(tmp_path)
+    again = NeuralSplineSampler.from_pretrained(tmp_path)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in sampler.state_dict().items())

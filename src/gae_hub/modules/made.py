@@ -26,6 +26,8 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]
     "elu": (F.elu, _elu_slope),
     "relu": (F.relu, torch.sign),
 }
+_GAINS = {"elu": 1.0, "relu": 2**0.5}  # of the layers before an activation that keep the variance
+_OUTPUT_GAIN = 0.1  # of the last layer: a flow's step starts near the identity
 
 
 class MaskedLinear(nn.Linear):
@@ -34,13 +36,22 @@ class MaskedLinear(nn.Linear):
     Args:
         input_degrees, output_degrees: one integer per input and output.
         strict: whether the degree of the inputs must be lower.
+        gain: `reset_parameters` draws the weights of an output that depends on n inputs with standard deviation
+            gain / sqrt(n). None for the initial weights of `nn.Linear`, which count all inputs.
     """
 
     mask: Tensor  # (outputs, inputs) of the weight's dtype, which multiplies faster than booleans
 
-    def __init__(self, input_degrees: Sequence[int], output_degrees: Sequence[int], strict: bool = False):
+    def __init__(
+        self,
+        input_degrees: Sequence[int],
+        output_degrees: Sequence[int],
+        strict: bool = False,
+        gain: float | None = None,
+    ):
         super().__init__(len(input_degrees), len(output_degrees))
         self.degrees = (tuple(input_degrees), tuple(output_degrees), strict)
+        self.gain = gain
         self.register_buffer("mask", self._build_mask(), persistent=False)
 
     def _build_mask(self) -> Tensor:
@@ -52,6 +63,9 @@ class MaskedLinear(nn.Linear):
         super().reset_parameters()
         if "mask" in self._buffers:  # checkpoints do not store the mask, so loading calls this method to make it
             init.copy_(self.mask, self._build_mask())
+            if self.gain is not None:
+                std = self.gain * self._build_mask().to(self.weight.device).sum(1, keepdim=True).clamp(min=1).rsqrt()
+                init.copy_(self.weight, torch.randn_like(self.weight) * std)
 
     @property
     def masked_weight(self) -> Tensor:
@@ -86,6 +100,9 @@ class MADE(nn.Module):
         reverse: whether to reverse the order of the inputs.
         order: the inputs in their order, a permutation of 0 to dim - 1. The default is 0 to dim - 1.
         activation: of the hidden units.
+        scaled_init: whether `reset_parameters` scales weights by the number of inputs that their masks keep, so that
+            values keep their variance from layer to layer, and the outputs are small. By default, layers are
+            initialized as `nn.Linear`.
 
     Raises:
         ValueError: if `order` is not a permutation.
@@ -106,6 +123,7 @@ class MADE(nn.Module):
         reverse: bool = False,
         order: Sequence[int] | None = None,
         activation: Literal["elu", "relu"] = "elu",
+        scaled_init: bool = False,
     ):
         super().__init__()
         self.output_shape = (num_outputs, dim)
@@ -119,9 +137,10 @@ class MADE(nn.Module):
         hidden = _hidden_degrees(dim, hidden_size)
         # units_up_to[k] is the number of hidden units with a degree of at most k, which come first
         self.units_up_to = [*accumulate(hidden.count(degree) for degree in range(dim))]
-        self.first = MaskedLinear(inputs, hidden)
-        self.others = nn.ModuleList(MaskedLinear(hidden, hidden) for _ in range(num_hidden_layers - 1))
-        self.last = MaskedLinear(hidden, [*inputs] * num_outputs, strict=True)
+        gain, output_gain = (_GAINS[activation], _OUTPUT_GAIN) if scaled_init else (None, None)
+        self.first = MaskedLinear(inputs, hidden, gain=gain)
+        self.others = nn.ModuleList(MaskedLinear(hidden, hidden, gain=gain) for _ in range(num_hidden_layers - 1))
+        self.last = MaskedLinear(hidden, [*inputs] * num_outputs, strict=True, gain=output_gain)
         # the context is added to the outputs too, because the first one does not depend on hidden units
         sizes = [hidden_size, num_outputs * dim] if context_size else []
         self.context = nn.ModuleList(nn.Linear(context_size, size, bias=False) for size in sizes)
