@@ -39,6 +39,7 @@ from ..core.hub_model import HubModel
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEPreTrainedModel, inference
 from ..modules.backbones import init_weights
+from ..modules.precision import to_float64
 from ..modules.sphere import normalize
 from .constant_dimensions import find_constants, has_constants, insert_constants, select_varying
 from .latent_kinds import INCOMPATIBILITIES, LatentKind, get_latent_kind
@@ -466,7 +467,7 @@ def check_latent_shape(name: str, latents: Tensor, latent_shape: tuple[int, ...]
 
 def check_unit_norm(latents: Tensor):
     """Raise ValueError unless latents (num, latent_dim) have length 1, up to rounding."""
-    lengths = torch.linalg.vector_norm(latents.double(), dim=1)
+    lengths = torch.linalg.vector_norm(to_float64(latents), dim=1)
     if (lengths - 1).abs().max() > max(1e-3, torch.finfo(latents.dtype).eps):
         raise ValueError(
             "this sampler has unit_norm, so log_prob needs latents of length 1, got lengths from "

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..modules.precision import to_float64
+
 _MAX_RANGE = 1e-6  # of a constant dimension, relative to its value or to the largest standard deviation
 _TOLERANCE = 1e-5  # of differences from a constant, relative to the latent's largest value
 
@@ -28,8 +30,9 @@ def find_constants(latents: Tensor) -> list[float | None] | None:
     """
     if len(latents) == 1:
         return None
-    low, high = latents.double().aminmax(dim=0)
-    largest_std = latents.double().std(0, correction=0).max()
+    points = to_float64(latents)
+    low, high = points.aminmax(dim=0)
+    largest_std = points.std(0, correction=0).max()
     values = (low + high) / 2
     is_constant = high - low <= _MAX_RANGE * torch.maximum(values.abs(), largest_std)
     if is_constant.all():

@@ -25,6 +25,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from ..modules.noise import randn
+from ..modules.precision import to_float64
 from ..modules.projected_normal import projected_normal_log_prob
 from .base import fitting_bar, register_sampler
 from .empirical import EmpiricalSampler, EmpiricalSamplerConfig
@@ -80,7 +81,7 @@ class KernelDensitySampler(EmpiricalSampler):
             self.width.fill_(num ** (-1 / (d + 4)) if bandwidth == "scott" else bandwidth)
 
     def _find_most_likely_width(self, progress: bool) -> float:
-        """The width from 1e-3 to 10^0.5 with the largest leave-one-out likelihood, to half a percent.
+        """The width from 1e-3 to 10^0.5 with the largest leave-one-out likelihood, to one percent.
 
         The likelihood may have several maxima, so the first scan covers the whole range. Each of the next two covers
         the interval about the best width so far.
@@ -94,15 +95,14 @@ class KernelDensitySampler(EmpiricalSampler):
         likelihoods: dict[float, float] = {}  # by width
         widths = torch.logspace(-3, 0.5, _NUM_WIDTHS[0], dtype=torch.float64)
         with fitting_bar(progress, "bandwidth", total=num_blocks * sum(_NUM_WIDTHS)) as bar:
-            for following in (*_NUM_WIDTHS[1:], 0):
+            for num_following in (*_NUM_WIDTHS[1:], 0):
                 found = self._compute_left_out_likelihoods(chosen, widths.tolist(), bar.update)
                 likelihoods.update(zip(widths.tolist(), found, strict=True))
                 tried = sorted(likelihoods)
-                best = max(tried, key=likelihoods.__getitem__)
-                place = tried.index(best)
+                place = tried.index(max(tried, key=likelihoods.__getitem__))
                 low, high = tried[max(0, place - 1)], tried[min(len(tried) - 1, place + 1)]
-                widths = torch.logspace(log10(low), log10(high), following + 2, dtype=torch.float64)[1:-1]
-        return best
+                widths = torch.logspace(log10(low), log10(high), num_following + 2, dtype=torch.float64)[1:-1]
+        return max(likelihoods, key=likelihoods.__getitem__)
 
     def _compute_left_out_likelihoods(
         self, chosen: Tensor, widths: Sequence[float], after_width: Callable[[], Any]
@@ -122,7 +122,7 @@ class KernelDensitySampler(EmpiricalSampler):
             squares = self._squared_distances(self.latents[rows])
             squares[torch.arange(len(rows), device=self.device), rows] = torch.inf  # leave the embedding itself out
             for index, width in enumerate(widths):
-                totals[index] += _log_sum_kernels(squares, width).double().sum().item()
+                totals[index] += to_float64(_log_sum_kernels(squares, width)).sum().item()
                 after_width()
         return totals
 
