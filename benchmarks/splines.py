@@ -146,7 +146,7 @@ def measure(name: str, seeds: Sequence[int], epochs: int) -> str:
 def main():
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds of data and weights")
-    parser.add_argument("--epochs", type=int, default=50, help="epochs of 20 steps")
+    parser.add_argument("--epochs", type=int, default=30, help="epochs of 20 steps")
     parser.add_argument("--densities", nargs="+", choices=DENSITIES, default=[*DENSITIES], help="rows to measure")
     args = parser.parse_args()
     print(f"| density, {args.epochs * NUM_TRAIN // BATCH_SIZE:,} steps | gae_hub | zuko | gain | truth |")

@@ -100,10 +100,7 @@ def test_scaled_init_keeps_the_variance(activation, least):
     spreads = {}
     for scaled in (True, False):
         torch.manual_seed(0)
-        made = MADE(8, 128, 3, num_outputs=23, activation=activation, scaled_init=scaled)
-        for layer in made.layers:
-            layer.reset_parameters()
-        made.double()
+        made = MADE(8, 128, 3, num_outputs=23, activation=activation, scaled_init=scaled).double()
         h, found = noise(1000, 8), []
         for layer in made.layers[:-1]:
             h = made.activation(layer(h))

@@ -36,8 +36,8 @@ class MaskedLinear(nn.Linear):
     Args:
         input_degrees, output_degrees: one integer per input and output.
         strict: whether the degree of the inputs must be lower.
-        gain: `reset_parameters` draws the weights of an output that depends on n inputs with standard deviation
-            gain / sqrt(n). None for the initial weights of `nn.Linear`, which count all inputs.
+        gain: the initial weights of an output that depends on n inputs have standard deviation gain / sqrt(n). By
+            default, they are those of `nn.Linear`, which counts all inputs.
     """
 
     mask: Tensor  # (outputs, inputs) of the weight's dtype, which multiplies faster than booleans
@@ -53,6 +53,8 @@ class MaskedLinear(nn.Linear):
         self.degrees = (tuple(input_degrees), tuple(output_degrees), strict)
         self.gain = gain
         self.register_buffer("mask", self._build_mask(), persistent=False)
+        if gain is not None:
+            self.reset_parameters()  # the constructor of nn.Linear called it without the mask
 
     def _build_mask(self) -> Tensor:
         """(outputs, inputs): 1 where the output depends on the input, else 0."""
@@ -100,9 +102,9 @@ class MADE(nn.Module):
         reverse: whether to reverse the order of the inputs.
         order: the inputs in their order, a permutation of 0 to dim - 1. The default is 0 to dim - 1.
         activation: of the hidden units.
-        scaled_init: whether `reset_parameters` scales weights by the number of inputs that their masks keep, so that
-            values keep their variance from layer to layer, and the outputs are small. By default, layers are
-            initialized as `nn.Linear`.
+        scaled_init: whether initial weights are scaled by the number of inputs that their masks keep, so that values
+            keep their variance from layer to layer, and the outputs are small. By default, layers are initialized as
+            `nn.Linear`.
 
     Raises:
         ValueError: if `order` is not a permutation.
