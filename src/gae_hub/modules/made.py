@@ -26,8 +26,9 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]
     "elu": (F.elu, _elu_slope),
     "relu": (F.relu, torch.sign),
 }
-_GAINS = {"elu": 1.0, "relu": 2**0.5}  # of the layers before an activation that keep the variance
-_OUTPUT_GAIN = 0.1  # of the last layer: a flow's step starts near the identity
+# gains of the layers before an activation: its values then have the same mean square in each layer
+_GAINS = {"elu": 1.245, "relu": 2**0.5}
+_OUTPUT_GAIN = 0.3  # of the last layer: a flow's step starts near the identity
 
 
 class MaskedLinear(nn.Linear):
@@ -103,7 +104,7 @@ class MADE(nn.Module):
         order: the inputs in their order, a permutation of 0 to dim - 1. The default is 0 to dim - 1.
         activation: of the hidden units.
         scaled_init: whether initial weights are scaled by the number of inputs that their masks keep, so that values
-            keep their variance from layer to layer, and the outputs are small. By default, layers are initialized as
+            do not shrink from layer to layer, and the outputs are small. By default, layers are initialized as
             `nn.Linear`.
 
     Raises:
