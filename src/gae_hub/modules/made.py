@@ -28,7 +28,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]
 }
 # gains of the layers before an activation: its values then have the same mean square in each layer
 _GAINS = {"elu": 1.245, "relu": 2**0.5}
-_OUTPUT_GAIN = 0.03  # of the last layer: a flow's step starts near the identity
+_OUTPUT_GAIN = 0.3  # of the last layer: a flow's step starts near the identity
 
 
 class MaskedLinear(nn.Linear):
