@@ -50,8 +50,9 @@ class At(DiagonalGaussian):
 
     points: torch.Tensor = None
 
-    def rsample(self, *shape, generator=None):
-        return self.points
+    def rsample_and_noise(self, *shape, generator=None):
+        mean, log_var = self.mean.unsqueeze(1), self.log_var.unsqueeze(1)
+        return self.points, (self.points - mean) * (-0.5 * log_var).exp()
 
 
 def on_a_grid(posterior, num=501, reach=12.0):

@@ -60,7 +60,7 @@ def test_levels_reduce_the_error():
     """With codes from k-means, each level reduces the error of the sum on the tokens that k-means used."""
     model = build(trained=False, num_embeddings=4)
     tokens = randn(300, 3)
-    model.codebooks.prepare(tokens, generator())
+    model.train().codebooks.prepare(tokens, generator())
     vectors = model.quantize_levels(tokens).vectors.detach()
     errors = [(tokens - vectors[:, :depth].sum(1)).square().sum(1).mean() for depth in range(4)]
     assert errors[0] > 1.5 * errors[1] and errors[1] > 1.5 * errors[2] and errors[2] > 1.5 * errors[3]

@@ -7,6 +7,7 @@ import torch
 from flow_checks import noise
 from torch.autograd.functional import jacobian
 
+from gae_hub import NeuralSplineSampler
 from gae_hub.modules.made import MADE, MaskedLinear
 
 
@@ -91,3 +92,29 @@ def test_errors():
     made = MADE(3, context_size=2)
     with pytest.raises(ValueError, match="needs a context; pass context="):
         made(torch.randn(2, 3))
+
+
+@pytest.mark.parametrize("activation", ["elu", "relu"])
+def test_scaled_init(activation):
+    """Values keep a spread of about 1 from layer to layer; with `nn.Linear` they shrink. Outputs are small."""
+    torch.manual_seed(0)
+    spreads = []
+    for scaled_init in (True, False):
+        made = MADE(64, 500, 4, num_outputs=5, activation=activation, scaled_init=scaled_init).double()
+        h, found = noise(500, 64), []
+        for layer in made.layers[:-1]:
+            before = layer(h)
+            h = made.activation(before)
+            found.append(before.square().mean().sqrt().item())
+        spreads.append((*found, torch.stack(made(noise(500, 64))).std().item()))
+    *hidden, outputs = spreads[0]
+    assert all(0.9 < spread < 1.6 for spread in hidden) and 0.2 < outputs < 0.45, spreads
+    assert spreads[1][-2] < 0.3, spreads
+
+
+def test_scaled_init_keeps_loaded_weights(tmp_path):
+    """Loading a sampler resets its weights first; the mask is not stored, but the weights are."""
+    sampler = NeuralSplineSampler(hidden_size=8, num_hidden_layers=1)
+    sampler.fit(noise(50, 3), num_train_epochs=1, progress=False).save_pretrained(tmp_path)
+    again = NeuralSplineSampler.from_pretrained(tmp_path)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in sampler.state_dict().items())

@@ -7,6 +7,8 @@ from densities import noise, plane
 
 from gae_hub import AutoSampler, IAFSampler, MAFSampler, NeuralSplineSampler
 
+SETS = ((3000, 0), (6000, 10))  # numbers and seeds of latents to fit and to compare
+
 
 @pytest.mark.parametrize("build", [MAFSampler, IAFSampler, NeuralSplineSampler])
 def test_density(build):
@@ -30,6 +32,24 @@ def test_maf_fits_a_gaussian():
     sampler.fit(data, num_train_epochs=15, learning_rate=1e-2, progress=False)
     truth = torch.distributions.MultivariateNormal(torch.full((3,), 3.0), scale_tril=scale).log_prob(fresh).mean()
     torch.testing.assert_close(sampler.log_prob(fresh).mean(), truth, atol=0.04, rtol=0)
+
+
+def test_neural_spline_fits_heavy_tails():
+    """Student's t with three degrees of freedom in each of two dimensions, whose entropy is known."""
+    data, fresh = (noise(n, 2, seed=seed) / noise(n, 2, 3, seed=seed + 1).square().mean(-1).sqrt() for n, seed in SETS)
+    sampler = NeuralSplineSampler(hidden_size=16, num_hidden_layers=1)
+    sampler.fit(data, num_train_epochs=15, learning_rate=5e-3, progress=False)
+    truth = torch.distributions.StudentT(3.0).log_prob(fresh).sum(1).mean()
+    torch.testing.assert_close(sampler.log_prob(fresh).mean(), truth, atol=0.1, rtol=0)
+
+
+def test_an_outlier_does_not_squeeze_the_other_latents():
+    data = noise(500, 2)
+    data[0, 0] = 1e4
+    sampler = NeuralSplineSampler(hidden_size=8, num_hidden_layers=1).fit(data, num_train_epochs=1, progress=False)
+    std = data.std(0, correction=0)
+    expected = torch.stack([4 * std[0], std[1] * max(1.0, ((data - data.mean(0)) / std)[:, 1].abs().max().item() / 3)])
+    torch.testing.assert_close(sampler.standardization.std, expected)
 
 
 def test_batch_norm_and_order_after_reload(tmp_path):

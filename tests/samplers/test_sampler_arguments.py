@@ -162,7 +162,7 @@ def test_the_bar_of_a_mixture_counts_iterations(bars, solver):
 
 def test_the_bar_of_a_kernel_density_counts_bandwidths(bars):
     KernelDensitySampler().fit(LATENTS)
-    assert [(bar.label, bar.moved, bar.total) for bar in bars] == [("fitting bandwidth", 60, 60)]
+    assert [(bar.label, bar.moved, bar.total) for bar in bars] == [("fitting bandwidth", 38, 38)]
 
 
 def test_fits_show_no_bars_without_progress(bars, capfd):

@@ -234,6 +234,18 @@ def test_bad_arguments(case, fitted_sampler):
         fitted_sampler(case).sample(0)
 
 
+@pytest.mark.parametrize("width", [1, 3])
+@fits_latents
+def test_latents_of_another_width(case, fitted_sampler, width):
+    """Every method that accepts latents raises; a width of 1 would be broadcast."""
+    fitted, latents = fitted_sampler(case), torch.zeros(5, width)
+    message = rf"latents has shape \(5, {width}\), but the sampler is fitted to latents of shape \(2,\)"
+    for name in ("log_prob", "bic", *(["forward"] if case.training else [])):
+        if hasattr(fitted, name):
+            with pytest.raises(ValueError, match=message):
+                getattr(fitted, name)(latents)
+
+
 def test_check_model(case, models):
     """Every sampler with every method: it fits, or the error names the samplers that do."""
     cls = type(case.build())

@@ -16,6 +16,7 @@ from gae_hub.core.argument_checks import generator_device
 from .kmeans import kmeans, proximity_scores
 from .noise import randn
 from .precision import full_precision, to_float64
+from .projected_normal import projected_normal_log_prob
 
 CovarianceType = Literal["full", "diag", "tied"]
 _MAX_ROWS = 8192  # points in a pass
@@ -85,6 +86,27 @@ class GaussianMixture:
     def log_prob(self, points: Tensor) -> Tensor:
         """(num,) log density of points (num, d), in nats."""
         return torch.cat([self.component_log_prob(part).logsumexp(-1) for part in points.split(_MAX_ROWS)])
+
+    def direction_log_prob(self, directions: Tensor) -> Tensor:
+        """(num,) log density of the directions of samples, in nats per area of the unit sphere.
+
+        Args:
+            directions: (num, d) of length 1.
+        """
+        means, scales = to_float64(self.means), to_float64(self.scales).expand(len(self.means), *self.scales.shape[1:])
+        log_probs = []
+        for part in to_float64(directions).split(_MAX_ROWS):
+            each = []
+            for mean, scale in zip(means, scales, strict=True):
+                if self.covariance_type == "diag":
+                    white, white_mean, log_det = part / scale, mean / scale, scale.log().sum()
+                else:
+                    white = torch.linalg.solve_triangular(scale.mT, part, upper=True, left=False)
+                    white_mean = torch.linalg.solve_triangular(scale.mT, mean.unsqueeze(0), upper=True, left=False)
+                    log_det = scale.diagonal().log().sum()
+                each.append(projected_normal_log_prob(white, white_mean.view(1, -1)).squeeze(1) - log_det)
+            log_probs.append((torch.stack(each, -1) + self.weights.log()).logsumexp(-1))
+        return torch.cat(log_probs).to(directions.dtype)
 
     def sample(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, d) samples, whose components are drawn independently."""

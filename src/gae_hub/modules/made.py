@@ -26,6 +26,9 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], Tensor]]
     "elu": (F.elu, _elu_slope),
     "relu": (F.relu, torch.sign),
 }
+# gains of the layers before an activation: its values then have the same mean square in each layer
+_GAINS = {"elu": 1.245, "relu": 2**0.5}
+_OUTPUT_GAIN = 0.3  # of the last layer: a flow's step starts near the identity
 
 
 class MaskedLinear(nn.Linear):
@@ -34,14 +37,25 @@ class MaskedLinear(nn.Linear):
     Args:
         input_degrees, output_degrees: one integer per input and output.
         strict: whether the degree of the inputs must be lower.
+        gain: the initial weights of an output that depends on n inputs have standard deviation gain / sqrt(n). By
+            default, they are those of `nn.Linear`, which counts all inputs.
     """
 
     mask: Tensor  # (outputs, inputs) of the weight's dtype, which multiplies faster than booleans
 
-    def __init__(self, input_degrees: Sequence[int], output_degrees: Sequence[int], strict: bool = False):
+    def __init__(
+        self,
+        input_degrees: Sequence[int],
+        output_degrees: Sequence[int],
+        strict: bool = False,
+        gain: float | None = None,
+    ):
         super().__init__(len(input_degrees), len(output_degrees))
         self.degrees = (tuple(input_degrees), tuple(output_degrees), strict)
+        self.gain = gain
         self.register_buffer("mask", self._build_mask(), persistent=False)
+        if gain is not None:
+            self.reset_parameters()  # the constructor of nn.Linear called it without the mask
 
     def _build_mask(self) -> Tensor:
         """(outputs, inputs): 1 where the output depends on the input, else 0."""
@@ -52,6 +66,9 @@ class MaskedLinear(nn.Linear):
         super().reset_parameters()
         if "mask" in self._buffers:  # checkpoints do not store the mask, so loading calls this method to make it
             init.copy_(self.mask, self._build_mask())
+            if self.gain is not None:
+                std = self.gain * self._build_mask().to(self.weight.device).sum(1, keepdim=True).clamp(min=1).rsqrt()
+                init.copy_(self.weight, torch.randn_like(self.weight) * std)
 
     @property
     def masked_weight(self) -> Tensor:
@@ -86,6 +103,9 @@ class MADE(nn.Module):
         reverse: whether to reverse the order of the inputs.
         order: the inputs in their order, a permutation of 0 to dim - 1. The default is 0 to dim - 1.
         activation: of the hidden units.
+        scaled_init: whether initial weights are scaled by the number of inputs that their masks keep, so that values
+            do not shrink from layer to layer, and the outputs are small. By default, layers are initialized as
+            `nn.Linear`.
 
     Raises:
         ValueError: if `order` is not a permutation.
@@ -108,6 +128,7 @@ class MADE(nn.Module):
         reverse: bool = False,
         order: Sequence[int] | None = None,
         activation: Literal["elu", "relu"] = "elu",
+        scaled_init: bool = False,
     ):
         super().__init__()
         self.output_shape = (num_outputs, dim)
@@ -121,9 +142,10 @@ class MADE(nn.Module):
         hidden = _hidden_degrees(dim, hidden_size)
         # units_up_to[k] is the number of hidden units with a degree of at most k, which come first
         self.units_up_to = [*accumulate(hidden.count(degree) for degree in range(dim))]
-        self.first = MaskedLinear(inputs, hidden)
-        self.others = nn.ModuleList(MaskedLinear(hidden, hidden) for _ in range(num_hidden_layers - 1))
-        self.last = MaskedLinear(hidden, [*inputs] * num_outputs, strict=True)
+        gain, output_gain = (_GAINS[activation], _OUTPUT_GAIN) if scaled_init else (None, None)
+        self.first = MaskedLinear(inputs, hidden, gain=gain)
+        self.others = nn.ModuleList(MaskedLinear(hidden, hidden, gain=gain) for _ in range(num_hidden_layers - 1))
+        self.last = MaskedLinear(hidden, [*inputs] * num_outputs, strict=True, gain=output_gain)
         # the context is added to the outputs too, because the first one does not depend on hidden units
         sizes = [hidden_size, num_outputs * dim] if context_size else []
         self.context = nn.ModuleList(nn.Linear(context_size, size, bias=False) for size in sizes)

@@ -6,6 +6,7 @@ __all__ = [
     "GAESamplerConfig",
     "check_latent_shape",
     "check_latents",
+    "check_unit_norm",
     "fitting_bar",
     "register_sampler",
     "require_value",
@@ -38,6 +39,9 @@ from ..core.hub_model import HubModel
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEPreTrainedModel, inference
 from ..modules.backbones import init_weights
+from ..modules.precision import to_float64
+from ..modules.sphere import normalize
+from .constant_dimensions import find_constants, has_constants, insert_constants, select_varying
 from .latent_kinds import INCOMPATIBILITIES, LatentKind, get_latent_kind
 
 SAMPLERS: dict[str, type["GAESampler"]] = {}
@@ -54,17 +58,35 @@ class GAESamplerConfig(StrictConfig):
         latent_dim: number of values in one example's latents. `fit` sets it.
         latent_shape: their shape: (latent_dim,), or (channels, *sizes) for maps. `fit` sets it.
         unit_norm: whether samples are scaled to length 1, for models whose latents lie on a sphere. `fit_to` sets it.
+        constants: the value of each dimension that is constant, and None for the others, (latent_dim,); or None if all
+            vary. `fit` sets it.
     """
 
     latent_dim: int | None = None
     latent_shape: list[int] | tuple[int, ...] | None = None
     unit_norm: bool = False
+    constants: list[float | None] | tuple[float | None, ...] | None = None
 
     def validate_latents(self):
         if self.latent_dim is not None:
             self.require_positive("latent_dim")
         if self.latent_shape is not None and (not self.latent_shape or prod(self.latent_shape) != self.latent_dim):
             raise ValueError(f"latent_shape must have latent_dim = {self.latent_dim} values, got {self.latent_shape}")
+        if self.constants is not None and (len(self.constants) != self.latent_dim or None not in self.constants):
+            raise ValueError(
+                f"constants must have latent_dim = {self.latent_dim} entries, with None for one or more dimensions, "
+                f"got {self.constants}"
+            )
+
+    @property
+    def density_dim(self) -> int:
+        """Number of dimensions that vary: the density has these only.
+
+        Raises:
+            ValueError: if the sampler is not fitted.
+        """
+        latent_dim = require_value(self.latent_dim, "latent_dim")
+        return latent_dim if self.constants is None else self.constants.count(None)
 
     @property
     def is_fitted(self) -> bool:
@@ -76,7 +98,9 @@ class GAESampler(HubModel):
     """Base of every sampler. It holds no autoencoder: its state is buffers and weights, saved as safetensors.
 
     A subclass defines `allocate`, which registers the state at the sizes in the config; `estimate_density`, which
-    calls `reallocate` and fills the state; `draw_latents`; and `log_prob` if its density is known.
+    calls `reallocate` and fills the state; `draw_latents`; and, if its density is known, `compute_log_density`, and
+    `compute_log_density_of_directions` for latents on a sphere. With `omits_constants`, these methods see latents
+    without their constant dimensions, (num, density_dim).
 
     Args:
         config: the config.
@@ -92,6 +116,7 @@ class GAESampler(HubModel):
     main_input_name = "latents"
     model_tags = ["gae-hub", "sampler"]
     latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere", "codes")  # kinds of latents that it can model
+    omits_constants = False  # whether constant dimensions are kept from the density, which they would make unbounded
 
     def __init__(self, config: GAESamplerConfig | None = None, **fields: Any):
         if config is None:
@@ -146,6 +171,21 @@ class GAESampler(HubModel):
         """(num_samples, latent_dim) samples."""
         raise NotImplementedError(f"{type(self).__name__} must define draw_latents")
 
+    def compute_log_density(self, latents: Tensor) -> Tensor:
+        """(num,) log density of latents (num, latent_dim), in nats."""
+        raise NotImplementedError(f"{type(self).__name__} has no known density, so log_prob is not defined for it")
+
+    def compute_log_density_of_directions(self, latents: Tensor) -> Tensor:
+        """(num,) log density of samples that are scaled to length 1, per area of the unit sphere.
+
+        This is the log of the integral of p(r u) r^(d - 1) over r > 0, in nats, at latents u of length 1.
+        """
+        raise NotImplementedError(
+            f"log_prob of {type(self).__name__} is not defined with unit_norm: the density of its samples on the "
+            "sphere is an integral over their lengths without a closed form; GaussianMixtureSampler and "
+            "KernelDensitySampler have one"
+        )
+
     @contextmanager
     def _restore_on_error(self) -> Iterator[None]:
         """Restore config and state if the block raises, so that no half-fitted sampler remains.
@@ -172,7 +212,8 @@ class GAESampler(HubModel):
         """Fit the density. If this fails or is interrupted, the sampler stays as it was.
 
         Args:
-            latents: (num, *latent_shape), for example from [`embed_dataset`]. Maps are modelled as vectors.
+            latents: (num, *latent_shape), for example from [`embed_dataset`]. Maps are modelled as vectors. Where a
+                dimension is constant, samples have the same value, and only the other dimensions are modelled.
             progress: whether to show a progress bar.
             **training: options of the samplers that are trained, see [`LearnedSampler`]. The others accept none.
 
@@ -180,15 +221,18 @@ class GAESampler(HubModel):
             The sampler itself.
 
         Raises:
-            ValueError: if latents are not floats, are empty, have no batch axis, or hold nan or infinite values; or
-                for an option that this sampler does not have.
+            ValueError: if latents are not floats, are empty, have no batch axis, are all equal, or hold nan or
+                infinite values; or for an option that this sampler does not have.
         """
         latents = check_latents(latents)
         self._check_options(self.estimate_density, training, "fit")
         with self._restore_on_error():
             self.config.latent_shape = tuple(latents.shape[1:])
             self.config.latent_dim = prod(latents.shape[1:])
-            self.estimate_density(latents.flatten(1), progress=progress, **training)
+            points = latents.flatten(1)
+            has_density = self.omits_constants and not self.config.unit_norm  # scaling to length 1 changes constants
+            self.config.constants = find_constants(points) if has_density else None
+            self.estimate_density(select_varying(points, self.config.constants), progress=progress, **training)
         return self.eval()
 
     def fit_to(
@@ -290,17 +334,35 @@ class GAESampler(HubModel):
         check_count("num_samples", num_samples)
         check_generator(generator)
         self._check_options(self.draw_latents, conditions, "sample")
-        latents = self.draw_latents(num_samples, generator, **conditions)
+        latents = insert_constants(self.draw_latents(num_samples, generator, **conditions), self.config.constants)
         if self.config.unit_norm:
-            latents = nn.functional.normalize(latents, dim=1)
+            latents = normalize(latents)
         return latents.unflatten(1, self.config.latent_shape or latents.shape[1:])
 
+    @inference
     def log_prob(self, latents: Tensor) -> Tensor:
-        """(num,) log density of latents (num, *latent_shape), in nats, for the samplers that know their density."""
-        raise NotImplementedError(f"{type(self).__name__} has no known density, so log_prob is not defined for it")
+        """(num,) log density of samples at latents (num, *latent_shape), in nats, if the sampler knows its density.
+
+        With `unit_norm`, this is the density per area of the unit sphere. If dimensions were constant in `fit`, it is
+        the density of the others, and -inf at latents that have other values in the constant dimensions.
+
+        Args:
+            latents: (num, *latent_shape), flattened or not.
+
+        Raises:
+            NotImplementedError: if the density is not known.
+            ValueError: if the sampler is not fitted; if latents have another shape than those that it was fitted to,
+                or hold nan or infinite values; or, with `unit_norm`, if they do not have length 1.
+        """
+        points, constants = self._flatten_latents(latents), self.config.constants
+        if self.config.unit_norm:
+            check_unit_norm(points)
+            return self.compute_log_density_of_directions(points.to(self.latent_dtype))
+        log_density = self.compute_log_density(select_varying(points, constants).to(self.latent_dtype))
+        return log_density.masked_fill(~has_constants(points, constants), -torch.inf)
 
     def _flatten_latents(self, latents: Any) -> Tensor:
-        """Latents (num, *latent_shape), flattened or not, as (num, latent_dim) in `latent_dtype`, for `log_prob`.
+        """Latents (num, *latent_shape), flattened or not, as (num, latent_dim).
 
         Raises:
             ValueError: if the sampler is not fitted, or latents have another shape than those that it was fitted to.
@@ -309,7 +371,7 @@ class GAESampler(HubModel):
         latents = check_latents(latents)
         if tuple(latents.shape[1:]) != (self.config.latent_dim,):
             check_latent_shape("latents", latents, tuple(self.config.latent_shape or ()))
-        return latents.flatten(1).to(self.latent_dtype)
+        return latents.flatten(1)
 
     def _require_fitted(self):
         if not self.config.is_fitted:
@@ -405,6 +467,16 @@ def check_latent_shape(name: str, latents: Tensor, latent_shape: tuple[int, ...]
     if tuple(latents.shape[1:]) != latent_shape:
         raise ValueError(
             f"{name} has shape {tuple(latents.shape)}, but the sampler is fitted to latents of shape {latent_shape}"
+        )
+
+
+def check_unit_norm(latents: Tensor):
+    """Raise ValueError unless latents (num, latent_dim) have length 1, up to rounding."""
+    lengths = torch.linalg.vector_norm(to_float64(latents), dim=1)
+    if (lengths - 1).abs().max() > max(1e-3, torch.finfo(latents.dtype).eps):
+        raise ValueError(
+            "this sampler has unit_norm, so log_prob needs latents of length 1, got lengths from "
+            f"{lengths.min():.4g} to {lengths.max():.4g}: divide latents by their lengths"
         )
 
 

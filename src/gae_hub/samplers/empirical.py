@@ -45,8 +45,8 @@ class EmpiricalSampler(GAESampler):
     _keep_in_fp32_modules_strict = ["latents"]
 
     def allocate(self, config: EmpiricalSamplerConfig):
-        num, d = require_value(config.num_latents, "num_latents"), require_value(config.latent_dim, "latent_dim")
-        self.register_buffer("latents", torch.zeros(num, d))
+        num = require_value(config.num_latents, "num_latents")
+        self.register_buffer("latents", torch.zeros(num, config.density_dim))
 
     def estimate_density(self, latents: Tensor, progress: bool = True):
         self.config.num_latents = len(latents)

@@ -9,7 +9,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.utils.generic import can_return_tuple
 
-from ..models.base import GAEOutput, inference
+from ..models.base import GAEOutput
 from ..modules.flows import BatchNormStep, Flow, FlowStep, Standardization
 from ..modules.noise import randn
 from ..modules.posteriors import gaussian_log_prob
@@ -29,7 +29,7 @@ class FlowSamplerConfig(LearnedSamplerConfig):
         num_hidden_layers, hidden_size, activation: sizes and activation of the MADE in each step.
         batch_norm: whether batch normalization follows each step.
         order: order of the dimensions in the first step: "natural", "random", or a permutation of 0 to latent_dim - 1.
-        drawn_order: the permutation drawn for "random". `fit` sets it.
+        drawn_order: the permutation drawn for "random", of the dimensions that vary. `fit` sets it.
         seed: seed of the initial weights, the random order and the order of the batches.
     """
 
@@ -76,9 +76,9 @@ class FlowSampler(LearnedSampler):
         raise NotImplementedError(f"{type(self).__name__} must define build_step")
 
     def allocate(self, config: FlowSamplerConfig):
-        d = require_value(config.latent_dim, "latent_dim")
+        d = config.density_dim
         orders = {"natural": None, "random": config.drawn_order}
-        order = orders[config.order] if isinstance(config.order, str) else config.order
+        order = orders[config.order] if isinstance(config.order, str) else self._order_varying(config)
         steps: list[FlowStep] = [Standardization(d)]
         for block in range(config.num_flows):
             steps.append(
@@ -96,6 +96,20 @@ class FlowSampler(LearnedSampler):
         self.flow = Flow(*steps)
         self.min_batch_size = 2 if config.batch_norm else 1
 
+    @staticmethod
+    def _order_varying(config: FlowSamplerConfig) -> list[int]:
+        """The order of the dimensions that vary, numbered among themselves, from the order of all dimensions.
+
+        Raises:
+            ValueError: if the order is not a permutation of all dimensions.
+        """
+        latent_dim = require_value(config.latent_dim, "latent_dim")
+        if sorted(config.order) != [*range(latent_dim)]:
+            raise ValueError(f"order must contain each of 0 to {latent_dim - 1} once, got {config.order}")
+        constants = config.constants or [None] * latent_dim
+        varying = [dim for dim, value in enumerate(constants) if value is None]
+        return [varying.index(dim) for dim in config.order if dim in varying]
+
     @property
     def standardization(self) -> Standardization:
         """The first step of the flow."""
@@ -112,21 +126,20 @@ class FlowSampler(LearnedSampler):
 
     @can_return_tuple
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
-        """The loss: the mean of -log p(z) over latents (batch, latent_dim), in nats."""
-        return self.build_output({"negative_log_likelihood": -self._log_density(latents.flatten(1))}, return_loss)
+        """The loss: the mean of -log p(z) over latents (batch, density_dim), in nats."""
+        self.check_density_dim(latents)
+        return self.build_output({"negative_log_likelihood": -self._log_density(latents)}, return_loss)
 
     def _log_density(self, latents: Tensor) -> Tensor:
         """(num,) log density of latents (num, latent_dim), with gradients."""
         noise, log_det = self.flow(latents.to(self.latent_dtype))
         return gaussian_log_prob(noise).sum(-1) + log_det
 
-    @inference
-    def log_prob(self, latents: Tensor) -> Tensor:
-        """(num,) log density of latents (num, *latent_shape), in nats."""
-        return torch.cat([self._log_density(part) for part in self._flatten_latents(latents).split(_MAX_ROWS)])
+    def compute_log_density(self, latents: Tensor) -> Tensor:
+        return torch.cat([self._log_density(part) for part in latents.split(_MAX_ROWS)])
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        shape = (num_samples, require_value(self.config.latent_dim, "latent_dim"))
+        shape = (num_samples, self.config.density_dim)
         like = torch.empty(0, device=self.device, dtype=self.latent_dtype)
         return self.flow.inverse(randn(shape, like, generator))[0]
 

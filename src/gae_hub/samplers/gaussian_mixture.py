@@ -25,7 +25,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..modules.expectation_maximization import GaussianMixture, maximize_likelihood
-from .base import GAESampler, GAESamplerConfig, fitting_bar, register_sampler, require_value
+from .base import GAESampler, GAESamplerConfig, fitting_bar, register_sampler
+from .constant_dimensions import select_varying
 
 _MAX_SKLEARN_SIZE = 1e9  # multiply-adds per iteration, above which scikit-learn takes too long
 
@@ -80,9 +81,10 @@ class GaussianMixtureSampler(GAESampler):
 
     config_class = GaussianMixtureSamplerConfig
     _keep_in_fp32_modules_strict = ["weights", "means", "scales"]
+    omits_constants = True
 
     def allocate(self, config: GaussianMixtureSamplerConfig):
-        k, d = cast(int, config.num_components), require_value(config.latent_dim, "latent_dim")
+        k, d = cast(int, config.num_components), config.density_dim
         self.register_buffer("weights", torch.full((k,), 1 / k))
         self.register_buffer("means", torch.zeros(k, d))
         if config.covariance_type == "diag":
@@ -111,7 +113,7 @@ class GaussianMixtureSampler(GAESampler):
                 self._fit_components(latents, bar)
             if len(counts) > 1:
                 fitted[count] = dict(self.named_buffers())
-                self.bic_by_num_components[count] = self.bic(latents)
+                self.bic_by_num_components[count] = self._compute_bic(latents)
         if len(counts) > 1:
             best = min(self.bic_by_num_components, key=self.bic_by_num_components.__getitem__)
             self.config.num_components = best
@@ -157,15 +159,23 @@ class GaussianMixtureSampler(GAESampler):
             size *= latents.shape[1]
         return size > _MAX_SKLEARN_SIZE or latents.device.type != "cpu"
 
-    @torch.no_grad()
-    def log_prob(self, latents: Tensor) -> Tensor:
-        """(num,) log density of latents (num, *latent_shape), in nats."""
-        return self.mixture.log_prob(self._flatten_latents(latents))
+    def compute_log_density(self, latents: Tensor) -> Tensor:
+        return self.mixture.log_prob(latents)
+
+    def compute_log_density_of_directions(self, latents: Tensor) -> Tensor:
+        return self.mixture.direction_log_prob(latents)
 
     def bic(self, latents: Tensor) -> float:
-        """Bayesian information criterion (Schwarz, 1978) on latents (num, *latent_shape), in nats. Lower is better."""
-        log_likelihood = self.log_prob(latents).double().sum().item()
-        return -2 * log_likelihood + self.mixture.num_parameters() * log(len(latents))
+        """Bayesian information criterion (Schwarz, 1978) on latents (num, *latent_shape), in nats. Lower is better.
+
+        It is that of the mixture, also with `unit_norm`, of the dimensions that vary.
+        """
+        points = select_varying(self._flatten_latents(latents), self.config.constants)
+        return self._compute_bic(points)
+
+    def _compute_bic(self, points: Tensor) -> float:
+        log_likelihood = self.mixture.log_prob(points.to(self.dtype)).double().sum().item()
+        return -2 * log_likelihood + self.mixture.num_parameters() * log(len(points))
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
         return self.mixture.sample(num_samples, generator)

@@ -18,6 +18,7 @@ from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel
 from ..training.checkpointing import get_rng_state, set_rng_state
 from .base import GAESampler, GAESamplerConfig, check_latent_shape, check_latents, require_value
+from .constant_dimensions import select_varying
 from .latent_kinds import LatentKind
 
 if TYPE_CHECKING:  # slow to import: `_build_trainer` imports what it needs
@@ -65,7 +66,7 @@ class LearnedSampler(GAESampler):
     """Base of the samplers that [`GAETrainer`] trains, with its checkpoints, early stopping and log.
 
     A subclass defines `allocate`, `draw_latents`, and `forward(latents, return_loss=True) -> GAEOutput` with a loss in
-    nats per example; and `fit_standardization` if it standardizes its latents.
+    nats per example, for latents (batch, density_dim); and `fit_standardization` if it standardizes its latents.
 
     Attributes:
         log_history: log of the last `fit`, as in `trainer.state.log_history`.
@@ -78,6 +79,7 @@ class LearnedSampler(GAESampler):
     config_class = LearnedSamplerConfig
     _keep_in_fp32_modules_strict = ["progress"]
     latent_kinds: tuple[LatentKind, ...] = ("vectors",)
+    omits_constants = True
     default_arguments: dict[str, Any] = {
         "num_train_epochs": 100,
         "learning_rate": 1e-3,
@@ -171,7 +173,7 @@ class LearnedSampler(GAESampler):
         return super().fit_to(model, dataset, progress=progress, **training)
 
     def fit_standardization(self, latents: Tensor):
-        """Compute the constants that standardize latents (num, latent_dim). By default there are none."""
+        """Compute the constants that standardize latents (num, density_dim). By default there are none."""
 
     def estimate_density(
         self, latents: Tensor, progress: bool = True, validation_latents: Tensor | None = None, **training: Any
@@ -185,7 +187,7 @@ class LearnedSampler(GAESampler):
             validation_latents = check_latents(validation_latents)
             latent_shape = tuple(require_value(self.config.latent_shape, "latent_shape"))
             check_latent_shape("validation_latents", validation_latents, latent_shape)
-            validation = LatentDataset(latents=validation_latents.flatten(1))
+            validation = LatentDataset(latents=select_varying(validation_latents.flatten(1), self.config.constants))
         self.train_on(LatentDataset(latents=latents), validation, progress=progress, **training)
 
     def train_on(
@@ -255,6 +257,10 @@ class LearnedSampler(GAESampler):
         )
 
     # Training
+
+    def check_density_dim(self, latents: Tensor):
+        """Raise ValueError unless latents have the shape (num, density_dim): others would be broadcast."""
+        check_latent_shape("latents", latents, (self.config.density_dim,))
 
     def build_output(self, terms: dict[str, Tensor], return_loss: bool = True) -> GAEOutput:
         """An output whose loss is the sum of (batch,) terms, in nats, averaged over the batch."""

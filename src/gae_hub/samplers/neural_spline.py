@@ -9,7 +9,8 @@ Use it when: MAF leaves samples between the modes: splines bend more per step.
 
 Relations:
     The MAF with a spline in place of each affine map: given the dimensions before it, a dimension may have many modes.
-    Latents are standardized first, so the bound is in standard deviations.
+    Latents are standardized first, so the bound is in standard deviations, or in larger units for latents with heavy
+    tails, which are scaled to lie within it.
 """
 
 __all__ = ["NeuralSplineSampler", "NeuralSplineSamplerConfig"]
@@ -17,11 +18,14 @@ __all__ = ["NeuralSplineSampler", "NeuralSplineSamplerConfig"]
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from torch import Tensor
 
 from ..modules.autoregressive_steps import SplineAutoregressiveStep
 from ..modules.flows import FlowStep
 from .base import register_sampler
 from .flow_base import FlowSampler, FlowSamplerConfig
+
+_MAX_SHRINKAGE = 4.0  # of latents with heavy tails, relative to unit variance
 
 
 @strict
@@ -31,8 +35,9 @@ class NeuralSplineSamplerConfig(FlowSamplerConfig):
     Args:
         num_bins: number of bins of each spline.
         tail_bound: the splines act on [-tail_bound, tail_bound], in standard deviations, and are the identity outside.
-            Bins beyond the data are wasted: after 300 steps on two rings, the energy distance of the samples is 3.5
-            times as large with 5 as with 3.
+            Latents that reach further are scaled to lie within it, up to a factor of 4. Bins beyond the data are
+            wasted: after 300 steps on two rings, the energy distance of the samples is 1.4 times as large with 5 as
+            with 3.
     """
 
     model_type = "gae_neural_spline_sampler"
@@ -50,6 +55,16 @@ class NeuralSplineSampler(FlowSampler):
     config: NeuralSplineSamplerConfig
 
     config_class = NeuralSplineSamplerConfig
+
+    def fit_standardization(self, latents: Tensor):
+        """Standardize latents (num, density_dim), and shrink those with heavy tails until the splines act on all.
+
+        Beyond its bound, a spline leaves latents to the tails of a normal distribution. The factor is bounded, so that
+        an outlier does not squeeze all other latents into one bin.
+        """
+        super().fit_standardization(latents)
+        reach = self.standardization(latents.to(self.dtype))[0].abs().amax(0)
+        self.standardization.std.mul_((reach / self.config.tail_bound).clamp(1, _MAX_SHRINKAGE))
 
     def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
         return SplineAutoregressiveStep(dim, self.config.num_bins, self.config.tail_bound, **made_arguments)

@@ -29,7 +29,7 @@ from ..modules.network_blocks import build_mlp
 from ..modules.noise import randn
 from ..modules.posteriors import DiagonalGaussian
 from ..modules.precision import at_least_float32
-from .base import register_sampler, require_value
+from .base import register_sampler
 from .learned import LearnedSampler, LearnedSamplerConfig
 
 _MAX_ROWS = 10_000  # samples per pass of the decoder
@@ -60,7 +60,7 @@ class TwoStageVAESampler(LearnedSampler):
     _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "standardization"]
 
     def allocate(self, config: TwoStageVAESamplerConfig):
-        d, sizes = require_value(config.latent_dim, "latent_dim"), [*config.hidden_sizes]
+        d, sizes = config.density_dim, [*config.hidden_sizes]
         self.standardization = Standardization(d)
         self.encoder, self.decoder = build_mlp([d, *sizes]), build_mlp([d, *sizes[::-1]])
         # the heads see the network's input in addition to the last hidden layer, as in the authors' code
@@ -72,20 +72,21 @@ class TwoStageVAESampler(LearnedSampler):
         self.standardization.fit(latents)
 
     def encode(self, z: Tensor) -> DiagonalGaussian:
-        """q(u|z) for standardized latents (num, latent_dim)."""
+        """q(u|z) for standardized latents (num, density_dim)."""
         z = z.to(self.dtype)
         output = at_least_float32(self.to_posterior(torch.cat([z, self.encoder(z)], 1)))
         return DiagonalGaussian(*output.chunk(2, dim=1))
 
     def decode(self, u: Tensor) -> Tensor:
-        """(num, latent_dim): the mean of the standardized latents given u (num, latent_dim)."""
+        """(num, density_dim): the mean of the standardized latents given u (num, density_dim)."""
         u = u.to(self.dtype)
         return at_least_float32(self.to_latents(torch.cat([u, self.decoder(u)], 1)))
 
     @can_return_tuple
     def forward(self, latents: Tensor, return_loss: bool = True) -> GAEOutput:
-        """The bound on -log p(z), in nats, with one sample of u per example."""
-        z, log_det = self.standardization(latents.flatten(1).to(self.latent_dtype))
+        """The bound on -log p(z) over latents (batch, density_dim), in nats, with one sample of u per example."""
+        self.check_density_dim(latents)
+        z, log_det = self.standardization(latents.to(self.latent_dtype))
         posterior, log_scale = self.encode(z), self.scale.log_scale
         square = (z - self.decode(posterior.rsample())).square().sum(-1)
         constant = z.shape[-1] * (log_scale + 0.5 * log(2 * pi))
@@ -93,7 +94,7 @@ class TwoStageVAESampler(LearnedSampler):
         return self.build_output({"reconstruction": reconstruction, "kl": posterior.kl()}, return_loss)
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        shape = (num_samples, require_value(self.config.latent_dim, "latent_dim"))
+        shape = (num_samples, self.config.density_dim)
         like = torch.empty(0, device=self.device, dtype=self.latent_dtype)
         u, noise = randn(shape, like, generator), randn(shape, like, generator)
         z = torch.cat([self.decode(part) for part in u.split(_MAX_ROWS)]) + self.scale.log_scale.exp() * noise
