@@ -66,7 +66,7 @@ class QuantizedModel(GAEPreTrainedModel):
     head: Conv | nn.Linear
 
     config_class = QuantizedConfig
-    _keep_in_fp32_modules_strict = [*GAEPreTrainedModel._keep_in_fp32_modules_strict, r"\.codes", r"\.counts"]
+    _keep_in_fp32_modules_strict = [*GAEPreTrainedModel._keep_in_fp32_modules_strict, "codes", "counts"]
 
     def build_codebook(self, config: QuantizedConfig, **options: Any) -> Codebook:
         """A codebook with the sizes of a config; `options` are other arguments of [`Codebook`]."""

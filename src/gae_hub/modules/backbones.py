@@ -51,6 +51,7 @@ _FORWARD_ERRORS = (
     ValueError,
 )
 BatchNorm = nn.modules.batchnorm._BatchNorm
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class _ModelConfig(Protocol):
@@ -118,7 +119,7 @@ def record_outputs(encoder: nn.Module) -> Iterator[list[torch.Tensor]]:
 
 def _is_hidden_layer(layer: nn.Module) -> bool:
     """Whether a layer's output is a hidden state: not that of a linear map or normalisation before an activation."""
-    return not isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd, BatchNorm, nn.Identity, nn.Flatten))
+    return not isinstance(layer, (nn.Linear, *_CONVOLUTIONS, BatchNorm, nn.Identity, nn.Flatten))
 
 
 @contextmanager

@@ -69,7 +69,13 @@ class FlowSampler(LearnedSampler):
 
     config_class = FlowSamplerConfig
     # the buffers of Standardization and BatchNormStep
-    _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, r"\.mean", r"\.std", r"\.running_"]
+    _keep_in_fp32_modules_strict = [
+        *LearnedSampler._keep_in_fp32_modules_strict,
+        "mean",
+        "std",
+        "running_mean",
+        "running_var",
+    ]
 
     def build_step(self, dim: int, **made_arguments: Any) -> FlowStep:
         """One autoregressive step, whose `forward` maps latents to noise. `made_arguments` are as for [`MADE`]."""
