@@ -28,6 +28,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations import integration_utils
+from transformers.integrations.peft import PeftAdapterMixin
 from transformers.utils import PushToHubMixin
 
 import gae_hub
@@ -60,6 +61,7 @@ PRIVATE_METHODS = {
     (Trainer, "_maybe_log_save_evaluate"): (  # called only
         "self tr_loss grad_norm model trial epoch ignore_keys_for_eval start_time learning_rate"
     ),
+    (Trainer, "_load_best_model"): "self",
     (Trainer, "_push_from_checkpoint"): "self checkpoint_folder",
     (Trainer, "_run_epoch"): (
         "self model epoch train_dataloader steps_in_epoch num_update_steps_per_epoch trial ignore_keys_for_eval "
@@ -79,9 +81,11 @@ PUBLIC_METHODS = {
     (ImageProcessingMixin, "to_dict"),
     (ImageProcessingMixin, "to_json_file"),
     (PreTrainedConfig, "from_dict"),
+    (PreTrainedModel, "add_adapter"),
     (PreTrainedModel, "device"),
     (PreTrainedModel, "dtype"),
     (PreTrainedModel, "from_pretrained"),
+    (PreTrainedModel, "load_adapter"),
     (PreTrainedModel, "push_to_hub"),
     (PreTrainedModel, "save_pretrained"),
     (PreTrainedModel, "train"),
@@ -110,6 +114,7 @@ PRIVATE_ATTRIBUTES = {
         Trainer,
         r"logs\[\"loss\"\] = tr_loss_scalar / \(self\.state\.global_step - self\._globalstep_last_logged\)",
     ),
+    "_hf_peft_config_loaded": (PeftAdapterMixin, r"_hf_peft_config_loaded = False"),
     "_is_hf_initialized": (PreTrainedModel, r"getattr\(module, \"_is_hf_initialized\", False\)"),
     "_keep_in_fp32_modules_strict": (PreTrainedModel, r"_keep_in_fp32_modules_strict: .* = None"),
     "_ml_flow": (integration_utils.MLflowCallback, r"self\._ml_flow = mlflow"),

@@ -108,8 +108,8 @@ class HubModel(PreTrainedModel):
         try:
             if name is None and (kwargs.get("config") is None or kwargs.get("state_dict") is None):
                 raise ValueError(f"{cls.__name__}.from_pretrained(None, ...) needs both config= and state_dict=")
-            with explained("load", name, kwargs.get("token")):
-                if kwargs.get("state_dict") is None:
+            with explained("load", name or "state_dict", kwargs.get("token")):
+                if name is not None and kwargs.get("state_dict") is None:
                     options = {key: kwargs[key] for key in ("force_download", "local_files_only") if key in kwargs}
                     check_checkpoint(name, **where, **options)
                     adapted = find_adapted_model(name, **where, **options)

@@ -111,8 +111,7 @@ def _describe(value: Any, names: Mapping[nn.Module, str]) -> Any:
     if isinstance(value, Mapping):
         return "dict", *((_describe(key, names), _describe(item, names)) for key, item in value.items())
     if isinstance(value, PreTrainedConfig):
-        fields = {name: item for name, item in value.to_dict().items() if name not in _SET_BY_SAVING}
-        return _describe_code(type(value)), _describe(fields, names)
+        return _describe_code(type(value)), _describe(_without_saving(value.to_dict()), names)
     if isinstance(value, partial):
         return "partial", *(_describe(part, names) for part in (value.func, value.args, value.keywords))
     if isinstance(value, nn.Module) and value in names:
@@ -120,6 +119,12 @@ def _describe(value: Any, names: Mapping[nn.Module, str]) -> Any:
     if isinstance(value, type) or isroutine(value):
         return "code", _describe_code(value)
     raise _UnknownError
+
+
+def _without_saving(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config and of the configs in it, without those that saving and loading set."""
+    kept = {name: value for name, value in fields.items() if name not in _SET_BY_SAVING}
+    return {name: _without_saving(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _describe_code(value: Any) -> str:

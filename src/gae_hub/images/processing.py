@@ -234,7 +234,7 @@ class GAEImageProcessor(BaseImageProcessor):
         fetch_card(repo_id, working_dir, kwargs.get("token"), kwargs.get("revision"))
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
-    def __call__(self, images: Any, return_tensors: str | None = "pt", **kwargs: Any) -> BatchFeature:
+    def preprocess(self, images: Any, return_tensors: str | None = "pt", **kwargs: Any) -> BatchFeature:
         """`{"pixel_values": (batch, *input_shape)}`, floats as the model needs them.
 
         Args:
@@ -260,8 +260,6 @@ class GAEImageProcessor(BaseImageProcessor):
         parts = [self._to_batch(image) for image in images]
         batch = torch.cat(parts)
         return BatchFeature({"pixel_values": batch.numpy() if return_tensors == "np" else batch})
-
-    preprocess = __call__
 
     def _to_batch(self, image: Any) -> Tensor:
         """(num, *input_shape) floats from one image, or from an array of one or several examples."""

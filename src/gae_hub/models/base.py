@@ -78,7 +78,8 @@ class GAEConfig(StrictConfig):
     """
 
     keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction", "latents", "hidden_states"]
-    sub_configs = {"encoder_config": AutoConfig, "decoder_config": AutoConfig}
+    # transformers declares a property of the class, and reads a dict
+    sub_configs = {"encoder_config": AutoConfig, "decoder_config": AutoConfig}  # pyright: ignore[reportAssignmentType]
 
     input_shape: list[int] | tuple[int, ...] = (1, 28, 28)
     latent_dim: int = 16
