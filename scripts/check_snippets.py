@@ -30,6 +30,7 @@ typeCheckingMode = "standard"
 reportUnusedExpression = false  # a snippet shows values by naming them
 reportMissingImports = false  # optional packages, such as ray
 reportMissingModuleSource = false  # of the names above
+reportPrivateImportUsage = false  # diffusers exports its classes lazily
 """
 
 

@@ -333,5 +333,5 @@ def test_the_snippet_of_the_documentation(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "diffusers.md").read_text()
     code, output = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.S).groups()
-    exec(code, {})
+    exec(code, {"images": images(8)})
     assert capsys.readouterr().out == output and (tmp_path / "pipeline" / "vae" / "config.json").is_file()
