@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .noise import randn
 
-LOG_VAR_BOUND = 80.0
+LOG_VAR_RANGE = (-160.0, 80.0)
 
 
 def gaussian_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_var: Tensor | float = 0.0) -> Tensor:
@@ -30,16 +30,20 @@ def gaussian_log_prob(z: Tensor, mean: Tensor | float = 0.0, log_var: Tensor | f
 
     The density of a sample is more accurate from its noise: see [`GaussianPosterior.rsample_and_noise`].
     """
-    inverse_std = torch.exp(-0.5 * log_var) if isinstance(log_var, Tensor) else 1.0
+    if isinstance(log_var, Tensor):
+        # the square of a larger factor would overflow, with nan gradients
+        inverse_std = torch.exp(-0.5 * log_var.clamp(min=-0.9 * log(torch.finfo(log_var.dtype).max)))
+    else:
+        inverse_std = 1.0
     return -0.5 * (log(2 * pi) + log_var + ((z - mean) * inverse_std).square())
 
 
 def bound_log_var(log_var: Tensor) -> Tensor:
-    """Log variances clamped to [-80, 80], where float32 can represent variances, precisions and KL divergences.
+    """Log variances clamped to [-160, 80], where float32 can represent standard deviations and KL divergences.
 
     The gradient is that of the identity, so that values outside can return. nan and infinite values become nan.
     """
-    return log_var.detach().clamp(-LOG_VAR_BOUND, LOG_VAR_BOUND) + (log_var - log_var.detach())
+    return log_var.detach().clamp(*LOG_VAR_RANGE) + (log_var - log_var.detach())
 
 
 def expand(t: Tensor, num_axes: int) -> Tensor:
@@ -97,7 +101,7 @@ class GaussianPosterior(Posterior):
     """q(z|x) = N(mean, diag(exp(log_var))), for models whose prior is not N(0, I).
 
     Args:
-        mean, log_var: (batch, latent_dim) each. Log variances are clamped to [-80, 80], see [`bound_log_var`].
+        mean, log_var: (batch, latent_dim) each. Log variances are clamped to [-160, 80], see [`bound_log_var`].
     """
 
     mean: Tensor
