@@ -108,7 +108,8 @@ def test_transformers_page(tmp_path, monkeypatch):
     scope = {}
     for snippet in snippets("python", TRANSFORMERS):
         exec(snippet, scope)
-    assert len(scope["embedding"]) == 16
+    assert len(scope["extract"]("digit.png")[0]) == 16
+    assert scope["embedding"].shape == (7, 16) and scope["reconstruction"].shape == (7, 1, 28, 28)
     suite = (ROOT / "tests" / "peers" / "test_transformers_suite.py").read_text(encoding="utf-8")
     absent = set(re.findall(r'"(test_\w+)": "', suite))
     assert absent and absent == set(re.findall(r"`(test_\w+)`", TRANSFORMERS))
