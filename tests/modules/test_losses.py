@@ -50,6 +50,14 @@ def test_mmd_far_from_the_origin(kernel, shift):
     )
 
 
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_mmd_of_distant_clusters(kernel):
+    x, y = torch.randn(2, 30, 3, generator=generator(6))
+    x[:15], y[:15], x[0] = x[:15] + 1e4, y[:15] + 1e4, 1e5
+    expected = by_hand(x.double(), y.double(), kernel, 1.0)
+    torch.testing.assert_close(mmd(x, y, kernel).double(), expected, atol=1e-5, rtol=0)
+
+
 def test_mmd_ignores_autocast():
     """Distances are small differences of products, which half precision would lose."""
     x = 3 + 0.1 * torch.randn(50, 8, generator=generator())

@@ -24,7 +24,7 @@ def measure_log_likelihood(run: EvaluationRun) -> dict[str, Measurement]:
         kind = _DENSITY
     else:
         kind = _PROBABILITY if count_levels(run.iterate_inputs()) == 2 else _UNNORMALIZED
-    return _measure(run, "log_likelihood", LogLikelihood(), {"kind": kind})
+    return _measure(run, "log_likelihood", LogLikelihood(discrete=kind == _PROBABILITY), {"kind": kind})
 
 
 def measure_bits_per_dimension(run: EvaluationRun) -> dict[str, Measurement]:
