@@ -39,6 +39,12 @@ class ModelTester:
         return self.case.build().config, {"pixel_values": images(3)}
 
 
+def check_config(test, config_class):
+    """Run `ConfigTester` on a config class."""
+    options = {"has_text_modality": False, "common_properties": ["latent_dim"]}
+    configs.ConfigTester(test, config_class=config_class, **options).run_common_tests()
+
+
 class ModelSuite(models.ModelTesterMixin):
     """`ModelTesterMixin` for a row of cases.py. Where outputs of two calls are compared, the noise is the same."""
 
@@ -53,12 +59,6 @@ class ModelSuite(models.ModelTesterMixin):
 
     def setUp(self):
         self.model_tester = ModelTester(self.case)
-        self.config_tester = configs.ConfigTester(
-            self,
-            config_class=self.case.model_class.config_class,
-            has_text_modality=False,
-            common_properties=["latent_dim"],
-        )
         if reason := self.absent.get(self._testMethodName):
             self.skipTest(reason)
 
@@ -67,7 +67,7 @@ class ModelSuite(models.ModelTesterMixin):
         return (self.case.model_class,)
 
     def test_config(self):
-        self.config_tester.run_common_tests()
+        check_config(self, self.case.model_class.config_class)
 
     def test_batching_equivalence(self):
         """Without the loss and the metrics, which are means over the batch."""
@@ -162,12 +162,7 @@ class TestMAFSampler(models.ModelTesterMixin, unittest.TestCase):
         assert torch.equal(loss, expected.loss) and sampler(**inputs, return_loss=False, return_dict=False) == ()
 
     def test_config(self):
-        configs.ConfigTester(
-            self,
-            config_class=self.all_model_classes[0].config_class,
-            has_text_modality=False,
-            common_properties=["latent_dim"],
-        ).run_common_tests()
+        check_config(self, self.all_model_classes[0].config_class)
 
 
 class ProcessorTester(processors.ImageProcessingTester):

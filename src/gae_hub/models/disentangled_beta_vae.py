@@ -17,9 +17,13 @@ Relations:
 
 __all__ = ["DisentangledBetaVAEConfig", "DisentangledBetaVAEModel"]
 
+from typing import Any
+
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor
+
+from gae_hub.modules.posteriors import DiagonalGaussian
 
 from .base import GAEOutput, register_model
 from .vae import VAEConfig, VAEModel
@@ -58,23 +62,20 @@ class DisentangledBetaVAEModel(VAEModel):
         """C at this point of the training, in nats."""
         return self.config.capacity * self.compute_warmup(self.config.capacity_warmup_fraction)
 
-    def compute_output(
-        self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None
+    def regularizers(
+        self, latents: Tensor, posterior: DiagonalGaussian, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        return {"capacity_distance": (posterior.kl() - self.compute_capacity()).abs()}
+
+    def build_output(
+        self,
+        terms: dict[str, Tensor],
+        posterior: DiagonalGaussian,
+        metrics: dict[str, Tensor] | None = None,
+        **options: Any,
     ) -> GAEOutput:
-        """Loss, reconstruction and latents of a batch, with one sample per example. The KL itself is a metric."""
-        posterior = self.encode(pixel_values)
-        latents = self.compute_latents(posterior, sample=True, generator=generator)
-        log_p, reconstruction = self.log_prob(pixel_values, latents)
-        kl = posterior.kl()
-        terms = {"reconstruction": -log_p, "capacity_distance": (kl - self.compute_capacity()).abs()}
-        return self.build_output(
-            terms,
-            posterior,
-            metrics={"kl": kl.mean()},
-            return_loss=return_loss,
-            reconstruction=reconstruction,
-            latents=latents,
-        )
+        """As for every method, with the KL itself among the metrics."""
+        return super().build_output(terms, posterior, {**(metrics or {}), "kl": posterior.kl().mean()}, **options)
 
     def loss_weights(self) -> dict[str, float]:
         return {"capacity_distance": self.config.beta}
