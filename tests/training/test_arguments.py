@@ -1,6 +1,6 @@
 """Defaults, recipes and invalid values of the training arguments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pytest
 import torch
@@ -107,21 +107,21 @@ def test_numbers_that_train_nothing(changes, message):
         make_arguments("x", **changes)
 
 
-def test_arguments_of_transformers_are_converted(tmp_path, caplog):
-    """Fields that were set are kept, and the run uses them; the others have our defaults."""
-    given = TrainingArguments(
-        tmp_path, num_train_epochs=2, per_device_train_batch_size=4, learning_rate=3e-4, seed=7, report_to="none",
-        disable_tqdm=True, use_cpu=True,
-    )  # fmt: skip
-    trainer = GAETrainer(VAE.build(), given, train_dataset=images(8))
-    args = trainer.args
-    assert type(args) is GAETrainingArguments and args.output_dir == str(tmp_path)
-    assert (args.num_train_epochs, args.per_device_train_batch_size, args.learning_rate, args.seed) == (2, 4, 3e-4, 7)
-    assert (args.lr_scheduler_type, args.max_grad_norm, args.ema_decay) == ("constant", 0.0, 0.0)
-    assert given.lr_scheduler_type == "linear"
+def test_arguments_of_transformers_are_used_as_they_are(tmp_path):
+    """Values that equal the defaults of transformers too."""
+    quiet = {"report_to": "none", "disable_tqdm": True, "use_cpu": True}
+    given = TrainingArguments(tmp_path, save_steps=2, save_total_limit=9, **quiet)
+    trainer = GAETrainer(VAE.build(), given, train_dataset=images(24), eval_dataset=images(8))
+    args, ours = trainer.args, {item.name for item in fields(GAETrainingArguments)}
+    assert type(args) is GAETrainingArguments and args.ema_decay == 0.0
+    changed = {"remove_unused_columns", "label_names", "data_seed"}
+    kept = {item.name for item in fields(TrainingArguments) if item.init and item.name in ours} - changed
+    assert {name for name in kept if getattr(args, name) != getattr(given, name)} == set()
+    assert (args.learning_rate, args.num_train_epochs, args.per_device_train_batch_size) == (5e-5, 3, 8)
     trainer.train()
-    assert trainer.state.global_step == 4
-    assert {entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry} <= {3e-4}
+    assert trainer.state.global_step == 9  # 3 epochs of 3 batches of 8
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [f"checkpoint-{n}" for n in (2, 4, 6, 8, 9)]
+    assert not any("eval_loss" in entry for entry in trainer.state.log_history)
 
 
 def test_a_field_that_only_a_subclass_has(tmp_path):

@@ -150,7 +150,11 @@ class GAETrainingArguments(TrainingArguments):
 
     @classmethod
     def from_training_arguments(cls, args: TrainingArguments) -> "GAETrainingArguments":
-        """The arguments that differ from the defaults of `TrainingArguments`; others have the defaults of this class.
+        """The same arguments, with those that only this class has at their defaults.
+
+        Every value is kept, also the defaults of transformers, which are made for fine-tuning: a learning rate of 5e-5
+        that decreases linearly, batches of 8, no evaluation. `remove_unused_columns` and `label_names` are not kept,
+        since the collator selects a model's inputs.
 
         Args:
             args: arguments of transformers.
@@ -158,20 +162,17 @@ class GAETrainingArguments(TrainingArguments):
         Raises:
             ValueError: for a field of a subclass that this class does not have, if it differs from its default.
         """
-        defaults, own = type(args)(output_dir=args.output_dir), {item.name for item in fields(cls) if item.init}
-        chosen = {
-            item.name: getattr(args, item.name)
-            for item in fields(args)
-            if item.init and getattr(args, item.name) != getattr(defaults, item.name)
-        }
-        for name in chosen.keys() - own:
-            raise ValueError(f"{cls.__name__} has no field '{name}', which {type(args).__name__} sets")
+        own = {item.name for item in fields(cls) if item.init} - {"remove_unused_columns", "label_names"}
+        values = {item.name: getattr(args, item.name) for item in fields(args) if item.init}
+        for name in sorted(values.keys() - {item.name for item in fields(cls)}):
+            if values[name] != getattr(type(args)(output_dir=args.output_dir), name):
+                raise ValueError(f"{cls.__name__} has no field '{name}', which {type(args).__name__} sets")
         logger.warning(
-            f"{type(args).__name__} were converted to {cls.__name__}: kept are {', '.join(sorted(chosen)) or 'none'}; "
-            f"other fields have its defaults, such as learning_rate={cls.learning_rate}. Fields that are set to the "
-            "defaults of transformers are not kept: use GAETrainingArguments to set them"
+            f"{type(args).__name__} are used as they are (learning_rate={args.learning_rate}, "
+            f"per_device_train_batch_size={args.per_device_train_batch_size}, "
+            f"num_train_epochs={args.num_train_epochs}); the defaults of {cls.__name__} suit training from scratch"
         )
-        return cls(**{**chosen, "output_dir": args.output_dir})
+        return cls(**{name: value for name, value in values.items() if name in own})
 
     def _saves_what_it_evaluates(self) -> bool:
         """Whether every evaluation has a checkpoint, so that the best one can be loaded."""

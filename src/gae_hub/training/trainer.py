@@ -45,8 +45,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
 
     Args:
         model: the model. Pass `model_init` instead for a search over hyperparameters.
-        args: `GAETrainingArguments()` by default. Those of transformers are converted: fields that differ from the
-            defaults of transformers are kept, others have the defaults of `GAETrainingArguments`.
+        args: `GAETrainingArguments()` by default. Those of transformers are used as they are, with all their values.
         data_collator: turns the items of a data set into a batch with `pixel_values`. The default understands images,
             tensors, tuples that begin with one and dicts that hold one.
         train_dataset, eval_dataset: a data set from [`load_images`], or any object that it accepts. Without
