@@ -210,8 +210,11 @@ def test_loading_from_a_state_dict():
     name, _ = weights.popitem()
     with pytest.raises(ValueError, match=f"state_dict does not fit a BetaVAEModel of this config: {name} is missing"):
         BetaVAEModel.from_pretrained(None, config=model.config, state_dict=weights)
-    with pytest.raises(ValueError, match="needs both config= and state_dict="):
-        BetaVAEModel.from_pretrained(None, config=model.config)
+    loaded = AutoGAE.from_pretrained(None, config=model.config, state_dict=model.state_dict())
+    assert type(loaded) is BetaVAEModel and torch.equal(loaded.embed(images()), model.embed(images()))
+    for load in (BetaVAEModel, AutoGAE, AutoSampler):
+        with pytest.raises(ValueError, match="needs both config= and state_dict="):
+            load.from_pretrained(None, state_dict=weights)
 
 
 def test_unknown_arguments_name_the_nearest_one(checkpoint):
@@ -238,6 +241,36 @@ def test_a_class_that_is_not_imported(checkpoint):
     edit_config(checkpoint, model_type="gae_mine_vae", architectures=["MineVAEModel"])
     with pytest.raises(ValueError, match=r"saved by MineVAEModel \('gae_mine_vae'\), which is not imported: import"):
         AutoGAE.from_pretrained(checkpoint)
+
+
+def test_a_checkpoint_of_a_subclass_is_not_loaded_as_its_parent(tmp_path):
+    """The subclass has the model_type of its parent."""
+
+    class MineModel(VAEModel):
+        def compute_latents(self, *args, **kwargs):
+            return 0 * super().compute_latents(*args, **kwargs)
+
+    MineModel(VAE.build().config).save_pretrained(tmp_path / "mine")
+    VAE.build().save_pretrained(tmp_path / "vae")
+    for load in (AutoGAE, AutoModel, VAEModel):
+        with pytest.raises(ValueError, match="was saved by MineModel, and would do something else as a VAEModel"):
+            load.from_pretrained(tmp_path / "mine")
+    assert not MineModel.from_pretrained(tmp_path / "mine").embed(images()).any()
+    assert type(MineModel.from_pretrained(tmp_path / "vae")) is MineModel  # a parent's weights
+
+
+@pytest.mark.parametrize("carried", ["AutoConfig", "AutoModel"])
+def test_half_of_the_code_of_a_custom_method(checkpoint, carried):
+    edit_config(checkpoint, model_type="gae_mine_vae", architectures=["Mine"], auto_map={carried: "mine.Mine"})
+    with pytest.raises(ValueError, match=rf"carries code for {carried} only \(mine.Mine\): call register_for_auto"):
+        AutoGAE.from_pretrained(checkpoint, trust_remote_code=True)
+
+
+def test_unknown_arguments_of_samplers(tmp_path):
+    GaussianMixtureSampler(num_components=1).fit(torch.randn(9, 2), progress=False).save_pretrained(tmp_path)
+    for load in (AutoSampler, GaussianMixtureSampler):
+        with pytest.raises(TypeError, match="no argument 'revison'; did you mean 'revision'?"):
+            load.from_pretrained(tmp_path, revison="main")
 
 
 def test_saving_a_custom_method_says_that_its_code_stays_behind(tmp_path, caplog, monkeypatch):

@@ -61,11 +61,11 @@ class _AutoClass(Generic[ModelT, ConfigT]):
         return cls.model_class(config.model_type)(config, **kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs) -> ModelT:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None, **kwargs) -> ModelT:
         """Load a checkpoint from a folder or a Hub repository. A saved adapter is loaded with the model that it names.
 
         Args:
-            pretrained_model_name_or_path: folder or repository.
+            pretrained_model_name_or_path: folder or repository; None with `config` and `state_dict`.
             **kwargs: as in `PreTrainedModel.from_pretrained`.
 
         Raises:
@@ -73,11 +73,16 @@ class _AutoClass(Generic[ModelT, ConfigT]):
             OSError: if it does not exist or cannot be read.
         """
         name = pretrained_model_name_or_path
+        if name is None:
+            if not isinstance(kwargs.get("config"), PreTrainedConfig):
+                raise ValueError(f"{cls.__name__}.from_pretrained(None, ...) needs both config= and state_dict=")
+            return cls.model_class(kwargs["config"].model_type).from_pretrained(None, **kwargs)
         hub = {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
         config, source, hub = _read_gae_config(name, hub)
         model_type = config["model_type"]
         if kwargs.get("trust_remote_code"):
             _register_custom_networks(source, config, hub)
+            cls._require_code(name, config)
             if "AutoModel" in config.get("auto_map", {}):
                 return AutoModel.from_pretrained(name, **kwargs)
         for other in (AutoGAE, AutoSampler):
@@ -87,6 +92,18 @@ class _AutoClass(Generic[ModelT, ConfigT]):
                 )
         cls._require_class(name, config)
         return cls.model_class(model_type).from_pretrained(name, **kwargs)
+
+    @classmethod
+    def _require_code(cls, name: str | Path, config: dict[str, Any]):
+        """Raise ValueError if a checkpoint carries the code of a custom method, but not that of its config."""
+        carried = config.get("auto_map", {})
+        is_known = cls._short_name(config["model_type"]) in cls.registry
+        if not is_known and len({"AutoConfig", "AutoModel"} & carried.keys()) == 1:
+            (found,) = {"AutoConfig", "AutoModel"} & carried.keys()
+            raise ValueError(
+                f"'{name}' carries code for {found} only ({carried[found]}): call register_for_auto_class on the "
+                "class and on its config, and save it again; or import both classes before loading"
+            )
 
     @classmethod
     def _require_class(cls, name: str | Path, config: dict[str, Any]):

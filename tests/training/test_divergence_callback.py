@@ -9,7 +9,7 @@ from cases import MODELS, VAE, images
 from trainers import flat_weights, make_trainer
 from transformers import TrainerCallback
 
-from gae_hub import AutoGAE, GAETrainer, VAEModel
+from gae_hub import GAETrainer, VAEModel
 from gae_hub.training import trainer as trainer_module
 from gae_hub.training.divergence import DeviceDivergenceGuard, HostDivergenceGuard
 from gae_hub.training.divergence_callback import DivergenceCallback
@@ -107,7 +107,7 @@ def test_divergence_is_detected_named_and_undone(tmp_path, cls, fault, term):
     assert trainer.lr_scheduler.get_last_lr() == pytest.approx([1e-4])
     entries = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert all(math.isfinite(value) for entry in entries for value in entry.values())
-    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-32")
+    saved = FaultyTerm.from_pretrained(tmp_path / "checkpoint-32")
     assert torch.equal(flat_weights(saved), record.weights[-1])
 
 
@@ -200,10 +200,10 @@ def test_weights_that_are_not_finite_are_undone(tmp_path, step, ema_decay):
     term = "weights" if step == 32 else "reconstruction"  # in step 31 the loss shows it
     assert trainer.guard.events == [{"step": max(31, step), "term": term, "restored_step": 28}]
     assert flat_weights(model).isfinite().all()
-    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-32")
+    saved = FaultyTerm.from_pretrained(tmp_path / "checkpoint-32")
     assert torch.equal(flat_weights(saved), flat_weights(model))
     if step == 32:
-        good = AutoGAE.from_pretrained(tmp_path / "checkpoint-28")
+        good = FaultyTerm.from_pretrained(tmp_path / "checkpoint-28")
         assert torch.equal(flat_weights(saved), flat_weights(good))
 
 
@@ -254,7 +254,7 @@ def test_a_fused_optimizer_skips_bad_steps(tmp_path, monkeypatch):
     assert trainer.guard.events == [{"step": 28, "term": "loss", "restored_step": 24}]
     assert torch.equal(record.weights[25], record.weights[24])
     assert torch.equal(record.weights[26], record.weights[24])
-    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-28")  # saved after the recovery
+    saved = FaultyTerm.from_pretrained(tmp_path / "checkpoint-28")  # saved after the recovery
     assert torch.equal(flat_weights(saved), record.weights[23])
     assert not torch.equal(record.weights[28], record.weights[23])
 
@@ -274,7 +274,7 @@ def test_an_interruption_does_not_save_a_bad_state(tmp_path, monkeypatch):
     trainer = build_trainer(tmp_path, model)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    saved = AutoGAE.from_pretrained(tmp_path / "checkpoint-6")
+    saved = FaultyTerm.from_pretrained(tmp_path / "checkpoint-6")
     assert all(value.isfinite().all() for value in saved.state_dict().values())
     assert trainer.guard.events[0]["restored_step"] == 4
 

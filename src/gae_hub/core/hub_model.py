@@ -27,7 +27,14 @@ from .adapters import (
     stateful_frozen_modules,
 )
 from .argument_checks import require_extra
-from .checkpoint_checks import check_checkpoint, check_finite, check_weights_fit, read_kinds, tensor_kinds
+from .checkpoint_checks import (
+    check_checkpoint,
+    check_finite,
+    check_weights_fit,
+    read_config,
+    read_kinds,
+    tensor_kinds,
+)
 from .files import temporary_prefix
 from .hooks import HOOKS
 from .hub_errors import explained
@@ -112,6 +119,7 @@ class HubModel(PreTrainedModel):
                 if name is not None and kwargs.get("state_dict") is None:
                     options = {key: kwargs[key] for key in ("force_download", "local_files_only") if key in kwargs}
                     check_checkpoint(name, **where, **options)
+                    cls._require_own_checkpoint(name, **where, **options)
                     adapted = find_adapted_model(name, **where, **options)
                     if adapted is not None:
                         return cls._from_adapter(name, *adapted, args, output_loading_info, kwargs)
@@ -134,6 +142,17 @@ class HubModel(PreTrainedModel):
             check_finite(cast(PreTrainedModel, model).state_dict().items(), name)
             model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where)
         return (model, info) if output_loading_info else model
+
+    @classmethod
+    def _require_own_checkpoint(cls, name: str | Path, **where):
+        """Raise ValueError if a checkpoint was saved by a subclass or another class with the same model_type."""
+        saved_by = read_config(name, **where).get("architectures")
+        if isinstance(saved_by, list) and saved_by and isinstance(saved_by[0], str):
+            if saved_by[0] not in {parent.__name__ for parent in cls.__mro__}:
+                raise ValueError(
+                    f"'{name}' was saved by {saved_by[0]}, and would do something else as a {cls.__name__}: load it "
+                    f"with {saved_by[0]}.from_pretrained, or with trust_remote_code=True if it carries its code"
+                )
 
     @classmethod
     def _from_adapter(cls, name, base, where, args, output_loading_info, kwargs):
@@ -251,14 +270,20 @@ class HubModel(PreTrainedModel):
     def _warn_of_missing_code(self):
         """Warn, once for each class, if the checkpoint will not carry the code of a custom method or network."""
         for part in (self, getattr(self, "encoder", None), getattr(self, "decoder", None)):
-            cls = type(part)
-            if isinstance(part, PreTrainedModel) and not _has_known_code(cls) and part._auto_class is None:
-                config = type(part.config)
-                calls = [] if _has_known_code(config) else [f"{config.__name__}.register_for_auto_class('AutoConfig')"]
-                calls.append(f"{cls.__name__}.register_for_auto_class('AutoModel')")
+            if not isinstance(part, PreTrainedModel):
+                continue
+            needed = {type(part.config): "AutoConfig", type(part): "AutoModel"}
+            missing = {
+                cls: auto for cls, auto in needed.items() if cls._auto_class is None and not _has_known_code(cls)
+            }
+            if missing:
+                names = " and ".join(cls.__name__ for cls in missing)
+                calls = " and ".join(
+                    f"{cls.__name__}.register_for_auto_class('{auto}')" for cls, auto in missing.items()
+                )
                 logger.warning_once(
-                    f"the checkpoint does not carry the code of {cls.__name__}, and loads only where {cls.__module__} "
-                    f"is imported. To save the code too, call {' and '.join(calls)} before saving"
+                    f"the checkpoint does not carry the code of {names}, and loads only where "
+                    f"{type(part).__module__} is imported. To save the code too, call {calls} before saving"
                 )
 
     def save_network_code(self, folder: Path):

@@ -16,6 +16,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import fields as dataclass_fields
 from itertools import chain
 from math import prod
 from pathlib import Path
@@ -122,6 +123,8 @@ class GAESampler(HubModel):
         if config is None:
             config = self.config_class(**fields)
         elif fields:
+            for name in fields.keys() - {field.name for field in dataclass_fields(config)}:
+                raise TypeError(f"{type(self).__name__} got an unexpected keyword argument '{name}'")
             names = ", ".join(sorted(fields))
             raise ValueError(f"got a config and also {names}: set {names} in the config, or leave the config out")
         elif getattr(config, "model_type", None) != self.config_class.model_type:

@@ -41,7 +41,8 @@ class GaussianMixtureSamplerConfig(GAESamplerConfig):
         covariance_type: "full", "diag", or "tied", one full covariance for all components.
         num_iterations: maximum number of iterations of expectation maximization.
         tolerance: iterations stop when the mean log density rises by less, in nats per example.
-        covariance_regularization: added to the variances.
+        covariance_regularization: added to the variances, as in scikit-learn. It widens dimensions whose variance is
+            not far above it: choose it below the smallest variance.
         solver: "sklearn"; "torch", on the device of the latents; or "auto": "torch" for large sets and on GPUs.
         seed: seed of the k-means initialisation.
     """
