@@ -13,7 +13,7 @@ from shell import run
 from gae_hub import AutoGAE, GAEImageProcessor, Normalization, evaluate_model, load_data, load_images
 from gae_hub.cli.flags import DATA_OPTIONS, SEED
 from gae_hub.cli.run_record import RUN_FILE, find_data, load_split
-from gae_hub.cli.yaml_files import dump_yaml, load_yaml
+from gae_hub.core.yaml_files import dump_yaml, load_yaml
 from gae_hub.data.options import DataOptions
 
 QUICK = ["--model", "vae", "--latent_dim", 2, "--num_train_epochs", 1, "--disable_tqdm", "true"]

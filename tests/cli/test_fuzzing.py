@@ -12,7 +12,7 @@ from shell import run
 
 from gae_hub.cli.main import main, make_parser
 from gae_hub.cli.run_record import find_data
-from gae_hub.cli.yaml_files import read_yaml_file
+from gae_hub.core.yaml_files import read_yaml_file
 
 
 @pytest.fixture(scope="module")

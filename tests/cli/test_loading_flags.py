@@ -9,7 +9,7 @@ from gae_hub import AutoGAE
 from gae_hub.cli.flags import IMAGE_SIZE
 from gae_hub.cli.main import make_parser
 from gae_hub.cli.run_record import RUN_FILE, find_data
-from gae_hub.cli.yaml_files import load_yaml
+from gae_hub.core.yaml_files import load_yaml
 
 QUICK = ["--model", "ae", "--latent_dim", 2, "--num_train_epochs", 1, "--disable_tqdm", "true"]
 

@@ -16,7 +16,7 @@ from shell import run
 from gae_hub import AutoGAE, GAETrainingArguments
 from gae_hub.cli.main import make_parser
 from gae_hub.cli.run_record import RUN_FILE
-from gae_hub.cli.yaml_files import load_yaml
+from gae_hub.core.yaml_files import load_yaml
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 QUICK = ["--num_train_epochs", "1", "--disable_tqdm", "true", "--latent_dim", "3"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..core.yaml_files import dump_yaml, read_yaml_file
 from .flags import DATA_OPTIONS, DATASET, IMAGE_SIZE, SEED, VALIDATION_SIZE, Flag
 from .parser import UsageError
-from .yaml_files import dump_yaml, read_yaml_file
 
 RUN_FILE = "run.yaml"
 DEFAULT_DATASET = "digits"

@@ -9,11 +9,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.yaml_files import read_yaml_file
 from .dataclass_flags import add_training_flags, config_flags
 from .flags import DATA_OPTIONS, DATASET, OUTPUT_DIR, SEED, Flag
 from .parser import Parser, UsageError
 from .run_record import DEFAULT_DATASET, loading_arguments, write_run_record
-from .yaml_files import read_yaml_file
 
 if TYPE_CHECKING:
     from ..training.trainer import GAETrainer

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from .yaml_files import load_yaml
+from ..core.yaml_files import load_yaml
 
 _READABLE = (NoneType, Literal, bool, int, float, list, tuple, dict, Any, str)
 """Types that can be read, in the order in which the members of a union are tried."""

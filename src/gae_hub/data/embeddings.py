@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ..core.distributed import all_agree, gather_rows, is_distributed, num_processes, process_index
 from ..core.files import load_cached_tensors, save_tensors
-from .caches import cache_folder, hash_network, hash_tensors
-from .datasets import InMemoryDataset, OnDemandDataset
+from .caches import cache_folder, hash_network
+from .fingerprints import fingerprint_data
 from .loading import as_dataset, iterate_batches
-from .sources.datasets_objects import RowSplit
 
 if TYPE_CHECKING:
     from ..models.base import GAEPreTrainedModel
@@ -77,13 +76,8 @@ def _share_of_process(num: int) -> tuple[int, int]:
 
 def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: bool | str | Path) -> Path | None:
     """File for the embeddings of this data by this model; None if one of them cannot be hashed."""
-    if isinstance(dataset, InMemoryDataset):
-        data = hash_tensors({"pixel_values": dataset.pixel_values})
-    elif type(dataset) is OnDemandDataset and type(dataset.source) is RowSplit:
-        rows, reader = dataset.source.rows, dataset.source.reader
-        changes = dataset.normalization, dataset.binarization
-        data = repr((rows._fingerprint, reader.columns, reader.options, reader.input_shape, *changes))
-    else:
+    data = fingerprint_data(dataset)
+    if data is None:
         return None
     network = hash_network(model)
     if network is None:

@@ -1,4 +1,4 @@
-"""YAML files of flags, with the scalars of YAML 1.2.
+"""YAML files of flags and settings, with the scalars of YAML 1.2.
 
 PyYAML follows YAML 1.1, where 1e-3 is a string, no is false, and 2024-01-01 is a date.
 """
@@ -72,7 +72,7 @@ def load_yaml(text: str) -> Any:
     Raises:
         ValueError: if the text is not valid YAML, or too large or too deeply nested for settings.
     """
-    from ..core.json_files import check_nesting
+    from .json_files import check_nesting
 
     try:
         found = yaml.load(text, _Loader)

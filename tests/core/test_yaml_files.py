@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from gae_hub.cli.yaml_files import dump_yaml, load_yaml
+from gae_hub.core.yaml_files import dump_yaml, load_yaml
 
 
 def test_yaml_scalars():
