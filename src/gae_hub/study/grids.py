@@ -210,8 +210,8 @@ def _read_entry(entry: Any, earlier: Sequence[Configuration], symbols: Mapping[s
     for other in earlier:
         if other.fields == fields:
             raise ValueError(
-                f"{where}: it sets the same values as grid[{other.number}]; write {{duplicate_of: {other.number}}}, so "
-                "that both share one result"
+                f"{where}: it equals grid[{other.number}]; write {{duplicate_of: {other.number}}}, so that "
+                "both share one result"
             )
     named = {symbols.get(name, name): value[_SCALED] if _is_scaled(value) else value for name, value in fields.items()}
     printed = _take(entry, "printed", dict, where, default=named)
