@@ -46,10 +46,9 @@ class RAEGPModel(RegularizedAEModel):
     @torch.compiler.disable(reason="torch.compile cannot differentiate a gradient; the rest is compiled")
     def compute_decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
         check_not_exporting()
+        signs = randn((latents.shape[0], *self.config.input_shape), latents, generator).sign()
         with keep_running_statistics(self.decoder):
-            images, pull_back = torch.func.vjp(self.decode, latents)
-        signs = randn(images.shape, images, generator).sign().to(images.dtype)
-        (gradient,) = pull_back(signs)
+            gradient = torch.func.grad(lambda z: (signs * self.decode(z)).sum())(latents)
         return gradient.square().sum(-1)
 
 
