@@ -65,7 +65,7 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
         tasks={name: asdict(task) for name, task in study.tasks.items()},
         omitted=omitted,
         settings={
-            "training": {name: training_of(study, one) for name, one in study.data.items()},
+            "training": {name: _describe_training(study, one) for name, one in study.data.items()},
             "data": {name: asdict(one) for name, one in study.data.items()},
             "sizes": {name: data[name].sizes for name in study.data},
             "networks": study.networks,
@@ -97,6 +97,11 @@ def training_of(study: Study, data: DataSettings) -> dict[str, Any]:
             raise ValueError(f"training: there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}")
         found |= {**RECIPES.get(recipe, {}), **rest} if recipe else rest
     return found
+
+
+def _describe_training(study: Study, data: DataSettings) -> dict[str, Any]:
+    """The training arguments for a data set, with the name of the recipe, for reports."""
+    return {"recipe": data.training.get("recipe", study.training.get("recipe")), **training_of(study, data)}
 
 
 def samplers_of(study: Study, method: GridMethod) -> list[SamplerSettings]:
