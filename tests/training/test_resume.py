@@ -7,6 +7,7 @@ import socket
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from cases import MODELS, VAE, images
@@ -16,7 +17,6 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 from gae_hub import GAETrainer, load_images
 from gae_hub.data import split_reading
 from gae_hub.data.datasets import OnDemandDataset
-from gae_hub.training import run_lock
 from gae_hub.training.checkpointing import is_complete, load_tree, save_tree
 from gae_hub.training.output_folder import delete_old_checkpoints
 from gae_hub.training.run_lock import LOCK_FILE, RunLock
@@ -481,8 +481,8 @@ def test_a_stale_lock_is_taken_over(tmp_path, caplog, changes, is_stale):
 def test_a_change_of_the_clock_does_not_free_a_lock(tmp_path, monkeypatch):
     """Linux tells when a process started in ticks, and psutil adds the time of the start of the system."""
     with RunLock(tmp_path):
-        real = run_lock.psutil.Process.create_time
-        monkeypatch.setattr(run_lock.psutil.Process, "create_time", lambda self: real(self) - 1000)
+        real = psutil.Process.create_time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: real(self) - 1000)
         with pytest.raises(ValueError, match="is in use by process"), RunLock(tmp_path):
             pass
 

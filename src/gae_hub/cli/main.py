@@ -17,6 +17,10 @@ from . import (
     listing,
     quickstart,
     reconstruct,
+    study_init,
+    study_report,
+    study_run,
+    study_status,
     train,
     train_extractor,
 )
@@ -32,6 +36,10 @@ COMMANDS: dict[str, ModuleType] = {
     "embed": embed,
     "evaluate": evaluate,
     "train-extractor": train_extractor,
+    "study init": study_init,
+    "study run": study_run,
+    "study status": study_status,
+    "study report": study_report,
     "convert": convert,
     "export": export,
     "list": listing,
@@ -55,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 after an error, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    prog = " ".join(["gae-hub", *(word for word in words[:1] if word in COMMANDS)])
+    prog = " ".join(["gae-hub", *_split_command(words)[0]])
     try:
         _run(words)
     except SystemExit as stop:  # argparse exits after --help
@@ -88,18 +96,39 @@ def _run(words: list[str]):
         return
     if not words:
         raise UsageError(f"missing command: {', '.join(COMMANDS)}\n{_USAGE}")
-    name = words[0]
-    if name not in COMMANDS:
-        kind = "flag" if name.startswith("-") else "command"
-        raise UsageError(f"unknown {kind} {name}{did_you_mean(name, COMMANDS) or _HELP_HINT}")
+    found, rest = _split_command(words)
+    if not found:
+        raise UsageError(_describe_unknown(words))
+    name = " ".join(found)
     parser = make_parser(name)
-    args = parser.read(words[1:])
+    args = parser.read(rest)
 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     with errors_in_flags(parser.flags):
         COMMANDS[name].run(args)
+
+
+def _split_command(words: list[str]) -> tuple[list[str], list[str]]:
+    """The one or two words of the command, empty if there is no such command, and the other words."""
+    for num in (2, 1):
+        if " ".join(words[:num]) in COMMANDS:
+            return words[:num], words[num:]
+    return [], words
+
+
+def _describe_unknown(words: list[str]) -> str:
+    """The error for words that begin with no command."""
+    first = words[0]
+    parts = [name.split()[1] for name in COMMANDS if name.split()[0] == first]
+    if parts:  # a command of two words
+        if len(words) == 1 or words[1].startswith("-"):
+            return f"{first} needs one of {', '.join(parts)}"
+        hint = did_you_mean(words[1], parts) or f"; expected one of {', '.join(parts)}"
+        return f"unknown command {first} {words[1]}{hint}"
+    kind = "flag" if first.startswith("-") else "command"
+    return f"unknown {kind} {first}{did_you_mean(first, COMMANDS) or _HELP_HINT}"
 
 
 def _overview() -> str:

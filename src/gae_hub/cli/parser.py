@@ -41,8 +41,14 @@ class Parser(argparse.ArgumentParser):
 
     def add_model(self):
         """Add the positional argument `model`."""
-        self.usage = "%(prog)s model [flags]"
-        self.add_argument("model", help="Folder or Hub repository of a trained model")
+        self.add_positional("model", "Folder or Hub repository of a trained model")
+
+    def add_positional(self, name: str, help: str, default: str | None = None):
+        """Add a positional argument, which may be left out if it has a default."""
+        words = [action.metavar or action.dest for action in self._actions if not action.option_strings]
+        self.usage = f"%(prog)s {' '.join([*words, name if default is None else f'[{name}]'])} [flags]"
+        settings: dict[str, Any] = {} if default is None else {"nargs": "?", "default": default}
+        self.add_argument(name, help=help, **settings)
 
     def add_flags(self, *flags: Flag, group: str | None = None, given_only: bool = False):
         """Add flags.

@@ -171,6 +171,17 @@ class InMemoryDataset(BatchedDataset):
             rows = rows.pin_memory().to(device, non_blocking=True)
         return to_float(self.pixel_values.index_select(0, rows))
 
+    def select(self, start: int, stop: int) -> "InMemoryDataset":
+        """The examples from `start` to before `stop`, without a copy of their values."""
+        part = copy(self)
+        part.pixel_values, part.copies = self.pixel_values[start:stop], {}
+        for name in ("labels", "factors", "columns"):
+            rows = getattr(self, name)
+            if rows is not None:
+                setattr(part, name, rows[start:stop] if name != "columns" else rows.select(range(start, stop)))
+        part.__dict__.pop("value_range", None)
+        return part
+
     def place_on(self, device: torch.device) -> "InMemoryDataset":
         """The same data on a GPU if they fit into its memory, copied there once; otherwise this data set."""
         if device not in self.copies:

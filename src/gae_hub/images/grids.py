@@ -1,11 +1,12 @@
 """Grids of many images in one picture."""
 
-__all__ = ["image_grid", "save_picture"]
+__all__ = ["image_grid", "save_picture", "save_tiles"]
 
 from collections.abc import Iterable, Sequence
 from math import ceil
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -71,3 +72,12 @@ def save_picture(picture: Image.Image, path: str | Path):
     """Write a picture in the format of the path's suffix."""
     with write_atomically(path, durable=False) as temporary:
         picture.save(temporary)
+
+
+def save_tiles(images: Tensor, columns: int, path: str | Path):
+    """Write a picture of images (num, channels, height, width) in [0, 1], row by row and without gaps."""
+    num, channels, height, width = images.shape
+    rows = -(-num // columns)
+    padded = torch.cat([images, images.new_ones(rows * columns - num, channels, height, width)])
+    tiles = padded.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    save_picture(array_to_image(tiles.reshape(channels, rows * height, columns * width)), path)

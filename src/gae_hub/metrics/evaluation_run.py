@@ -3,6 +3,7 @@
 __all__ = ["EvaluationRun", "ImageSet"]
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -77,6 +78,18 @@ class EvaluationRun:
         self.keep_features = frozenset(keep_features)
         self._extractor_source, self._factor_names = (extractor, weights), factors
         self._features: dict[ImageSet, Tensor] = {}
+
+    def with_model(self, model: GAEPreTrainedModel, sampler: GAESampler | None = None) -> "EvaluationRun":
+        """An evaluation of another model on the same data. Both share the extractor, and the features of the data."""
+        other = copy(self)
+        other.model, other.sampler = model, sampler
+        other._features = {name: rows for name, rows in self._features.items() if name == "data"}
+        other.__dict__.pop("embeddings", None)
+        return other
+
+    def share_samples(self, other: "EvaluationRun"):
+        """Use the features of the samples of another evaluation of the same model, sampler, number and seed."""
+        self._features["samples"] = other.all_features("samples")
 
     def new_generator(self) -> torch.Generator:
         """A generator with the run's seed. Each metric uses its own, so values do not depend on the other metrics."""

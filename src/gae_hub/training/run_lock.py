@@ -6,15 +6,15 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import psutil
 from transformers.utils import logging
+
+from ..core.processes import is_running, start_of
 
 logger = logging.get_logger(__name__)
 
 LOCK_FILE = "_run.lock"  # transformers publishes no file whose name begins with an underscore
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RunLock:
@@ -32,7 +32,7 @@ class RunLock:
 
     def __init__(self, folder: str | Path):
         self.path = Path(folder) / LOCK_FILE
-        self._own = {"process": os.getpid(), "started": _start_of(os.getpid()), "host": platform.node()}
+        self._own = {"process": os.getpid(), "started": start_of(os.getpid()), "host": platform.node()}
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class RunLock:
         if not isinstance(holder, dict):
             holder = {}
         process, host = holder.get("process"), holder.get("host")
-        if host != self._own["host"] or _is_running(process, holder.get("started")):
+        if host != self._own["host"] or is_running(process, holder.get("started")):
             owner = f"process {process} on {host}" if process and host else "an unknown process"
             raise ValueError(
                 f"output_dir '{self.path.parent}' is in use by {owner}: choose another folder, or delete "
@@ -72,30 +72,3 @@ class RunLock:
         except FileNotFoundError:
             return
         abandoned.unlink()
-
-
-def _is_running(process: Any, started: Any) -> bool:
-    """Whether a process is the one that started at that time. Process ids are reused."""
-    try:
-        return isinstance(process, int) and _start_of(process) == started
-    except (psutil.NoSuchProcess, ValueError, OverflowError):
-        return False
-    except psutil.AccessDenied:  # a process of another user
-        return True
-
-
-def _start_of(process: int) -> str | float:
-    """When a process started. On Linux in ticks since the system started, which no change of the clock affects.
-
-    Raises:
-        psutil.NoSuchProcess: if it does not run. A killed process whose parent has not noticed does not run.
-    """
-    found = psutil.Process(process)
-    if found.status() == psutil.STATUS_ZOMBIE:
-        raise psutil.NoSuchProcess(process)
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        ticks = fields.rpartition(")")[2].split()[19]  # field 22 of proc(5); the name before it may have spaces
-        return f"{_BOOT_ID.read_text(encoding='utf-8').strip()} {ticks}"
-    except OSError:
-        return found.create_time()

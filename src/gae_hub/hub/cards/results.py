@@ -20,7 +20,13 @@ _MODEL_FILES = ["*.json", "*.safetensors", "*.py", "README.md", "assets/*"]
 _PER_METRIC = ("metrics", "passports")
 
 
-def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[str, Any], repo_id: str | None = None):
+def record_results(
+    model: GAEPreTrainedModel,
+    folder: str | Path,
+    results: dict[str, Any],
+    repo_id: str | None = None,
+    show: bool = True,
+):
     """Write results.json into a model's folder, and update its card.
 
     Earlier results of the same weights stay beside the new ones if they were measured on the same data under the same
@@ -32,13 +38,14 @@ def record_results(model: GAEPreTrainedModel, folder: str | Path, results: dict[
         results: `dataset`, `split` and `metrics`, a dict of numbers by name. Optional: `passports`, a dict that
             describes for each metric how it was measured, and conditions that all numbers share.
         repo_id: the Hub repository that the folder is uploaded to.
+        show: whether to draw the pictures of the card again.
     """
     earlier = valid_facts(load_facts(model)).get("results") or {}
     if all(earlier.get(key) == results.get(key) for key in (earlier.keys() | results.keys()) - set(_PER_METRIC)):
         results = results | {key: {**(earlier.get(key) or {}), **(results.get(key) or {})} for key in _PER_METRIC}
     write_json(Path(folder) / "results.json", results)
     model.facts = {**load_facts(model), "results": results}
-    write_card(model, folder, repo_id, show=True)
+    write_card(model, folder, repo_id, show=show)
 
 
 def publish_results(model: GAEPreTrainedModel, repo_id: str, results: dict[str, Any]) -> str:

@@ -1,0 +1,116 @@
+"""Claims on cells: a lock file each, so that several workers, on one machine or several, never do the same work."""
+
+__all__ = ["Claim", "claim", "holder"]
+
+import json
+import os
+import platform
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from ..core.processes import is_running, start_of
+
+HEARTBEAT = 20.0  # seconds between signs of life
+PATIENCE = 300.0  # seconds without one after which a worker of another machine counts as dead
+
+
+class Claim:
+    """The right to work on one cell, while this context lasts. [`claim`] creates it.
+
+    A thread touches the file every `HEARTBEAT` seconds. Workers on other machines cannot ask whether this process
+    runs, so they take the claim over when it has not been touched for `PATIENCE` seconds.
+
+    Args:
+        path: the lock file, which this process has created.
+        token: its content, by which this process recognises its own claim.
+    """
+
+    def __init__(self, path: Path, token: str):
+        self.path, self.token = path, token
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._touch, daemon=True)
+        self._thread.start()
+
+    def _touch(self):
+        while not self._released.wait(HEARTBEAT):
+            try:
+                os.utime(self.path)
+            except FileNotFoundError:
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object):
+        self.release()
+
+    def release(self):
+        """Give the claim up. Does nothing if another worker has taken it over."""
+        self._released.set()
+        self._thread.join()
+        if _read(self.path).get("token") == self.token:
+            self.path.unlink(missing_ok=True)
+
+
+def claim(path: Path) -> Claim | None:
+    """The claim of a lock file, or None if a living worker holds it.
+
+    Args:
+        path: the lock file. Its folder is created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(8)
+    own = {"token": token, "process": os.getpid(), "started": start_of(os.getpid()), "host": platform.node()}
+    complete = path.with_name(f".{path.name}-{token}")
+    complete.write_text(json.dumps(own), encoding="utf-8")
+    try:
+        for _ in range(2):
+            try:
+                os.link(complete, path)  # fails if the file exists, and is never seen half written
+                return Claim(path, token)
+            except FileExistsError:
+                if holder(path) is not None or not _remove_abandoned(path):
+                    return None
+        return None
+    finally:
+        complete.unlink(missing_ok=True)
+
+
+def holder(path: Path) -> dict[str, Any] | None:
+    """What a lock file says of its worker, if that worker is alive; None without a living worker."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    found = _read(path)
+    if found.get("host") == platform.node():
+        return found if is_running(found.get("process"), found.get("started")) else None
+    return found if age < PATIENCE else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _remove_abandoned(path: Path) -> bool:
+    """Remove the lock file of a dead worker. Of several processes that try, one succeeds."""
+    aside = path.with_name(f".{path.name}-abandoned-{secrets.token_hex(8)}")
+    try:
+        os.replace(path, aside)
+    except FileNotFoundError:
+        return False
+    taken = holder(aside) is not None  # another process replaced the dead worker's file between the two calls
+    if taken:
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+    aside.unlink()
+    return not taken

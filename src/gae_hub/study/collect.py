@@ -1,0 +1,74 @@
+"""Reads the results of a study from its folder: plan and cells, without torch."""
+
+__all__ = ["load_results"]
+
+from .folder import StudyFolder, cell_state
+from .plan import CellPlan, StudyPlan
+from .results import CellResult, StudyResults
+from .store import Cell
+
+
+def load_results(folder: StudyFolder) -> StudyResults:
+    """The results of the cells of a study, as far as they are done.
+
+    Raises:
+        ValueError: if the study has no plan.
+    """
+    plan = folder.read_plan()
+    records: dict[str, Cell] = {}
+    for cell in plan.runnable():
+        records[cell.id] = Cell(folder.cell(cell))
+    return StudyResults(
+        name=plan.name,
+        title=plan.title,
+        methods=plan.methods,
+        datasets=plan.datasets,
+        networks=plan.networks,
+        latent_dims=plan.latent_dims,
+        samplers=plan.samplers,
+        tasks=plan.tasks,
+        cells=[_read_cell(folder, cell, records) for cell in plan.cells],
+        settings=_describe_settings(plan, records),
+    )
+
+
+def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) -> CellResult:
+    """The result of a cell. Numbers of steps that are out of date are left out."""
+    record = records.get(plan.id)
+    common = {
+        "method": plan.method,
+        "configuration": plan.configuration,
+        "fields": plan.fields,
+        "dataset": plan.dataset,
+        "network": plan.network,
+        "latent_dim": plan.latent_dim,
+        "seed": plan.seed,
+    }
+    if record is None or plan.skipped is not None:
+        return CellResult(
+            **common, state="skipped", numbers={}, passports={}, facts={}, folder=None, error=plan.skipped
+        )
+    state = cell_state(folder, plan, record)
+    current = {name: step for name, step in record.steps.items() if plan.steps.get(name) == step.digest}
+    trained = current.get("train")
+    facts = dict(trained.facts) if trained is not None else {}
+    if plan.duplicate_of is not None:
+        facts["duplicate_of"] = plan.duplicate_of
+    facts["skipped_steps"] = {name: step.reason for name, step in current.items() if step.state == "skipped"}
+    facts["step_seconds"] = {name: step.seconds for name, step in current.items()}
+    error = None if record.error is None else f"{record.error['step']}: {record.error['message']}"
+    return CellResult(
+        **common,
+        state=state,
+        numbers={name: value for step in current.values() for name, value in step.numbers.items()},
+        passports={name: value for step in current.values() for name, value in step.passports.items()},
+        facts=facts,
+        folder=record.folder,
+        error=record.problem or error,
+    )
+
+
+def _describe_settings(plan: StudyPlan, records: dict[str, Cell]) -> dict[str, object]:
+    """The settings of the plan, and the devices that cells were trained on."""
+    devices = {str(cell.steps["train"].facts.get("device")) for cell in records.values() if "train" in cell.steps}
+    return {**plan.settings, "hardware": ", ".join(sorted(devices)), "omitted": plan.omitted}

@@ -1,0 +1,96 @@
+"""A trained model of a study and its data, as tasks see them."""
+
+__all__ = ["CellContext"]
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.embeddings import embed_dataset
+from ..data.loading import iterate_batches
+from ..images.grids import save_tiles
+from ..metrics.evaluation_run import EvaluationRun
+from ..models.base import GAEPreTrainedModel
+from ..samplers.base import GAESampler
+from .study_data import StudyData
+
+PAIRS_SEED = 0  # of the pairs of images to interpolate between, which are the same in all cells
+
+
+class CellContext:
+    """A model, its data, and what several tasks need of both.
+
+    Args:
+        model: the trained model.
+        data: the data set.
+        evaluations: an evaluation of each split, whose data are shared by all cells.
+        folder: the cell's folder, for pictures.
+        seed: seed of everything random.
+    """
+
+    def __init__(
+        self,
+        model: GAEPreTrainedModel,
+        data: StudyData,
+        evaluations: dict[str, EvaluationRun],
+        folder: Path,
+        seed: int,
+    ):
+        self.model, self.data, self.folder, self.seed = model, data, folder, seed
+        self._evaluations, self._latents = evaluations, {}
+
+    def evaluation(
+        self, split: str, sampler: GAESampler | None = None, num_samples: int | None = None
+    ) -> EvaluationRun:
+        """An evaluation of the model on a split."""
+        run = self._evaluations[split].with_model(self.model, sampler)
+        run.seed, run.num_samples = self.seed, num_samples or run.num_samples
+        return run
+
+    def latents(self, split: str) -> Tensor:
+        """(num, *latent_shape) embeddings of a split, on the model's device, computed once."""
+        if split not in self._latents:
+            self._latents[split] = embed_dataset(self.model, self.data.splits[split], progress=False, cache=False)
+        return self._latents[split]
+
+    def embeddings(self, split: str) -> Tensor:
+        """(num, dim) embeddings of a split, on the CPU."""
+        return self.latents(split).flatten(1).float().cpu()
+
+    def labels(self, split: str) -> Tensor:
+        """(num,) class labels of a split."""
+        return self.data.splits[split].labels
+
+    # Images and pictures
+
+    def first_images(self, split: str, num: int) -> Tensor:
+        """(num, *input_shape): the first examples of a split, as the model sees them; fewer if it has fewer."""
+        dataset = self.data.splits[split]
+        return torch.cat(list(iterate_batches(dataset, stop=min(num, len(dataset)))))
+
+    def reconstruct(self, pixel_values: Tensor) -> Tensor:
+        """Reconstructions of a few examples, on the CPU."""
+        return self.model.reconstruct(pixel_values.to(self.model.device)).float().cpu()
+
+    def draw_pairs(self, num: int) -> tuple[Tensor, Tensor]:
+        """Two times (num, *input_shape): random test examples, of different classes where there are labels."""
+        dataset = self.data.splits["test"]
+        generator = torch.Generator().manual_seed(PAIRS_SEED)
+        order = torch.randperm(len(dataset), generator=generator).tolist()
+        labels = None if dataset.labels is None else dataset.labels.tolist()
+        pairs: list[tuple[int, int]] = []
+        while len(pairs) < num and len(order) > 1:
+            start = order.pop(0)
+            other = next((i for i in order if labels is None or labels[i] != labels[start]), order[0])
+            order.remove(other)
+            pairs.append((start, other))
+        starts, ends = (dataset.read(list(rows)).to(self.model.device) for rows in zip(*pairs, strict=True))
+        return starts, ends
+
+    def save_tiles(self, name: str, images: Tensor, columns: int):
+        """Write a picture of images (num, *input_shape) into `pictures/`; nothing for data that are no images."""
+        if self.data.is_images:
+            restored: Any = self._evaluations["test"].restore(images)
+            save_tiles(restored.clamp(0, 1), columns, self.folder / "pictures" / f"{name}.png")

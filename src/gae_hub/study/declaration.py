@@ -1,0 +1,392 @@
+"""`Study`: what a study file declares - data, networks, methods with grids, recipe, samplers and tasks."""
+
+__all__ = [
+    "BUILTIN_STUDIES",
+    "NORMAL",
+    "DataSettings",
+    "SamplerSettings",
+    "Study",
+    "find_study_file",
+    "load_study",
+    "read_study",
+    "read_with_base",
+]
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from math import inf
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..core.argument_checks import describe, suggest
+from ..core.yaml_files import read_yaml_file
+from .grids import GridMethod, load_grid, read_methods
+from .tasks import TASKS, Task
+
+T = TypeVar("T")
+
+STUDIES_FOLDER = Path(__file__).parent / "data" / "studies"
+BUILTIN_STUDIES = tuple(sorted(path.stem for path in STUDIES_FOLDER.glob("*.yaml")))
+"""Names of the studies that come with the library."""
+
+NORMAL = "normal"
+"""Name of the sampler that draws from N(0, I), whatever the method's own prior is."""
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """A data set of a study.
+
+    Args:
+        name: its name in the study.
+        dataset: name, folder or file for `load_data`.
+        latent_dim: number of latent dimensions, unless the study varies them.
+        options: options of `load_data`.
+        num_train, num_validation, num_test: number of examples of each split, from its beginning; all by default.
+        training: training arguments that replace the study's.
+    """
+
+    name: str
+    dataset: str
+    latent_dim: int = 16
+    options: dict[str, Any] = field(default_factory=dict)
+    num_train: int | None = None
+    num_validation: int | None = None
+    num_test: int | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """A sampler of a study.
+
+    Args:
+        name: its name in the study.
+        sampler: short name of `AutoSampler`; "prior" is the method's own prior, and "normal" is N(0, I).
+        fields: fields of the sampler's config.
+        training: training arguments, for a sampler that is trained.
+    """
+
+    name: str
+    sampler: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, as its file declares it.
+
+    Args:
+        name: letters, digits, "-" and "_"; names its folder.
+        title: one line for people.
+        data, networks, methods, samplers, tasks: by name, in the order of the file.
+        training: fields of `GAETrainingArguments`, with the values of a recipe filled in.
+        seeds: each configuration is trained once with each seed.
+        latent_dims: numbers of latent dimensions to vary; empty for each data set's own.
+        extractor: "trained" for a classifier trained on each data set, or a name of `load_extractor`.
+        extractor_training: arguments of `train_extractor`.
+        train_together: whether small models of one architecture are trained together.
+        hours: time after which no further cell is started.
+    """
+
+    name: str
+    title: str
+    data: dict[str, DataSettings]
+    networks: dict[str, dict[str, Any]]
+    methods: dict[str, GridMethod]
+    training: dict[str, Any]
+    seeds: tuple[int, ...]
+    latent_dims: tuple[int, ...]
+    samplers: dict[str, SamplerSettings]
+    tasks: dict[str, Task]
+    extractor: str
+    extractor_training: dict[str, Any]
+    train_together: bool
+    hours: float
+
+    @property
+    def uses_extractor(self) -> bool:
+        """Whether a task compares features."""
+        return any(task.uses_extractor for task in self.tasks.values())
+
+
+def load_study(source: str | Path) -> Study:
+    """A built-in study by name, or a study from a YAML file.
+
+    Raises:
+        ValueError: if there is no such study or file, or a setting is unknown or has a wrong value. The message names
+            the file, the setting, and the nearest right name.
+    """
+    path = find_study_file(source)
+    return read_study(read_with_base(path), str(source))
+
+
+def find_study_file(source: str | Path) -> Path:
+    """The file of a built-in study or of a path."""
+    if str(source) in BUILTIN_STUDIES:
+        return STUDIES_FOLDER / f"{source}.yaml"
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        raise ValueError(f"there is no study file '{source}'")
+    raise ValueError(f"there is no study '{source}'; {suggest(str(source), BUILTIN_STUDIES, 'built-in studies are')}")
+
+
+def read_with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a file, on top of those of the study that it extends."""
+    if path in seen:
+        raise ValueError(f"{path}: it extends itself")
+    content = read_yaml_file(path)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise ValueError(f"{path}: extends: expected the name or path of a study, got {describe(base)}")
+    beside = path.parent / base
+    inherited = read_with_base(beside if beside.is_file() else find_study_file(base), (*seen, path))
+    return {**inherited, **content}
+
+
+_SETTINGS = (
+    *("name", "title", "data", "networks", "methods", "only", "training", "seeds", "latent_dims", "samplers"),
+    *("tasks", "extractor", "train_together", "budget"),
+)
+
+
+def read_study(content: Mapping[str, Any], where: str) -> Study:
+    """The study that the content of a file declares.
+
+    Args:
+        content: settings by name.
+        where: name of the file, for errors.
+    """
+    read = _Reader(content, where)
+    read.check_names(_SETTINGS)
+    name = read.get("name", str)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
+        raise ValueError(f"{where}: name must consist of letters, digits, '-' and '_', got '{name}'")
+    extractor = content.get("extractor", "trained")
+    extractor_training: dict[str, Any] = {}
+    if isinstance(extractor, dict):
+        extractor_training = dict(extractor)
+        extractor = "trained"
+    study = Study(
+        name=name,
+        title=read.get("title", str, name),
+        data=read.parts("data", _read_data),
+        networks=read.parts("networks", _read_networks),
+        methods=_read_methods(content.get("methods"), read.at("methods")),
+        training=read.mapping("training", {}),
+        seeds=tuple(read.integers("seeds", [0], minimum=0)),
+        latent_dims=tuple(read.integers("latent_dims", [], minimum=1)),
+        samplers=read.parts("samplers", _read_sampler, {}),
+        tasks=read.parts("tasks", _read_task),
+        extractor=_Reader({"extractor": extractor}, where).get("extractor", str),
+        extractor_training=extractor_training,
+        train_together=read.get("train_together", bool, True),
+        hours=_read_budget(content.get("budget"), read.at("budget")),
+    )
+    if "only" in content:
+        study = _select(study, content["only"], read.at("only"))
+    for part in ("data", "networks", "methods", "seeds", "tasks"):
+        if not getattr(study, part):
+            raise ValueError(f"{where}: {part} is empty")
+    return study
+
+
+class _Reader:
+    """Reads the settings of a mapping. Errors name the file and the setting."""
+
+    def __init__(self, content: Any, where: str):
+        if not isinstance(content, Mapping):
+            raise ValueError(f"{where}: expected settings by name, got {describe(content)}")
+        self.content, self.where = content, where
+
+    def at(self, name: str) -> str:
+        return f"{self.where}: {name}"
+
+    def check_names(self, known: Sequence[str]):
+        for name in self.content:
+            if name not in known:
+                hint = suggest(str(name), known, "settings are")
+                raise ValueError(f"{self.where}: unknown setting '{name}'; {hint}")
+
+    def get(self, name: str, kind: type | tuple[type, ...], default: Any = MISSING) -> Any:
+        value = self.content.get(name, default)
+        if value is MISSING:
+            raise ValueError(f"{self.where}: {name} is missing")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if value is default or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))):
+            return value
+        words = {str: "a text", int: "an integer", float: "a number", bool: "true or false", dict: "settings by name"}
+        expected = words[kinds[-1]]
+        raise ValueError(f"{self.at(name)}: expected {expected}, got {describe(value)}")
+
+    def count(self, name: str, default: Any = MISSING) -> Any:
+        value = self.get(name, int, default)
+        if value is not default and value < 1:
+            raise ValueError(f"{self.at(name)}: must be 1 or more, got {value}")
+        return value
+
+    def mapping(self, name: str, default: Any = MISSING) -> dict[str, Any]:
+        found = self.get(name, dict, default)
+        return {str(key): value for key, value in found.items()}
+
+    def parts(self, name: str, read: Callable[[str, Any, str], T], default: Any = MISSING) -> dict[str, T]:
+        """Each entry of a mapping, read by `read` from its name, its content, and the place of the mapping."""
+        return {key: read(key, value, self.at(name)) for key, value in self.mapping(name, default).items()}
+
+    def integers(self, name: str, default: list[int], minimum: int) -> list[int]:
+        found = self.content.get(name, default)
+        if not isinstance(found, list) or any(type(value) is not int or value < minimum for value in found):
+            raise ValueError(f"{self.at(name)}: expected a list of integers of {minimum} or more, got {found!r}")
+        if len(set(found)) < len(found):
+            raise ValueError(f"{self.at(name)}: a number occurs twice in {found}")
+        return found
+
+
+_DATA_NUMBERS = ("num_train", "num_validation", "num_test")
+
+
+def _read_data(name: str, content: Any, where: str) -> DataSettings:
+    from ..data.options import DataOptions
+
+    read = _Reader(content, f"{where}.{name}")
+    own = ("dataset", "latent_dim", *_DATA_NUMBERS, "training", "load")
+    options = tuple(item.name for item in fields(DataOptions))
+    read.check_names((*own, *options))
+    given = {key: value for key, value in read.content.items() if key in options}
+    DataOptions(**given)  # raises for a wrong value
+    return DataSettings(
+        name,
+        read.get("dataset", str),
+        read.count("latent_dim", 16),
+        {**given, **read.mapping("load", {})},
+        **{key: read.count(key, None) for key in _DATA_NUMBERS},
+        training=read.mapping("training", {}),
+    )
+
+
+def _read_networks(name: str, content: Any, where: str) -> dict[str, Any]:
+    read = _Reader(content, f"{where}.{name}")
+    read.check_names(("encoder_config", "decoder_config", "fields"))
+    for role in ("encoder_config", "decoder_config"):
+        if not isinstance(read.content.get(role), (str, dict)):
+            raise ValueError(
+                f"{read.at(role)}: expected a name or a network's config, got {describe(content.get(role))}"
+            )
+    return dict(read.content)
+
+
+def _read_methods(content: Any, where: str) -> dict[str, GridMethod]:
+    if isinstance(content, str):
+        return load_grid(content).methods
+    if isinstance(content, Mapping) and "grids" in content:
+        read = _Reader(content, where)
+        read.check_names(("grids", "only", "configurations"))
+        methods = load_grid(read.get("grids", str)).methods
+        only = {"methods": content["only"]} if "only" in content else {}
+        chosen = {"configurations": content["configurations"]} if "configurations" in content else {}
+        return _select_methods(methods, {**only, **chosen}, where)
+    if content is None:
+        raise ValueError(f"{where} is missing: the name of a grid file, such as 'paper', or methods by name")
+    return read_methods(content, where)
+
+
+def _read_sampler(name: str, content: Any, where: str) -> SamplerSettings:
+    from ..auto import AutoSampler
+    from ..samplers.base import GAESamplerConfig
+
+    read = _Reader(content, f"{where}.{name}")
+    kind = read.get("sampler", str)
+    training = read.mapping("training", {})
+    if kind == NORMAL:
+        read.check_names(("sampler",))
+        return SamplerSettings(name, kind)
+    try:
+        config_class = AutoSampler.config_class(kind)
+    except ValueError as error:
+        raise ValueError(f"{read.at('sampler')}: {error}") from error
+    own = set(config_class.own_fields()) - set(GAESamplerConfig.own_fields())
+    read.check_names(("sampler", "training", *sorted(own)))
+    given = {key: value for key, value in read.content.items() if key in own}
+    try:
+        config_class(**given)
+    except Exception as error:
+        raise ValueError(f"{read.where}: {error.__cause__ or error}") from error
+    return SamplerSettings(name, kind, given, training)
+
+
+def _read_task(name: str, content: Any, where: str) -> Task:
+    if name not in TASKS:
+        raise ValueError(f"{where}: unknown task '{name}'; {suggest(name, TASKS, 'tasks are')}")
+    read = _Reader({} if content is None else content, f"{where}.{name}")
+    read.check_names([item.name for item in fields(TASKS[name])])
+    try:
+        return TASKS[name](**read.content)
+    except ValueError as error:
+        raise ValueError(f"{read.where}: {error}") from error
+
+
+def _read_budget(content: Any, where: str) -> float:
+    if content is None:
+        return inf
+    read = _Reader(content, where)
+    read.check_names(("hours",))
+    hours = read.get("hours", (int, float))
+    if not hours > 0:
+        raise ValueError(f"{read.at('hours')}: must be above 0, got {hours}")
+    return float(hours)
+
+
+# Parts of a study
+
+
+def _select(study: Study, content: Any, where: str) -> Study:
+    """The part of a study that `only` names."""
+    read = _Reader(content, where)
+    read.check_names(("data", "networks", "methods", "configurations"))
+    changes: dict[str, Any] = {}
+    for part in ("data", "networks"):
+        if part in read.content:
+            changes[part] = _choose(getattr(study, part), read.content[part], read.at(part))
+    chosen = {key: read.content[key] for key in ("methods", "configurations") if key in read.content}
+    return replace(study, **changes, methods=_select_methods(study.methods, chosen, where))
+
+
+def _choose(known: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
+    """The entries with these names, in the order of `known`."""
+    if not isinstance(names, list):
+        raise ValueError(f"{where}: expected a list of names, got {describe(names)}")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{where}: there is no '{name}'; {suggest(str(name), known, 'names are')}")
+    return {name: value for name, value in known.items() if name in names}
+
+
+def _select_methods(methods: dict[str, GridMethod], content: Mapping[str, Any], where: str) -> dict[str, GridMethod]:
+    """Methods by name, with configurations by number: a list for all methods, or a list for each method."""
+    if "methods" in content:
+        methods = _choose(methods, content["methods"], f"{where}: methods")
+    chosen = content.get("configurations")
+    if chosen is None:
+        return methods
+    place = f"{where}: configurations"
+    if isinstance(chosen, Mapping):
+        _choose(methods, list(chosen), place)
+    elif not isinstance(chosen, list):
+        raise ValueError(f"{place}: expected numbers, or a list of numbers for each method, got {describe(chosen)}")
+    found = {}
+    for name, method in methods.items():
+        numbers = chosen.get(name) if isinstance(chosen, Mapping) else chosen
+        if numbers is None:
+            continue
+        kept = tuple(one for one in method.configurations if one.number in numbers)
+        missing = sorted(set(numbers) - {one.number for one in kept}) if isinstance(numbers, list) else numbers
+        if missing:
+            raise ValueError(f"{place}: {name} has no configuration {missing}; it has {len(method.configurations)}")
+        found[name] = replace(method, configurations=kept)
+    return found

@@ -1,0 +1,255 @@
+"""Runs the steps of a cell: train, fit samplers, measure. A finished step is recorded, and not run again."""
+
+__all__ = ["CellRunner"]
+
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+from transformers.utils import logging
+
+from ..auto import AutoGAE, AutoSampler
+from ..hub.cards.results import record_results
+from ..metrics.evaluation import to_results
+from ..metrics.evaluation_run import EvaluationRun
+from ..metrics.networks.classifier_training import train_extractor
+from ..metrics.networks.extractors import load_extractor
+from ..models.base import GAEPreTrainedModel
+from ..pipelines.generation import GenerationPipeline
+from ..samplers.base import GAESampler
+from ..samplers.latent_kinds import get_latent_kind
+from ..samplers.learned import LearnedSampler
+from ..samplers.prior import PriorSampler
+from ..training.arguments import GAETrainingArguments
+from ..training.checkpointing import last_checkpoint
+from ..training.output_folder import CHECKPOINTS, delete_files
+from ..training.trainer import GAETrainer
+from .claims import claim
+from .context import CellContext
+from .declaration import NORMAL, SamplerSettings, Study
+from .plan import CellPlan
+from .planning import extractor_digest
+from .store import Cell, StepRecord, hash_file
+from .study_data import StudyData
+from .tasks import NUM_TILES
+
+logger = logging.get_logger(__name__)
+
+EVALUATED = ("validation", "test")
+
+
+class CellRunner:
+    """Runs the steps of cells of one study, in this process.
+
+    Args:
+        study: the declaration.
+        data: its data sets by name.
+        folder: the folder of all cells and extractors.
+        progress: whether to show the progress bars of trainings.
+    """
+
+    def __init__(self, study: Study, data: dict[str, StudyData], folder: Path, progress: bool = False):
+        self.study, self.data, self.folder, self.progress = study, data, folder, progress
+        self._evaluations: dict[str, dict[str, EvaluationRun]] = {}
+
+    def open_cell(self, plan: CellPlan) -> Cell:
+        """The folder of a cell. One that was changed by hand, or is damaged, is set aside."""
+        cell = Cell(self.folder / "cells" / plan.id)
+        changed = cell.problem or cell.find_changed_file()
+        if changed:
+            target = cell.set_aside()
+            logger.warning(f"{plan.id} was changed ({changed}): it is kept as '{target.name}' and run again")
+        cell.settings = plan.settings
+        return cell
+
+    # Training
+
+    def train(self, plan: CellPlan, cell: Cell):
+        """Train the model of a cell, from its newest checkpoint if a run was interrupted, and save it."""
+        trainer = self.make_trainer(plan, cell.folder)
+        has_checkpoint = last_checkpoint(cell.folder) is not None
+        trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
+        self.save_trained(plan, cell, trainer.plain_model)
+
+    def make_trainer(self, plan: CellPlan, folder: Path) -> GAETrainer:
+        """The trainer of a cell, with a new model."""
+        data = self.data[plan.dataset]
+        set_seed(plan.seed)
+        return GAETrainer(
+            self.build_model(plan),
+            self.make_arguments(plan, folder),
+            train_dataset=data.splits["train"],
+            eval_dataset=data.splits["validation"],
+        )
+
+    def build_model(self, plan: CellPlan) -> GAEPreTrainedModel:
+        """A new model of a cell, with weights from the global random state."""
+        return AutoGAE.from_config(AutoGAE.config_class(plan.settings["model"])(**plan.settings["config"]))
+
+    def make_arguments(self, plan: CellPlan, folder: Path) -> GAETrainingArguments:
+        """The training arguments of a cell."""
+        given = {"report_to": "none", "disable_tqdm": not self.progress, **plan.settings["training"]}
+        return GAETrainingArguments(str(folder), seed=plan.seed, overwrite_output_dir=True, **given)
+
+    def save_trained(self, plan: CellPlan, cell: Cell, model: Any):
+        """Save a trained model with its processor and card, and record that it is trained."""
+        facts = dict(model.facts)
+        pipe = GenerationPipeline(model)
+        pipe.processor.save_pretrained(cell.folder)
+        model.examples = None  # cards of cells have the pictures of the tasks
+        model.save_pretrained(cell.folder)
+        record = StepRecord(
+            plan.steps["train"],
+            seconds=facts["seconds"],
+            numbers={"training/seconds": facts["seconds"]},
+            facts={
+                "num_parameters": model.num_parameters(),
+                "steps": facts["steps"],
+                "best_step": facts["best_step"],
+                "device": facts["environment"]["device"],
+                "divergences": len(facts["divergences"]),
+                "trained_together": facts.get("trained_together", 1),
+            },
+        )
+        cell.finish("train", record, ("config.json", "model.safetensors"))
+        delete_files(cell.folder, CHECKPOINTS)
+
+    # Samplers and tasks
+
+    def run_steps(self, plan: CellPlan, cell: Cell):
+        """Run the steps of a trained cell that are not finished.
+
+        Raises:
+            ValueError: if its weights differ from those that were recorded.
+        """
+        waiting = [step for step, digest in plan.steps.items() if not cell.is_finished(step, digest)]
+        if not waiting:
+            return
+        known = cell.files["model.safetensors"]["sha256"]
+        if hash_file(cell.folder / "model.safetensors") != known:
+            raise ValueError(f"'{cell.folder / 'model.safetensors'}' was changed after the training")
+        context = self.make_context(plan, cell)
+        for step in waiting:
+            kind, _, name = step.partition("/")
+            start = time.perf_counter()
+            torch.manual_seed(plan.seed)  # each step has the same random numbers, whichever ran before
+            try:
+                if kind == "sampler":
+                    record = self._fit_sampler(self.study.samplers[name], context, plan.steps[step])
+                else:
+                    record = self._measure(cell, step, context, plan.steps[step])
+            except NotImplementedError as error:  # a task that has no meaning for the method
+                record = StepRecord(plan.steps[step], "skipped", reason=str(error))
+            except Exception as error:
+                error.add_note(step)
+                raise
+            cell.finish(step, replace(record, seconds=round(time.perf_counter() - start, 3)))
+        self._write_results(plan, cell, context.model)
+
+    def make_context(self, plan: CellPlan, cell: Cell) -> CellContext:
+        """The trained model of a cell, with its data."""
+        model = AutoGAE.from_pretrained(cell.folder)
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        data = self.data[plan.dataset]
+        return CellContext(model, data, self._evaluations_of(plan.dataset, model), cell.folder, plan.seed)
+
+    def _fit_sampler(self, settings: SamplerSettings, context: CellContext, digest: str) -> StepRecord:
+        """Fit a sampler to the training embeddings, and save it beside the model."""
+        sampler = fit_sampler(settings, context)
+        folder = context.folder / "samplers" / settings.name
+        sampler.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)  # the repository has one card
+        return StepRecord(digest)
+
+    def _measure(self, cell: Cell, step: str, context: CellContext, digest: str) -> StepRecord:
+        """Measure a task, of one sampler if it needs one."""
+        kind, _, name = step.partition("/")
+        task, sampler = self.study.tasks[kind], None
+        if name:
+            fitted = cell.steps[f"sampler/{name}"]
+            if fitted.state == "skipped":
+                return StepRecord(digest, "skipped", reason=fitted.reason)
+            sampler = AutoSampler.from_pretrained(context.folder / "samplers" / name).to(context.model.device)
+            self._draw_samples(context, sampler, name)
+        found = task.measure(context, sampler)
+        results = to_results({f"{step}/{number}": value for number, value in found.items()})
+        return StepRecord(digest, numbers=results["metrics"], passports=results["passports"])
+
+    def _draw_samples(self, context: CellContext, sampler: GAESampler, name: str):
+        generator = torch.Generator().manual_seed(context.seed)
+        images = context.model.generate(NUM_TILES, sampler=sampler, generator=generator).float().cpu()
+        context.save_tiles(f"samples-{name}", images, NUM_TILES)
+
+    def _write_results(self, plan: CellPlan, cell: Cell, model: Any):
+        """Write results.json and the card, from the numbers on test."""
+        steps = cell.steps.values()
+        numbers = {k: v for step in steps for k, v in step.numbers.items() if not k.endswith("/validation")}
+        passports = {k: v for step in steps for k, v in step.passports.items() if k in numbers}
+        results = {"dataset": self.study.data[plan.dataset].dataset, "split": "test"}
+        results |= {"metrics": numbers, "passports": passports}
+        record_results(model, cell.folder, results, show=False)
+
+    # What cells share
+
+    def _evaluations_of(self, dataset: str, model: GAEPreTrainedModel) -> dict[str, EvaluationRun]:
+        """An evaluation of each split, with the extractor of the data set; its data are shared by all cells."""
+        if dataset not in self._evaluations:
+            data = self.data[dataset]
+            extractor: Any = "inception"
+            if self.study.uses_extractor:
+                extractor = load_extractor(self.find_extractor(dataset))
+            self._evaluations[dataset] = {
+                split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
+                for split in EVALUATED
+            }
+        return self._evaluations[dataset]
+
+    def find_extractor(self, dataset: str) -> str:
+        """Name or folder of the extractor of a data set, which is trained if the study wants that and nobody has."""
+        if self.study.extractor != "trained":
+            return self.study.extractor
+        data = self.data[dataset]
+        found = extractor_digest(self.study, data)
+        folder = self.folder / "extractors" / f"{dataset}-{str(found)[:12]}"
+        while not (folder / "config.json").is_file():
+            with claim(folder.with_suffix(".lock")) or _wait() as held:
+                if held and not (folder / "config.json").is_file():
+                    network = train_extractor(
+                        data.splits["train"],
+                        data.splits["validation"],
+                        **{"seed": 0, "progress": self.progress, **self.study.extractor_training},
+                    )
+                    network.save_pretrained(folder)
+        return str(folder)
+
+
+def _wait() -> Any:
+    """A context that waits a second for another worker."""
+    time.sleep(1.0)
+    return nullcontext(False)
+
+
+def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
+    """A sampler of the study, fitted to the training embeddings of a cell.
+
+    Raises:
+        NotImplementedError: if the sampler cannot model the latents of the method.
+    """
+    latents = context.latents("train")
+    if settings.sampler == NORMAL:
+        return PriorSampler().fit(latents[:2])
+    sampler = AutoSampler.from_config(AutoSampler.config_class(settings.sampler)(**settings.fields))
+    reason = sampler.explain_incompatibility(context.model)
+    if reason is not None:
+        raise NotImplementedError(f"{type(sampler).__name__} cannot model these latents: {reason}")
+    if isinstance(sampler, PriorSampler):
+        return sampler.fit_to(context.model)
+    sampler.config.unit_norm = get_latent_kind(context.model) == "sphere"
+    if isinstance(sampler, LearnedSampler):
+        validation = context.latents("validation")
+        return sampler.fit(latents, validation_latents=validation, progress=False, **settings.training)
+    return sampler.fit(latents, progress=False)

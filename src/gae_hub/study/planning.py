@@ -1,0 +1,253 @@
+"""Makes the plan of a study: checks every configuration, and computes the digests of its cells."""
+
+__all__ = ["make_plan"]
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from .._version import __version__
+from ..auto import AutoSampler
+from ..models.base import GAEConfig
+from ..samplers.learned import LearnedSampler
+from ..training.arguments import RECIPES, GAETrainingArguments
+from .declaration import NORMAL, DataSettings, SamplerSettings, Study
+from .digests import digest
+from .grids import Configuration, GridMethod, check_configuration
+from .plan import CellPlan, StudyPlan
+from .study_data import StudyData
+
+FORMAT = 1  # of results: increase it when cells of an older library must not be used
+_SET_BY_STUDY = {"output_dir", "overwrite_output_dir", "seed", "resume_from_checkpoint", "push_to_hub"}
+
+
+def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
+    """The plan of a study on its data.
+
+    Args:
+        study: the declaration.
+        data: its data sets by name.
+
+    Raises:
+        ValueError: for a configuration, a training argument or a network that does not fit, before anything runs.
+    """
+    omitted = {name: find_omitted_tasks(study, data[name]) for name in study.data}
+    dimensions = {name: list(study.latent_dims or (one.latent_dim,)) for name, one in study.data.items()}
+    cells = [
+        cell
+        for dataset in study.data.values()
+        for network in study.networks
+        for latent_dim in dimensions[dataset.name]
+        for method in study.methods.values()
+        for cell in _plan_method(study, data[dataset.name], network, latent_dim, method, omitted[dataset.name])
+    ]
+    return StudyPlan(
+        name=study.name,
+        title=study.title,
+        methods={
+            name: {
+                "model": method.model,
+                "groups": list(method.groups),
+                "samplers": [sampler.name for sampler in samplers_of(study, method)],
+                "table": method.table,
+            }
+            for name, method in study.methods.items()
+        },
+        datasets=list(study.data),
+        networks=list(study.networks),
+        samplers=list(study.samplers),
+        latent_dims=dimensions,
+        tasks={name: asdict(task) for name, task in study.tasks.items()},
+        omitted=omitted,
+        settings={
+            "training": {name: training_of(study, one) for name, one in study.data.items()},
+            "data": {name: asdict(one) for name, one in study.data.items()},
+            "sizes": {name: data[name].sizes for name in study.data},
+            "networks": study.networks,
+            "extractor": study.extractor,
+            "samplers": {name: asdict(one) for name, one in study.samplers.items()},
+            "seeds": list(study.seeds),
+            "versions": versions(),
+        },
+        cells=_mark_duplicates(cells),
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions that results depend on."""
+    return {"gae_hub": __version__, "torch": ".".join(torch.__version__.split(".")[:2])}
+
+
+def training_of(study: Study, data: DataSettings) -> dict[str, Any]:
+    """The training arguments for a data set, with the values of recipes.
+
+    Raises:
+        ValueError: for an unknown recipe.
+    """
+    found: dict[str, Any] = {}
+    for given in (study.training, data.training):
+        rest = dict(given)
+        recipe = rest.pop("recipe", None)
+        if recipe is not None and recipe not in RECIPES:
+            raise ValueError(f"training: there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}")
+        found |= {**RECIPES.get(recipe, {}), **rest} if recipe else rest
+    return found
+
+
+def samplers_of(study: Study, method: GridMethod) -> list[SamplerSettings]:
+    """The study's samplers that a method is sampled with: those that its grid names, or all."""
+    return [one for name, one in study.samplers.items() if not method.samplers or name in method.samplers]
+
+
+def find_omitted_tasks(study: Study, data: StudyData) -> dict[str, str]:
+    """Tasks that a data set cannot have, and why."""
+    found = {}
+    for name, task in study.tasks.items():
+        if task.needs_labels and not data.has_labels:
+            found[name] = "the data have no labels"
+        elif task.needs_sampler and not study.samplers:
+            found[name] = "the study has no samplers"
+        elif task.needs_sampler and not data.is_images:
+            found[name] = "an extractor needs images with 1 or 3 channels"
+        elif task.uses_extractor and study.extractor == "trained" and not data.has_labels and task.needs_sampler:
+            found[name] = "the data have no labels to train an extractor on: set extractor to 'inception' or a model"
+    return found
+
+
+def _plan_method(
+    study: Study, data: StudyData, network: str, latent_dim: int, method: GridMethod, omitted: Mapping[str, str]
+) -> list[CellPlan]:
+    """The cells of a method on a data set, with a network and a latent dimension."""
+    cells = []
+    for configuration in method.configurations:
+        own_seed = configuration.fields.get("seed")
+        for seed in study.seeds:
+            cell = _plan_cell(
+                study, data, network, latent_dim, method, configuration, seed if own_seed is None else own_seed + seed
+            )
+            steps = {"train": cell.id} | _plan_steps(study, data, method, cell.id, omitted)
+            cells.append(replace(cell, id=_folder_name(method, configuration, cell.id), steps=steps))
+    return cells
+
+
+def _folder_name(method: GridMethod, configuration: Configuration, found: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-") or "method"
+    return f"{slug}-{configuration.number:02d}-{found[:12]}"
+
+
+def _plan_cell(
+    study: Study,
+    data: StudyData,
+    network: str,
+    latent_dim: int,
+    method: GridMethod,
+    configuration: Configuration,
+    seed: int,
+) -> CellPlan:
+    """A cell without steps, whose id is the digest of its settings."""
+    networks = study.networks[network]
+    network_fields = networks.get("fields", {}).get(method.name)
+    values = {
+        "input_shape": list(data.input_shape),
+        "latent_dim": latent_dim,
+        **{name: value for name, value in networks.items() if name != "fields"},
+        **method.resolve_fields(configuration, data.input_shape, network_fields),
+    }
+    group = None
+    if configuration.skip is None:
+        config = check_configuration(method, configuration, values)
+        group = _group_of(study, config, seed)
+    training = training_of(study, data.settings)
+    _check_training(training, seed)
+    settings = {
+        "format": FORMAT,
+        "versions": versions(),
+        "model": method.model,
+        "config": values,
+        "training": training,
+        "seed": seed,
+        "data": {name: data.fingerprints[name] for name in ("train", "validation")},
+    }
+    return CellPlan(
+        id=digest(settings),
+        method=method.name,
+        configuration=configuration.number,
+        fields=configuration.printed,
+        dataset=data.settings.name,
+        network=network,
+        latent_dim=latent_dim,
+        seed=seed,
+        settings=settings,
+        steps={},
+        group=group,
+        skipped=configuration.skip,
+        duplicate_of=configuration.duplicate_of,
+    )
+
+
+def _check_training(training: Mapping[str, Any], seed: int):
+    """Raise ValueError for training arguments that do not exist, have a wrong value, or belong to the study."""
+    taken = sorted(_SET_BY_STUDY & training.keys())
+    if taken:
+        raise ValueError(f"training: {taken[0]} is set by the study itself")
+    try:
+        GAETrainingArguments("unused", **{**training, "seed": seed, "report_to": "none"})
+    except TypeError as error:
+        raise ValueError(f"training: {error}") from error
+
+
+def _group_of(study: Study, config: GAEConfig, seed: int) -> str | None:
+    """Name of the group of cells that can be trained together with this one."""
+    return None
+
+
+def _plan_steps(
+    study: Study, data: StudyData, method: GridMethod, trained: str, omitted: Mapping[str, str]
+) -> dict[str, str]:
+    """Digest by step, of those after the training."""
+    found: dict[str, str] = {}
+    samplers = samplers_of(study, method)
+    extractor = extractor_digest(study, data)
+    fingerprints = data.fingerprints
+    for name, task in study.tasks.items():
+        if name in omitted:
+            continue
+        parts = [name, asdict(task), fingerprints, extractor if task.uses_extractor else None, FORMAT]
+        if not task.needs_sampler:
+            found[name] = digest([trained, *parts])
+            continue
+        for sampler in samplers:
+            fitted = digest([trained, sampler.sampler, sampler.fields, _training_of_sampler(sampler)])
+            found[f"sampler/{sampler.name}"] = fitted
+            found[f"{name}/{sampler.name}"] = digest([fitted, *parts])
+    return found
+
+
+def _training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
+    """The training arguments of a sampler, with its class's defaults."""
+    if sampler.sampler == NORMAL:
+        return {}
+    sampler_class = AutoSampler.model_class(sampler.sampler)
+    if not issubclass(sampler_class, LearnedSampler):
+        if sampler.training:
+            raise ValueError(f"samplers.{sampler.name}: '{sampler.sampler}' is not trained, but it has `training`")
+        return {}
+    return {**sampler_class.default_arguments, **sampler.training}
+
+
+def extractor_digest(study: Study, data: StudyData) -> str | None:
+    """Digest of what the extractor depends on; None if no task uses one."""
+    if not study.uses_extractor:
+        return None
+    if study.extractor != "trained":
+        return digest(study.extractor)
+    return digest([data.fingerprints, study.extractor_training, versions(), FORMAT])
+
+
+def _mark_duplicates(cells: list[CellPlan]) -> list[CellPlan]:
+    """Give cells of equal settings the folder of the first of them."""
+    folders: dict[str, str] = {}
+    return [replace(cell, id=folders.setdefault(cell.steps["train"], cell.id)) for cell in cells]

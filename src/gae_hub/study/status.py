@@ -1,0 +1,75 @@
+"""The status of a study in words: cells by state, workers, errors, and the time that is left."""
+
+__all__ = ["describe_status", "estimate_seconds"]
+
+from collections import Counter, defaultdict
+from statistics import mean
+
+from .claims import holder
+from .collect import load_results
+from .folder import StudyFolder
+from .results import CellResult, StudyResults
+
+MAX_ERRORS = 10
+
+
+def describe_status(folder: StudyFolder, tracebacks: bool = False) -> str:
+    """Text about a study for a terminal.
+
+    Args:
+        folder: of the study.
+        tracebacks: whether to show the tracebacks of failed cells.
+    """
+    results = load_results(folder)
+    counts = Counter(cell.state for cell in results.cells)
+    states = ("done", "running", "waiting", "failed", "skipped")
+    parts = [f"{counts[state]} {state}" for state in states if counts[state]]
+    lines = [f"{results.title}: {len(results.cells)} cells, {', '.join(parts)}"]
+    workers = _find_workers(folder)
+    lines += [f"  process {worker} runs {', '.join(cells)}" for worker, cells in workers.items()]
+    left, num_workers = estimate_seconds(results), max(1, len(workers))
+    if left:
+        lines.append(f"  about {format_seconds(left / num_workers)} left with {num_workers} process(es)")
+    failed = [cell for cell in results.cells if cell.state == "failed"]
+    lines += [f"  failed: {describe_cell(cell)}: {cell.error}" for cell in failed[:MAX_ERRORS]]
+    if len(failed) > MAX_ERRORS:
+        lines.append(f"  and {len(failed) - MAX_ERRORS} more failures")
+    return "\n".join(lines)
+
+
+def _find_workers(folder: StudyFolder) -> dict[str, list[str]]:
+    """Living workers, and the cells that they have claimed."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for cell in folder.read_plan().runnable():
+        worker = holder(folder.lock(cell))
+        if worker is not None:
+            found[f"{worker.get('process')} on {worker.get('host')}"].append(cell.id)
+    return dict(sorted(found.items()))
+
+
+def describe_cell(cell: CellResult) -> str:
+    """A cell in words."""
+    fields = ", ".join(f"{name} {value}" for name, value in cell.fields.items())
+    place = f"{cell.dataset}, {cell.network}, {cell.latent_dim} dimensions, seed {cell.seed}"
+    return f"{cell.method} {cell.configuration}{f' ({fields})' if fields else ''} on {place}"
+
+
+def estimate_seconds(results: StudyResults) -> float | None:
+    """Seconds of work that is left for one worker: the mean time of the method's finished cells, or of all."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for cell in results.cells:
+        if cell.state == "done":
+            times[cell.method].append(sum(cell.facts["step_seconds"].values()))
+    if not times:
+        return None
+    overall = mean(value for values in times.values() for value in values)
+    waiting = [cell for cell in results.cells if cell.state in ("waiting", "running")]
+    return sum(mean(times[cell.method]) if cell.method in times else overall for cell in waiting)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration in two units: "3 h 20 min"."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{round(seconds)} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,155 @@
+"""The folder of a cell: a model that `AutoGAE.from_pretrained` loads, with a record of how far the cell has come."""
+
+__all__ = ["CELL_FILE", "Cell", "StepRecord", "hash_file"]
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.json_files import read_json_object
+from .digests import digest
+
+CELL_FILE = "cell.json"
+MAX_BYTES = 1 << 24  # of a record, which has a passport for each number
+
+State = Literal["done", "skipped"]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A finished step of a cell.
+
+    Args:
+        digest: of everything that the step depends on.
+        state: "skipped" for a step that has no meaning for the method.
+        seconds: how long it took.
+        numbers, passports: measured numbers by name, and how each was measured.
+        reason: why the step was skipped.
+        facts: other facts, such as the number of parameters.
+    """
+
+    digest: str
+    state: State = "done"
+    seconds: float = 0.0
+    numbers: dict[str, float] = field(default_factory=dict)
+    passports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reason: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Cell:
+    """The folder of one cell, and `cell.json` in it.
+
+    The record is written after each step, and is the only proof that a step is finished. It contains a digest of
+    itself and the SHA-256 of the files that later steps read, so that a changed file is noticed.
+
+    Args:
+        folder: the cell's folder. It need not exist.
+
+    Attributes:
+        steps: finished steps by name.
+        error: the last failure: `step`, `message`, `traceback`; None without one.
+        problem: why the record cannot be used, or None.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.steps: dict[str, StepRecord] = {}
+        self.files: dict[str, dict[str, Any]] = {}
+        self.settings: dict[str, Any] = {}
+        self.error: dict[str, str] | None = None
+        self.problem: str | None = None
+        self._read()
+
+    def _read(self):
+        path = self.folder / CELL_FILE
+        if not path.is_file():
+            return
+        try:
+            content = read_json_object(path, MAX_BYTES, any_depth=True)
+        except (ValueError, OSError) as error:
+            self.problem = f"{CELL_FILE} cannot be read: {error}"
+            return
+        seal = content.pop("seal", None)
+        if seal != digest(content):
+            self.problem = f"{CELL_FILE} was changed"
+            return
+        self.settings, self.files, self.error = content["settings"], content["files"], content["error"]
+        self.steps = {name: StepRecord(**step) for name, step in content["steps"].items()}
+
+    def write(self):
+        """Write the record."""
+        from ..core.files import write_json  # imports torch, which is slow
+
+        content = {
+            "settings": self.settings,
+            "files": self.files,
+            "error": self.error,
+            "steps": {name: asdict(step) for name, step in self.steps.items()},
+        }
+        write_json(self.folder / CELL_FILE, {**content, "seal": digest(content)})
+
+    def is_finished(self, step: str, wanted: str) -> bool:
+        """Whether a step is finished with this digest."""
+        return step in self.steps and self.steps[step].digest == wanted
+
+    def finish(self, step: str, record: StepRecord, files: Iterable[str] = ()):
+        """Record that a step is finished.
+
+        Args:
+            step: its name.
+            record: its result.
+            files: files that it wrote and that later steps read, relative to the folder.
+        """
+        self.steps[step] = record
+        self.files |= {name: describe_file(self.folder / name) for name in files}
+        if self.error is not None and self.error["step"] == step:
+            self.error = None
+        self.write()
+
+    def fail(self, step: str, message: str, traceback: str):
+        """Record that a step failed."""
+        self.error = {"step": step, "message": message, "traceback": traceback}
+        self.write()
+
+    def clear_error(self):
+        """Forget a failure, so that the step is tried again."""
+        if self.error is not None:
+            self.error = None
+            self.write()
+
+    def find_changed_file(self, thorough: bool = False) -> str | None:
+        """A file that differs from the record, or None.
+
+        Args:
+            thorough: compare the content of files, not only their size.
+        """
+        for name, known in self.files.items():
+            path = self.folder / name
+            if not path.is_file() or path.stat().st_size != known["size"]:
+                return name
+            if thorough and hash_file(path) != known["sha256"]:
+                return name
+        return None
+
+    def set_aside(self) -> Path:
+        """Rename the folder, so that the cell starts anew, and return the new name. Nothing is deleted."""
+        target = self.folder.with_name(f"{self.folder.name}.changed-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        self.folder.rename(target)
+        self.__init__(self.folder)
+        return target
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file."""
+    return {"size": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

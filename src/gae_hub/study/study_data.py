@@ -1,0 +1,80 @@
+"""A data set of a study, with what its cells share: features of its images, their moments, and the extractor."""
+
+__all__ = ["StudyData"]
+
+from functools import cached_property
+from typing import Any, Literal, cast
+
+from ..data.datasets import InMemoryDataset
+from ..data.fingerprints import fingerprint_data
+from ..data.loading import load_data
+from .declaration import DataSettings
+from .digests import digest
+
+Split = Literal["train", "validation", "test"]
+
+
+class StudyData:
+    """The three splits of a data set.
+
+    Args:
+        settings: what the study declares.
+
+    Raises:
+        ValueError: if the data have no test split, or cannot be fingerprinted.
+    """
+
+    def __init__(self, settings: DataSettings):
+        self.settings = settings
+        splits: tuple[Any, ...] = load_data(
+            settings.dataset, ("train", "validation", "test"), **cast(Any, settings.options)
+        )
+        numbers = settings.num_train, settings.num_validation, settings.num_test
+        self.splits: dict[str, Any] = {
+            name: _first(split, number, name)
+            for name, split, number in zip(("train", "validation", "test"), splits, numbers, strict=True)
+        }
+        self.input_shape: tuple[int, ...] = tuple(self.splits["train"].input_shape)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each split, with its labels."""
+        found = {}
+        for name, split in self.splits.items():
+            examples = fingerprint_data(split)
+            if examples is None:
+                raise ValueError(
+                    f"the data set '{self.settings.dataset}' cannot be fingerprinted, so cells could not be told "
+                    "apart: save it in a folder or a file"
+                )
+            labels = None if split.labels is None else split.labels.tolist()
+            found[name] = digest([examples, labels])
+        return found
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the examples of all splits have labels."""
+        return all(split.labels is not None and bool((split.labels >= 0).all()) for split in self.splits.values())
+
+    @property
+    def is_images(self) -> bool:
+        """Whether examples are (channels, height, width) with 1 or 3 channels, which an extractor accepts."""
+        return len(self.input_shape) == 3 and self.input_shape[0] in (1, 3)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of examples of each split."""
+        return {name: len(split) for name, split in self.splits.items()}
+
+
+def _first(split: Any, number: int | None, name: str) -> Any:
+    """The first examples of a split."""
+    if number is None or number == len(split):
+        return split
+    if number > len(split):
+        raise ValueError(
+            f"num_{name} is {number:,}, but '{split.name}' has {len(split):,} examples in its {name} split"
+        )
+    if not isinstance(split, InMemoryDataset):
+        raise ValueError(f"num_{name} needs data that fit in memory; '{split.name}' is read from disk")
+    return split.select(0, number)

@@ -1,0 +1,186 @@
+"""A worker of a study: claims a cell, runs its steps, and goes on until no cell is left."""
+
+__all__ = ["StudyChangedError", "Worker", "load_study_data", "main"]
+
+import argparse
+import errno
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from math import inf
+from pathlib import Path
+
+from transformers.utils import logging
+
+from ..core.hub_errors import HubError
+from .claims import Claim, claim, holder
+from .declaration import Study
+from .execution import CellRunner
+from .folder import StudyFolder, is_complete
+from .plan import CellPlan, StudyPlan
+from .store import Cell
+from .study_data import StudyData
+
+logger = logging.get_logger(__name__)
+
+POLL = 1.0  # seconds between looks at the cells of other workers
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class StudyChangedError(RuntimeError):
+    """The plan of a study was replaced while a worker ran it."""
+
+
+def load_study_data(study: Study) -> dict[str, StudyData]:
+    """The data sets of a study by name."""
+    return {name: StudyData(settings) for name, settings in study.data.items()}
+
+
+class Worker:
+    """Runs cells of a study in this process.
+
+    Args:
+        folder: of the study.
+        study, plan, data: the declaration, its plan, and its data sets by name.
+        report: called with a cell and what is done with it, such as "training".
+        should_stop: called before each cell; True ends the work.
+        progress: whether to show the progress bars of trainings.
+    """
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        study: Study,
+        plan: StudyPlan,
+        data: dict[str, StudyData],
+        report: Callable[[CellPlan, str], None] = lambda cell, what: None,
+        should_stop: Callable[[], bool] = lambda: False,
+        progress: bool = False,
+    ):
+        self.folder, self.plan, self._report, self._should_stop = folder, plan, report, should_stop
+        self._runner = CellRunner(study, data, folder.root, progress)
+        self._waiting = plan.runnable()
+        self._digest = plan.digest
+
+    def run(self):
+        """Run cells until none is left that this worker can run.
+
+        Raises:
+            StudyChangedError: if the study was started again with another declaration meanwhile.
+            OSError: if the disk is full. Any other error of a cell is recorded in it.
+        """
+        while not self._should_stop():
+            if self.folder.read_plan().digest != self._digest:
+                raise StudyChangedError(
+                    f"the study '{self.plan.name}' was changed while it ran: finished cells are kept; start it again"
+                )
+            found = self._claim_cell()
+            if found is not None:
+                with found[1]:
+                    self._run_cell(found[0])
+            elif self._waiting:  # other workers have claimed the cells that are left
+                time.sleep(POLL)
+            else:
+                return
+
+    def _claim_cell(self) -> tuple[CellPlan, Claim] | None:
+        """The next cell that has something left to do, claimed. Cells without are dropped from the list."""
+        left = []
+        for index, plan in enumerate(self._waiting):
+            if holder(self.folder.lock(plan)) is not None:
+                left.append(plan)
+                continue
+            cell = Cell(self.folder.cell(plan))
+            if cell.error is not None or (cell.problem is None and is_complete(plan, cell)):
+                self._report(plan, "failed" if cell.error else "done")
+                continue
+            left.append(plan)
+            held = claim(self.folder.lock(plan))
+            if held is not None:
+                self._waiting = left + self._waiting[index + 1 :]
+                return plan, held
+        self._waiting = left
+        return None
+
+    def _run_cell(self, plan: CellPlan):
+        """Run what is left of a claimed cell. An error is recorded in the cell."""
+        cell = self._runner.open_cell(plan)
+        try:
+            if not cell.is_finished("train", plan.steps["train"]):
+                self._report(plan, "training")
+                self._train(plan, cell)
+            self._report(plan, "measuring")
+            self._runner.run_steps(plan, cell)
+        except Exception as error:
+            if _is_fatal(error):
+                raise
+            step = next(iter(getattr(error, "__notes__", ["train"])))
+            logger.warning(f"{plan.id}: {step} failed: {error}")
+            cell.fail(step, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+    def _train(self, plan: CellPlan, cell: Cell):
+        """Train a cell, with the cells of its group that are free."""
+        with ExitStack() as stack:
+            members = [(plan, cell), *self._claim_group(plan, stack)]
+            if len(members) > 1:
+                members = self._runner.train_together(members)  # returns those that have to be trained alone
+            for member, folder in members:
+                if member is plan or not folder.is_finished("train", member.steps["train"]):
+                    self._runner.train(member, folder)
+
+    def _claim_group(self, plan: CellPlan, stack: ExitStack) -> list[tuple[CellPlan, Cell]]:
+        """Other cells of the group that are neither trained nor claimed, claimed now."""
+        found = []
+        for other in self._waiting:
+            if plan.group is None or other.group != plan.group or other.id == plan.id:
+                continue
+            cell = Cell(self.folder.cell(other))
+            if cell.error is not None or cell.is_finished("train", other.steps["train"]):
+                continue
+            held = claim(self.folder.lock(other))
+            if held is not None:
+                stack.enter_context(held)
+                found.append((other, self._runner.open_cell(other)))
+        return found
+
+
+def _is_fatal(error: Exception) -> bool:
+    """Whether an error concerns the machine, not the cell: a full disk."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno in _DISK_IS_FULL:
+            return True
+        found = found.__cause__ or found.__context__
+    return isinstance(error, HubError) and "disk" in str(error)
+
+
+def main():
+    """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME`."""
+    parser = argparse.ArgumentParser(prog="gae_hub.study.worker")
+    parser.add_argument("root", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--parent", type=int, default=os.getppid())
+    parser.add_argument("--deadline", type=float, default=inf)
+    args = parser.parse_args()
+    logging.disable_progress_bar()
+    folder = StudyFolder(args.root, args.name)
+    study, plan = folder.load_study(), folder.read_plan()
+
+    def should_stop() -> bool:
+        return os.getppid() != args.parent or time.time() > args.deadline
+
+    worker = Worker(folder, study, plan, load_study_data(study), should_stop=should_stop)
+    try:
+        worker.run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (StudyChangedError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()
