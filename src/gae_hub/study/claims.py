@@ -1,6 +1,6 @@
 """Claims on cells: a lock file each, so that several workers, on one machine or several, never do the same work."""
 
-__all__ = ["Claim", "claim", "holder"]
+__all__ = ["Claim", "claim", "holder", "is_claimed_by", "remove_claim"]
 
 import json
 import os
@@ -89,6 +89,18 @@ def holder(path: Path) -> dict[str, Any] | None:
     if found.get("host") == platform.node():
         return found if is_running(found.get("process"), found.get("started")) else None
     return found if age < PATIENCE else None
+
+
+def is_claimed_by(path: Path, process: int, host: str) -> bool:
+    """Whether a process, alive or dead, holds a lock file."""
+    found = _read(path)
+    return (found.get("process"), found.get("host")) == (process, host)
+
+
+def remove_claim(path: Path, process: int, host: str):
+    """Remove the lock file of a process that is known to be dead, so that its machine's silence is not waited for."""
+    if is_claimed_by(path, process, host):
+        path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

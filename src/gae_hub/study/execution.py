@@ -1,6 +1,6 @@
 """Runs the steps of a cell: train, fit samplers, measure. A finished step is recorded, and not run again."""
 
-__all__ = ["STACKS", "CellRunner"]
+__all__ = ["STACKS", "CellRunner", "extractor_folder"]
 
 import shutil
 import time
@@ -252,8 +252,7 @@ class CellRunner:
         if self.study.extractor != "trained":
             return self.study.extractor
         data = self.data[dataset]
-        found = extractor_digest(self.study, data)
-        folder = self.folder / "extractors" / f"{dataset}-{str(found)[:12]}"
+        folder = extractor_folder(self.folder, self.study, data)
         while not (folder / "config.json").is_file():
             with claim(folder.with_suffix(".lock")) or _wait() as held:
                 if held and not (folder / "config.json").is_file():
@@ -264,6 +263,11 @@ class CellRunner:
                     )
                     network.save_pretrained(folder)
         return str(folder)
+
+
+def extractor_folder(folder: Path, study: Study, data: StudyData) -> Path:
+    """Where the extractor that is trained on a data set is, in the folder of a study."""
+    return folder / "extractors" / f"{data.settings.name}-{str(extractor_digest(study, data))[:12]}"
 
 
 def _wait() -> Any:

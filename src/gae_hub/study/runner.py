@@ -3,6 +3,7 @@
 __all__ = ["prepare_study", "run_study"]
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,38 +11,44 @@ import time
 from collections import Counter
 from math import inf
 from pathlib import Path
+from typing import Literal
 
 import torch
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from ..core.argument_checks import check_count
+from ..core.argument_checks import check_count, describe, require_extra
 from ..core.files import write_text
 from ..core.yaml_files import dump_yaml, read_yaml_file
-from .claims import claim, holder
+from .claims import claim, holder, is_claimed_by
 from .declaration import Study, find_study_file, read_study, read_with_base
 from .execution import STACKS
 from .folder import StudyFolder, cell_state
 from .plan import PLAN_FILE, STUDY_FILE, CellPlan, StudyPlan
 from .planning import make_plan
-from .store import CELL_FILE, Cell
+from .store import Cell
 from .study_data import StudyData
+from .supervision import Deaths, EndedCells
 from .worker import Worker, load_study_data
 
 logger = logging.get_logger(__name__)
 
 POLL = 1.0  # seconds between looks at the workers
-MAX_DEATHS = 2  # deaths of a worker in one cell after which the cell counts as failed
 
 
 def run_study(
     source: str | Path,
     output_dir: str | Path,
     *,
-    processes: int = 1,
+    processes: int | None = None,
     threads: int | None = None,
     retry_failed: bool = False,
     progress: bool = True,
+    executor: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
+    cpus_per_cell: int = 1,
+    gpus_per_cell: float = 0,
+    results_repo: str | None = None,
 ) -> dict[str, int]:
     """Run a study, or go on with it: finished cells are not run again.
 
@@ -50,10 +57,18 @@ def run_study(
     Args:
         source: name of a built-in study, or path of a study file.
         output_dir: folder of the study. Several studies may share it.
-        processes: number of worker processes; 1 runs the cells in this process.
-        threads: threads of each process; by default the cores of the machine, divided by the processes.
+        processes: number of worker processes. By default 1, which runs the cells in this process; on Ray, as many as
+            the cluster has room for.
+        threads: threads of each process; by default the cores of the machine, divided by the processes, and
+            `cpus_per_cell` on Ray.
         retry_failed: run failed cells again.
         progress: whether to show progress bars.
+        executor: "local" for processes of this machine, "ray" for workers on a Ray cluster.
+        ray_address: of the cluster: "auto", "host:port" or "ray://host:port"; by default the environment variable
+            RAY_ADDRESS, or a cluster on this machine that lasts as long as the call.
+        cpus_per_cell, gpus_per_cell: what a worker on Ray reserves. Part of a GPU shares it between workers.
+        results_repo: data set repository on the Hub, "user/name", through which results come back from workers on Ray
+            that do not share `output_dir`. It is created, private, unless it exists.
 
     Returns:
         Number of cells by state: "done", "failed", "waiting", "running" and "skipped".
@@ -61,16 +76,31 @@ def run_study(
     Raises:
         ValueError: for an unknown study, or a setting that does not fit, before anything runs.
         StudyChangedError: if the study is started with another declaration meanwhile.
-        OSError: if the disk is full.
+        OSError: if the disk is full, or the Hub does not respond.
+        ImportError: if executor is "ray" and Ray is not installed.
+        RayClusterError: if the Ray cluster cannot be reached, disappears, or has no room for a worker.
     """
-    check_count("processes", processes)
-    if threads is not None:
-        check_count("threads", threads)
+    for name, value in {"processes": processes, "threads": threads, "cpus_per_cell": cpus_per_cell}.items():
+        if value is not None:
+            check_count(name, value)
+    if executor not in ("local", "ray"):
+        raise ValueError(f"executor must be 'local' or 'ray', got {describe(executor)}")
+    if executor == "local" and (ray_address, cpus_per_cell, gpus_per_cell, results_repo) != (None, 1, 0, None):
+        raise ValueError("ray_address, cpus_per_cell, gpus_per_cell and results_repo need executor 'ray'")
+    if not gpus_per_cell >= 0:
+        raise ValueError(f"gpus_per_cell must be 0 or more, got {gpus_per_cell}")
+    if executor == "ray":
+        require_extra("ray", "executor 'ray'")
     folder, study, plan, data = prepare_study(source, output_dir)
     if retry_failed:
         forget_failures(folder, plan)
     deadline = time.time() + 3600 * study.hours if study.hours < inf else inf
-    if processes == 1:
+    if executor == "ray":
+        from .ray_executor import RayOptions, run_on_ray
+
+        options = RayOptions(ray_address, processes, cpus_per_cell, gpus_per_cell, threads, results_repo)
+        run_on_ray(folder, study, plan, data, options, deadline, progress)
+    elif processes in (None, 1):
         _run_here(folder, study, plan, data, threads, deadline, progress)
     else:
         threads = threads or max(1, (os.cpu_count() or 1) // processes)
@@ -155,7 +185,7 @@ class _Workers:
     def __init__(self, folder: StudyFolder, plan: StudyPlan, processes: int, threads: int, deadline: float):
         self.folder, self.plan, self.deadline = folder, plan, deadline
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self.deaths: Counter[str] = Counter()
+        self.deaths = Deaths(folder)
         self.processes = [self._start() for _ in range(processes)]
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -169,18 +199,18 @@ class _Workers:
         Raises:
             RuntimeError: if a worker ended with an error that concerns the whole study.
         """
-        states = _States(self.folder, self.plan)
-        with tqdm(total=len(states.cells), desc=self.plan.name, unit="cell", disable=not progress) as bar:
+        ended = EndedCells(self.folder, self.plan)
+        with tqdm(total=len(ended.cells), desc=self.plan.name, unit="cell", disable=not progress) as bar:
             try:
                 while any(process.poll() is None for process in self.processes):
                     self._replace_dead()
-                    bar.n = states.count_ended()
+                    bar.n = ended.count()
                     bar.refresh()
                     time.sleep(POLL)
             except BaseException:
                 self._stop()
                 raise
-            bar.n = states.count_ended()
+            bar.n = ended.count()
             bar.refresh()
         if any(process.returncode for process in self.processes):
             raise RuntimeError(f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept")
@@ -192,33 +222,10 @@ class _Workers:
             if code is None or code >= 0:
                 continue
             for cell in self.plan.runnable():
-                lock = self.folder.lock(cell)
-                if lock.is_file() and self._held_by(lock, process.pid):
-                    self.deaths[cell.id] += 1
-                    if self.deaths[cell.id] >= MAX_DEATHS:
-                        self._fail(cell, -code)
+                if is_claimed_by(self.folder.lock(cell), process.pid, platform.node()):
+                    self.deaths.record(cell, f"by signal {-code}")
             logger.warning(f"a worker was killed by signal {-code}; starting another one")
             self.processes[index] = self._start()
-
-    @staticmethod
-    def _held_by(lock: Path, process: int) -> bool:
-        import json
-
-        try:
-            return json.loads(lock.read_text(encoding="utf-8")).get("process") == process
-        except (OSError, ValueError):
-            return False
-
-    def _fail(self, plan: CellPlan, number: int):
-        held = claim(self.folder.lock(plan))
-        if held is None:
-            return
-        with held:
-            cell = Cell(self.folder.cell(plan))
-            cell.settings = plan.settings
-            step = next(s for s, digest in plan.steps.items() if not cell.is_finished(s, digest))
-            reason = f"its worker was killed {MAX_DEATHS} times, by signal {number}; is there enough memory?"
-            cell.fail(step, reason, "")
 
     def _stop(self):
         """End the workers after their current step: they save checkpoints when they are interrupted."""
@@ -229,21 +236,3 @@ class _Workers:
                 process.send_signal(signal.SIGINT)
         for process in self.processes:
             process.wait()
-
-
-class _States:
-    """Counts the cells of a plan that have ended, reading only the records that changed."""
-
-    def __init__(self, folder: StudyFolder, plan: StudyPlan):
-        self.folder, self.cells = folder, plan.runnable()
-        self._known: dict[str, tuple[int, bool]] = {}
-
-    def count_ended(self) -> int:
-        """Number of cells that are done or failed."""
-        for plan in self.cells:
-            path = self.folder.cell(plan) / CELL_FILE
-            changed = path.stat().st_mtime_ns if path.is_file() else 0
-            if self._known.get(plan.id, (-1, False))[0] != changed:
-                state = cell_state(self.folder, plan, Cell(path.parent))
-                self._known[plan.id] = changed, state in ("done", "failed")
-        return sum(ended for _, ended in self._known.values())

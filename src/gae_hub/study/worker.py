@@ -1,6 +1,6 @@
 """A worker of a study: claims a cell, runs its steps, and goes on until no cell is left."""
 
-__all__ = ["StudyChangedError", "Worker", "load_study_data", "main"]
+__all__ = ["MAX_STACK", "StudyChangedError", "Worker", "load_study_data", "main"]
 
 import argparse
 import errno
@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -73,10 +73,7 @@ class Worker:
             OSError: if the disk is full. Any other error of a cell is recorded in it.
         """
         while not self._should_stop():
-            if self.folder.read_plan().digest != self._digest:
-                raise StudyChangedError(
-                    f"the study '{self.plan.name}' was changed while it ran: finished cells are kept; start it again"
-                )
+            self._check_plan()
             found = self._claim_cell()
             if found is not None:
                 with found[1]:
@@ -85,6 +82,29 @@ class Worker:
                 time.sleep(POLL)
             else:
                 return
+
+    def run_cell(self, plan: CellPlan, companions: Sequence[CellPlan] = ()):
+        """Run one cell. Does nothing if another worker has claimed it.
+
+        Args:
+            plan: the cell.
+            companions: cells of its group, which are trained with it.
+
+        Raises:
+            StudyChangedError, OSError: as in `run`.
+        """
+        self._check_plan()
+        held = claim(self.folder.lock(plan))
+        if held is not None:
+            self._waiting = list(companions)
+            with held:
+                self._run_cell(plan)
+
+    def _check_plan(self):
+        if self.folder.read_plan().digest != self._digest:
+            raise StudyChangedError(
+                f"the study '{self.plan.name}' was changed while it ran: finished cells are kept; start it again"
+            )
 
     def _claim_cell(self) -> tuple[CellPlan, Claim] | None:
         """The next cell that has something left to do, claimed. Cells without are dropped from the list."""
