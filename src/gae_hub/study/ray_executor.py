@@ -189,8 +189,16 @@ def run_on_ray(
         _exchange(results, folder, plan)
         if study.uses_extractor and study.extractor == "trained":
             extractors = {name: extractor_folder(folder.root, study, one) for name, one in data.items()}
+    if all(_has_ended(folder, one) for one in plan.runnable()):
+        return
     with _connected(options):
         _Driver(folder, study, plan, options, deadline, results, extractors).run(progress)
+
+
+def _has_ended(folder: StudyFolder, plan: CellPlan) -> bool:
+    """Whether a cell is done or has failed."""
+    cell = Cell(folder.cell(plan))
+    return cell.error is not None or (cell.problem is None and is_complete(plan, cell))
 
 
 def _exchange(results: HubResults, folder: StudyFolder, plan: StudyPlan):
@@ -226,14 +234,15 @@ class _Driver:
         self.folder = StudyFolder(folder.root.resolve(), folder.name)
         self.plan, self.options, self.deadline = plan, options, deadline
         self.results, self.extractors = results, extractors
-        self.waiting, self.deaths, self.failed_starts = plan.runnable(), Deaths(self.folder), 0
+        self.waiting = [one for one in plan.runnable() if not _has_ended(self.folder, one)]
+        self.deaths, self.failed_starts = Deaths(self.folder), 0
         self.members: list[_Member] = []
         self.cluster = _Cluster(options)
         threads = options.threads or options.cpus_per_cell
         environment = {"OMP_NUM_THREADS": str(threads)}
         if not options.gpus_per_cell:
             environment["CUDA_VISIBLE_DEVICES"] = ""
-        self._actor_class = ray.remote(
+        self._actor_class: Any = ray.remote(
             num_cpus=options.cpus_per_cell, num_gpus=options.gpus_per_cell, runtime_env={"env_vars": environment}
         )(RayWorker)
         inputs = study, plan, threads, os.getcwd(), __version__, results
@@ -293,12 +302,11 @@ class _Driver:
         for plan in list(self.waiting):
             if holder(self.folder.lock(plan)) is not None or self._waits_for_extractor(plan):
                 continue
-            cell = Cell(self.folder.cell(plan))
-            if cell.error is not None or (cell.problem is None and is_complete(plan, cell)):
+            if _has_ended(self.folder, plan):
                 self.waiting.remove(plan)
                 continue
             if self._claim(plan, claims):
-                companions = [] if cell.is_finished("train", plan.steps["train"]) else self._take_group(plan, claims)
+                companions = self._take_group(plan, claims)
                 self.waiting = [one for one in self.waiting if one is not plan and one not in companions]
                 return [plan, *companions]
         return []
@@ -314,8 +322,10 @@ class _Driver:
     def _take_group(self, plan: CellPlan, claims: ExitStack) -> list[CellPlan]:
         """Cells that can train with another. One that has killed a worker trains alone, so that others do not die."""
         found: list[CellPlan] = []
+        if plan.group is None or Cell(self.folder.cell(plan)).is_finished("train", plan.steps["train"]):
+            return found
         for other in self.waiting:
-            if plan.group is None or other.group != plan.group or other is plan or len(found) + 1 == MAX_STACK:
+            if other.group != plan.group or other is plan or len(found) + 1 == MAX_STACK:
                 continue
             if self.deaths.counts[plan.id] or self.deaths.counts[other.id]:
                 continue
@@ -338,29 +348,27 @@ class _Driver:
     def _collect(self, member: _Member):
         """Take the result of a worker's call, which has ended."""
         import ray
+        from ray.exceptions import RayError, RayTaskError
 
         try:
-            found = ray.get(member.call)
-        except ray.exceptions.RayActorError as error:
+            found: Any = ray.get(member.call)
+        except RayTaskError as error:  # raised by our code
+            raise error.cause from None
+        except RayError as error:
             self._bury(member, error)
             return
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
         member.call = None
         if member.place is None:
             member.place, self.failed_starts = Place(*found), 0
         else:
-            self._release(member)
-
-    def _release(self, member: _Member):
-        """Take the cells of a worker back: the next worker that is free takes what is left of them."""
-        if self.results is not None:
-            self.results.download(self.folder.root, [plan.id for plan in member.cells])
-        self._take_back(member)
+            if self.results is not None:
+                self.results.download(self.folder.root, [plan.id for plan in member.cells])
+            self._take_back(member)
 
     def _take_back(self, member: _Member):
+        """Take the cells of a worker back. The next worker that is free continues those that have not ended."""
         member.claims.close()
-        self.waiting = member.cells + self.waiting
+        self.waiting = [plan for plan in member.cells if not _has_ended(self.folder, plan)] + self.waiting
         member.cells = []
 
     def _bury(self, member: _Member, error: Exception):
@@ -374,23 +382,25 @@ class _Driver:
             if self.failed_starts == MAX_FAILED_STARTS:
                 raise RayClusterError(f"workers do not start on the Ray cluster: {_first_line(error)}")
             return
-        cells = member.cells
+        process, host, _ = member.place
+        member.claims.close()
+        for plan in member.cells:
+            remove_claim(self.folder.lock(plan), process, host)
+        if member.cells:
+            logger.warning(f"the worker {process} on {host} died; starting another one")
+            self.deaths.record(member.cells[0], f"the last time on {host}")
         self._take_back(member)
-        for plan in cells:
-            remove_claim(self.folder.lock(plan), member.place.process, member.place.host)
-        if cells:
-            logger.warning(f"the worker {member.place.process} on {member.place.host} died; starting another one")
-            self.deaths.record(cells[0], f"the last time on {member.place.host}")
 
     def _interrupt(self):
         """Interrupt the workers, which save checkpoints, and wait for them."""
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        kill = ray.remote(num_cpus=0, max_retries=0)(os.kill)
+        kill: Any = ray.remote(num_cpus=0, max_retries=0)(os.kill)
         calls = []
         for member in self.members:
             if member.place is not None and member.cells:
-                node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(member.place.node_id, soft=False)
+                node = NodeAffinitySchedulingStrategy(member.place.node_id, soft=False)
                 kill.options(scheduling_strategy=node).remote(member.place.process, signal.SIGINT)
                 calls.append(member.call)
         if calls:
