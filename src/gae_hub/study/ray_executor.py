@@ -119,6 +119,7 @@ class RayWorker:
                 f"'{self.folder.root}' does not exist on '{host}'; choose an --output_dir that all nodes share, or "
                 "pass --results_repo user/name"
             )
+        signal.signal(signal.SIGUSR1, signal.default_int_handler)  # Ray blocks SIGINT in its processes
         torch.set_num_threads(self.threads)
         logging.disable_progress_bar()
         with suppress(OSError):
@@ -396,15 +397,26 @@ class _Driver:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        kill: Any = ray.remote(num_cpus=0, max_retries=0)(os.kill)
+        kill: Any = ray.remote(num_cpus=0, max_retries=0)(_interrupt_process)
         calls = []
         for member in self.members:
-            if member.place is not None and member.cells:
-                node = NodeAffinitySchedulingStrategy(member.place.node_id, soft=False)
-                kill.options(scheduling_strategy=node).remote(member.place.process, signal.SIGINT)
-                calls.append(member.call)
+            if member.place is None or not member.cells:
+                continue
+            process, host, node_id = member.place
+            if host == platform.node():
+                _interrupt_process(process)
+            else:
+                node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+                kill.options(scheduling_strategy=node).remote(process)
+            calls.append(member.call)
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=GRACE)
+
+
+def _interrupt_process(process: int):
+    """Raise KeyboardInterrupt in a worker of this machine."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGUSR1)
 
 
 # The cluster
