@@ -1,6 +1,6 @@
 """Claims on cells: a lock file each, so that several workers, on one machine or several, never do the same work."""
 
-__all__ = ["Claim", "claim", "holder"]
+__all__ = ["Claim", "claim", "clean_claims", "holder"]
 
 import json
 import os
@@ -64,7 +64,7 @@ def claim(path: Path) -> Claim | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     own = {"token": token, "process": os.getpid(), "started": start_of(os.getpid()), "host": platform.node()}
-    complete = path.with_name(f".{path.name}-{token}")
+    complete = _temporary_path(path)
     complete.write_text(json.dumps(own), encoding="utf-8")
     try:
         for _ in range(2):
@@ -77,6 +77,16 @@ def claim(path: Path) -> Claim | None:
         return None
     finally:
         complete.unlink(missing_ok=True)
+
+
+def clean_claims(folder: Path):
+    """Remove the files that killed workers left in a folder of lock files."""
+    from ..core.files import remove_leftovers  # imports torch, which is slow
+
+    remove_leftovers(folder)
+    for path in folder.glob("*.lock"):
+        if holder(path) is None:
+            _remove_abandoned(path)
 
 
 def holder(path: Path) -> dict[str, Any] | None:
@@ -99,9 +109,16 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _temporary_path(path: Path) -> Path:
+    """A new path beside a lock file, which `remove_leftovers` deletes if this process is killed."""
+    from ..core.files import temporary_prefix  # imports torch, which is slow
+
+    return path.with_name(f"{temporary_prefix()}{secrets.token_hex(8)}")
+
+
 def _remove_abandoned(path: Path) -> bool:
     """Remove the lock file of a dead worker. Of several processes that try, one succeeds."""
-    aside = path.with_name(f".{path.name}-abandoned-{secrets.token_hex(8)}")
+    aside = _temporary_path(path)
     try:
         os.replace(path, aside)
     except FileNotFoundError:

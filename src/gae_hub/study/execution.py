@@ -2,6 +2,8 @@
 
 __all__ = ["CellRunner"]
 
+import secrets
+import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,9 +15,11 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from ..auto import AutoGAE, AutoSampler
+from ..core.files import remove_leftovers, temporary_prefix
 from ..hub.cards.results import record_results
 from ..metrics.evaluation import to_results
 from ..metrics.evaluation_run import EvaluationRun
+from ..metrics.networks.classifier import FeatureClassifier
 from ..metrics.networks.classifier_training import train_extractor
 from ..metrics.networks.extractors import load_extractor
 from ..models.base import GAEPreTrainedModel
@@ -26,7 +30,8 @@ from ..samplers.learned import LearnedSampler
 from ..samplers.prior import PriorSampler
 from ..training.arguments import GAETrainingArguments
 from ..training.checkpointing import last_checkpoint
-from ..training.output_folder import CHECKPOINTS, delete_files
+from ..training.output_folder import CHECKPOINTS, delete_files, delete_temporary_files
+from ..training.run_lock import LOCK_FILE
 from ..training.trainer import GAETrainer
 from .claims import claim
 from .context import CellContext
@@ -57,13 +62,20 @@ class CellRunner:
         self._evaluations: dict[str, dict[str, EvaluationRun]] = {}
 
     def open_cell(self, plan: CellPlan) -> Cell:
-        """The folder of a cell. One that was changed by hand, or is damaged, is set aside."""
+        """The folder of a claimed cell, without what a killed worker left in it.
+
+        A folder that was changed by hand, or is damaged, is set aside.
+        """
         cell = Cell(self.folder / "cells" / plan.id)
         changed = cell.problem or cell.find_changed_file()
         if changed:
             target = cell.set_aside()
             logger.warning(f"{plan.id} was changed ({changed}): it is kept as '{target.name}' and run again")
         cell.settings = plan.settings
+        delete_temporary_files(cell.folder)
+        (cell.folder / LOCK_FILE).unlink(missing_ok=True)  # the claim on the cell keeps other trainings out
+        if cell.is_finished("train", plan.steps["train"]):
+            delete_files(cell.folder, CHECKPOINTS)
         return cell
 
     # Training
@@ -147,8 +159,10 @@ class CellRunner:
             except Exception as error:
                 error.add_note(step)
                 raise
-            cell.finish(step, replace(record, seconds=round(time.perf_counter() - start, 3)))
-        self._write_results(plan, cell, context.model)
+            record = replace(record, seconds=round(time.perf_counter() - start, 3))
+            if step == waiting[-1]:  # before cell.json says that nothing is left to do
+                self._write_results(plan, cell, [*cell.steps.values(), record], context.model)
+            cell.finish(step, record)
 
     def make_context(self, plan: CellPlan, cell: Cell) -> CellContext:
         """The trained model of a cell, with its data."""
@@ -184,9 +198,8 @@ class CellRunner:
         images = context.model.generate(NUM_TILES, sampler=sampler, generator=generator).float().cpu()
         context.save_tiles(f"samples-{name}", images, NUM_TILES)
 
-    def _write_results(self, plan: CellPlan, cell: Cell, model: Any):
-        """Write results.json and the card, from the numbers on test."""
-        steps = cell.steps.values()
+    def _write_results(self, plan: CellPlan, cell: Cell, steps: list[StepRecord], model: Any):
+        """Write results.json and the card, from the numbers of steps on test."""
         numbers = {k: v for step in steps for k, v in step.numbers.items() if not k.endswith("/validation")}
         passports = {k: v for step in steps for k, v in step.passports.items() if k in numbers}
         results = {"dataset": self.study.data[plan.dataset].dataset, "split": "test"}
@@ -216,15 +229,27 @@ class CellRunner:
         found = extractor_digest(self.study, data)
         folder = self.folder / "extractors" / f"{dataset}-{str(found)[:12]}"
         while not (folder / "config.json").is_file():
-            with claim(folder.with_suffix(".lock")) or _wait() as held:
+            with claim(self.folder / "claims" / f"extractor-{folder.name}.lock") or _wait() as held:
                 if held and not (folder / "config.json").is_file():
                     network = train_extractor(
                         data.splits["train"],
                         data.splits["validation"],
                         **{"seed": 0, "progress": self.progress, **self.study.extractor_training},
                     )
-                    network.save_pretrained(folder)
+                    _save_at_once(network, folder)
         return str(folder)
+
+
+def _save_at_once(network: FeatureClassifier, folder: Path):
+    """Save an extractor into a new folder, which is seen with all its files or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
+    temporary = folder.parent / f"{temporary_prefix()}{secrets.token_hex(4)}"
+    try:
+        network.save_pretrained(temporary / folder.name)  # the card's title is the folder's name
+        (temporary / folder.name).rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _wait() -> Any:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from ..core.argument_checks import check_count
-from ..core.files import write_text
+from ..core.files import remove_leftovers, write_text
 from ..core.yaml_files import dump_yaml, read_yaml_file
 from .claims import claim
 from .declaration import Study, find_study_file, read_study, read_with_base
@@ -30,6 +30,7 @@ logger = logging.get_logger(__name__)
 
 POLL = 1.0  # seconds between looks at the workers
 MAX_DEATHS = 2  # deaths of a worker in one cell after which the cell counts as failed
+MAX_DEATHS_OUTSIDE = 5  # deaths of workers without a cell after which no more are started
 
 
 def run_study(
@@ -90,6 +91,7 @@ def prepare_study(
     folder = StudyFolder(Path(output_dir), study.name)
     data = load_study_data(study)
     plan = make_plan(study, data)
+    remove_leftovers(folder.study)
     declaration = folder.study / STUDY_FILE
     if not declaration.is_file() or read_yaml_file(declaration) != content:
         write_text(declaration, dump_yaml(content))
@@ -152,6 +154,7 @@ class _Workers:
         self.folder, self.plan, self.deadline = folder, plan, deadline
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self.deaths: Counter[str] = Counter()
+        self.deaths_outside = 0
         self.processes = [self._start() for _ in range(processes)]
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -168,8 +171,10 @@ class _Workers:
         states = _States(self.folder, self.plan)
         with tqdm(total=len(states.cells), desc=self.plan.name, unit="cell", disable=not progress) as bar:
             try:
-                while any(process.poll() is None for process in self.processes):
+                while True:
                     self._replace_dead()
+                    if all(process.poll() is not None for process in self.processes):
+                        break
                     bar.n = states.count_ended()
                     bar.refresh()
                     time.sleep(POLL)
@@ -187,12 +192,15 @@ class _Workers:
             code = process.poll()
             if code is None or code >= 0:
                 continue
-            for cell in self.plan.runnable():
-                lock = self.folder.lock(cell)
-                if lock.is_file() and self._held_by(lock, process.pid):
-                    self.deaths[cell.id] += 1
-                    if self.deaths[cell.id] >= MAX_DEATHS:
-                        self._fail(cell, -code)
+            held = [cell for cell in self.plan.runnable() if self._held_by(self.folder.lock(cell), process.pid)]
+            for cell in held:
+                self.deaths[cell.id] += 1
+                if self.deaths[cell.id] >= MAX_DEATHS:
+                    self._fail(cell, -code)
+            if not held:
+                self.deaths_outside += 1
+                if self.deaths_outside >= MAX_DEATHS_OUTSIDE:
+                    continue
             logger.warning(f"a worker was killed by signal {-code}; starting another one")
             self.processes[index] = self._start()
 

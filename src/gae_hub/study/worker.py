@@ -16,7 +16,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ..core.hub_errors import HubError
-from .claims import Claim, claim, holder
+from .claims import Claim, claim, clean_claims, holder
 from .declaration import Study
 from .execution import CellRunner
 from .folder import StudyFolder, is_complete
@@ -72,6 +72,7 @@ class Worker:
             StudyChangedError: if the study was started again with another declaration meanwhile.
             OSError: if the disk is full. Any other error of a cell is recorded in it.
         """
+        clean_claims(self.folder.root / "claims")
         while not self._should_stop():
             if self.folder.read_plan().digest != self._digest:
                 raise StudyChangedError(
