@@ -31,13 +31,15 @@ from ..samplers.prior import PriorSampler
 from ..training.arguments import GAETrainingArguments
 from ..training.checkpointing import last_checkpoint
 from ..training.output_folder import CHECKPOINTS, delete_files, delete_temporary_files
+from ..training.quiet import hide_diagnostics
 from ..training.run_lock import LOCK_FILE
 from ..training.trainer import GAETrainer
 from .claims import claim
 from .context import CellContext
-from .declaration import NORMAL, SamplerSettings, Study
+from .declaration import Study
 from .plan import CellPlan
 from .planning import extractor_digest
+from .settings import NORMAL, SamplerSettings
 from .store import Cell, StepRecord, hash_file
 from .study_data import StudyData
 from .tasks import NUM_TILES
@@ -55,7 +57,12 @@ class CellRunner:
         data: its data sets by name.
         folder: the folder of all cells and extractors.
         progress: whether to show the progress bars of trainings.
+
+    Attributes:
+        step: the step that runs, or ran last.
     """
+
+    step = "train"
 
     def __init__(self, study: Study, data: dict[str, StudyData], folder: Path, progress: bool = False):
         self.study, self.data, self.folder, self.progress = study, data, folder, progress
@@ -82,9 +89,11 @@ class CellRunner:
 
     def train(self, plan: CellPlan, cell: Cell):
         """Train the model of a cell, from its newest checkpoint if a run was interrupted, and save it."""
+        self.step = "train"
         trainer = self.make_trainer(plan, cell.folder)
         has_checkpoint = last_checkpoint(cell.folder) is not None
-        trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
+        with hide_diagnostics():
+            trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
         self.save_trained(plan, cell, trainer.plain_model)
 
     def make_trainer(self, plan: CellPlan, folder: Path) -> GAETrainer:
@@ -124,6 +133,7 @@ class CellRunner:
                 "best_step": facts["best_step"],
                 "device": facts["environment"]["device"],
                 "divergences": len(facts["divergences"]),
+                "warnings": sorted(facts["warnings"]),
                 "trained_together": facts.get("trained_together", 1),
             },
         )
@@ -148,6 +158,7 @@ class CellRunner:
         for step in waiting:
             kind, _, name = step.partition("/")
             start = time.perf_counter()
+            self.step = step
             torch.manual_seed(plan.seed)  # each step has the same random numbers, whichever ran before
             try:
                 if kind == "sampler":
@@ -156,9 +167,6 @@ class CellRunner:
                     record = self._measure(cell, step, context, plan.steps[step])
             except NotImplementedError as error:  # a task that has no meaning for the method
                 record = StepRecord(plan.steps[step], "skipped", reason=str(error))
-            except Exception as error:
-                error.add_note(step)
-                raise
             record = replace(record, seconds=round(time.perf_counter() - start, 3))
             if step == waiting[-1]:  # before cell.json says that nothing is left to do
                 self._write_results(plan, cell, [*cell.steps.values(), record], context.model)

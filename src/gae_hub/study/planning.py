@@ -14,10 +14,11 @@ from ..auto import AutoSampler
 from ..models.base import GAEConfig
 from ..samplers.learned import LearnedSampler
 from ..training.arguments import RECIPES, GAETrainingArguments
-from .declaration import NORMAL, DataSettings, SamplerSettings, Study
+from .declaration import Study
 from .digests import digest
 from .grids import Configuration, GridMethod, check_configuration
 from .plan import CellPlan, StudyPlan
+from .settings import NORMAL, DataSettings, SamplerSettings
 from .study_data import StudyData
 
 FORMAT = 1  # of results: increase it when cells of an older library must not be used

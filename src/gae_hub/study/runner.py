@@ -159,7 +159,7 @@ class _Workers:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
-        command += ["--parent", str(os.getpid()), "--deadline", str(self.deadline)]
+        command += [str(os.getpid()), str(self.deadline)]
         return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL)
 
     def run(self, progress: bool):

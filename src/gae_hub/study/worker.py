@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from math import inf
 from pathlib import Path
 
 from transformers.utils import logging
@@ -118,9 +117,9 @@ class Worker:
         except Exception as error:
             if _is_fatal(error):
                 raise
-            step = next(iter(getattr(error, "__notes__", ["train"])))
-            logger.warning(f"{plan.id}: {step} failed: {error}")
-            cell.fail(step, f"{type(error).__name__}: {error}", traceback.format_exc())
+            step, message = self._runner.step, f"{type(error).__name__}: {error}"
+            logger.warning(f"{plan.id}: {step} failed: {message}")
+            cell.fail(step, message, traceback.format_exc())
 
     def _train(self, plan: CellPlan, cell: Cell):
         """Train a cell, with the cells of its group that are free."""
@@ -159,12 +158,12 @@ def _is_fatal(error: Exception) -> bool:
 
 
 def main():
-    """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME`."""
+    """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME PARENT DEADLINE`."""
     parser = argparse.ArgumentParser(prog="gae_hub.study.worker")
     parser.add_argument("root", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--parent", type=int, default=os.getppid())
-    parser.add_argument("--deadline", type=float, default=inf)
+    parser.add_argument("parent", type=int, help="process without which the worker stops after its cell")
+    parser.add_argument("deadline", type=float, help="time after which it starts no cell")
     args = parser.parse_args()
     logging.disable_progress_bar()
     folder = StudyFolder(args.root, args.name)
