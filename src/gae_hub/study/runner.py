@@ -171,10 +171,7 @@ class _Workers:
         states = _States(self.folder, self.plan)
         with tqdm(total=len(states.cells), desc=self.plan.name, unit="cell", disable=not progress) as bar:
             try:
-                while True:
-                    self._replace_dead()
-                    if all(process.poll() is not None for process in self.processes):
-                        break
+                while self._replace_dead():
                     bar.n = states.count_ended()
                     bar.refresh()
                     time.sleep(POLL)
@@ -186,10 +183,15 @@ class _Workers:
         if any(process.returncode for process in self.processes):
             raise RuntimeError(f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept")
 
-    def _replace_dead(self):
-        """Start a new worker for each that was killed, and fail a cell in which two have died."""
-        for index, process in enumerate(self.processes):
-            code = process.poll()
+    def _replace_dead(self) -> bool:
+        """Start a new worker for each that was killed, and fail a cell in which two have died.
+
+        Returns:
+            Whether a worker runs.
+        """
+        codes = [process.poll() for process in self.processes]
+        is_running = None in codes
+        for index, (process, code) in enumerate(zip(self.processes, codes, strict=True)):
             if code is None or code >= 0:
                 continue
             held = [cell for cell in self.plan.runnable() if self._held_by(self.folder.lock(cell), process.pid)]
@@ -203,6 +205,8 @@ class _Workers:
                     continue
             logger.warning(f"a worker was killed by signal {-code}; starting another one")
             self.processes[index] = self._start()
+            is_running = True
+        return is_running
 
     @staticmethod
     def _held_by(lock: Path, process: int) -> bool:
