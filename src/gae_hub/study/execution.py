@@ -222,7 +222,10 @@ class CellRunner:
             data = self.data[dataset]
             extractor: Any = "inception"
             if self.study.uses_extractor:
-                extractor = load_extractor(self.find_extractor(dataset))
+                found = self.find_extractor(dataset)
+                extractor = load_extractor(found)
+                if self.study.extractor == "trained":  # passports must not contain the place of this folder
+                    extractor.name = Path(found).relative_to(self.folder).as_posix()
             self._evaluations[dataset] = {
                 split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
                 for split in EVALUATED
