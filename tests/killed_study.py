@@ -193,7 +193,9 @@ def run_study(root: Path, log: Path, point: str | None = None, processes: int = 
 
 
 def finished_steps(root: Path) -> set[str]:
-    return {f"{path.parent.name} {step}" for path in root.glob("cells/*/cell.json") for step in Cell(path.parent).steps}
+    return {
+        f"{path.parent.name} {step}" for path in root.glob("cells/*/cell.json") for step in Cell(path.parent).steps
+    }
 
 
 def survive(folder: Path) -> dict[str, Any]:

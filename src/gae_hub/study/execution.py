@@ -1,10 +1,11 @@
 """Runs the steps of a cell: train, fit samplers, measure. A finished step is recorded, and not run again."""
 
-__all__ = ["CellRunner"]
+__all__ = ["STACKS", "CellRunner"]
 
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +38,11 @@ from ..training.trainer import GAETrainer
 from .claims import claim
 from .context import CellContext
 from .declaration import Study
+from .digests import digest
 from .plan import CellPlan
 from .planning import extractor_digest
 from .settings import NORMAL, SamplerSettings
+from .stacked_trainer import StackedTrainer
 from .store import Cell, StepRecord, hash_file
 from .study_data import StudyData
 from .tasks import NUM_TILES
@@ -47,6 +50,7 @@ from .tasks import NUM_TILES
 logger = logging.get_logger(__name__)
 
 EVALUATED = ("validation", "test")
+STACKS = "stacks"  # folder of the checkpoints of models that train together
 
 
 class CellRunner:
@@ -95,6 +99,32 @@ class CellRunner:
         with hide_diagnostics():
             trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
         self.save_trained(plan, cell, trainer.plain_model)
+
+    def train_together(self, members: Sequence[tuple[CellPlan, Cell]]) -> list[tuple[CellPlan, Cell]]:
+        """Train the models of several cells as one batch of models, and save each.
+
+        Returns:
+            The cells whose model diverged, to be trained alone.
+        """
+        self.step = "train"
+        plans = [plan for plan, _ in members]
+        data, folder = self.data[plans[0].dataset], self.folder / STACKS / digest([plan.id for plan in plans])[:12]
+        models = []
+        for plan in plans:
+            set_seed(plan.seed)
+            models.append(self.build_model(plan))
+        arguments = self.make_arguments(plans[0], folder)
+        trainer = StackedTrainer(models, arguments, data.splits["train"], data.splits["validation"], self.progress)
+        with hide_diagnostics():
+            reasons = trainer.train(resume=True)
+        alone = []
+        for (plan, cell), model, reason in zip(members, models, reasons, strict=True):
+            if reason is None:
+                self.save_trained(plan, cell, model)
+            else:
+                alone.append((plan, cell))
+        shutil.rmtree(folder)
+        return alone
 
     def make_trainer(self, plan: CellPlan, folder: Path) -> GAETrainer:
         """The trainer of a cell, with a new model."""

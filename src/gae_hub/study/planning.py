@@ -19,6 +19,7 @@ from .digests import digest
 from .grids import Configuration, GridMethod, check_configuration
 from .plan import CellPlan, StudyPlan
 from .settings import NORMAL, DataSettings, SamplerSettings
+from .stacking import can_stack_arguments, stack_key
 from .study_data import StudyData
 
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
@@ -64,7 +65,7 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
         tasks={name: asdict(task) for name, task in study.tasks.items()},
         omitted=omitted,
         settings={
-            "training": {name: training_of(study, one) for name, one in study.data.items()},
+            "training": {name: _describe_training(study, one) for name, one in study.data.items()},
             "data": {name: asdict(one) for name, one in study.data.items()},
             "sizes": {name: data[name].sizes for name in study.data},
             "networks": study.networks,
@@ -96,6 +97,11 @@ def training_of(study: Study, data: DataSettings) -> dict[str, Any]:
             raise ValueError(f"training: there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}")
         found |= {**RECIPES.get(recipe, {}), **rest} if recipe else rest
     return found
+
+
+def _describe_training(study: Study, data: DataSettings) -> dict[str, Any]:
+    """The training arguments for a data set, with the name of the recipe, for reports."""
+    return {"recipe": data.training.get("recipe", study.training.get("recipe")), **training_of(study, data)}
 
 
 def samplers_of(study: Study, method: GridMethod) -> list[SamplerSettings]:
@@ -157,12 +163,11 @@ def _plan_cell(
         **{name: value for name, value in networks.items() if name != "fields"},
         **method.resolve_fields(configuration, data.input_shape, network_fields),
     }
-    group = None
+    training, group = training_of(study, data.settings), None
+    arguments = _check_training(training, seed)
     if configuration.skip is None:
         config = check_configuration(method, configuration, values)
-        group = _group_of(study, config, seed)
-    training = training_of(study, data.settings)
-    _check_training(training, seed)
+        group = _group_of(study, data, config, arguments, seed)
     settings = {
         "format": FORMAT,
         "versions": versions(),
@@ -189,20 +194,25 @@ def _plan_cell(
     )
 
 
-def _check_training(training: Mapping[str, Any], seed: int):
-    """Raise ValueError for training arguments that do not exist, have a wrong value, or belong to the study."""
+def _check_training(training: Mapping[str, Any], seed: int) -> GAETrainingArguments:
+    """The training arguments; ValueError if one does not exist, has a wrong value, or is set by the study."""
     taken = sorted(_SET_BY_STUDY & training.keys())
     if taken:
         raise ValueError(f"training: {taken[0]} is set by the study itself")
     try:
-        GAETrainingArguments("unused", **{**training, "seed": seed, "report_to": "none"})
+        return GAETrainingArguments("unused", **{**training, "seed": seed, "report_to": "none"})
     except TypeError as error:
         raise ValueError(f"training: {error}") from error
 
 
-def _group_of(study: Study, config: GAEConfig, seed: int) -> str | None:
-    """Name of the group of cells that can be trained together with this one."""
-    return None
+def _group_of(
+    study: Study, data: StudyData, config: GAEConfig, arguments: GAETrainingArguments, seed: int
+) -> str | None:
+    """Name of the group of cells that can be trained together with this one, or None."""
+    key = stack_key(config) if study.train_together else None
+    if key is None or can_stack_arguments(arguments) is not None:
+        return None
+    return digest([repr(key), data.settings.name, data.fingerprints, seed])[:12]
 
 
 def _plan_steps(

@@ -3,6 +3,7 @@
 __all__ = ["prepare_study", "run_study"]
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +18,9 @@ from transformers.utils import logging
 from ..core.argument_checks import check_count
 from ..core.files import remove_leftovers, write_text
 from ..core.yaml_files import dump_yaml, read_yaml_file
-from .claims import claim
+from .claims import claim, holder
 from .declaration import Study, find_study_file, read_study, read_with_base
+from .execution import STACKS
 from .folder import StudyFolder, cell_state
 from .plan import PLAN_FILE, STUDY_FILE, CellPlan, StudyPlan
 from .planning import make_plan
@@ -92,6 +94,8 @@ def prepare_study(
     data = load_study_data(study)
     plan = make_plan(study, data)
     remove_leftovers(folder.study)
+    if not any(holder(lock) for lock in folder.root.glob("claims/*.lock")):
+        shutil.rmtree(folder.root / STACKS, ignore_errors=True)  # of workers that were killed
     declaration = folder.study / STUDY_FILE
     if not declaration.is_file() or read_yaml_file(declaration) != content:
         write_text(declaration, dump_yaml(content))

@@ -25,6 +25,7 @@ from .study_data import StudyData
 
 logger = logging.get_logger(__name__)
 
+MAX_STACK = 16  # cells that train together
 POLL = 1.0  # seconds between looks at the cells of other workers
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -125,11 +126,8 @@ class Worker:
         """Train a cell, with the cells of its group that are free."""
         with ExitStack() as stack:
             members = [(plan, cell), *self._claim_group(plan, stack)]
-            if len(members) > 1:
-                members = self._runner.train_together(members)  # returns those that have to be trained alone
-            for member, folder in members:
-                if member is plan or not folder.is_finished("train", member.steps["train"]):
-                    self._runner.train(member, folder)
+            for member, folder in self._runner.train_together(members) if len(members) > 1 else members:
+                self._runner.train(member, folder)
 
     def _claim_group(self, plan: CellPlan, stack: ExitStack) -> list[tuple[CellPlan, Cell]]:
         """Other cells of the group that are neither trained nor claimed, claimed now."""
@@ -137,6 +135,8 @@ class Worker:
         for other in self._waiting:
             if plan.group is None or other.group != plan.group or other.id == plan.id:
                 continue
+            if len(found) + 1 == MAX_STACK:
+                break
             cell = Cell(self.folder.cell(other))
             if cell.error is not None or cell.is_finished("train", other.steps["train"]):
                 continue
