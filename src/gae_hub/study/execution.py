@@ -32,8 +32,8 @@ from .claims import claim
 from .context import CellContext
 from .declaration import NORMAL, SamplerSettings, Study
 from .plan import CellPlan
-from .planning import extractor_digest
-from .store import Cell, StepRecord, hash_file
+from .planning import can_compare_features, extractor_digest, training_of_sampler
+from .store import Cell, StepRecord
 from .study_data import StudyData
 from .tasks import NUM_TILES
 
@@ -59,7 +59,7 @@ class CellRunner:
     def open_cell(self, plan: CellPlan) -> Cell:
         """The folder of a cell. One that was changed by hand, or is damaged, is set aside."""
         cell = Cell(self.folder / "cells" / plan.id)
-        changed = cell.problem or cell.find_changed_file()
+        changed = cell.problem or cell.find_changed_file(thorough=True)
         if changed:
             target = cell.set_aside()
             logger.warning(f"{plan.id} was changed ({changed}): it is kept as '{target.name}' and run again")
@@ -121,17 +121,10 @@ class CellRunner:
     # Samplers and tasks
 
     def run_steps(self, plan: CellPlan, cell: Cell):
-        """Run the steps of a trained cell that are not finished.
-
-        Raises:
-            ValueError: if its weights differ from those that were recorded.
-        """
+        """Run the steps of a trained cell, as `open_cell` returned it, that are not finished."""
         waiting = [step for step, digest in plan.steps.items() if not cell.is_finished(step, digest)]
         if not waiting:
             return
-        known = cell.files["model.safetensors"]["sha256"]
-        if hash_file(cell.folder / "model.safetensors") != known:
-            raise ValueError(f"'{cell.folder / 'model.safetensors'}' was changed after the training")
         context = self.make_context(plan, cell)
         for step in waiting:
             kind, _, name = step.partition("/")
@@ -147,7 +140,10 @@ class CellRunner:
             except Exception as error:
                 error.add_note(step)
                 raise
-            cell.finish(step, replace(record, seconds=round(time.perf_counter() - start, 3)))
+            folder = cell.folder / "samplers" / name
+            files = sorted(folder.iterdir()) if kind == "sampler" and record.state == "done" else []
+            seconds = round(time.perf_counter() - start, 3)
+            cell.finish(step, replace(record, seconds=seconds), [f"samplers/{name}/{file.name}" for file in files])
         self._write_results(plan, cell, context.model)
 
     def make_context(self, plan: CellPlan, cell: Cell) -> CellContext:
@@ -155,7 +151,10 @@ class CellRunner:
         model = AutoGAE.from_pretrained(cell.folder)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         data = self.data[plan.dataset]
-        return CellContext(model, data, self._evaluations_of(plan.dataset, model), cell.folder, plan.seed)
+        evaluations = self._evaluations_of(plan.dataset, model)
+        return CellContext(
+            model, data, evaluations, cell.folder, plan.seed, has_extractor=can_compare_features(self.study, data)
+        )
 
     def _fit_sampler(self, settings: SamplerSettings, context: CellContext, digest: str) -> StepRecord:
         """Fit a sampler to the training embeddings, and save it beside the model."""
@@ -200,7 +199,7 @@ class CellRunner:
         if dataset not in self._evaluations:
             data = self.data[dataset]
             extractor: Any = "inception"
-            if self.study.uses_extractor:
+            if extractor_digest(self.study, data) is not None:
                 extractor = load_extractor(self.find_extractor(dataset))
             self._evaluations[dataset] = {
                 split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
@@ -251,5 +250,5 @@ def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
     sampler.config.unit_norm = get_latent_kind(context.model) == "sphere"
     if isinstance(sampler, LearnedSampler):
         validation = context.latents("validation")
-        return sampler.fit(latents, validation_latents=validation, progress=False, **settings.training)
+        return sampler.fit(latents, validation_latents=validation, progress=False, **training_of_sampler(settings))
     return sampler.fit(latents, progress=False)

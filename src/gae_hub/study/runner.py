@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -20,11 +22,11 @@ from ..core.yaml_files import dump_yaml, read_yaml_file
 from .claims import claim
 from .declaration import Study, find_study_file, read_study, read_with_base
 from .folder import StudyFolder, cell_state
-from .plan import PLAN_FILE, STUDY_FILE, CellPlan, StudyPlan
+from .plan import STUDY_FILE, CellPlan, StudyPlan
 from .planning import make_plan
 from .store import CELL_FILE, Cell
 from .study_data import StudyData
-from .worker import Worker, load_study_data
+from .worker import StudyStoppedError, Worker, load_study_data
 
 logger = logging.get_logger(__name__)
 
@@ -89,16 +91,34 @@ def prepare_study(
     study = read_study(content, str(source))
     folder = StudyFolder(Path(output_dir), study.name)
     data = load_study_data(study)
-    plan = make_plan(study, data)
-    declaration = folder.study / STUDY_FILE
-    if not declaration.is_file() or read_yaml_file(declaration) != content:
-        write_text(declaration, dump_yaml(content))
-    if not (folder.study / PLAN_FILE).is_file() or folder.read_plan().digest != plan.digest:
+    try:
+        plan = make_plan(study, data)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    if _read_declaration(folder) != content:
+        write_text(folder.study / STUDY_FILE, dump_yaml(content))
+    if _read_plan_digest(folder) != plan.digest:
         plan.write(folder.study)
     for dataset, tasks in plan.omitted.items():
         for task, reason in tasks.items():
             logger.warning(f"{dataset}: the task '{task}' is left out: {reason}")
     return folder, study, plan, data
+
+
+def _read_declaration(folder: StudyFolder) -> dict[str, Any] | None:
+    """The declaration in a folder; None if there is none, or it is damaged."""
+    try:
+        return read_yaml_file(folder.study / STUDY_FILE)
+    except ValueError:
+        return None
+
+
+def _read_plan_digest(folder: StudyFolder) -> str | None:
+    """Digest of the plan in a folder; None if there is none, or it is damaged."""
+    try:
+        return folder.read_plan().digest
+    except (ValueError, TypeError):
+        return None
 
 
 def forget_failures(folder: StudyFolder, plan: StudyPlan):
@@ -152,23 +172,36 @@ class _Workers:
         self.folder, self.plan, self.deadline = folder, plan, deadline
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self.deaths: Counter[str] = Counter()
-        self.processes = [self._start() for _ in range(processes)]
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
-        command += ["--parent", str(os.getpid()), "--deadline", str(self.deadline)]
-        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL)
+        self.num_processes, self.processes = processes, list[subprocess.Popen[bytes]]()
 
     def run(self, progress: bool):
-        """Wait until all workers have ended.
+        """Start the workers, and wait until all have ended.
 
         Raises:
-            RuntimeError: if a worker ended with an error that concerns the whole study.
+            StudyStoppedError: if a worker ended with an error that concerns the whole study.
         """
+        with TemporaryDirectory() as cell_files:
+            self.cell_files = Path(cell_files)
+            self._run(progress)
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
+        command += ["--parent", str(os.getpid()), "--deadline", str(self.deadline)]
+        command += ["--cell_file", str(self._cell_file(index))]
+        # in a session of its own, a worker receives Ctrl-C once, from `_stop`: a second one would end it at once
+        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def _cell_file(self, index: int) -> Path:
+        """The file in which a worker names its cell."""
+        return self.cell_files / str(index)
+
+    def _run(self, progress: bool):
         states = _States(self.folder, self.plan)
         with tqdm(total=len(states.cells), desc=self.plan.name, unit="cell", disable=not progress) as bar:
             try:
-                while any(process.poll() is None for process in self.processes):
+                for index in range(self.num_processes):
+                    self.processes.append(self._start(index))
+                while any(process.poll() is None for process in self.processes) or self._replace_dead():
                     self._replace_dead()
                     bar.n = states.count_ended()
                     bar.refresh()
@@ -179,31 +212,40 @@ class _Workers:
             bar.n = states.count_ended()
             bar.refresh()
         if any(process.returncode for process in self.processes):
-            raise RuntimeError(f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept")
+            raise StudyStoppedError(
+                f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept"
+            )
 
-    def _replace_dead(self):
-        """Start a new worker for each that was killed, and fail a cell in which two have died."""
+    def _replace_dead(self) -> bool:
+        """Start a new worker for each that was killed, and fail a cell in which two have died.
+
+        Returns:
+            Whether a worker was started.
+
+        Raises:
+            StudyStoppedError: if workers die again and again before they start a cell.
+        """
+        started = False
         for index, process in enumerate(self.processes):
             code = process.poll()
             if code is None or code >= 0:
                 continue
+            file = self._cell_file(index)
+            name = file.read_text(encoding="utf-8") if file.is_file() else ""
+            file.unlink(missing_ok=True)
+            self.deaths[name] += 1
+            if not name and self.deaths[name] >= MAX_DEATHS * len(self.processes):
+                raise StudyStoppedError(
+                    f"workers of the study '{self.plan.name}' were killed {self.deaths[name]} times before they "
+                    f"started a cell, by signal {-code}; is there enough memory?"
+                )
             for cell in self.plan.runnable():
-                lock = self.folder.lock(cell)
-                if lock.is_file() and self._held_by(lock, process.pid):
-                    self.deaths[cell.id] += 1
-                    if self.deaths[cell.id] >= MAX_DEATHS:
-                        self._fail(cell, -code)
+                if cell.id == name and self.deaths[name] >= MAX_DEATHS:
+                    self._fail(cell, -code)
             logger.warning(f"a worker was killed by signal {-code}; starting another one")
-            self.processes[index] = self._start()
-
-    @staticmethod
-    def _held_by(lock: Path, process: int) -> bool:
-        import json
-
-        try:
-            return json.loads(lock.read_text(encoding="utf-8")).get("process") == process
-        except (OSError, ValueError):
-            return False
+            self.processes[index] = self._start(index)
+            started = True
+        return started
 
     def _fail(self, plan: CellPlan, number: int):
         held = claim(self.folder.lock(plan))
@@ -212,9 +254,10 @@ class _Workers:
         with held:
             cell = Cell(self.folder.cell(plan))
             cell.settings = plan.settings
-            step = next(s for s, digest in plan.steps.items() if not cell.is_finished(s, digest))
-            reason = f"its worker was killed {MAX_DEATHS} times, by signal {number}; is there enough memory?"
-            cell.fail(step, reason, "")
+            step = next((s for s, digest in plan.steps.items() if not cell.is_finished(s, digest)), None)
+            if step is not None:  # else it was killed after its last step
+                reason = f"its worker was killed {MAX_DEATHS} times, by signal {number}; is there enough memory?"
+                cell.fail(step, reason, "", plan.steps[step])
 
     def _stop(self):
         """End the workers after their current step: they save checkpoints when they are interrupted."""

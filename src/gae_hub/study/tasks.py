@@ -105,7 +105,7 @@ class ReconstructionTask(Task):
         return found
 
     def _has_fid(self, cell: "CellContext") -> bool:
-        return self.fid and cell.data.is_images
+        return self.fid and cell.has_extractor
 
 
 @dataclass(frozen=True)
