@@ -34,8 +34,10 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
     Raises:
         ValueError: for a configuration, a training argument or a network that does not fit, before anything runs.
     """
+    for one in study.data.values():
+        _check_training(training_of(study, one), "training")
     for sampler in study.samplers.values():
-        _check_training(training_of_sampler(sampler), 0, f"samplers.{sampler.name}.training")
+        _check_training(training_of_sampler(sampler), f"samplers.{sampler.name}.training")
     omitted = {name: find_omitted_tasks(study, data[name]) for name in study.data}
     dimensions = {name: list(study.latent_dims or (one.latent_dim,)) for name, one in study.data.items()}
     cells = [
@@ -136,7 +138,7 @@ def _plan_method(
 
 
 def _folder_name(method: GridMethod, configuration: Configuration, found: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-") or "method"
+    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-")[:60] or "method"
     return f"{slug}-{configuration.number:02d}-{found[:12]}"
 
 
@@ -163,7 +165,6 @@ def _plan_cell(
         config = check_configuration(method, configuration, values)
         group = _group_of(study, config, seed)
     training = training_of(study, data.settings)
-    _check_training(training, seed, "training")
     settings = {
         "format": FORMAT,
         "versions": versions(),
@@ -190,13 +191,13 @@ def _plan_cell(
     )
 
 
-def _check_training(training: Mapping[str, Any], seed: int, where: str):
+def _check_training(training: Mapping[str, Any], where: str):
     """Raise ValueError for training arguments that have a wrong value, or belong to the study."""
     taken = sorted(_SET_BY_STUDY & training.keys())
     if taken:
         raise ValueError(f"{where}: {taken[0]} is set by the study itself; remove it")
     try:
-        GAETrainingArguments("unused", **{**training, "seed": seed, "report_to": "none"})
+        GAETrainingArguments("unused", **{**training, "report_to": "none"})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
 

@@ -90,8 +90,8 @@ def prepare_study(
     content = read_with_base(path)
     study = read_study(content, str(source))
     folder = StudyFolder(Path(output_dir), study.name)
-    data = load_study_data(study)
     try:
+        data = load_study_data(study)
         plan = make_plan(study, data)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
