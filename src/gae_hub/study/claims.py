@@ -2,6 +2,7 @@
 
 __all__ = ["Claim", "claim", "holder"]
 
+import hashlib
 import json
 import os
 import platform
@@ -67,16 +68,37 @@ def claim(path: Path) -> Claim | None:
     complete = path.with_name(f".{path.name}-{token}")
     complete.write_text(json.dumps(own), encoding="utf-8")
     try:
-        for _ in range(2):
-            try:
-                os.link(complete, path)  # fails if the file exists, and is never seen half written
-                return Claim(path, token)
-            except FileExistsError:
-                if holder(path) is not None or not _remove_abandoned(path):
-                    return None
-        return None
+        return Claim(path, token) if _acquire(path, complete) else None
     finally:
         complete.unlink(missing_ok=True)
+
+
+def _acquire(path: Path, complete: Path) -> bool:
+    """Put a complete lock file in its place, if there is none, or only that of a dead worker.
+
+    Several workers may find the same dead worker. They compete for a second lock, named after the dead worker's: the
+    winner replaces the file if it still is the dead worker's.
+    """
+    try:
+        os.link(complete, path)  # fails if the file exists, and is never seen half written
+        return True
+    except FileExistsError:
+        pass
+    found = _read_bytes(path)
+    if found is None or holder(path) is not None:
+        return False
+    gate = path.with_name(f".{path.name[:100]}-{hashlib.sha256(found).hexdigest()[:16]}")
+    if not _acquire(gate, complete):
+        return False
+    try:
+        if _read_bytes(path) != found:
+            return False
+        second = gate.with_name(f"{gate.name}-{secrets.token_hex(8)}")
+        os.link(complete, second)
+        os.replace(second, path)
+        return True
+    finally:
+        gate.unlink()
 
 
 def holder(path: Path) -> dict[str, Any] | None:
@@ -93,24 +115,15 @@ def holder(path: Path) -> dict[str, Any] | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(_read_bytes(path) or b"")
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _remove_abandoned(path: Path) -> bool:
-    """Remove the lock file of a dead worker. Of several processes that try, one succeeds."""
-    aside = path.with_name(f".{path.name}-abandoned-{secrets.token_hex(8)}")
+def _read_bytes(path: Path) -> bytes | None:
+    """Content of a lock file, or None if there is none that can be read."""
     try:
-        os.replace(path, aside)
-    except FileNotFoundError:
-        return False
-    taken = holder(aside) is not None  # another process replaced the dead worker's file between the two calls
-    if taken:
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass
-    aside.unlink()
-    return not taken
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -3,7 +3,7 @@
 __all__ = ["CELL_FILE", "Cell", "StepRecord", "hash_file"]
 
 import hashlib
-import os
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -164,7 +164,8 @@ class Cell:
 
     def set_aside(self) -> Path:
         """Rename the folder, so that the cell starts anew, and return the new name. Nothing is deleted."""
-        target = self.folder.with_name(f"{self.folder.name}.changed-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        moment = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        target = self.folder.with_name(f"{self.folder.name}.changed-{moment}")
         self.folder.rename(target)
         self.__init__(self.folder)
         return target
