@@ -29,6 +29,9 @@ DYNAMIC = {  # files that call import_module with a name that is not a constant,
 }
 
 
+CATCH_ALL = {"study/worker.py"}  # records any error of a cell with its traceback, and goes on with the next one
+
+
 def python(code):
     process = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", code], capture_output=True, text=True, timeout=120
@@ -227,4 +230,6 @@ def test_no_pickle_and_no_bare_except():
         assert all("weights_only=True" in load for load in loads) and "torch.save(" not in text
         assert not loads or path.parent.name in ("networks", "pythae")
         handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
-        assert all(node.type is not None and getattr(node.type, "id", "") != "Exception" for node in handlers), path
+        names = [getattr(node.type, "id", "") for node in handlers if node.type is not None]
+        assert len(names) == len(handlers), path
+        assert "Exception" not in names or str(path.relative_to(SOURCE)) in CATCH_ALL, path

@@ -16,6 +16,7 @@ from . import models as models
 from . import modules as modules
 from . import pipelines as pipelines
 from . import samplers as samplers
+from . import study as study
 from . import training as training
 from ._version import __version__ as __version__
 

@@ -31,7 +31,9 @@ def commands(text):
     lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
     for span in [*lines, *re.findall(r"`([^`]+)`", prose), *re.findall(r".*scripts/train\.py.*", prose)]:
         words = " ".join(span.split())
-        found = re.match(r"gae-hub ([a-z-]+)(?= |$)(.*)", words) or re.search(r"scripts/(train)\.py (--.*)", words)
+        found = re.match(r"gae-hub ((?:study )?[a-z-]+)(?= |$)(.*)", words) or re.search(
+            r"scripts/(train)\.py (--.*)", words
+        )
         if found:
             yield found[1], found[2]
 
@@ -58,7 +60,7 @@ def test_messages_of_the_library_quote_commands_and_flags_that_exist():
     known = {flag for command in COMMANDS for flag in flags_of(command)}
     for path in MESSAGES:
         text = path.read_text(encoding="utf-8").replace("{role}", "encoder")
-        for command, rest in re.findall(r"gae-hub ([a-z][a-z-]+)([^`\n]*)", text):
+        for command, rest in re.findall(r"gae-hub ((?:study )?[a-z][a-z-]+)([^`\n]*)", text):
             assert command in COMMANDS, f"{path}: gae-hub {command}"
             assert set(re.findall(r"--([\w-]+)", rest)) <= flags_of(command), f"{path}: gae-hub {command}{rest}"
         quoted = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", text))

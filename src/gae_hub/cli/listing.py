@@ -1,4 +1,4 @@
-"""List methods, samplers, networks and metrics, with their papers."""
+"""List methods, samplers, networks, metrics and built-in studies, with their papers."""
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,6 +17,7 @@ def run(args: Namespace):
     from ..hub.cards.papers import paper_of
     from ..metrics.model_metrics import METRICS
     from ..modules.backbones import backbone_names
+    from ..study.declaration import BUILTIN_STUDIES, load_study
 
     for auto, title in ((AutoGAE, "method"), (AutoSampler, "sampler")):
         papers = {name: paper_of(auto.model_class(name)) for name in auto.names()}
@@ -25,3 +26,4 @@ def run(args: Namespace):
     print_table(["network", "as"], [[name, "encoder, decoder"] for name in backbone_names("encoder")])
     metrics = {name: metric.description for name, metric in METRICS.items()}
     print_table(["metric", ""], [[name, summary] for name, summary in metrics.items()])
+    print_table(["study", ""], [[name, load_study(name).title] for name in BUILTIN_STUDIES])

@@ -22,7 +22,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 
 from gae_hub.modules.backbones import keep_running_statistics
-from gae_hub.modules.gradients import as_normal, enable_gradients
+from gae_hub.modules.gradients import check_not_exporting
 from gae_hub.modules.noise import randn
 
 from .base import register_model
@@ -45,13 +45,10 @@ class RAEGPModel(RegularizedAEModel):
 
     @torch.compiler.disable(reason="torch.compile cannot differentiate a gradient; the rest is compiled")
     def compute_decoder_penalty(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        create_graph = torch.is_grad_enabled()
-        with enable_gradients():
-            at = latents if latents.requires_grad else as_normal(latents).detach().requires_grad_()
-            with keep_running_statistics(self.decoder):
-                images = self.decode(at)
-            signs = randn(images.shape, images, generator).sign().to(images.dtype)
-            (gradient,) = torch.autograd.grad(images, at, signs, create_graph=create_graph)
+        check_not_exporting()
+        signs = randn((latents.shape[0], *self.config.input_shape), latents, generator).sign()
+        with keep_running_statistics(self.decoder):
+            gradient = torch.func.grad(lambda z: (signs * self.decode(z)).sum())(latents)
         return gradient.square().sum(-1)
 
 

@@ -155,7 +155,8 @@ class Codebook(nn.Module):
         """
         counts, sums = self._count_and_sum(tokens.flatten(0, -2), codes.flatten())
         if self.training:
-            self.counts.lerp_(counts, 1 - self.ema_decay)
+            # not lerp_, for which torch.func.vmap has no rule
+            self.counts.mul_(self.ema_decay).add_(counts, alpha=1 - self.ema_decay)
             if not self.learned:
                 pull = (1 - self.ema_decay) * (sums - counts.unsqueeze(1) * self.codes)
                 # a count so small that it is clamped belongs to an unused code, whose pull is 0

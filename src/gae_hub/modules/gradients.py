@@ -1,6 +1,6 @@
 """Gradients inside a forward pass, in training and in evaluation."""
 
-__all__ = ["as_normal", "enable_gradients"]
+__all__ = ["as_normal", "check_not_exporting", "enable_gradients"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,15 @@ def enable_gradients() -> Iterator[None]:
     Raises:
         RuntimeError: in torch.export, which cannot trace gradients.
     """
-    if torch.compiler.is_exporting():
-        raise RuntimeError("torch.export cannot trace a forward pass that computes a gradient")
+    check_not_exporting()
     with torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+def check_not_exporting():
+    """Raise RuntimeError in torch.export, which cannot trace gradients."""
+    if torch.compiler.is_exporting():
+        raise RuntimeError("torch.export cannot trace a forward pass that computes a gradient")
 
 
 def as_normal(tensor: Tensor) -> Tensor:

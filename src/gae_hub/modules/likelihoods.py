@@ -134,7 +134,8 @@ class OptimalGaussian(Gaussian):
         variance = self.variance.to(square.dtype)
         if self.training and adapt:
             variance = mean_over_processes(square.detach().mean() / size).clamp(min=1e-8)
-            self.variance.lerp_(variance.to(self.variance.dtype), 0.1)
+            # not lerp_, for which torch.func.vmap has no rule
+            self.variance.mul_(0.9).add_(variance.to(self.variance.dtype), alpha=0.1)
         return -0.5 * (square / variance + size * variance.log())
 
     def constant(self) -> float:

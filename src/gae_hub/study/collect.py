@@ -7,6 +7,8 @@ from .plan import CellPlan, StudyPlan
 from .results import CellResult, StudyResults
 from .store import Cell
 
+DEFAULT_EPOCHS = 20  # of `GAETrainingArguments`, which is slow to import
+
 
 def load_results(folder: StudyFolder) -> StudyResults:
     """The results of the cells of a study, as far as they are done.
@@ -51,7 +53,9 @@ def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) ->
     state = cell_state(folder, plan, record)
     current = {name: step for name, step in record.steps.items() if plan.steps.get(name) == step.digest}
     trained = current.get("train")
-    facts = dict(trained.facts) if trained is not None else {}
+    facts = {"num_epochs": plan.settings["training"].get("num_train_epochs", DEFAULT_EPOCHS)}
+    if trained is not None:
+        facts |= {**trained.facts, "train_seconds": trained.seconds}
     if plan.duplicate_of is not None:
         facts["duplicate_of"] = plan.duplicate_of
     facts["skipped_steps"] = {name: step.reason for name, step in current.items() if step.state == "skipped"}

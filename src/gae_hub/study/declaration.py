@@ -2,9 +2,6 @@
 
 __all__ = [
     "BUILTIN_STUDIES",
-    "NORMAL",
-    "DataSettings",
-    "SamplerSettings",
     "Study",
     "find_study_file",
     "load_study",
@@ -14,7 +11,7 @@ __all__ = [
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +22,7 @@ from ..core.yaml_files import read_yaml_file
 from ..metrics.networks.classifier import FeatureClassifierConfig
 from ..training.arguments import RECIPES, GAETrainingArguments
 from .grids import GridMethod, load_grid, read_methods
+from .settings import NORMAL, DataSettings, SamplerSettings
 from .tasks import TASKS, Task
 
 T = TypeVar("T")
@@ -32,49 +30,6 @@ T = TypeVar("T")
 STUDIES_FOLDER = Path(__file__).parent / "data" / "studies"
 BUILTIN_STUDIES = tuple(sorted(path.stem for path in STUDIES_FOLDER.glob("*.yaml")))
 """Names of the studies that come with the library."""
-
-NORMAL = "normal"
-"""Name of the sampler that draws from N(0, I), whatever the method's own prior is."""
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """A data set of a study.
-
-    Args:
-        name: its name in the study.
-        dataset: name, folder or file for `load_data`.
-        latent_dim: number of latent dimensions, unless the study varies them.
-        options: options of `load_data`.
-        num_train, num_validation, num_test: number of examples of each split, from its beginning; all by default.
-        training: training arguments that replace the study's.
-    """
-
-    name: str
-    dataset: str
-    latent_dim: int = 16
-    options: dict[str, Any] = field(default_factory=dict)
-    num_train: int | None = None
-    num_validation: int | None = None
-    num_test: int | None = None
-    training: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """A sampler of a study.
-
-    Args:
-        name: its name in the study.
-        sampler: short name of `AutoSampler`; "prior" is the method's own prior, and "normal" is N(0, I).
-        fields: fields of the sampler's config.
-        training: training arguments, for a sampler that is trained.
-    """
-
-    name: str
-    sampler: str
-    fields: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -400,8 +355,9 @@ def _read_sampler(name: str, content: Any, where: str) -> SamplerSettings:
     read.check_names(("sampler", "training", *sorted(own)))
     given = {key: value for key, value in read.content.items() if key in own}
     try:
-        config_class(**given)
-    except Exception as error:
+        with one_error("fields"):
+            config_class(**given)
+    except ValueError as error:
         raise ValueError(f"{read.where}: {error.__cause__ or error}") from error
     return SamplerSettings(name, kind, given, training)
 

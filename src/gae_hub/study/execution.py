@@ -1,8 +1,10 @@
 """Runs the steps of a cell: train, fit samplers, measure. A finished step is recorded, and not run again."""
 
-__all__ = ["CellRunner"]
+__all__ = ["STACKS", "CellRunner"]
 
+import shutil
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +29,16 @@ from ..samplers.prior import PriorSampler
 from ..training.arguments import GAETrainingArguments
 from ..training.checkpointing import last_checkpoint
 from ..training.output_folder import CHECKPOINTS, delete_files
+from ..training.quiet import hide_diagnostics
 from ..training.trainer import GAETrainer
 from .claims import claim
 from .context import CellContext
-from .declaration import NORMAL, SamplerSettings, Study
+from .declaration import Study
+from .digests import digest
 from .plan import CellPlan
 from .planning import can_compare_features, extractor_digest, training_of_sampler
+from .settings import NORMAL, SamplerSettings
+from .stacked_trainer import StackedTrainer
 from .store import Cell, StepRecord
 from .study_data import StudyData
 from .tasks import NUM_TILES
@@ -40,6 +46,7 @@ from .tasks import NUM_TILES
 logger = logging.get_logger(__name__)
 
 EVALUATED = ("validation", "test")
+STACKS = "stacks"  # folder of the checkpoints of models that train together
 
 
 class CellRunner:
@@ -50,7 +57,12 @@ class CellRunner:
         data: its data sets by name.
         folder: the folder of all cells and extractors.
         progress: whether to show the progress bars of trainings.
+
+    Attributes:
+        step: the step that runs, or ran last.
     """
+
+    step = "train"
 
     def __init__(self, study: Study, data: dict[str, StudyData], folder: Path, progress: bool = False):
         self.study, self.data, self.folder, self.progress = study, data, folder, progress
@@ -70,10 +82,38 @@ class CellRunner:
 
     def train(self, plan: CellPlan, cell: Cell):
         """Train the model of a cell, from its newest checkpoint if a run was interrupted, and save it."""
+        self.step = "train"
         trainer = self.make_trainer(plan, cell.folder)
         has_checkpoint = last_checkpoint(cell.folder) is not None
-        trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
+        with hide_diagnostics():
+            trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
         self.save_trained(plan, cell, trainer.plain_model)
+
+    def train_together(self, members: Sequence[tuple[CellPlan, Cell]]) -> list[tuple[CellPlan, Cell]]:
+        """Train the models of several cells as one batch of models, and save each.
+
+        Returns:
+            The cells whose model diverged, to be trained alone.
+        """
+        self.step = "train"
+        plans = [plan for plan, _ in members]
+        data, folder = self.data[plans[0].dataset], self.folder / STACKS / digest([plan.id for plan in plans])[:12]
+        models = []
+        for plan in plans:
+            set_seed(plan.seed)
+            models.append(self.build_model(plan))
+        arguments = self.make_arguments(plans[0], folder)
+        trainer = StackedTrainer(models, arguments, data.splits["train"], data.splits["validation"], self.progress)
+        with hide_diagnostics():
+            reasons = trainer.train(resume=True)
+        alone = []
+        for (plan, cell), model, reason in zip(members, models, reasons, strict=True):
+            if reason is None:
+                self.save_trained(plan, cell, model)
+            else:
+                alone.append((plan, cell))
+        shutil.rmtree(folder)
+        return alone
 
     def make_trainer(self, plan: CellPlan, folder: Path) -> GAETrainer:
         """The trainer of a cell, with a new model."""
@@ -112,6 +152,7 @@ class CellRunner:
                 "best_step": facts["best_step"],
                 "device": facts["environment"]["device"],
                 "divergences": len(facts["divergences"]),
+                "warnings": sorted(facts["warnings"]),
                 "trained_together": facts.get("trained_together", 1),
             },
         )
@@ -125,10 +166,12 @@ class CellRunner:
         waiting = [step for step, digest in plan.steps.items() if not cell.is_finished(step, digest)]
         if not waiting:
             return
+        self.step = waiting[0]
         context = self.make_context(plan, cell)
         for step in waiting:
             kind, _, name = step.partition("/")
             start = time.perf_counter()
+            self.step = step
             torch.manual_seed(plan.seed)  # each step has the same random numbers, whichever ran before
             try:
                 if kind == "sampler":
@@ -137,9 +180,6 @@ class CellRunner:
                     record = self._measure(cell, step, context, plan.steps[step])
             except NotImplementedError as error:  # a task that has no meaning for the method
                 record = StepRecord(plan.steps[step], "skipped", reason=str(error))
-            except Exception as error:
-                error.add_note(step)
-                raise
             folder = cell.folder / "samplers" / name
             files = sorted(folder.iterdir()) if kind == "sampler" and record.state == "done" else []
             seconds = round(time.perf_counter() - start, 3)

@@ -14,10 +14,12 @@ from ..auto import AutoSampler
 from ..models.base import GAEConfig
 from ..samplers.learned import LearnedSampler
 from ..training.arguments import RECIPES, GAETrainingArguments
-from .declaration import NORMAL, DataSettings, SamplerSettings, Study
+from .declaration import Study
 from .digests import digest
 from .grids import Configuration, GridMethod, check_configuration
 from .plan import CellPlan, StudyPlan
+from .settings import NORMAL, DataSettings, SamplerSettings
+from .stacking import can_stack_arguments, stack_key
 from .study_data import StudyData
 
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
@@ -34,8 +36,6 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
     Raises:
         ValueError: for a configuration, a training argument or a network that does not fit, before anything runs.
     """
-    for one in study.data.values():
-        _check_training(training_of(study, one), "training")
     for sampler in study.samplers.values():
         _check_training(training_of_sampler(sampler), f"samplers.{sampler.name}.training")
     omitted = {name: find_omitted_tasks(study, data[name]) for name in study.data}
@@ -67,7 +67,7 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
         tasks={name: asdict(task) for name, task in study.tasks.items()},
         omitted=omitted,
         settings={
-            "training": {name: training_of(study, one) for name, one in study.data.items()},
+            "training": {name: _describe_training(study, one) for name, one in study.data.items()},
             "data": {name: asdict(one) for name, one in study.data.items()},
             "sizes": {name: data[name].sizes for name in study.data},
             "networks": study.networks,
@@ -93,6 +93,11 @@ def training_of(study: Study, data: DataSettings) -> dict[str, Any]:
         recipe = rest.pop("recipe", None)
         found |= {**(RECIPES[recipe] if recipe is not None else {}), **rest}
     return found
+
+
+def _describe_training(study: Study, data: DataSettings) -> dict[str, Any]:
+    """The training arguments for a data set, with the name of the recipe, for reports."""
+    return {"recipe": data.training.get("recipe", study.training.get("recipe")), **training_of(study, data)}
 
 
 def samplers_of(study: Study, method: GridMethod) -> list[SamplerSettings]:
@@ -160,11 +165,11 @@ def _plan_cell(
         **{name: value for name, value in networks.items() if name != "fields"},
         **method.resolve_fields(configuration, data.input_shape, network_fields),
     }
-    group = None
+    training, group = training_of(study, data.settings), None
+    arguments = _check_training(training, "training")
     if configuration.skip is None:
         config = check_configuration(method, configuration, values)
-        group = _group_of(study, config, seed)
-    training = training_of(study, data.settings)
+        group = _group_of(study, data, config, arguments, seed)
     settings = {
         "format": FORMAT,
         "versions": versions(),
@@ -191,20 +196,25 @@ def _plan_cell(
     )
 
 
-def _check_training(training: Mapping[str, Any], where: str):
-    """Raise ValueError for training arguments that have a wrong value, or belong to the study."""
+def _check_training(training: Mapping[str, Any], where: str) -> GAETrainingArguments:
+    """The training arguments; ValueError if one has a wrong value, or is set by the study."""
     taken = sorted(_SET_BY_STUDY & training.keys())
     if taken:
         raise ValueError(f"{where}: {taken[0]} is set by the study itself; remove it")
     try:
-        GAETrainingArguments("unused", **{**training, "report_to": "none"})
+        return GAETrainingArguments("unused", **{**training, "report_to": "none"})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _group_of(study: Study, config: GAEConfig, seed: int) -> str | None:
-    """Name of the group of cells that can be trained together with this one."""
-    return None
+def _group_of(
+    study: Study, data: StudyData, config: GAEConfig, arguments: GAETrainingArguments, seed: int
+) -> str | None:
+    """Name of the group of cells that can be trained together with this one, or None."""
+    key = stack_key(config) if study.train_together else None
+    if key is None or can_stack_arguments(arguments) is not None:
+        return None
+    return digest([repr(key), data.settings.name, data.fingerprints, seed])[:12]
 
 
 def _plan_steps(

@@ -3,6 +3,7 @@
 __all__ = ["prepare_study", "run_study"]
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,8 +20,9 @@ from transformers.utils import logging
 from ..core.argument_checks import check_count
 from ..core.files import write_text
 from ..core.yaml_files import dump_yaml, read_yaml_file
-from .claims import claim
+from .claims import claim, holder
 from .declaration import Study, find_study_file, read_study, read_with_base
+from .execution import STACKS
 from .folder import StudyFolder, cell_state
 from .plan import STUDY_FILE, CellPlan, StudyPlan
 from .planning import make_plan
@@ -95,6 +97,8 @@ def prepare_study(
         plan = make_plan(study, data)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+    if not any(holder(lock) for lock in folder.root.glob("claims/*.lock")):
+        shutil.rmtree(folder.root / STACKS, ignore_errors=True)  # of workers that were killed
     if _read_declaration(folder) != content:
         write_text(folder.study / STUDY_FILE, dump_yaml(content))
     if _read_plan_digest(folder) != plan.digest:
@@ -186,8 +190,7 @@ class _Workers:
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
-        command += ["--parent", str(os.getpid()), "--deadline", str(self.deadline)]
-        command += ["--cell_file", str(self._cell_file(index))]
+        command += [str(os.getpid()), str(self.deadline), str(self._cell_file(index))]
         # in a session of its own, a worker receives Ctrl-C once, from `_stop`: a second one would end it at once
         return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True)
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, cast
 from ..data.datasets import InMemoryDataset
 from ..data.fingerprints import fingerprint_data
 from ..data.loading import load_data
-from .declaration import DataSettings
 from .digests import digest
+from .settings import DataSettings
 
 Split = Literal["train", "validation", "test"]
 

@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from math import inf
 from pathlib import Path
 
 from transformers.utils import logging
@@ -26,6 +25,7 @@ from .study_data import StudyData
 
 logger = logging.get_logger(__name__)
 
+MAX_STACK = 16  # cells that train together
 POLL = 1.0  # seconds between looks at the cells of other workers
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -142,19 +142,16 @@ class Worker:
         except Exception as error:
             if _is_disk_full(error):
                 raise
-            step = next(iter(getattr(error, "__notes__", ["train"])))
-            logger.warning(f"{plan.id}: {step} failed: {error}")
-            cell.fail(step, f"{type(error).__name__}: {error}", traceback.format_exc(), plan.steps.get(step))
+            step, message = self._runner.step, f"{type(error).__name__}: {error}"
+            logger.warning(f"{plan.id}: {step} failed: {message}")
+            cell.fail(step, message, traceback.format_exc(), plan.steps.get(step))
 
     def _train(self, plan: CellPlan, cell: Cell):
         """Train a cell, with the cells of its group that are free."""
         with ExitStack() as stack:
             members = [(plan, cell), *self._claim_group(plan, stack)]
-            if len(members) > 1:
-                members = self._runner.train_together(members)  # returns those that have to be trained alone
-            for member, folder in members:
-                if member is plan or not folder.is_finished("train", member.steps["train"]):
-                    self._runner.train(member, folder)
+            for member, folder in self._runner.train_together(members) if len(members) > 1 else members:
+                self._runner.train(member, folder)
 
     def _claim_group(self, plan: CellPlan, stack: ExitStack) -> list[tuple[CellPlan, Cell]]:
         """Other cells of the group that are neither trained nor claimed, claimed now."""
@@ -162,6 +159,8 @@ class Worker:
         for other in self._waiting:
             if plan.group is None or other.group != plan.group or other.id == plan.id:
                 continue
+            if len(found) + 1 == MAX_STACK:
+                break
             cell = Cell(self.folder.cell(other))
             if cell.error is not None or cell.is_finished("train", other.steps["train"]):
                 continue
@@ -185,13 +184,13 @@ def _is_disk_full(error: Exception) -> bool:
 
 
 def main():
-    """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME`."""
+    """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME PARENT DEADLINE FILE`."""
     parser = argparse.ArgumentParser(prog="gae_hub.study.worker")
     parser.add_argument("root", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--parent", type=int, default=os.getppid())
-    parser.add_argument("--deadline", type=float, default=inf)
-    parser.add_argument("--cell_file", type=Path, help="file into which the name of the current cell is written")
+    parser.add_argument("parent", type=int, help="process without which the worker stops after its cell")
+    parser.add_argument("deadline", type=float, help="time after which it starts no cell")
+    parser.add_argument("cell_file", type=Path, help="file into which it writes the name of its cell")
     args = parser.parse_args()
     logging.disable_progress_bar()
     folder = StudyFolder(args.root, args.name)
@@ -200,7 +199,7 @@ def main():
         return os.getppid() != args.parent or time.time() > args.deadline
 
     def report(cell: CellPlan, what: str):
-        if args.cell_file is not None and what not in ("done", "failed"):
+        if what not in ("done", "failed"):
             args.cell_file.write_text(cell.id, encoding="utf-8")
 
     try:

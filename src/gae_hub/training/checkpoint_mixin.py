@@ -104,17 +104,25 @@ class CheckpointMixin(BaseTrainer):
             self.guard.load_state_dict(self._load_process_state(checkpoint)["guard"])
 
     def _load_optimizer(self, file: Path):
-        optimizer = cast(torch.optim.Optimizer, self.optimizer)
         state = load_tree(file)
         with fits(file):
-            check_optimizer_state(state, getattr(optimizer, "optimizer", optimizer), self.plain_model)
-            check_group_settings(state["param_groups"], optimizer.param_groups)
-            optimizer.load_state_dict(state)
-        for parameter, state in optimizer.state.items():
+            self._load_optimizer_state(state)
+
+    def _load_optimizer_state(self, state: Any):
+        """Load the `state_dict` of an optimizer.
+
+        Raises:
+            ValueError: if it does not fit the optimizer and the model.
+        """
+        optimizer = cast(torch.optim.Optimizer, self.optimizer)
+        check_optimizer_state(state, getattr(optimizer, "optimizer", optimizer), self.plain_model)
+        check_group_settings(state["param_groups"], optimizer.param_groups)
+        optimizer.load_state_dict(state)
+        for parameter, values in optimizer.state.items():
             # fused kernels iterate over parameter and state together, so both need the same memory format
-            for name, value in state.items():
+            for name, value in values.items():
                 if torch.is_tensor(value) and value.shape == parameter.shape:
-                    state[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+                    values[name] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
     # Gradient scaler
 

@@ -30,8 +30,8 @@ NUMERICAL_ERRORS = (
 )
 """Errors of a forward pass that count as divergence, such as a matrix that is not positive definite."""
 
-_MEMORY = 0.98  # of the running mean and deviation of the loss, per step
-_NUM_WARMUP_LOSSES = 20  # losses before one can be too high
+MEMORY = 0.98  # of the running mean and deviation of the loss, per step
+NUM_WARMUP_LOSSES = 20  # losses before one can be too high
 
 
 def make_divergence_guard(threshold: float, max_restarts: int, device: torch.device) -> "DivergenceGuard":
@@ -167,7 +167,7 @@ class DivergenceGuard(ABC):
             term = next(name for name, bad in zip(self.names, first_bad, strict=True) if bad)
             observed = f"'{term}' is nan, infinite or far above its running mean"
         self.diverged = self.first_bad = self.failure = None
-        if self.num_losses <= _NUM_WARMUP_LOSSES:  # the running mean may have started from a bad first loss
+        if self.num_losses <= NUM_WARMUP_LOSSES:  # the running mean may have started from a bad first loss
             self.num_losses = 0
         learning_rate = max(group["lr"] for group in optimizer.param_groups)
         good = self._good_state
@@ -233,11 +233,11 @@ class HostDivergenceGuard(DivergenceGuard):
         fine, loss = [isfinite(number) for number in numbers], numbers[-1]
         if self.threshold:
             excess = loss - mean
-            if self.num_losses >= _NUM_WARMUP_LOSSES:
+            if self.num_losses >= NUM_WARMUP_LOSSES:
                 fine[-1] &= excess <= max(self.threshold * deviation, abs(mean))
             if all(fine):
-                mean = loss + _MEMORY * (mean - loss) if self.num_losses else loss
-                self.running = [mean, abs(excess) + _MEMORY * (deviation - abs(excess))]
+                mean = loss + MEMORY * (mean - loss) if self.num_losses else loss
+                self.running = [mean, abs(excess) + MEMORY * (deviation - abs(excess))]
         if self._fine is None or len(self._fine) != len(fine):  # the terms are unknown if the first pass raised
             self._fine = fine
         else:
@@ -279,10 +279,10 @@ class DeviceDivergenceGuard(DivergenceGuard):
         if self.threshold:
             loss, (mean, deviation) = values[-1], running
             excess = loss - mean
-            if self.num_losses >= _NUM_WARMUP_LOSSES:
+            if self.num_losses >= NUM_WARMUP_LOSSES:
                 fine[-1] &= excess <= torch.maximum(self.threshold * deviation, mean.abs())
-            mean = torch.lerp(loss, mean, _MEMORY) if self.num_losses else loss
-            updated = torch.stack([mean, torch.lerp(excess.abs(), deviation, _MEMORY)])
+            mean = torch.lerp(loss, mean, MEMORY) if self.num_losses else loss
+            updated = torch.stack([mean, torch.lerp(excess.abs(), deviation, MEMORY)])
             running = torch.where(fine.all(), updated, running)
         self.running = running
         self._fine = fine if self._fine is None or len(self._fine) != len(fine) else self._fine & fine

@@ -1,6 +1,6 @@
 """Context managers that hide messages of transformers."""
 
-__all__ = ["hide_progress_bars", "hide_resume_warnings"]
+__all__ = ["hide_diagnostics", "hide_progress_bars", "hide_resume_warnings"]
 
 import logging
 from collections.abc import Iterator
@@ -19,6 +19,21 @@ def hide_progress_bars() -> Iterator[None]:
     finally:
         if were_enabled:
             hf_logging.enable_progress_bar()
+
+
+@contextmanager
+def hide_diagnostics() -> Iterator[None]:
+    """Hide the warnings about runs that learn badly. The facts of a run hold them."""
+    diagnostics = logging.getLogger("gae_hub.training.diagnostics")
+
+    def is_hidden(record: logging.LogRecord) -> bool:
+        return False
+
+    diagnostics.addFilter(is_hidden)
+    try:
+        yield
+    finally:
+        diagnostics.removeFilter(is_hidden)
 
 
 @contextmanager
