@@ -24,7 +24,7 @@ def add_arguments(parser: Parser):
 
 def run(args: Namespace):
     from ..study.runner import run_study
-    from ..study.worker import StudyChangedError
+    from ..study.worker import StudyStoppedError
 
     try:
         counts = run_study(
@@ -34,7 +34,7 @@ def run(args: Namespace):
             threads=args.threads,
             retry_failed=args.retry_failed,
         )
-    except StudyChangedError as error:
+    except StudyStoppedError as error:
         raise UsageError(str(error)) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same line goes on") from None

@@ -2,6 +2,7 @@
 
 __all__ = ["Claim", "claim", "clean_claims", "holder"]
 
+import hashlib
 import json
 import os
 import platform
@@ -67,26 +68,49 @@ def claim(path: Path) -> Claim | None:
     complete = _temporary_path(path)
     complete.write_text(json.dumps(own), encoding="utf-8")
     try:
-        for _ in range(2):
-            try:
-                os.link(complete, path)  # fails if the file exists, and is never seen half written
-                return Claim(path, token)
-            except FileExistsError:
-                if holder(path) is not None or not _remove_abandoned(path):
-                    return None
-        return None
+        return Claim(path, token) if _acquire(path, complete) else None
     finally:
         complete.unlink(missing_ok=True)
 
 
+def _acquire(path: Path, complete: Path) -> bool:
+    """Put a complete lock file in its place, if there is none, or only that of a dead worker.
+
+    Several workers may find the same dead worker. They compete for a second lock, named after the dead worker's: the
+    winner replaces the file if it still is the dead worker's.
+    """
+    try:
+        os.link(complete, path)  # fails if the file exists, and is never seen half written
+        return True
+    except FileExistsError:
+        pass
+    found = _read_bytes(path)
+    if found is None or holder(path) is not None:
+        return False
+    gate = path.with_name(f".{path.name[:100]}-{hashlib.sha256(found).hexdigest()[:16]}")
+    if not _acquire(gate, complete):
+        return False
+    try:
+        if _read_bytes(path) != found:
+            return False
+        second = _temporary_path(path)
+        os.link(complete, second)
+        os.replace(second, path)
+        return True
+    finally:
+        gate.unlink()
+
+
 def clean_claims(folder: Path):
     """Remove the files that killed workers left in a folder of lock files."""
-    from ..core.files import remove_leftovers  # imports torch, which is slow
+    from ..core.files import TEMPORARY_PREFIX, remove_leftovers  # imports torch, which is slow
 
     remove_leftovers(folder)
-    for path in folder.glob("*.lock"):
-        if holder(path) is None:
-            _remove_abandoned(path)
+    for path in list(folder.glob("*")) if folder.is_dir() else []:
+        if not path.name.startswith(TEMPORARY_PREFIX) and holder(path) is None:
+            abandoned = claim(path)
+            if abandoned is not None:
+                abandoned.release()
 
 
 def holder(path: Path) -> dict[str, Any] | None:
@@ -103,8 +127,8 @@ def holder(path: Path) -> dict[str, Any] | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(_read_bytes(path) or b"")
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -116,18 +140,9 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f"{temporary_prefix()}{secrets.token_hex(8)}")
 
 
-def _remove_abandoned(path: Path) -> bool:
-    """Remove the lock file of a dead worker. Of several processes that try, one succeeds."""
-    aside = _temporary_path(path)
+def _read_bytes(path: Path) -> bytes | None:
+    """Content of a lock file, or None if there is none that can be read."""
     try:
-        os.replace(path, aside)
-    except FileNotFoundError:
-        return False
-    taken = holder(aside) is not None  # another process replaced the dead worker's file between the two calls
-    if taken:
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass
-    aside.unlink()
-    return not taken
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -28,6 +28,7 @@ class CellContext:
         evaluations: an evaluation of each split, whose data are shared by all cells.
         folder: the cell's folder, for pictures.
         seed: seed of everything random.
+        has_extractor: whether there is an extractor that accepts the data.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class CellContext:
         evaluations: dict[str, EvaluationRun],
         folder: Path,
         seed: int,
+        has_extractor: bool = True,
     ):
         self.model, self.data, self.folder, self.seed = model, data, folder, seed
+        self.has_extractor = has_extractor
         self._evaluations, self._latents = evaluations, {}
 
     def evaluation(

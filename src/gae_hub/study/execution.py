@@ -40,10 +40,10 @@ from .context import CellContext
 from .declaration import Study
 from .digests import digest
 from .plan import CellPlan
-from .planning import extractor_digest
+from .planning import can_compare_features, extractor_digest, training_of_sampler
 from .settings import NORMAL, SamplerSettings
 from .stacked_trainer import StackedTrainer
-from .store import Cell, StepRecord, hash_file
+from .store import Cell, StepRecord
 from .study_data import StudyData
 from .tasks import NUM_TILES
 
@@ -78,7 +78,7 @@ class CellRunner:
         A folder that was changed by hand, or is damaged, is set aside.
         """
         cell = Cell(self.folder / "cells" / plan.id)
-        changed = cell.problem or cell.find_changed_file()
+        changed = cell.problem or cell.find_changed_file(thorough=True)
         if changed:
             target = cell.set_aside()
             logger.warning(f"{plan.id} was changed ({changed}): it is kept as '{target.name}' and run again")
@@ -173,17 +173,11 @@ class CellRunner:
     # Samplers and tasks
 
     def run_steps(self, plan: CellPlan, cell: Cell):
-        """Run the steps of a trained cell that are not finished.
-
-        Raises:
-            ValueError: if its weights differ from those that were recorded.
-        """
+        """Run the steps of a trained cell, as `open_cell` returned it, that are not finished."""
         waiting = [step for step, digest in plan.steps.items() if not cell.is_finished(step, digest)]
         if not waiting:
             return
-        known = cell.files["model.safetensors"]["sha256"]
-        if hash_file(cell.folder / "model.safetensors") != known:
-            raise ValueError(f"'{cell.folder / 'model.safetensors'}' was changed after the training")
+        self.step = waiting[0]
         context = self.make_context(plan, cell)
         for step in waiting:
             kind, _, name = step.partition("/")
@@ -197,17 +191,22 @@ class CellRunner:
                     record = self._measure(cell, step, context, plan.steps[step])
             except NotImplementedError as error:  # a task that has no meaning for the method
                 record = StepRecord(plan.steps[step], "skipped", reason=str(error))
+            folder = cell.folder / "samplers" / name
+            files = sorted(folder.iterdir()) if kind == "sampler" and record.state == "done" else []
             record = replace(record, seconds=round(time.perf_counter() - start, 3))
             if step == waiting[-1]:  # before cell.json says that nothing is left to do
                 self._write_results(plan, cell, [*cell.steps.values(), record], context.model)
-            cell.finish(step, record)
+            cell.finish(step, record, [f"samplers/{name}/{file.name}" for file in files])
 
     def make_context(self, plan: CellPlan, cell: Cell) -> CellContext:
         """The trained model of a cell, with its data."""
         model = AutoGAE.from_pretrained(cell.folder)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         data = self.data[plan.dataset]
-        return CellContext(model, data, self._evaluations_of(plan.dataset, model), cell.folder, plan.seed)
+        evaluations = self._evaluations_of(plan.dataset, model)
+        return CellContext(
+            model, data, evaluations, cell.folder, plan.seed, has_extractor=can_compare_features(self.study, data)
+        )
 
     def _fit_sampler(self, settings: SamplerSettings, context: CellContext, digest: str) -> StepRecord:
         """Fit a sampler to the training embeddings, and save it beside the model."""
@@ -251,7 +250,7 @@ class CellRunner:
         if dataset not in self._evaluations:
             data = self.data[dataset]
             extractor: Any = "inception"
-            if self.study.uses_extractor:
+            if extractor_digest(self.study, data) is not None:
                 found = self.find_extractor(dataset)
                 extractor = load_extractor(found)
                 if self.study.extractor == "trained":  # passports must not contain the place of this folder
@@ -317,5 +316,5 @@ def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
     sampler.config.unit_norm = get_latent_kind(context.model) == "sphere"
     if isinstance(sampler, LearnedSampler):
         validation = context.latents("validation")
-        return sampler.fit(latents, validation_latents=validation, progress=False, **settings.training)
+        return sampler.fit(latents, validation_latents=validation, progress=False, **training_of_sampler(settings))
     return sampler.fit(latents, progress=False)

@@ -84,4 +84,4 @@ def cell_state(folder: StudyFolder, plan: CellPlan, cell: Cell) -> State:
         return "done"
     if holder(folder.lock(plan)) is not None:
         return "running"
-    return "failed" if cell.error is not None else "waiting"
+    return "failed" if cell.has_failed(plan.steps) else "waiting"

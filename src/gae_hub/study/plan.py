@@ -2,7 +2,7 @@
 
 __all__ = ["PLAN_FILE", "STUDY_FILE", "CellPlan", "StudyPlan", "read_plan"]
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,12 @@ class StudyPlan:
         return digest(asdict(self))
 
     def runnable(self) -> list[CellPlan]:
-        """The cells to run, each folder once."""
+        """The cells to run, each folder once, with the steps of all cells that share it."""
         found: dict[str, CellPlan] = {}
         for cell in self.cells:
             if cell.skipped is None:
-                found.setdefault(cell.id, cell)
+                known = found.get(cell.id)
+                found[cell.id] = cell if known is None else replace(known, steps={**known.steps, **cell.steps})
         return list(found.values())
 
     def write(self, folder: Path):

@@ -36,6 +36,8 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
     Raises:
         ValueError: for a configuration, a training argument or a network that does not fit, before anything runs.
     """
+    for sampler in study.samplers.values():
+        _check_training(training_of_sampler(sampler), f"samplers.{sampler.name}.training")
     omitted = {name: find_omitted_tasks(study, data[name]) for name in study.data}
     dimensions = {name: list(study.latent_dims or (one.latent_dim,)) for name, one in study.data.items()}
     cells = [
@@ -84,18 +86,12 @@ def versions() -> dict[str, str]:
 
 
 def training_of(study: Study, data: DataSettings) -> dict[str, Any]:
-    """The training arguments for a data set, with the values of recipes.
-
-    Raises:
-        ValueError: for an unknown recipe.
-    """
+    """The training arguments for a data set, with the values of recipes."""
     found: dict[str, Any] = {}
     for given in (study.training, data.training):
         rest = dict(given)
         recipe = rest.pop("recipe", None)
-        if recipe is not None and recipe not in RECIPES:
-            raise ValueError(f"training: there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}")
-        found |= {**RECIPES.get(recipe, {}), **rest} if recipe else rest
+        found |= {**(RECIPES[recipe] if recipe is not None else {}), **rest}
     return found
 
 
@@ -117,11 +113,17 @@ def find_omitted_tasks(study: Study, data: StudyData) -> dict[str, str]:
             found[name] = "the data have no labels"
         elif task.needs_sampler and not study.samplers:
             found[name] = "the study has no samplers"
-        elif task.needs_sampler and not data.is_images:
-            found[name] = "an extractor needs images with 1 or 3 channels"
-        elif task.uses_extractor and study.extractor == "trained" and not data.has_labels and task.needs_sampler:
-            found[name] = "the data have no labels to train an extractor on: set extractor to 'inception' or a model"
+        elif task.uses_extractor and not can_compare_features(study, data):
+            reason = "an extractor needs images with 1 or 3 channels"
+            if data.is_images:
+                reason = "the data have no labels to train an extractor on: set extractor to 'inception' or a model"
+            found[name if task.needs_sampler else f"{name}/fid"] = reason
     return found
+
+
+def can_compare_features(study: Study, data: StudyData) -> bool:
+    """Whether the study's extractor accepts a data set, and can be trained on it if it has to be."""
+    return data.is_images and (study.extractor != "trained" or data.has_labels)
 
 
 def _plan_method(
@@ -141,7 +143,7 @@ def _plan_method(
 
 
 def _folder_name(method: GridMethod, configuration: Configuration, found: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-") or "method"
+    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-")[:60] or "method"
     return f"{slug}-{configuration.number:02d}-{found[:12]}"
 
 
@@ -164,7 +166,7 @@ def _plan_cell(
         **method.resolve_fields(configuration, data.input_shape, network_fields),
     }
     training, group = training_of(study, data.settings), None
-    arguments = _check_training(training, seed)
+    arguments = _check_training(training, "training")
     if configuration.skip is None:
         config = check_configuration(method, configuration, values)
         group = _group_of(study, data, config, arguments, seed)
@@ -194,15 +196,15 @@ def _plan_cell(
     )
 
 
-def _check_training(training: Mapping[str, Any], seed: int) -> GAETrainingArguments:
-    """The training arguments; ValueError if one does not exist, has a wrong value, or is set by the study."""
+def _check_training(training: Mapping[str, Any], where: str) -> GAETrainingArguments:
+    """The training arguments; ValueError if one has a wrong value, or is set by the study."""
     taken = sorted(_SET_BY_STUDY & training.keys())
     if taken:
-        raise ValueError(f"training: {taken[0]} is set by the study itself")
+        raise ValueError(f"{where}: {taken[0]} is set by the study itself; remove it")
     try:
-        return GAETrainingArguments("unused", **{**training, "seed": seed, "report_to": "none"})
-    except TypeError as error:
-        raise ValueError(f"training: {error}") from error
+        return GAETrainingArguments("unused", **{**training, "report_to": "none"})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _group_of(
@@ -231,13 +233,13 @@ def _plan_steps(
             found[name] = digest([trained, *parts])
             continue
         for sampler in samplers:
-            fitted = digest([trained, sampler.sampler, sampler.fields, _training_of_sampler(sampler)])
+            fitted = digest([trained, sampler.sampler, sampler.fields, training_of_sampler(sampler)])
             found[f"sampler/{sampler.name}"] = fitted
             found[f"{name}/{sampler.name}"] = digest([fitted, *parts])
     return found
 
 
-def _training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
+def training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
     """The training arguments of a sampler, with its class's defaults."""
     if sampler.sampler == NORMAL:
         return {}
@@ -246,12 +248,14 @@ def _training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
         if sampler.training:
             raise ValueError(f"samplers.{sampler.name}: '{sampler.sampler}' is not trained, but it has `training`")
         return {}
-    return {**sampler_class.default_arguments, **sampler.training}
+    training = dict(sampler.training)
+    recipe = training.pop("recipe", None)
+    return {**sampler_class.default_arguments, **(RECIPES[recipe] if recipe is not None else {}), **training}
 
 
 def extractor_digest(study: Study, data: StudyData) -> str | None:
-    """Digest of what the extractor depends on; None if no task uses one."""
-    if not study.uses_extractor:
+    """Digest of what the extractor depends on; None if no task uses one, or it does not accept the data."""
+    if not study.uses_extractor or not can_compare_features(study, data):
         return None
     if study.extractor != "trained":
         return digest(study.extractor)
@@ -259,6 +263,21 @@ def extractor_digest(study: Study, data: StudyData) -> str | None:
 
 
 def _mark_duplicates(cells: list[CellPlan]) -> list[CellPlan]:
-    """Give cells of equal settings the folder of the first of them."""
-    folders: dict[str, str] = {}
-    return [replace(cell, id=folders.setdefault(cell.steps["train"], cell.id)) for cell in cells]
+    """Give cells of equal settings the folder of the first of them.
+
+    A cell whose steps differ, such as one that is measured on another test split, gets a folder of its own.
+    """
+    folders: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    found = []
+    for cell in cells:
+        known = folders.setdefault(cell.steps["train"], [])
+        for shared, steps in known:
+            if all(steps.get(name, own) == own for name, own in cell.steps.items()):
+                folder = shared
+                steps |= cell.steps
+                break
+        else:
+            folder = f"{cell.id}-{len(known)}" if known else cell.id
+            known.append((folder, dict(cell.steps)))
+        found.append(replace(cell, id=folder))
+    return found

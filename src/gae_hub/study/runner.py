@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -22,17 +24,16 @@ from .claims import claim, holder
 from .declaration import Study, find_study_file, read_study, read_with_base
 from .execution import STACKS
 from .folder import StudyFolder, cell_state
-from .plan import PLAN_FILE, STUDY_FILE, CellPlan, StudyPlan
+from .plan import STUDY_FILE, CellPlan, StudyPlan
 from .planning import make_plan
 from .store import CELL_FILE, Cell
 from .study_data import StudyData
-from .worker import Worker, load_study_data
+from .worker import StudyStoppedError, Worker, load_study_data
 
 logger = logging.get_logger(__name__)
 
 POLL = 1.0  # seconds between looks at the workers
 MAX_DEATHS = 2  # deaths of a worker in one cell after which the cell counts as failed
-MAX_DEATHS_OUTSIDE = 5  # deaths of workers without a cell after which no more are started
 
 
 def run_study(
@@ -91,20 +92,38 @@ def prepare_study(
     content = read_with_base(path)
     study = read_study(content, str(source))
     folder = StudyFolder(Path(output_dir), study.name)
-    data = load_study_data(study)
-    plan = make_plan(study, data)
+    try:
+        data = load_study_data(study)
+        plan = make_plan(study, data)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     remove_leftovers(folder.study)
     if not any(holder(lock) for lock in folder.root.glob("claims/*.lock")):
         shutil.rmtree(folder.root / STACKS, ignore_errors=True)  # of workers that were killed
-    declaration = folder.study / STUDY_FILE
-    if not declaration.is_file() or read_yaml_file(declaration) != content:
-        write_text(declaration, dump_yaml(content))
-    if not (folder.study / PLAN_FILE).is_file() or folder.read_plan().digest != plan.digest:
+    if _read_declaration(folder) != content:
+        write_text(folder.study / STUDY_FILE, dump_yaml(content))
+    if _read_plan_digest(folder) != plan.digest:
         plan.write(folder.study)
     for dataset, tasks in plan.omitted.items():
         for task, reason in tasks.items():
             logger.warning(f"{dataset}: the task '{task}' is left out: {reason}")
     return folder, study, plan, data
+
+
+def _read_declaration(folder: StudyFolder) -> dict[str, Any] | None:
+    """The declaration in a folder; None if there is none, or it is damaged."""
+    try:
+        return read_yaml_file(folder.study / STUDY_FILE)
+    except ValueError:
+        return None
+
+
+def _read_plan_digest(folder: StudyFolder) -> str | None:
+    """Digest of the plan in a folder; None if there is none, or it is damaged."""
+    try:
+        return folder.read_plan().digest
+    except (ValueError, TypeError):
+        return None
 
 
 def forget_failures(folder: StudyFolder, plan: StudyPlan):
@@ -158,24 +177,36 @@ class _Workers:
         self.folder, self.plan, self.deadline = folder, plan, deadline
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self.deaths: Counter[str] = Counter()
-        self.deaths_outside = 0
-        self.processes = [self._start() for _ in range(processes)]
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
-        command += [str(os.getpid()), str(self.deadline)]
-        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL)
+        self.num_processes, self.processes = processes, list[subprocess.Popen[bytes]]()
 
     def run(self, progress: bool):
-        """Wait until all workers have ended.
+        """Start the workers, and wait until all have ended.
 
         Raises:
-            RuntimeError: if a worker ended with an error that concerns the whole study.
+            StudyStoppedError: if a worker ended with an error that concerns the whole study.
         """
+        with TemporaryDirectory() as cell_files:
+            self.cell_files = Path(cell_files)
+            self._run(progress)
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
+        command += [str(os.getpid()), str(self.deadline), str(self._cell_file(index))]
+        # in a session of its own, a worker receives Ctrl-C once, from `_stop`: a second one would end it at once
+        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def _cell_file(self, index: int) -> Path:
+        """The file in which a worker names its cell."""
+        return self.cell_files / str(index)
+
+    def _run(self, progress: bool):
         states = _States(self.folder, self.plan)
         with tqdm(total=len(states.cells), desc=self.plan.name, unit="cell", disable=not progress) as bar:
             try:
-                while self._replace_dead():
+                for index in range(self.num_processes):
+                    self.processes.append(self._start(index))
+                while any(process.poll() is None for process in self.processes) or self._replace_dead():
+                    self._replace_dead()
                     bar.n = states.count_ended()
                     bar.refresh()
                     time.sleep(POLL)
@@ -185,41 +216,40 @@ class _Workers:
             bar.n = states.count_ended()
             bar.refresh()
         if any(process.returncode for process in self.processes):
-            raise RuntimeError(f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept")
+            raise StudyStoppedError(
+                f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept"
+            )
 
     def _replace_dead(self) -> bool:
         """Start a new worker for each that was killed, and fail a cell in which two have died.
 
         Returns:
-            Whether a worker runs.
+            Whether a worker was started.
+
+        Raises:
+            StudyStoppedError: if workers die again and again before they start a cell.
         """
-        codes = [process.poll() for process in self.processes]
-        is_running = None in codes
-        for index, (process, code) in enumerate(zip(self.processes, codes, strict=True)):
+        started = False
+        for index, process in enumerate(self.processes):
+            code = process.poll()
             if code is None or code >= 0:
                 continue
-            held = [cell for cell in self.plan.runnable() if self._held_by(self.folder.lock(cell), process.pid)]
-            for cell in held:
-                self.deaths[cell.id] += 1
-                if self.deaths[cell.id] >= MAX_DEATHS:
+            file = self._cell_file(index)
+            name = file.read_text(encoding="utf-8") if file.is_file() else ""
+            file.unlink(missing_ok=True)
+            self.deaths[name] += 1
+            if not name and self.deaths[name] >= MAX_DEATHS * len(self.processes):
+                raise StudyStoppedError(
+                    f"workers of the study '{self.plan.name}' were killed {self.deaths[name]} times before they "
+                    f"started a cell, by signal {-code}; is there enough memory?"
+                )
+            for cell in self.plan.runnable():
+                if cell.id == name and self.deaths[name] >= MAX_DEATHS:
                     self._fail(cell, -code)
-            if not held:
-                self.deaths_outside += 1
-                if self.deaths_outside >= MAX_DEATHS_OUTSIDE:
-                    continue
             logger.warning(f"a worker was killed by signal {-code}; starting another one")
-            self.processes[index] = self._start()
-            is_running = True
-        return is_running
-
-    @staticmethod
-    def _held_by(lock: Path, process: int) -> bool:
-        import json
-
-        try:
-            return json.loads(lock.read_text(encoding="utf-8")).get("process") == process
-        except (OSError, ValueError):
-            return False
+            self.processes[index] = self._start(index)
+            started = True
+        return started
 
     def _fail(self, plan: CellPlan, number: int):
         held = claim(self.folder.lock(plan))
@@ -228,9 +258,10 @@ class _Workers:
         with held:
             cell = Cell(self.folder.cell(plan))
             cell.settings = plan.settings
-            step = next(s for s, digest in plan.steps.items() if not cell.is_finished(s, digest))
-            reason = f"its worker was killed {MAX_DEATHS} times, by signal {number}; is there enough memory?"
-            cell.fail(step, reason, "")
+            step = next((s for s, digest in plan.steps.items() if not cell.is_finished(s, digest)), None)
+            if step is not None:  # else it was killed after its last step
+                reason = f"its worker was killed {MAX_DEATHS} times, by signal {number}; is there enough memory?"
+                cell.fail(step, reason, "", plan.steps[step])
 
     def _stop(self):
         """End the workers after their current step: they save checkpoints when they are interrupted."""

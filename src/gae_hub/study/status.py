@@ -9,6 +9,7 @@ from .claims import holder
 from .collect import load_results
 from .folder import StudyFolder
 from .results import CellResult, StudyResults
+from .store import Cell
 
 MAX_ERRORS = 10
 
@@ -31,7 +32,10 @@ def describe_status(folder: StudyFolder, tracebacks: bool = False) -> str:
     if left:
         lines.append(f"  about {format_seconds(left / num_workers)} left with {num_workers} process(es)")
     failed = [cell for cell in results.cells if cell.state == "failed"]
-    lines += [f"  failed: {describe_cell(cell)}: {cell.error}" for cell in failed[:MAX_ERRORS]]
+    for cell in failed[:MAX_ERRORS]:
+        lines.append(f"  failed: {describe_cell(cell)}: {cell.error}")
+        if tracebacks and cell.folder is not None:
+            lines += [f"    {line}" for line in (Cell(cell.folder).error or {}).get("traceback", "").splitlines()]
     if len(failed) > MAX_ERRORS:
         lines.append(f"  and {len(failed) - MAX_ERRORS} more failures")
     return "\n".join(lines)
@@ -57,13 +61,14 @@ def describe_cell(cell: CellResult) -> str:
 def estimate_seconds(results: StudyResults) -> float | None:
     """Seconds of work that is left for one worker: the mean time of the method's finished cells, or of all."""
     times: dict[str, list[float]] = defaultdict(list)
-    for cell in results.cells:
+    cells = list({cell.folder: cell for cell in results.cells}.values())  # duplicates share a folder
+    for cell in cells:
         if cell.state == "done":
             times[cell.method].append(sum(cell.facts["step_seconds"].values()))
     if not times:
         return None
     overall = mean(value for values in times.values() for value in values)
-    waiting = [cell for cell in results.cells if cell.state in ("waiting", "running")]
+    waiting = [cell for cell in cells if cell.state in ("waiting", "running")]
     return sum(mean(times[cell.method]) if cell.method in times else overall for cell in waiting)
 
 

@@ -1,6 +1,6 @@
 """A worker of a study: claims a cell, runs its steps, and goes on until no cell is left."""
 
-__all__ = ["StudyChangedError", "Worker", "load_study_data", "main"]
+__all__ = ["StudyChangedError", "StudyStoppedError", "Worker", "load_study_data", "main"]
 
 import argparse
 import errno
@@ -19,7 +19,7 @@ from .claims import Claim, claim, clean_claims, holder
 from .declaration import Study
 from .execution import CellRunner
 from .folder import StudyFolder, is_complete
-from .plan import CellPlan, StudyPlan
+from .plan import PLAN_FILE, CellPlan, StudyPlan
 from .store import Cell
 from .study_data import StudyData
 
@@ -30,7 +30,11 @@ POLL = 1.0  # seconds between looks at the cells of other workers
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class StudyChangedError(RuntimeError):
+class StudyStoppedError(RuntimeError):
+    """A study stopped before its end, for a reason that concerns all of its cells."""
+
+
+class StudyChangedError(StudyStoppedError):
     """The plan of a study was replaced while a worker ran it."""
 
 
@@ -63,7 +67,7 @@ class Worker:
         self.folder, self.plan, self._report, self._should_stop = folder, plan, report, should_stop
         self._runner = CellRunner(study, data, folder.root, progress)
         self._waiting = plan.runnable()
-        self._digest = plan.digest
+        self._digest, self._stamp = plan.digest, None
 
     def run(self):
         """Run cells until none is left that this worker can run.
@@ -72,12 +76,20 @@ class Worker:
             StudyChangedError: if the study was started again with another declaration meanwhile.
             OSError: if the disk is full. Any other error of a cell is recorded in it.
         """
-        clean_claims(self.folder.root / "claims")
+        try:
+            clean_claims(self.folder.root / "claims")
+            self._run_cells()
+        except Exception as error:
+            if _is_disk_full(error):
+                raise HubError(
+                    f"the disk of '{self.folder.root}' is full: the study stopped, and what is finished is kept; free "
+                    "some space, and start it again"
+                ) from error
+            raise
+
+    def _run_cells(self):
         while not self._should_stop():
-            if self.folder.read_plan().digest != self._digest:
-                raise StudyChangedError(
-                    f"the study '{self.plan.name}' was changed while it ran: finished cells are kept; start it again"
-                )
+            self._check_plan()
             found = self._claim_cell()
             if found is not None:
                 with found[1]:
@@ -87,6 +99,16 @@ class Worker:
             else:
                 return
 
+    def _check_plan(self):
+        """Raise StudyChangedError if the plan in the folder is another one. It is only read if the file is new."""
+        found = (self.folder.study / PLAN_FILE).stat()
+        stamp = found.st_mtime_ns, found.st_ino, found.st_size
+        if stamp != self._stamp and self.folder.read_plan().digest != self._digest:
+            raise StudyChangedError(
+                f"the study '{self.plan.name}' was changed while it ran: finished cells are kept; start it again"
+            )
+        self._stamp = stamp
+
     def _claim_cell(self) -> tuple[CellPlan, Claim] | None:
         """The next cell that has something left to do, claimed. Cells without are dropped from the list."""
         left = []
@@ -95,9 +117,11 @@ class Worker:
                 left.append(plan)
                 continue
             cell = Cell(self.folder.cell(plan))
-            if cell.error is not None or (cell.problem is None and is_complete(plan, cell)):
-                self._report(plan, "failed" if cell.error else "done")
-                continue
+            if cell.problem is None:
+                failed = cell.has_failed(plan.steps)
+                if failed or (is_complete(plan, cell) and cell.find_changed_file() is None):
+                    self._report(plan, "failed" if failed else "done")
+                    continue
             left.append(plan)
             held = claim(self.folder.lock(plan))
             if held is not None:
@@ -109,6 +133,7 @@ class Worker:
     def _run_cell(self, plan: CellPlan):
         """Run what is left of a claimed cell. An error is recorded in the cell."""
         cell = self._runner.open_cell(plan)
+        cell.error = None  # of a step that was changed since
         try:
             if not cell.is_finished("train", plan.steps["train"]):
                 self._report(plan, "training")
@@ -116,11 +141,11 @@ class Worker:
             self._report(plan, "measuring")
             self._runner.run_steps(plan, cell)
         except Exception as error:
-            if _is_fatal(error):
+            if _is_disk_full(error):
                 raise
             step, message = self._runner.step, f"{type(error).__name__}: {error}"
             logger.warning(f"{plan.id}: {step} failed: {message}")
-            cell.fail(step, message, traceback.format_exc())
+            cell.fail(step, message, traceback.format_exc(), plan.steps.get(step))
 
     def _train(self, plan: CellPlan, cell: Cell):
         """Train a cell, with the cells of its group that are free."""
@@ -147,37 +172,43 @@ class Worker:
         return found
 
 
-def _is_fatal(error: Exception) -> bool:
-    """Whether an error concerns the machine, not the cell: a full disk."""
+def _is_disk_full(error: Exception) -> bool:
+    """Whether the disk is full, which stops all cells. safetensors and torch.save say so only in their texts."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, OSError) and found.errno in _DISK_IS_FULL:
             return True
+        if any(text in str(found) for text in ("os error 28", "PytorchStreamWriter failed writing")):
+            return True
         found = found.__cause__ or found.__context__
-    return isinstance(error, HubError) and "disk" in str(error)
+    return False
 
 
 def main():
-    """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME PARENT DEADLINE`."""
+    """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME PARENT DEADLINE FILE`."""
     parser = argparse.ArgumentParser(prog="gae_hub.study.worker")
     parser.add_argument("root", type=Path)
     parser.add_argument("name")
     parser.add_argument("parent", type=int, help="process without which the worker stops after its cell")
     parser.add_argument("deadline", type=float, help="time after which it starts no cell")
+    parser.add_argument("cell_file", type=Path, help="file into which it writes the name of its cell")
     args = parser.parse_args()
     logging.disable_progress_bar()
     folder = StudyFolder(args.root, args.name)
-    study, plan = folder.load_study(), folder.read_plan()
 
     def should_stop() -> bool:
         return os.getppid() != args.parent or time.time() > args.deadline
 
-    worker = Worker(folder, study, plan, load_study_data(study), should_stop=should_stop)
+    def report(cell: CellPlan, what: str):
+        if what not in ("done", "failed"):
+            args.cell_file.write_text(cell.id, encoding="utf-8")
+
     try:
-        worker.run()
+        study, plan = folder.load_study(), folder.read_plan()
+        Worker(folder, study, plan, load_study_data(study), report, should_stop).run()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (StudyChangedError, OSError) as error:
+    except (StudyStoppedError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(3)
 
