@@ -28,6 +28,8 @@ from gae_hub.study import execution, runner, worker
 from gae_hub.study.claims import Claim
 from gae_hub.study.execution import CellRunner
 from gae_hub.study.plan import StudyPlan
+from gae_hub.study.stacked_trainer import StackedTrainer
+from gae_hub.study.stacks import Stack
 from gae_hub.study.store import Cell
 from gae_hub.study.study_data import StudyData
 from gae_hub.training.trainer import GAETrainer
@@ -40,7 +42,7 @@ networks:
   mlp:
     encoder_config: {model_type: mlp, hidden_sizes: [8]}
     decoder_config: {model_type: mlp, hidden_sizes: [8]}
-methods: {grids: paper, only: [VAE, AE], configurations: [1]}
+methods: {grids: paper, only: [VAE, beta-VAE], configurations: {VAE: [1], beta-VAE: [1, 2]}}
 training: {num_train_epochs: 2, per_device_train_batch_size: 50}
 samplers:
   normal: {sampler: normal}
@@ -121,7 +123,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "model saved, not recorded": partial(arm, Cell, "finish"),
     "record of the training half written": partial(write_half, "cell.json"),
     "checkpoints not deleted": partial(arm, execution, "delete_files"),
-    "checkpoints half deleted": partial(arm, shutil, "rmtree", lambda path: "checkpoint" in str(path), call=2),
+    "checkpoints half deleted": partial(arm, shutil, "rmtree", lambda path, **_: "checkpoint" in str(path), call=2),
     "extractor in training": partial(arm, FeatureClassifier, "forward", call=2),
     "extractor half saved": partial(arm, hub_files, "move_file", is_in("extractors", 2), call=2),
     "extractor saved, its claim not released": partial(arm, execution, "_save_at_once", after=True),
@@ -143,6 +145,11 @@ POINTS: dict[str, Callable[[], None]] = {
     "card missing": partial(arm, execution, "record_results", after=True),
     "last record half written": partial(write_half, "cell.json", lambda value: "likelihood" in value["steps"]),
     "cell done, its claim not released": partial(arm, Claim, "release"),
+    "together, no checkpoint": partial(arm, StackedTrainer, "_take_step", call=2),
+    "together, between checkpoints": partial(arm, StackedTrainer, "_take_step", call=STEPS_OF_AN_EPOCH + 2),
+    "together, all trained": partial(arm, StackedTrainer, "train", after=True),
+    "together, one model saved": partial(arm, CellRunner, "save_trained", after=True),
+    "together, checkpoint not deleted": partial(arm, Stack, "delete"),
 }
 
 
@@ -162,7 +169,8 @@ def note_steps(log: Path):
 
         setattr(owner, name, noting)
 
-    note(CellRunner, "train", lambda runner, plan, cell: f"{cell.folder.name} train")
+    note(CellRunner, "save_trained", lambda runner, plan, cell, model: f"{cell.folder.name} train")
+    note(StackedTrainer, "_take_step", lambda trainer, *_: f"training step {trainer._step}")
     note(CellRunner, "_measure", lambda runner, cell, step, *_: f"{cell.folder.name} {step}")
     note(execution, "fit_sampler", lambda settings, context: f"{context.folder.name} sampler/{settings.name}")
     note(GAETrainer, "training_step", lambda trainer, *_: f"training step {trainer.state.global_step}")
@@ -220,13 +228,13 @@ def survive(folder: Path) -> dict[str, Any]:
 class ForkedWorker:
     """A worker in a forked process, with the part of `subprocess.Popen` that the runner uses."""
 
-    def __init__(self, command: list[str], point: str | None):
+    def __init__(self, command: list[str], cell_file: Path, point: str | None):
         self.returncode: int | None = None
         parent_id, self.pid = os.getpid(), os.fork()
         if self.pid == 0:
             status = 1
             with suppress(BaseException):
-                sys.argv = [*command[2:-2], str(parent_id), command[-1]]
+                sys.argv = [*command, str(parent_id), "inf", str(cell_file)]
                 if point is not None:
                     POINTS[point]()
                 worker.main()
@@ -253,9 +261,9 @@ def run_with_workers(root: Path, log: Path, points: list[str | None], kill_runne
     left = [*points]
     runner.POLL = 0.1
 
-    def start_worker(workers: Any) -> ForkedWorker:
-        command = [sys.executable, "-m", "worker", str(workers.folder.root), workers.folder.name, "", "inf"]
-        return ForkedWorker(command, left.pop(0) if left else None)
+    def start_worker(workers: Any, index: int) -> ForkedWorker:
+        command = ["worker", str(workers.folder.root), workers.folder.name]
+        return ForkedWorker(command, workers._cell_file(index), left.pop(0) if left else None)
 
     runner._Workers._start = start_worker
     if kill_runner:

@@ -1,11 +1,11 @@
 """Runs the steps of a cell: train, fit samplers, measure. A finished step is recorded, and not run again."""
 
-__all__ = ["STACKS", "CellRunner"]
+__all__ = ["CellRunner"]
 
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,6 @@ from ..training.trainer import GAETrainer
 from .claims import claim
 from .context import CellContext
 from .declaration import Study
-from .digests import digest
 from .plan import CellPlan
 from .planning import can_compare_features, extractor_digest, training_of_sampler
 from .settings import NORMAL, SamplerSettings
@@ -50,7 +49,6 @@ from .tasks import NUM_TILES
 logger = logging.get_logger(__name__)
 
 EVALUATED = ("validation", "test")
-STACKS = "stacks"  # folder of the checkpoints of models that train together
 
 
 class CellRunner:
@@ -100,30 +98,36 @@ class CellRunner:
             trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
         self.save_trained(plan, cell, trainer.plain_model)
 
-    def train_together(self, members: Sequence[tuple[CellPlan, Cell]]) -> list[tuple[CellPlan, Cell]]:
+    def train_together(self, plans: Sequence[CellPlan], cells: Mapping[str, Cell], folder: Path) -> list[CellPlan]:
         """Train the models of several cells as one batch of models, and save each.
 
+        Args:
+            plans: of all cells of the batch. After an interruption they must be the same, in the same order.
+            cells: by id, those cells that are to be saved.
+            folder: of the checkpoint of the batch.
+
         Returns:
-            The cells whose model diverged, to be trained alone.
+            The cells to save whose model diverged, to be trained alone.
         """
         self.step = "train"
-        plans = [plan for plan, _ in members]
-        data, folder = self.data[plans[0].dataset], self.folder / STACKS / digest([plan.id for plan in plans])[:12]
-        models = []
+        data, models = self.data[plans[0].dataset], []
         for plan in plans:
             set_seed(plan.seed)
             models.append(self.build_model(plan))
         arguments = self.make_arguments(plans[0], folder)
         trainer = StackedTrainer(models, arguments, data.splits["train"], data.splits["validation"], self.progress)
+        delete_temporary_files(folder)
+        (folder / LOCK_FILE).unlink(missing_ok=True)  # the claim on the group keeps other trainings out
         with hide_diagnostics():
             reasons = trainer.train(resume=True)
         alone = []
-        for (plan, cell), model, reason in zip(members, models, reasons, strict=True):
+        for plan, model, reason in zip(plans, models, reasons, strict=True):
+            if plan.id not in cells:
+                continue
             if reason is None:
-                self.save_trained(plan, cell, model)
+                self.save_trained(plan, cells[plan.id], model)
             else:
-                alone.append((plan, cell))
-        shutil.rmtree(folder)
+                alone.append(plan)
         return alone
 
     def make_trainer(self, plan: CellPlan, folder: Path) -> GAETrainer:
@@ -186,6 +190,7 @@ class CellRunner:
             torch.manual_seed(plan.seed)  # each step has the same random numbers, whichever ran before
             try:
                 if kind == "sampler":
+                    cell.forget_files(f"samplers/{name}")
                     record = self._fit_sampler(self.study.samplers[name], context, plan.steps[step])
                 else:
                     record = self._measure(cell, step, context, plan.steps[step])

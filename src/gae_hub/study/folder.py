@@ -21,7 +21,7 @@ class StudyFolder:
     """A study in a folder, which it may share with others: cells of equal settings are then run once.
 
     Args:
-        root: holds `cells`, `extractors`, `claims` and `studies`.
+        root: holds `cells`, `extractors`, `claims`, `stacks` and `studies`.
         name: of the study.
     """
 
@@ -40,6 +40,10 @@ class StudyFolder:
     def lock(self, plan: CellPlan) -> Path:
         """The lock file of a cell."""
         return self.root / "claims" / f"{plan.id}.lock"
+
+    def group_lock(self, group: str) -> Path:
+        """The lock file of cells that train together, which a worker needs before it claims one to train."""
+        return self.root / "claims" / f"group-{group}.lock"
 
     @classmethod
     def find(cls, root: str | Path, name: str | None = None) -> "StudyFolder":

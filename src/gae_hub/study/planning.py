@@ -22,6 +22,7 @@ from .settings import NORMAL, DataSettings, SamplerSettings
 from .stacking import can_stack_arguments, stack_key
 from .study_data import StudyData
 
+MAX_STACK = 16  # cells that train together
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
 _SET_BY_STUDY = {"output_dir", "overwrite_output_dir", "seed", "resume_from_checkpoint", "push_to_hub"}
 
@@ -76,7 +77,7 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
             "seeds": list(study.seeds),
             "versions": versions(),
         },
-        cells=_mark_duplicates(cells),
+        cells=_divide_groups(_mark_duplicates(cells)),
     )
 
 
@@ -281,3 +282,22 @@ def _mark_duplicates(cells: list[CellPlan]) -> list[CellPlan]:
             known.append((folder, dict(cell.steps)))
         found.append(replace(cell, id=folder))
     return found
+
+
+def _divide_groups(cells: list[CellPlan]) -> list[CellPlan]:
+    """Divide groups into parts of at most `MAX_STACK` cells, named after these. A cell alone has no group.
+
+    Weights depend on the cells of a part by rounding, so that workers must not choose them.
+    """
+    members: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        if cell.group is not None and cell.skipped is None:
+            members.setdefault(cell.group, {})[cell.id] = None
+    parts: dict[str, str] = {}
+    for group in members.values():
+        ids = list(group)
+        for start in range(0, len(ids), MAX_STACK):
+            part = ids[start : start + MAX_STACK]
+            if len(part) > 1:
+                parts |= dict.fromkeys(part, digest(part)[:12])
+    return [replace(cell, group=parts.get(cell.id)) for cell in cells]

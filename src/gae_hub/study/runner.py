@@ -3,7 +3,6 @@
 __all__ = ["prepare_study", "run_study"]
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -20,9 +19,8 @@ from transformers.utils import logging
 from ..core.argument_checks import check_count
 from ..core.files import remove_leftovers, write_text
 from ..core.yaml_files import dump_yaml, read_yaml_file
-from .claims import claim, holder
+from .claims import claim
 from .declaration import Study, find_study_file, read_study, read_with_base
-from .execution import STACKS
 from .folder import StudyFolder, cell_state
 from .plan import STUDY_FILE, CellPlan, StudyPlan
 from .planning import make_plan
@@ -98,8 +96,6 @@ def prepare_study(
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     remove_leftovers(folder.study)
-    if not any(holder(lock) for lock in folder.root.glob("claims/*.lock")):
-        shutil.rmtree(folder.root / STACKS, ignore_errors=True)  # of workers that were killed
     if _read_declaration(folder) != content:
         write_text(folder.study / STUDY_FILE, dump_yaml(content))
     if _read_plan_digest(folder) != plan.digest:

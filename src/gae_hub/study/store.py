@@ -115,6 +115,13 @@ class Cell:
             self.error = None
         self.write()
 
+    def forget_files(self, folder: str):
+        """Forget the files of a folder of the cell, before they are written anew."""
+        kept = {name: known for name, known in self.files.items() if not name.startswith(f"{folder}/")}
+        if len(kept) < len(self.files):
+            self.files = kept
+            self.write()
+
     def fail(self, step: str, message: str, traceback: str, wanted: str | None = None):
         """Record that a step failed.
 

@@ -8,8 +8,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from transformers.utils import logging
@@ -20,13 +20,14 @@ from .declaration import Study
 from .execution import CellRunner
 from .folder import StudyFolder, is_complete
 from .plan import PLAN_FILE, CellPlan, StudyPlan
+from .stacks import Stack, clean_stacks
 from .store import Cell
 from .study_data import StudyData
 
 logger = logging.get_logger(__name__)
 
-MAX_STACK = 16  # cells that train together
 POLL = 1.0  # seconds between looks at the cells of other workers
+PATIENT_TRIES = 30  # to claim a cell that trains with others, each 0.1 seconds apart
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -78,6 +79,7 @@ class Worker:
         """
         try:
             clean_claims(self.folder.root / "claims")
+            clean_stacks(self.folder)
             self._run_cells()
         except Exception as error:
             if _is_disk_full(error):
@@ -109,7 +111,7 @@ class Worker:
             )
         self._stamp = stamp
 
-    def _claim_cell(self) -> tuple[CellPlan, Claim] | None:
+    def _claim_cell(self) -> tuple[CellPlan, ExitStack] | None:
         """The next cell that has something left to do, claimed. Cells without are dropped from the list."""
         left = []
         for index, plan in enumerate(self._waiting):
@@ -123,23 +125,43 @@ class Worker:
                     self._report(plan, "failed" if failed else "done")
                     continue
             left.append(plan)
-            held = claim(self.folder.lock(plan))
+            held = self._claim(plan, cell)
             if held is not None:
                 self._waiting = left + self._waiting[index + 1 :]
                 return plan, held
         self._waiting = left
         return None
 
+    def _claim(self, plan: CellPlan, cell: Cell) -> ExitStack | None:
+        """The claims on a cell and, if it is to be trained, on its group; None if another worker has one of them."""
+        locks = [self.folder.lock(plan)]
+        if plan.group is not None and not cell.is_finished("train", plan.steps["train"]):
+            locks.insert(0, self.folder.group_lock(plan.group))
+        with ExitStack() as held:
+            for lock in locks:
+                found = None if holder(lock) is not None else claim(lock)
+                if found is None:
+                    return None
+                held.enter_context(found)
+            return held.pop_all()
+
     def _run_cell(self, plan: CellPlan):
         """Run what is left of a claimed cell. An error is recorded in the cell."""
         cell = self._runner.open_cell(plan)
         cell.error = None  # of a step that was changed since
-        try:
+        with self._record_error(plan, cell):
             if not cell.is_finished("train", plan.steps["train"]):
                 self._report(plan, "training")
                 self._train(plan, cell)
-            self._report(plan, "measuring")
-            self._runner.run_steps(plan, cell)
+            if cell.error is None:
+                self._report(plan, "measuring")
+                self._runner.run_steps(plan, cell)
+
+    @contextmanager
+    def _record_error(self, plan: CellPlan, cell: Cell) -> Iterator[None]:
+        """Record an error of this context in a cell, unless it concerns the whole study."""
+        try:
+            yield
         except Exception as error:
             if _is_disk_full(error):
                 raise
@@ -148,28 +170,59 @@ class Worker:
             cell.fail(step, message, traceback.format_exc(), plan.steps.get(step))
 
     def _train(self, plan: CellPlan, cell: Cell):
-        """Train a cell, with the cells of its group that are free."""
-        with ExitStack() as stack:
-            members = [(plan, cell), *self._claim_group(plan, stack)]
-            for member, folder in self._runner.train_together(members) if len(members) > 1 else members:
-                self._runner.train(member, folder)
+        """Train a cell, with the other cells of its group."""
+        if plan.group is None:
+            self._runner.train(plan, cell)
+            return
+        stack = Stack(self.folder.root, plan.group)
+        with ExitStack() as held:
+            members, cells = self._claim_group(plan, cell, stack, held)
+            if len(members) == 1:
+                self._runner.train(plan, cell)
+                return
+            for member in self._runner.train_together(members, cells, stack.folder):
+                with self._record_error(member, cells[member.id]):
+                    self._runner.train(member, cells[member.id])
+            stack.delete()
 
-    def _claim_group(self, plan: CellPlan, stack: ExitStack) -> list[tuple[CellPlan, Cell]]:
-        """Other cells of the group that are neither trained nor claimed, claimed now."""
-        found = []
-        for other in self._waiting:
-            if plan.group is None or other.group != plan.group or other.id == plan.id:
+    def _claim_group(
+        self, plan: CellPlan, cell: Cell, stack: Stack, held: ExitStack
+    ) -> tuple[list[CellPlan], dict[str, Cell]]:
+        """The cells of a group to train together, and by id those of them that have to be saved, claimed.
+
+        If a training of the group was killed, they are the cells of that training.
+        """
+        begun, cells = stack.read_members(), {plan.id: cell}
+        if begun is not None and plan.id not in begun:
+            return [plan], cells
+        group = [other for other in self.plan.runnable() if other.group == plan.group]
+        for other in group:
+            record = Cell(self.folder.cell(other))
+            if other.id == plan.id or record.is_finished("train", other.steps["train"]):
                 continue
-            if len(found) + 1 == MAX_STACK:
-                break
-            cell = Cell(self.folder.cell(other))
-            if cell.error is not None or cell.is_finished("train", other.steps["train"]):
+            if other.id not in begun if begun is not None else record.has_failed(other.steps):
                 continue
-            held = claim(self.folder.lock(other))
-            if held is not None:
-                stack.enter_context(held)
-                found.append((other, self._runner.open_cell(other)))
-        return found
+            found = _claim_patiently(self.folder.lock(other))
+            if found is not None:
+                held.enter_context(found)
+                cells[other.id] = self._runner.open_cell(other)
+        members = [other for other in group if other.id in (cells if begun is None else begun)]
+        if begun is None and len(members) > 1:
+            stack.begin([member.id for member in members])
+        return members, cells
+
+
+def _claim_patiently(lock: Path) -> Claim | None:
+    """The claim on a cell of a group that this worker has claimed.
+
+    Others hold it for a moment at most, to look whether it is a dead worker's, unless they run another study.
+    """
+    for _ in range(PATIENT_TRIES):
+        found = claim(lock)
+        if found is not None:
+            return found
+        time.sleep(0.1)
+    return None
 
 
 def _is_disk_full(error: Exception) -> bool:
