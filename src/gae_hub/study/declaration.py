@@ -358,7 +358,10 @@ def _read_sampler(name: str, content: Any, where: str) -> SamplerSettings:
         with one_error("fields"):
             config_class(**given)
     except ValueError as error:
-        raise ValueError(f"{read.where}: {error.__cause__ or error}") from error
+        reason: BaseException = error
+        while reason.__cause__ is not None:  # validators of configs wrap their errors
+            reason = reason.__cause__
+        raise ValueError(f"{read.where}: {reason}") from error
     return SamplerSettings(name, kind, given, training)
 
 
