@@ -18,13 +18,20 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from subprocess import Popen
+from typing import Any, NamedTuple
 
 import psutil
 from kill_commands import kill_tree, start, wait_for_imports
+from study_outcomes import compare_runs
+
+from gae_hub.study.folder import StudyFolder
+from gae_hub.study.plan import CellPlan, StudyPlan
+from gae_hub.study.store import Cell
 
 KILLS_OF_A_ROUND = 12
 WRITES = 120  # a kill while writing hits one of so many writes of a process, if it comes so far
+TRAINING = ("training, no checkpoint", "training, between checkpoints", "saving the model")
 NAME = "smoke-kills"
 STUDY = """\
 name: smoke-kills
@@ -49,6 +56,14 @@ class Mode:
 MODES = [Mode(processes, together) for together in (False, True) for processes in (1, 2)]
 
 
+class Work(NamedTuple):
+    """What a process does."""
+
+    phase: str
+    cell: str
+    saved: float  # time of the last state that was saved
+
+
 class Disturber:
     """Runs the study of a mode in a folder, and kills it.
 
@@ -60,6 +75,8 @@ class Disturber:
 
     def __init__(self, folder: Path, mode: Mode, root: Path):
         self.root, self.log = root, folder / f"{root.name}.log"
+        self.whole = whole_folder(folder, mode)
+        self.plan: StudyPlan | None = None
         study = folder / f"study-{'together' if mode.together else 'alone'}.yaml"
         study.write_text(STUDY % str(mode.together).lower())
         self.words = ["study", "run", str(study), "--output_dir", str(root), "--threads", "1"]
@@ -76,85 +93,152 @@ class Disturber:
         return time.time() - begin
 
     def kill_once(self, dice: random.Random, seconds: float) -> list[dict[str, Any]] | None:
-        """Start the study and kill it once, or a worker of it and then all. Returns None if it ended before."""
-        if self.mode.processes == 1 and dice.random() < 0.5:
+        """Start the study and kill it once, or a worker of it and then all. Returns None if it ended before.
+
+        Args:
+            dice: decides when, how and whom.
+            seconds: mean time until a kill at a random moment.
+        """
+        how = dice.choice(["writing", "moment", "aimed"])
+        if how == "writing" and self.mode.processes == 1:
             process = start(self.words, self.log, write=dice.randrange(WRITES))
             wait_for_imports(process, self.log)
             begin = time.time()
             if process.wait(timeout=3 * 3600) != -signal.SIGKILL:
                 return None
-            return [self._describe({process.pid}, begin, "writing", "the process")]
+            return [self._describe({process.pid}, begin, how, "the process")]
         process = start(self.words, self.log)
         wait_for_imports(process, self.log)
-        begin, kills = time.time(), []
-        if self.mode.processes > 1 and dice.random() < 0.5:
-            time.sleep(dice.uniform(0, seconds))
+        begin, kills, victims = time.time(), [], "all"
+        if self.mode.processes > 1:
+            victims = dice.choice(["all", "runner", "worker first"])
+        if victims == "worker first":
+            self._wait(process, how, dice, seconds)
             workers = psutil.Process(process.pid).children() if process.poll() is None else []
             if workers:
                 victim = dice.choice(workers)
                 victim.kill()
-                kills.append(self._describe({victim.pid}, begin, "moment", "a worker"))
-        time.sleep(dice.uniform(0, seconds))
+                psutil.wait_procs([victim], timeout=0.1)  # a zombie at the latest
+                kills.append(self._describe({victim.pid}, begin, how, "a worker"))
+                begin = time.time()
+        self._wait(process, how, dice, seconds)
         if process.poll() is not None:
             return kills or None
-        if self.mode.processes > 1 and dice.random() < 0.5:
+        if victims == "runner":
             process.kill()
             process.wait()
-            return [*kills, {**self._describe({process.pid}, begin, "moment", "the runner"), "lost": 0.0}]
-        family = {process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))}
+            return [*kills, self._describe({process.pid}, time.time(), how, "the runner, its workers finish")]
+        family = self._family(process)
         kill_tree(process)
-        return [*kills, self._describe(family, begin, "moment", "all" if len(family) > 1 else "the process")]
+        return [*kills, self._describe(family, begin, how, "all" if len(family) > 1 else "the process")]
+
+    def _wait(self, process: Popen, how: str, dice: random.Random, seconds: float):
+        """Wait for a random time, or into a random phase; both begin with a claim, since workers import for long."""
+        phase, share = dice.choice(self._phases_left()) if how == "aimed" else "", dice.random()
+        if how != "aimed" and dice.random() < 0.15:  # also while workers import and load
+            time.sleep(10 * share)
+            return
+        while process.poll() is None:
+            work = [found for pid in self._family(process) for found in self._find_work(pid)]
+            chosen = [found for found in work if found.phase.startswith(phase)]
+            if chosen:
+                time.sleep(share * (self._duration(chosen[0]) if phase else 2 * seconds))
+                return
+            time.sleep(0.01)
+
+    def _phases_left(self) -> list[str]:
+        """Phases that are yet to come."""
+        found: set[str] = set() if list(self.root.glob("extractors/*/config.json")) else {"extractor"}
+        plan = self._plan()
+        for one in plan.runnable() if plan else []:
+            record = Cell(self.root / "cells" / one.id)
+            left = {step for step, wanted in one.steps.items() if not record.is_finished(step, wanted)}
+            if "train" in left:
+                found |= {"together"} if one.group else {*TRAINING}
+            found |= left - {"train"}
+        return sorted(found)
+
+    def _duration(self, work: Work) -> float:
+        """Seconds of a step, or of the time until the first checkpoint, in the undisturbed run."""
+        record = self.whole / "cells" / work.cell / "cell.json"
+        steps = json.loads(record.read_text())["steps"] if record.is_file() else {}
+        return steps[work.phase]["seconds"] if work.phase in steps else 0.5
+
+    def _family(self, process: Popen) -> set[int]:
+        """Ids of the runner and its workers."""
+        try:
+            return {process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))}
+        except psutil.NoSuchProcess:
+            return {process.pid}
 
     def _describe(self, victims: set[int], begin: float, how: str, who: str) -> dict[str, Any]:
         """Record of a kill that has just happened: what the victims were doing, and how much work is lost."""
         moment = time.time()
         doing = [found for pid in sorted(victims) for found in self._find_work(pid)]
-        phases = [phase for phase, _, _ in doing] or ["no cell claimed" if self._plan() else "loading data, planning"]
-        lost = sum(moment - max(begin, saved) for _, _, saved in doing) if doing else moment - begin
+        idle = "looking for a cell" if self._plan() else "loading data, planning"
+        lost = sum(moment - max(begin, work.saved) for work in doing) if doing else moment - begin
         return {
             "how": how,
             "who": who,
-            "phase": phases[0] if len(set(phases)) == 1 else " + ".join(sorted(set(phases))),
-            "cells": [cell for _, cell, _ in doing],
+            "phase": " + ".join(sorted({work.phase for work in doing})) or idle,
+            "cells": [work.cell for work in doing],
             "lost": round(lost, 1),
         }
 
-    def _plan(self) -> Any:
-        from gae_hub.study.folder import StudyFolder
+    def _plan(self) -> StudyPlan | None:
+        if self.plan is None:
+            try:
+                self.plan = StudyFolder(self.root, NAME).read_plan()
+            except ValueError:
+                return None
+        return self.plan
 
-        try:
-            return StudyFolder(self.root, NAME).read_plan()
-        except ValueError:
-            return None
-
-    def _find_work(self, pid: int) -> list[tuple[str, str, float]]:
-        """Phase, cell, and time of the last state that was saved, of each claim of a dead process."""
-        plan, found = self._plan(), []
+    def _find_work(self, pid: int) -> list[Work]:
+        """What a process does, or did when it was killed, according to its claims."""
+        plan = self._plan()
         cells = {cell.id: cell for cell in plan.runnable()} if plan else {}
         locks = sorted((self.root / "claims").glob("*.lock"))
         claimed = [lock.name.removesuffix(".lock") for lock in locks if _process_of(lock) == pid]
         for name in claimed:
-            if name not in cells:
-                return [("extractor", name, 0.0)]
-            found.append(self._find_phase(cells[name]))
-        return found
+            if name.startswith("extractor-"):
+                return [Work("extractor", name, 0.0)]
+        groups = [name.removeprefix("group-") for name in claimed if name.startswith("group-")]
+        for group in groups:
+            members = [name for name in claimed if name in cells and cells[name].group == group]
+            states = list((self.root / "stacks" / group).glob("stack.safetensors"))
+            if len(members) > 1:
+                saved = max(map(_modified, states), default=0.0)
+                done = sum("train" in Cell(self.root / "cells" / member).steps for member in members)
+                phase = (
+                    "saving the models"
+                    if done
+                    else f"training, {'between checkpoints' if states else 'no checkpoint'}"
+                )
+                return [Work(f"together: {phase}", f"{members[0]} and {len(members) - 1} more", saved)]
+        return [self._find_phase(cells[name]) for name in claimed if name in cells]
 
-    def _find_phase(self, plan: Any) -> tuple[str, str, float]:
-        from gae_hub.study.store import Cell
-
+    def _find_phase(self, plan: CellPlan) -> Work:
         folder = self.root / "cells" / plan.id
         cell = Cell(folder)
         waiting = [step for step, digest in plan.steps.items() if not cell.is_finished(step, digest)]
-        saved = max([path.stat().st_mtime for path in (folder / "cell.json",) if path.is_file()], default=0.0)
+        saved = _modified(folder / "cell.json")
         if not waiting:
-            return "releasing the cell", plan.id, saved
+            return Work("releasing the cell", plan.id, saved)
         if waiting[0] != "train":
-            return waiting[0], plan.id, saved
+            return Work(waiting[0], plan.id, saved)
         states = list(folder.glob("checkpoint-*/trainer_state.json"))
-        saved = max((path.stat().st_mtime for path in states), default=0.0)
-        if (folder / "config.json").is_file():
-            return "saving the model", plan.id, saved
-        return ("training, between checkpoints" if states else "training, no checkpoint"), plan.id, saved
+        saved = max(map(_modified, states), default=0.0)
+        if (folder / "preprocessor_config.json").is_file():
+            return Work("saving the model", plan.id, saved)
+        return Work(f"training, {'between checkpoints' if states else 'no checkpoint'}", plan.id, saved)
+
+
+def _modified(path: Path) -> float:
+    """When a file was written; 0 without one."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _process_of(lock: Path) -> int | None:
@@ -170,6 +254,11 @@ def wait_for_orphans(root: Path):
         words = process.info["cmdline"] or []
         if "gae_hub.study.worker" in words and str(root) in words:
             psutil.wait_procs([process])
+
+
+def whole_folder(folder: Path, mode: Mode) -> Path:
+    """The folder of the undisturbed run."""
+    return folder / f"whole-{'together' if mode.together else 'alone'}"
 
 
 class Record:
@@ -217,9 +306,7 @@ def is_same(one: dict[str, Any]) -> bool:
 
 def run_round(folder: Path, one: dict[str, Any], number: int, mode: Mode, seed: int, record: Record):
     """Run a study with its kills, and compare it with the undisturbed one."""
-    from study_outcomes import compare_runs
-
-    whole = folder / f"whole-{'together' if mode.together else 'alone'}"
+    whole = whole_folder(folder, mode)
     seconds = whole.with_suffix(".seconds")
     if not seconds.is_file():
         shutil.rmtree(whole, ignore_errors=True)
