@@ -173,7 +173,8 @@ class _Workers:
         self.folder, self.plan, self.deadline = folder, plan, deadline
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self.deaths: Counter[str] = Counter()
-        self.num_processes, self.processes = processes, list[subprocess.Popen[bytes]]()
+        self.num_processes = processes
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def run(self, progress: bool):
         """Start the workers, and wait until all have ended.

@@ -67,7 +67,7 @@ class Cell:
 
     def _read(self):
         path = self.folder / CELL_FILE
-        if not path.is_file():
+        if not path.exists():
             return
         try:
             content = read_json_object(path, MAX_BYTES, any_depth=True)
