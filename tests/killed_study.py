@@ -19,6 +19,7 @@ from typing import Any
 
 import datasets  # noqa: F401 (imported once, before the forks)
 from study_outcomes import compare_runs
+from tiny_study import tiny, write_study
 from transformers.utils import logging
 
 from gae_hub.core import files, hub_files
@@ -34,29 +35,18 @@ from gae_hub.study.store import Cell
 from gae_hub.study.study_data import StudyData
 from gae_hub.training.trainer import GAETrainer
 
-STUDY = """\
-name: killed
-data:
-  digits: {dataset: digits, latent_dim: 4, num_train: 200, num_validation: 60, num_test: 60}
-networks:
-  mlp:
-    encoder_config: {model_type: mlp, hidden_sizes: [8]}
-    decoder_config: {model_type: mlp, hidden_sizes: [8]}
-methods: {grids: paper, only: [VAE, beta-VAE], configurations: {VAE: [1], beta-VAE: [1, 2]}}
-training: {num_train_epochs: 2, per_device_train_batch_size: 50}
-samplers:
-  normal: {sampler: normal}
-  gmm: {sampler: gaussian_mixture, num_components: 2}
-  maf: {sampler: maf, hidden_size: 8, num_hidden_layers: 1, training: {num_train_epochs: 2}}
-tasks:
-  reconstruction: {}
-  generation: {num_samples: 60, metrics: [fid, inception_score, kid, prdc]}
-  classification: {num_probes: 2}
-  clustering: {num_fits: 2}
-  interpolation: {num_pairs: 2, num_steps: 4}
-  likelihood: {num_samples: 2, num_images: 10}
-extractor: {num_train_epochs: 1, channels: [4, 8], feature_dim: 8}
-"""
+STUDY = tiny(
+    methods={
+        "VAE": {"model": "vae", "grid": [{"seed": 0}]},
+        "beta-VAE": {"model": "beta_vae", "grid": [{"beta": 0.1}, {"beta": 1}]},  # trained together
+    },
+    training={"num_train_epochs": 2, "per_device_train_batch_size": 30},
+    samplers={
+        "normal": {"sampler": "normal"},
+        "gmm": {"sampler": "gaussian_mixture", "num_components": 2},
+        "maf": {"sampler": "maf", "hidden_size": 8, "num_hidden_layers": 1, "training": {"num_train_epochs": 2}},
+    },
+)
 STEPS_OF_AN_EPOCH = 4
 
 
@@ -207,7 +197,7 @@ def finished_steps(root: Path) -> set[str]:
 
 def survive(folder: Path) -> dict[str, Any]:
     """Run the study with a kill at each point, one after the other, and compare it with an undisturbed one."""
-    (folder / "study.yaml").write_text(STUDY)
+    write_study(folder, STUDY)
     whole, cut, log = folder / "whole", folder / "cut", folder / "log.txt"
     if run_in_fork(partial(run_study, whole, log)) != 0:
         raise SystemExit("the undisturbed study failed")
@@ -274,7 +264,7 @@ def run_with_workers(root: Path, log: Path, points: list[str | None], kill_runne
 
 def survive_with_workers(folder: Path) -> dict[str, Any]:
     """Kill one worker, all workers, and the runner. Compare each study with an undisturbed one."""
-    (folder / "study.yaml").write_text(STUDY)
+    write_study(folder, STUDY)
     whole, log = folder / "whole", folder / "log.txt"
     found: dict[str, Any] = {}
     if run_in_fork(partial(run_study, whole, log)) != 0:
