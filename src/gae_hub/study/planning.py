@@ -2,7 +2,6 @@
 
 __all__ = ["make_plan"]
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -138,13 +137,8 @@ def _plan_method(
                 study, data, network, latent_dim, method, configuration, seed if own_seed is None else own_seed + seed
             )
             steps = {"train": cell.id} | _plan_steps(study, data, method, cell.id, omitted)
-            cells.append(replace(cell, id=_folder_name(method, configuration, cell.id), steps=steps))
+            cells.append(replace(cell, id=f"{method.model.replace('_', '-')}-{cell.id[:12]}", steps=steps))
     return cells
-
-
-def _folder_name(method: GridMethod, configuration: Configuration, found: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-")[:60] or "method"
-    return f"{slug}-{configuration.number:02d}-{found[:12]}"
 
 
 def _plan_cell(
@@ -263,7 +257,7 @@ def extractor_digest(study: Study, data: StudyData) -> str | None:
 
 
 def _mark_duplicates(cells: list[CellPlan]) -> list[CellPlan]:
-    """Give cells of equal settings the folder of the first of them.
+    """Give cells of equal settings one folder, whatever the names and numbers of their configurations.
 
     A cell whose steps differ, such as one that is measured on another test split, gets a folder of its own.
     """
