@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .grids import image_grid
 from .layouts import CHANNEL_COUNTS
-from .method_grids import image_grid
 from .plots import MAX_COLUMNS, plot_histograms, plot_reconstructed_columns, plot_signals, value_range
 
 Kind: TypeAlias = Literal["rows", "signals", "images", "volumes"]
