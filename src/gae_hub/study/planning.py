@@ -23,6 +23,8 @@ from .stacking import can_stack_arguments, stack_key
 from .study_data import StudyData
 
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
+# training arguments that do not change the trained model
+_WITHOUT_EFFECT = {"disable_tqdm", "keep_freed_memory", "logging_steps", "logging_strategy", "report_to", "run_name"}
 _SEED_STEP = 1000  # between the seeds of a study, for configurations that have seeds of their own
 _SET_BY_STUDY = {"output_dir", "overwrite_output_dir", "seed", "resume_from_checkpoint", "push_to_hub"}
 
@@ -184,8 +186,9 @@ def _plan_cell(
         "seed": seed,
         "data": {name: data.fingerprints[name] for name in ("train", "validation")},
     }
+    results = {name: value for name, value in training.items() if name not in _WITHOUT_EFFECT}
     return CellPlan(
-        id=digest(settings),
+        id=digest({**settings, "training": results}),
         method=method.name,
         configuration=configuration.number,
         fields=configuration.printed,
