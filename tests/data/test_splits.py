@@ -107,3 +107,16 @@ def test_normalization_is_fitted_without_the_held_out_part():
     assert load_data(both, "test", normalize="unit").normalization == train_only.normalization
     restored = train.normalization.invert(torch.cat([found, validation.pixel_values]))
     torch.testing.assert_close(restored.sort(0).values, torch.from_numpy(values).sort(0).values, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["valid", "val"])
+def test_a_validation_split_of_another_name_is_used(name):
+    """CelebA on the Hub calls it "valid"; nothing is held out of its training split then."""
+    rows = {split: datasets.Dataset.from_dict({"x": [[0.5, i] for i in range(num)]}) for split, num in [
+        ("train", 30), (name, 7), ("test", 5)
+    ]}  # fmt: skip
+    source = datasets.DatasetDict(rows)
+    train, validation, again = load_data(source, ("train", "validation", name))
+    assert (len(train), len(validation), len(again)) == (30, 7, 7) and validation.held_out is None
+    source["validation"] = source[name].select(range(3))
+    assert [len(part) for part in load_data(source, ("validation", name))] == [3, 7]

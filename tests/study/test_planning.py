@@ -316,8 +316,10 @@ def test_duplicates_and_skipped_entries():
 def test_seeds():
     """Each seed is a cell. A configuration's own seed is added to it."""
     found = plan(seeds=[0, 5], methods={"AE": {"model": "ae", "grid": [{"seed": 10}]}, "VAE": {"model": "vae"}})
-    assert [(cell.method, cell.seed) for cell in found.cells] == [("AE", 10), ("AE", 15), ("VAE", 0), ("VAE", 5)]
+    assert [(cell.method, cell.seed) for cell in found.cells] == [("AE", 10), ("AE", 5010), ("VAE", 0), ("VAE", 5)]
     assert len({cell.id for cell in found.cells}) == 4
+    found = plan(seeds=[0, 1], methods={"AE": {"model": "ae", "grid": [{"seed": seed} for seed in range(10)]}})
+    assert len({cell.seed for cell in found.cells}) == 20
 
 
 def test_latent_dims():

@@ -15,13 +15,16 @@ from ..samplers.learned import LearnedSampler
 from ..training.arguments import RECIPES, GAETrainingArguments
 from .declaration import Study
 from .digests import digest
-from .grids import Configuration, GridMethod, check_configuration
+from .method_grids import Configuration, GridMethod, check_configuration
 from .plan import CellPlan, StudyPlan
 from .settings import NORMAL, DataSettings, SamplerSettings
 from .stacking import can_stack_arguments, stack_key
 from .study_data import StudyData
 
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
+# training arguments that do not change the trained model
+_WITHOUT_EFFECT = {"disable_tqdm", "keep_freed_memory", "logging_steps", "logging_strategy", "report_to", "run_name"}
+_SEED_STEP = 1000  # between the seeds of a study, for configurations that have seeds of their own
 _SET_BY_STUDY = {"output_dir", "overwrite_output_dir", "seed", "resume_from_checkpoint", "push_to_hub"}
 
 
@@ -134,7 +137,13 @@ def _plan_method(
         own_seed = configuration.fields.get("seed")
         for seed in study.seeds:
             cell = _plan_cell(
-                study, data, network, latent_dim, method, configuration, seed if own_seed is None else own_seed + seed
+                study,
+                data,
+                network,
+                latent_dim,
+                method,
+                configuration,
+                seed if own_seed is None else own_seed + _SEED_STEP * seed,
             )
             steps = {"train": cell.id} | _plan_steps(study, data, method, cell.id, omitted)
             cells.append(replace(cell, id=f"{method.model.replace('_', '-')}-{cell.id[:12]}", steps=steps))
@@ -173,8 +182,9 @@ def _plan_cell(
         "seed": seed,
         "data": {name: data.fingerprints[name] for name in ("train", "validation")},
     }
+    results = {name: value for name, value in training.items() if name not in _WITHOUT_EFFECT}
     return CellPlan(
-        id=digest(settings),
+        id=digest({**settings, "training": results}),
         method=method.name,
         configuration=configuration.number,
         fields=configuration.printed,

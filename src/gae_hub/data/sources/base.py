@@ -1,6 +1,6 @@
 """What every kind of source has in common: named splits of examples that can be read in any order."""
 
-__all__ = ["Origin", "Source", "Split", "StreamSplit", "UnreadableExampleError"]
+__all__ = ["SPLIT_NAMES", "Origin", "Source", "Split", "StreamSplit", "UnreadableExampleError"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 Origin: TypeAlias = Literal["hub", "local", "library", "memory"]
 """Where data come from: the Hub, a file or folder, a Python library, or an object in memory."""
+
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+"""Names that sources give their splits, and ours. CelebA on the Hub has a split "valid"."""
 
 
 class UnreadableExampleError(ValueError):
@@ -133,11 +142,12 @@ class Source:
         return next(iter(self.splits)) if len(self.splits) == 1 else "train"
 
     def get_split(self, split: str) -> Split | StreamSplit:
-        """The split of this name.
+        """The split of this name; "val" and "valid" are the validation split.
 
         Raises:
             ValueError: if the source has no such split.
         """
+        split = split if split in self.splits else SPLIT_NAMES.get(split, split)
         if split not in self.splits:
             raise ValueError(f"'{self.name}' has no split '{split}'; it has {', '.join(self.splits)}")
         return self.splits[split]

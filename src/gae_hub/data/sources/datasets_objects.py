@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..options import DataOptions
-from .base import Origin, Source, Split, StreamSplit, UnreadableExampleError
+from .base import SPLIT_NAMES, Origin, Source, Split, StreamSplit, UnreadableExampleError
 from .columns import check_columns, choose_reader, find_label_column
 from .readers import ColumnReader, ImageReader
 
@@ -162,7 +162,9 @@ def open_datasets_object(
     label = find_label_column(features, options)
     label_names = _find_label_names(splits, label, features)
     opened: dict[str, Split | StreamSplit] = {}
-    for split, rows in splits.items():
+    for given, rows in splits.items():
+        ours = SPLIT_NAMES.get(given, given)
+        split = given if ours in splits else ours
         reader = choose_reader(features, title, options, images_only)
         _fit_reader(reader, rows, title, options)
         if isinstance(rows, datasets.IterableDataset):

@@ -8,18 +8,11 @@ import numpy as np
 
 from ..options import DataOptions
 from .arrays import open_arrays
-from .base import Source
+from .base import SPLIT_NAMES, Source
 
 ARRAY_SUFFIXES = {".npy", ".npz"}
 _EXAMPLE_KEYS = ("pixel_values", "images", "image", "x", "X", "data", "arr_0")
 _LABEL_KEYS = ("labels", "label", "y", "Y", "targets", "target")
-_SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 def read_array_file(path: Path, options: DataOptions) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -49,7 +42,7 @@ def _split_archive(
     by_split: dict[str, dict[str, np.ndarray]] = {}
     for key, array in arrays.items():
         stem, _, suffix = key.rpartition("_")
-        split = _SPLIT_NAMES.get(suffix) if stem else None
+        split = SPLIT_NAMES.get(suffix) if stem else None
         by_split.setdefault(split or "train", {})[stem if split else key] = array
     examples, labels = {}, {}
     for split, found in by_split.items():
@@ -85,11 +78,11 @@ def open_npy_folder(folder: Path, options: DataOptions, images_only: bool) -> So
         ValueError: if the files' arrays differ in shape, or one cannot be read.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ARRAY_SUFFIXES)
-    if all(path.stem in _SPLIT_NAMES for path in files):
+    if all(path.stem in SPLIT_NAMES for path in files):
         examples, labels = {}, {}
         for path in files:
             found, classes = read_array_file(path, options)
-            split = _SPLIT_NAMES[path.stem]
+            split = SPLIT_NAMES[path.stem]
             examples[split] = found["train"]
             labels |= {split: classes["train"]} if "train" in classes else {}
         return open_arrays(examples, str(folder), "local", options, images_only, labels)
