@@ -173,6 +173,7 @@ def test_parts_share_the_cells_of_the_paper(paper):
         (with_task("generation", num_samples=41), {"generation/normal", "generation/gmm"}),
         ({"extractor": {"num_train_epochs": 2}}, {"reconstruction", "generation/normal", "generation/gmm"}),
         ({"extractor": "inception"}, {"reconstruction", "generation/normal", "generation/gmm"}),
+        ({"training": {"num_train_epochs": 1, "logging_steps": 5, "report_to": "none"}}, set()),
         ({"title": "Another"}, set()),
         ({"name": "another"}, set()),
         ({"budget": {"hours": 3}}, set()),
@@ -211,6 +212,16 @@ def test_sampler_training():
         "sampler/maf",
         "generation/maf",
     }
+
+
+def test_logging_steps():
+    """They have no effect on a model, unless they are the steps between evaluations, which choose the best one."""
+
+    def trained(**training):
+        return steps_of(plan(training={"num_train_epochs": 1, **training}))["train"]
+
+    assert trained(logging_steps=5) == trained(logging_steps=6)
+    assert trained(eval_strategy="steps", logging_steps=5) != trained(eval_strategy="steps", logging_steps=6)
 
 
 def test_versions(monkeypatch):

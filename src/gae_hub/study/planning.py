@@ -182,7 +182,8 @@ def _plan_cell(
         "seed": seed,
         "data": {name: data.fingerprints[name] for name in ("train", "validation")},
     }
-    results = {name: value for name, value in training.items() if name not in _WITHOUT_EFFECT}
+    ignored = _WITHOUT_EFFECT - ({"logging_steps"} if arguments.eval_strategy == "steps" else set())  # see eval_steps
+    results = {name: value for name, value in training.items() if name not in ignored}
     return CellPlan(
         id=digest({**settings, "training": results}),
         method=method.name,
