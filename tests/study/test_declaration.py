@@ -174,18 +174,21 @@ def test_unknown_study(tmp_path):
         ("methods: methods: there is no", {"methods": {"grids": "paper", "only": [["VAE"]]}}),
         ("methods: configurations: expected numbers", {"methods": {"grids": "paper", "configurations": 3}}),
         (
-            "configurations: VAE: expected a list of numbers",
+            "configurations: VAE: expected numbers of its 10 configurations",
             {"methods": {"grids": "paper", "configurations": {"VAE": 3}}},
         ),
         (
-            "configurations: VAE: expected a list of numbers",
+            "configurations: VAE: expected numbers of its 10 configurations",
             {"methods": {"grids": "paper", "configurations": ["1", 2]}},
         ),
         (
-            "configurations: VAE has no configuration 11; it has 10",
+            "configurations: VAE: expected numbers of its 10 configurations, got .11",
             {"methods": {"grids": "paper", "configurations": [11]}},
         ),
-        ("configurations: VAE: the list is empty", {"methods": {"grids": "paper", "configurations": {"VAE": []}}}),
+        (
+            "configurations: VAE: expected numbers of its 10 configurations",
+            {"methods": {"grids": "paper", "configurations": {"VAE": []}}},
+        ),
         ("training: expected settings by name", {"training": [1]}),
         ("training: there is no recipe '3'", {"training": {"recipe": 3}}),
         ("seeds: expected a list of integers", {"seeds": 3}),
@@ -312,7 +315,7 @@ def test_extends_builtin(tmp_path):
     content = {"extends": "smoke", "name": "s", "only": {"methods": ["AE", "VAE"], "configurations": {"VAE": [2]}}}
     study = load_study(write_study(tmp_path, content))
     assert [one.number for one in study.methods["VAE"].configurations] == [2]
-    assert list(study.methods) == ["VAE"]  # methods without a list of configurations are left out
+    assert list(study.methods) == ["VAE", "AE"]  # a method without a list of configurations keeps all
 
 
 @pytest.mark.parametrize("base", ["study.yaml", "./study.yaml", "sub/../study.yaml"])

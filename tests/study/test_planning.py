@@ -173,6 +173,7 @@ def test_parts_share_the_cells_of_the_paper(paper):
         (with_task("generation", num_samples=41), {"generation/normal", "generation/gmm"}),
         ({"extractor": {"num_train_epochs": 2}}, {"reconstruction", "generation/normal", "generation/gmm"}),
         ({"extractor": "inception"}, {"reconstruction", "generation/normal", "generation/gmm"}),
+        ({"training": {"num_train_epochs": 1, "logging_steps": 5, "report_to": "none"}}, set()),
         ({"title": "Another"}, set()),
         ({"name": "another"}, set()),
         ({"budget": {"hours": 3}}, set()),
@@ -211,6 +212,16 @@ def test_sampler_training():
         "sampler/maf",
         "generation/maf",
     }
+
+
+def test_logging_steps():
+    """They have no effect on a model, unless they are the steps between evaluations, which choose the best one."""
+
+    def trained(**training):
+        return steps_of(plan(training={"num_train_epochs": 1, **training}))["train"]
+
+    assert trained(logging_steps=5) == trained(logging_steps=6)
+    assert trained(eval_strategy="steps", logging_steps=5) != trained(eval_strategy="steps", logging_steps=6)
 
 
 def test_versions(monkeypatch):
@@ -316,8 +327,10 @@ def test_duplicates_and_skipped_entries():
 def test_seeds():
     """Each seed is a cell. A configuration's own seed is added to it."""
     found = plan(seeds=[0, 5], methods={"AE": {"model": "ae", "grid": [{"seed": 10}]}, "VAE": {"model": "vae"}})
-    assert [(cell.method, cell.seed) for cell in found.cells] == [("AE", 10), ("AE", 15), ("VAE", 0), ("VAE", 5)]
+    assert [(cell.method, cell.seed) for cell in found.cells] == [("AE", 10), ("AE", 5010), ("VAE", 0), ("VAE", 5)]
     assert len({cell.id for cell in found.cells}) == 4
+    found = plan(seeds=[0, 1], methods={"AE": {"model": "ae", "grid": [{"seed": seed} for seed in range(10)]}})
+    assert len({cell.seed for cell in found.cells}) == 20
 
 
 def test_latent_dims():
@@ -367,9 +380,9 @@ def test_no_samplers():
 
 
 def test_names_of_folders():
-    """Method names of any characters and lengths become short names of folders."""
+    """They come from the model and the settings, whatever the method is called."""
     methods = {
         name: {"model": "beta_vae", "grid": [{"beta": n}]} for n, name in enumerate(["../../x", "β", "a" * 300])
     }
     for cell in plan(methods=methods).cells:
-        assert "/" not in cell.id and cell.id.isascii() and len(cell.id) < 120
+        assert cell.id == f"beta-vae-{cell.steps['train'][:12]}"

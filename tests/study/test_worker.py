@@ -378,6 +378,15 @@ def test_two_methods_share_a_cell(tmp_path, work):
     assert "generation/gmm/fid/test" in second.numbers and "generation/normal/fid/test" not in second.numbers
 
 
+def test_renamed_and_reordered_methods_keep_their_cells(folder, work):
+    """Another name, another place in the grid, another order: nothing is trained again."""
+    methods = quick()["methods"]
+    methods["VAE"]["grid"] = [{"beta": 1}, {"beta": 0.1}]
+    renamed = {"beta-VAE": methods["VAE"], "VQ": methods["VQVAE"], "Auto": methods["AE"]}
+    assert run(quick(methods=renamed), folder) == {"done": 4}
+    assert work == []
+
+
 def test_train_together(tmp_path, work):
     """Cells of one architecture that train together are recorded like others, with nearly the same weights."""
     assert run(quick(), tmp_path / "together") == {"done": 4}

@@ -21,7 +21,7 @@ from ..core.configuration import one_error
 from ..core.yaml_files import read_yaml_file
 from ..metrics.networks.classifier import FeatureClassifierConfig
 from ..training.arguments import RECIPES, GAETrainingArguments
-from .grids import GridMethod, load_grid, read_methods
+from .method_grids import GridMethod, load_grid, read_methods
 from .settings import NORMAL, DataSettings, SamplerSettings
 from .tasks import TASKS, Task
 
@@ -94,7 +94,7 @@ def find_study_file(source: str | Path) -> Path:
 
 
 def read_with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The settings of a file, on top of those of the study that it extends.
+    """The settings of a file, on top of those of the study that it extends. Paths of grids become absolute.
 
     Raises:
         ValueError: if a file is not valid, or the files extend each other in a circle.
@@ -102,6 +102,11 @@ def read_with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise ValueError(f"{path}: the study extends itself: {' -> '.join(one.name for one in (*seen, path))}")
     content = read_yaml_file(path)
+    grids = content.get("methods")
+    if isinstance(grids, str) and (path.parent / grids).is_file():
+        content["methods"] = str((path.parent / grids).resolve())
+    elif isinstance(grids, dict) and (path.parent / str(grids.get("grids"))).is_file():
+        content["methods"] = {**grids, "grids": str((path.parent / grids["grids"]).resolve())}
     base = content.pop("extends", None)
     if base is None:
         return content
@@ -416,7 +421,7 @@ def _choose(known: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
 
 
 def _select_methods(methods: dict[str, GridMethod], content: Mapping[str, Any], where: str) -> dict[str, GridMethod]:
-    """Methods by name, with configurations by number: a list for all methods, or a list for each method."""
+    """Methods by name, with configurations by number: a list for all methods, or for some of them by name."""
     if "methods" in content:
         methods = _choose(methods, content["methods"], f"{where}: methods")
     chosen = content.get("configurations")
@@ -430,15 +435,21 @@ def _select_methods(methods: dict[str, GridMethod], content: Mapping[str, Any], 
     found = {}
     for name, method in methods.items():
         numbers = chosen.get(name) if isinstance(chosen, Mapping) else chosen
-        if numbers is None:
-            continue
-        if not isinstance(numbers, list) or any(type(number) is not int for number in numbers):
-            raise ValueError(f"{place}: {name}: expected a list of numbers of configurations, got {numbers!r}")
-        kept = tuple(one for one in method.configurations if one.number in numbers)
-        missing = sorted(set(numbers) - {one.number for one in kept})
-        if missing:
-            raise ValueError(f"{place}: {name} has no configuration {missing[0]}; it has {len(method.configurations)}")
-        if not kept:
-            raise ValueError(f"{place}: {name}: the list is empty; name at least one configuration")
-        found[name] = replace(method, configurations=kept)
+        found[name] = method if numbers is None else _select_configurations(method, numbers, place)
     return found
+
+
+def _select_configurations(method: GridMethod, numbers: Any, where: str) -> GridMethod:
+    """A method with some of its configurations. One that repeats a configuration that is left out takes its place."""
+    known = [one.number for one in method.configurations]
+    is_list = isinstance(numbers, list) and numbers and all(type(number) is int for number in numbers)
+    if not is_list or set(numbers) - set(known):
+        raise ValueError(
+            f"{where}: {method.name}: expected numbers of its {len(known)} configurations, got {numbers!r}"
+        )
+    kept, originals = [], {}
+    for one in method.configurations:
+        if one.number in numbers:
+            first = originals.setdefault(one.duplicate_of or one.number, one.number)
+            kept.append(replace(one, duplicate_of=None if first == one.number else first))
+    return replace(method, configurations=tuple(kept))

@@ -18,7 +18,7 @@ class CellPlan:
     """A cell: one configuration of a method, with its network, data set, latent dimension and seed.
 
     Args:
-        id: name of its folder, from the method and a digest of the settings.
+        id: name of its folder: the model and a digest of the settings, whatever the method is called.
         method, configuration, fields: name of the method, number of the configuration, and what it sets.
         dataset, network, latent_dim, seed: what it is trained with.
         settings: everything that the trained model depends on.

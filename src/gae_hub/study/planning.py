@@ -2,7 +2,6 @@
 
 __all__ = ["make_plan"]
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,7 +15,7 @@ from ..samplers.learned import LearnedSampler
 from ..training.arguments import RECIPES, GAETrainingArguments
 from .declaration import Study
 from .digests import digest
-from .grids import Configuration, GridMethod, check_configuration
+from .method_grids import Configuration, GridMethod, check_configuration
 from .plan import CellPlan, StudyPlan
 from .settings import NORMAL, DataSettings, SamplerSettings
 from .stacking import can_stack_arguments, stack_key
@@ -24,6 +23,9 @@ from .study_data import StudyData
 
 MAX_STACK = 16  # cells that train together
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
+# training arguments that do not change the trained model
+_WITHOUT_EFFECT = {"disable_tqdm", "keep_freed_memory", "logging_steps", "logging_strategy", "report_to", "run_name"}
+_SEED_STEP = 1000  # between the seeds of a study, for configurations that have seeds of their own
 _SET_BY_STUDY = {"output_dir", "overwrite_output_dir", "seed", "resume_from_checkpoint", "push_to_hub"}
 
 
@@ -136,16 +138,17 @@ def _plan_method(
         own_seed = configuration.fields.get("seed")
         for seed in study.seeds:
             cell = _plan_cell(
-                study, data, network, latent_dim, method, configuration, seed if own_seed is None else own_seed + seed
+                study,
+                data,
+                network,
+                latent_dim,
+                method,
+                configuration,
+                seed if own_seed is None else own_seed + _SEED_STEP * seed,
             )
             steps = {"train": cell.id} | _plan_steps(study, data, method, cell.id, omitted)
-            cells.append(replace(cell, id=_folder_name(method, configuration, cell.id), steps=steps))
+            cells.append(replace(cell, id=f"{method.model.replace('_', '-')}-{cell.id[:12]}", steps=steps))
     return cells
-
-
-def _folder_name(method: GridMethod, configuration: Configuration, found: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-")[:60] or "method"
-    return f"{slug}-{configuration.number:02d}-{found[:12]}"
 
 
 def _plan_cell(
@@ -180,8 +183,10 @@ def _plan_cell(
         "seed": seed,
         "data": {name: data.fingerprints[name] for name in ("train", "validation")},
     }
+    ignored = _WITHOUT_EFFECT - ({"logging_steps"} if arguments.eval_strategy == "steps" else set())  # see eval_steps
+    results = {name: value for name, value in training.items() if name not in ignored}
     return CellPlan(
-        id=digest(settings),
+        id=digest({**settings, "training": results}),
         method=method.name,
         configuration=configuration.number,
         fields=configuration.printed,
@@ -264,7 +269,7 @@ def extractor_digest(study: Study, data: StudyData) -> str | None:
 
 
 def _mark_duplicates(cells: list[CellPlan]) -> list[CellPlan]:
-    """Give cells of equal settings the folder of the first of them.
+    """Give cells of equal settings one folder, whatever the names and numbers of their configurations.
 
     A cell whose steps differ, such as one that is measured on another test split, gets a folder of its own.
     """
