@@ -33,9 +33,9 @@ class PaperColumns:
 
     def __init__(self, results: StudyResults, values: Iterable[PaperValue]):
         self.results = results
-        self._values = {
-            (value.method, value.sampler, value.network, value.dataset, value.metric): value for value in values
-        }
+        self._values: dict[tuple[str, str, str, str], PaperValue] = {}
+        for value in values:  # of values that are printed twice, the first
+            self._values.setdefault((value.method, value.network, value.dataset, value.number), value)
         self._num_configurations = max((cell.configuration for cell in results.cells), default=0)
 
     def add_to(self, table: Table) -> Table:
@@ -46,24 +46,20 @@ class PaperColumns:
             beside.append((ours, i))
             if ours.key in theirs:
                 (apart if theirs[ours.key].apart else beside).append((theirs[ours.key], i))
-        order = beside + apart
+        headings = list(dict.fromkeys(column.group for column, _ in apart))
+        order = beside + sorted(apart, key=lambda pair: headings.index(pair[0].group))
         rows = tuple(
             replace(row, entries=tuple(self._any_entry(column, table.columns[i], row, i) for column, i in order))
             for row in table.rows
         )
-        note = self._note([column for column in table.columns if column.key in theirs])
-        notes = (*table.notes, note) if note else table.notes
+        shown = [column for column in table.columns if column.key in theirs]
+        notes = (*table.notes, *self._comparison(shown), *self._doubts(shown, table.rows))
         return replace(table, columns=tuple(column for column, _ in order), rows=rows, notes=notes)
 
     def entry(self, column: Column, row: Row) -> Entry:
         """The paper's value for a row of one of our columns. Empty if the paper has none."""
-        if column.setup is None:
-            return Entry()
-        setup, dataset = column.setup, paper_name(column.setup.dataset)
-        if setup.latent_dim != LATENT_DIMS.get(dataset):
-            return Entry()
-        found = self._values.get((row.method, row.sampler, paper_name(setup.network), dataset, column.metric))
-        return Entry() if found is None else Entry(value=found.value, spread=found.std)
+        found = self._find(column, row)
+        return Entry() if found is None else Entry(value=found.plain_value, spread=found.plain_std)
 
     def differences(self, column: Column) -> list[str]:
         """How our numbers of a column were measured otherwise than the paper's. Empty if they were measured alike."""
@@ -95,6 +91,15 @@ class PaperColumns:
                 found.append(f"{num_samples} generated images instead of {NUM_SAMPLES}")
         return found
 
+    def _find(self, column: Column, row: Row) -> PaperValue | None:
+        if column.setup is None or column.number is None:
+            return None
+        dataset = paper_name(column.setup.dataset)
+        if column.setup.latent_dim != LATENT_DIMS.get(dataset):
+            return None
+        number = column.number.format(sampler=row.sampler)
+        return self._values.get((row.method, paper_name(column.setup.network), dataset, number))
+
     def _has_values(self, column: Column, rows: Sequence[Row]) -> bool:
         return any(self.entry(column, row).value is not None for row in rows)
 
@@ -107,17 +112,27 @@ class PaperColumns:
     def _any_entry(self, column: Column, ours: Column, row: Row, i: int) -> Entry:
         return row.entries[i] if column.source == "ours" else self.entry(ours, row)
 
-    def _note(self, columns: Sequence[Column]) -> str | None:
-        """What sets the paper's columns apart, or that they were measured alike. None without such columns."""
+    def _comparison(self, columns: Sequence[Column]) -> list[str]:
+        """What sets the paper's columns apart, or that they were measured alike."""
         if not columns:
-            return None
+            return []
         reasons = list(dict.fromkeys(reason for column in columns for reason in self.differences(column)))
         if not reasons:
-            return 'Columns headed "paper" hold the values of arXiv:2206.08309, measured alike.'
-        return (
+            return ['Columns headed "paper" hold the values of arXiv:2206.08309, measured alike.']
+        return [
             "The paper's values (arXiv:2206.08309) stand apart and cannot be compared with ours, which were measured "
             f"otherwise: {'; '.join(reasons)}."
-        )
+        ]
+
+    def _doubts(self, columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+        """Doubtful values of the paper: the methods they belong to, and why."""
+        methods: dict[str, list[str]] = {}
+        for row in rows:
+            for column in columns:
+                found = self._find(column, row)
+                if found is not None and found.note and row.method not in methods.setdefault(found.note, []):
+                    methods[found.note].append(row.method)
+        return [f"The paper's values of {', '.join(names)}: {note}." for note, names in methods.items()]
 
     @staticmethod
     def _heading(column: Column) -> str:

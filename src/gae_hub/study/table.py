@@ -1,6 +1,6 @@
 """A table of numbers: what its columns hold, which entries are best, and how an entry is printed."""
 
-__all__ = ["Column", "Entry", "Row", "Table", "format_entry", "mark_best"]
+__all__ = ["Column", "Entry", "Row", "Table", "column_blocks", "format_entry", "mark_best"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -140,7 +140,7 @@ class Table:
 
 
 def format_entry(entry: Entry, column: Column) -> str:
-    """An entry as plain text: "16.85", "86.75 ± 0.05", "failed", "–" for "not measured", "" if nothing belongs here."""
+    """An entry as plain text: "16.85", "86.75 ± 0.05", "failed", "–" for "not measured", "" where nothing belongs."""
     if entry.value is None:
         return {"not measured": "–", None: ""}.get(entry.missing, entry.missing or "")
     text = format_number(entry.value * column.scale, column.digits)
@@ -189,3 +189,11 @@ def comparable(passports: Sequence[dict[str, Any]]) -> bool:
     known = [passport for passport in passports if passport]
     fields = [*COMPARED_FIELDS, *sorted({count for passport in known for count in passport.get("biased_by", ())})]
     return all(passport.get(name) == known[0].get(name) for passport in known for name in fields)
+
+
+def column_blocks(columns: Sequence[Column]) -> list[tuple[str, list[int]]]:
+    """Outermost headings, and the indices of their columns."""
+    blocks: dict[str, list[int]] = {}
+    for i, column in enumerate(columns):
+        blocks.setdefault(column.group, []).append(i)
+    return list(blocks.items())
