@@ -43,9 +43,7 @@ class Rule:
 # Comparisons
 
 
-def _group_is_best(
-    task: str, groups: Sequence[str], others: Sequence[str] | None = None
-) -> Callable[[Evidence], Rows]:
+def _group_is_best(task: str, group_of: Callable[[Evidence], list[str]]) -> Callable[[Evidence], Rows]:
     """Whether a group's median is better and most of the best methods belong to it, for each setup."""
 
     def compare(evidence: Evidence) -> Rows:
@@ -406,8 +404,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 _BEST = (
     "In each setup, the group's median is better than that of the other methods, and more than half of the k best "
-    "methods "
-    "belong to the group, k being its size."
+    "methods belong to the group, k being its size."
 )
 _TIME = "Times can be compared between cells that ran alone on one kind of device. "
 RULES = (
@@ -424,15 +421,13 @@ RULES = (
         "RAE-L2 and RAE-GP each have a lower MSE on test than AE, in each setup.",
         _rae_beats_ae,
         "The reference penalises the gradient with respect to the image instead of the latents, and trains RAE-L2 "
-        "with "
-        "weight decay instead of a penalty.",
+        "with weight decay instead of a penalty.",
     ),
     Rule(
         "With a small beta, beta-VAE methods reconstruct like autoencoders",
         "4.2.1, task 1",
-        "beta-VAE and beta-TC-VAE, with the beta that is best on validation, close at least three quarters of the "
-        "gap in "
-        "MSE on test between the VAE and the median of the autoencoder-based methods, and this beta is below 1.",
+        "beta-VAE and beta-TC-VAE, with the beta that is best on validation, close at least three quarters of the gap "
+        "in MSE on test between the VAE and the median of the autoencoder-based methods, and this beta is below 1.",
         _small_beta_reconstructs,
         "The reference weights samples wrongly in the total correlation of beta-TC-VAE.",
     ),
@@ -446,8 +441,7 @@ RULES = (
         "GMM and MAF are alike",
         "4.2.1, task 2",
         "In each setup, the median over methods of the relative difference of FID on test, |MAF - GMM| / GMM, is at "
-        "most "
-        "10 %.",
+        "most 10 %.",
         _gmm_and_maf_are_alike,
     ),
     Rule(
@@ -456,9 +450,8 @@ RULES = (
         "For each variational method and setup, FID on test is higher with the two-stage VAE than with the GMM "
         "sampler.",
         _sampler_is_worse("two_stage_vae", "gmm", ["variational"]),
-        "In the reference, the second stage has a fixed observation variance of 1, so that it collapses; ours "
-        "learns it, as "
-        "arXiv:1903.05789 does.",
+        "In the reference, the second stage has a fixed observation variance of 1, so that it collapses; ours learns "
+        "it, as arXiv:1903.05789 does.",
     ),
     Rule(
         "beta-VAE and beta-TC-VAE classify better than the VAE",
@@ -479,8 +472,7 @@ RULES = (
         "VAMP has a higher accuracy on test than the VAE, RAE-L2 and RAE-GP have higher ones than AE, in each setup.",
         _prior_classifies,
         "The paper does not say which methods it means; these are the ones that section 4.1 lists for a more "
-        "expressive "
-        "prior. The reference's VAMP prior had errors when the paper was written.",
+        "expressive prior. The reference's VAMP prior had errors when the paper was written.",
     ),
     Rule(
         "Adversarial methods and alternatives to the KL regularisation cluster best",
@@ -510,8 +502,7 @@ RULES = (
         "4.2.2",
         "The standard deviation over tasks of log2 of the best number of dimensions (on validation; best sampler for "
         "generation) has a larger mean over autoencoder-based methods than over variational ones, for each network "
-        "and "
-        "data set.",
+        "and data set.",
         _best_dimensions,
         needs="a data set with at least three numbers of latent dimensions",
     ),
@@ -519,8 +510,8 @@ RULES = (
         "Variational methods are robust to the latent dimension",
         "4.2.2, D.1",
         "The difference between the best and the worst number on test over the dimensions, relative to the smaller, "
-        "has a "
-        "lower median over variational methods than over autoencoder-based ones, for each network, data set and task.",
+        "has a lower median over variational methods than over autoencoder-based ones, for each network, data set and "
+        "task.",
         _variational_are_robust,
         "For CIFAR-10 the paper excepts clustering.",
         needs="a data set with at least three numbers of latent dimensions",
@@ -529,8 +520,7 @@ RULES = (
         "The ConvNet reconstructs and generates better than the ResNet",
         "D.3",
         "For each method, data set and number of dimensions, MSE, and FID of the best sampler on validation, are "
-        "lower on "
-        "test with the ConvNet.",
+        "lower on test with the ConvNet.",
         _network_is_better("convnet", "resnet", ["reconstruction", "generation"]),
         "The paper says so of MNIST with 16 latent dimensions.",
     ),
@@ -538,8 +528,7 @@ RULES = (
         "The ResNet classifies and clusters better than the ConvNet",
         "D.3",
         "For each method, data set and number of dimensions, accuracies of classification and clustering are higher "
-        "with "
-        "the ResNet.",
+        "with the ResNet.",
         _network_is_better("resnet", "convnet", ["classification", "clustering"]),
         "The paper says so of MNIST with 16 latent dimensions.",
     ),
@@ -547,8 +536,7 @@ RULES = (
         "VAEGAN generates best and takes the longest training",
         "D.3",
         "In each setup, VAEGAN has the lowest FID on test of all methods, each with its best sampler on validation, "
-        "and "
-        "its configuration the longest training time.",
+        "and its configuration the longest training time.",
         _vaegan_costs_and_generates,
         f"{_TIME}In the reference, VAEGAN's decoder gets the adversarial gradient with the wrong sign.",
     ),
@@ -562,18 +550,16 @@ RULES = (
     Rule(
         "With more samples IWAE reconstructs better and trains slower",
         "D.4",
-        "Over IWAE's configurations, the rank correlation (Spearman) of the number of samples with MSE on test is "
-        "at most "
-        "-0.5, and with training time at least 0.5, in each setup.",
+        "Over IWAE's configurations, the rank correlation (Spearman) of the number of samples with MSE on test is at "
+        "most -0.5, and with training time at least 0.5, in each setup.",
         _iwae_samples,
         f"{_TIME}The reference had inverted importance weights when the paper was written.",
     ),
     Rule(
         "Reconstruction degrades with beta",
         "D.4",
-        "Over the configurations of beta-VAE and of beta-TC-VAE, the rank correlation (Spearman) of beta with MSE "
-        "on test "
-        "is at least 0.5, in each setup.",
+        "Over the configurations of beta-VAE and of beta-TC-VAE, the rank correlation (Spearman) of beta with MSE on "
+        "test is at least 0.5, in each setup.",
         _beta_hurts_reconstruction,
     ),
     Rule(
@@ -586,9 +572,8 @@ RULES = (
     Rule(
         "Too large a beta is poor at every task",
         "D.4",
-        "The largest beta of beta-VAE and of beta-TC-VAE is worse on test than the median over their "
-        "configurations, for "
-        "each task and setup (generation with the normal sampler).",
+        "The largest beta of beta-VAE and of beta-TC-VAE is worse on test than the median over their configurations, "
+        "for each task and setup (generation with the normal sampler).",
         _large_beta_hurts_all,
     ),
 )
