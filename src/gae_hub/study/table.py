@@ -146,6 +146,9 @@ def format_entry(entry: Entry, column: Column) -> str:
     text = format_number(entry.value * column.scale, column.digits)
     if entry.spread is not None:
         text += f" ± {format_number(entry.spread * column.scale, column.digits)}"
+    if entry.interval is not None and entry.interval_kind == "seeds":
+        low, high = (format_number(end * column.scale, column.digits) for end in entry.interval)
+        text += f" [{low}, {high}]"
     return text
 
 

@@ -63,6 +63,8 @@ def explain_marks(rows: Sequence[Row]) -> list[str]:
     kinds = sorted({str(entry.interval_kind) for entry in entries if entry.mark == "best" and entry.interval})
     if any(entry.mark == "near" for entry in entries):
         notes.append(f"Underlined: inside the 95 % interval of the best (over {' or '.join(kinds)}).")
+    if any(entry.interval_kind == "seeds" for entry in entries):
+        notes.append("In brackets: 95 % interval of the mean over seeds (Student's t).")
     meanings = {
         "failed": '"failed": no configuration is complete, and some failed',
         "skipped": '"skipped": no configuration can run',
