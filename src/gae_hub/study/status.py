@@ -48,11 +48,8 @@ def _tables_so_far(results: StudyResults) -> list[str]:
         rows = [row for row in table.rows if any(entry.value is not None for entry in row.entries)]
         if not rows:
             continue
-        setups = len({column.setup for column in table.columns})
-        headings = [
-            ", ".join((*column.headers[:-1], column.label)[0 if setups > 1 else -1 :]) for column in table.columns
-        ]
-        cells = [[*table.labels, *headings]]
+        levels = [set(level) for level in zip_longest(*(column.headers for column in table.columns))]
+        cells = [[*table.labels, *(_heading(column, levels) for column in table.columns)]]
         for row in rows:
             cells.append([*row.labels, *map(format_entry, row.entries, table.columns)])
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
