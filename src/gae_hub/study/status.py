@@ -4,6 +4,7 @@ __all__ = ["describe_status", "estimate_seconds"]
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import zip_longest
 from statistics import mean
 
 from .claims import holder
