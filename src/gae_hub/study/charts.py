@@ -157,7 +157,7 @@ def nice_ticks(low: float, high: float, num: int, logarithmic: bool = False) -> 
         return ticks[:: -(-len(ticks) // (num + 1))] if len(ticks) > num + 1 else ticks
     size = (high - low) / max(num, 1)
     power = 10.0 ** math.floor(math.log10(size))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= size * 0.999)
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= 0.7 * size)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
 

@@ -32,7 +32,7 @@ PAPER_GRID_FIGURES = {
     "RAE-GP": 31,
 }
 PANELS: tuple[tuple[str, Metric, str], ...] = (*TASKS, ("training", SECONDS, "Training"))
-_WIDTH, _HEIGHT, _LEFT, _TOP = 1.75, 1.05, 0.95, 0.75  # inches
+_WIDTH, _HEIGHT, _LEFT, _TOP = 1.75, 1.05, 1.15, 0.75  # inches
 _Series = dict[tuple[str, str, int], dict[str, list[tuple[int, float]]]]  # (task, data set, dim) -> network -> points
 
 
@@ -48,8 +48,8 @@ def grid_figures(selector: Selector) -> Iterator[tuple[StudyFigure, Callable[[],
         figure = StudyFigure(
             grid_name(method),
             f"{method}: results by configuration",
-            "The four tasks on test (clustering: on training embeddings) and the training time, by configuration of the "
-            f"grid. Images are generated with {_sampler_name(selector, method)}. Circled: the configuration that is "
+            "The four tasks on test (clustering: on training embeddings) and the training time, by configuration. "
+            f"Images are generated with {_sampler_name(selector, method)}. Circled: the configuration that is "
             "chosen on validation.",
             f"Figure {number}" if number else None,
             method=method,
