@@ -4,6 +4,7 @@ __all__ = ["Finding", "write_page"]
 
 import base64
 import hashlib
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,12 +14,13 @@ from typing import Any, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from .._version import __version__
 from ..core.files import write_text
 from .charts import INK, MUTED, PALETTE, PAPER, RULE
 from .figures import read_figures
-from .page_methods import view_methods
+from .page_methods import image_uri, view_methods
 from .page_tables import Passports, view_table
 from .results import StudyResults
 from .selection import Selector
@@ -118,12 +120,18 @@ def _drawing(folder: Path, figure: StudyFigure) -> Markup:
     """The SVG file of a figure as an element of the page, in the page's colours."""
     svg = (folder / f"{figure.name}.svg").read_text(encoding="utf-8")
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg, count=0).replace("xlink:href", "href")
+    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'data:image/png;base64,([^"]+)', _smaller, svg)
     colours = "|".join(map(re.escape, _CSS_COLOURS))
     svg = re.sub(colours, lambda found: _CSS_COLOURS[found[0]], svg)
     # attributes cannot hold var(), styles can
     svg = re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg)
     return Markup(svg.replace("<svg", '<svg role="img" aria-hidden="true"', 1))
+
+
+def _smaller(uri: re.Match[str]) -> str:
+    with Image.open(io.BytesIO(base64.b64decode(uri[1]))) as image:
+        return image_uri(image)
 
 
 def _facts(results: StudyResults) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Sections of the page about one method each: its best configurations, pictures and chart."""
 
-__all__ = ["Choice", "MethodView", "PictureView", "view_methods"]
+__all__ = ["Choice", "MethodView", "PictureView", "image_uri", "view_methods"]
 
 import base64
 import io
@@ -22,7 +22,6 @@ from .table_metrics import display
 NUM_INTERPOLATIONS = 2
 NUM_SAMPLERS = 2  # whose images are on the page
 _MAX_TILE = 48  # pixels
-_JPEG = {"quality": 82, "subsampling": 0}
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def _find(
 def _picture(
     caption: str, task: str, folder: Path | None, name: str, num_rows: int, num_shown: int | None = None
 ) -> PictureView | None:
-    """The first rows of a picture of a cell as a data URI: PNG if grey, JPEG if coloured."""
+    """The first rows of a picture of a cell as a data URI."""
     rows = read_tiles(folder, name, num_rows)[:num_shown]
     if not rows:
         return None
@@ -170,11 +169,15 @@ def _picture(
     if height > _MAX_TILE:
         size = round(picture.width * _MAX_TILE / height), _MAX_TILE * len(rows)
         picture = picture.resize(size, Image.Resampling.LANCZOS)
+    return PictureView(caption, image_uri(picture), picture.width, picture.height, task)
+
+
+def image_uri(picture: Image.Image) -> str:
+    """A picture as a data URI: PNG if grey, JPEG if coloured, which is a third of the size."""
     buffer = io.BytesIO()
     kind = "png" if picture.mode == "L" else "jpeg"
     if kind == "png":
         picture.save(buffer, "PNG", optimize=True)
     else:
-        picture.save(buffer, "JPEG", **_JPEG)
-    uri = f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return PictureView(caption, uri, picture.width, picture.height, task)
+        picture.save(buffer, "JPEG", quality=82, subsampling=0)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -105,7 +105,7 @@ def view_table(table: Table, passports: Passports, method: str | None = None) ->
     """
     rows = [row for row in table.rows if method is None or row.method == method]
     used = [
-        i for i in range(len(table.columns)) if method is None or any(r.entries[i].value is not None for r in rows)
+        i for i in range(len(table.columns)) if method is None or any(row.entries[i].value is not None for row in rows)
     ]
     columns = [table.columns[i] for i in used]
     skip = 0 if method is None else 1
@@ -121,20 +121,20 @@ def view_table(table: Table, passports: Passports, method: str | None = None) ->
 
 
 def _header_rows(columns: list[Column]) -> list[tuple[HeaderCell, ...]]:
-    """Rows of headings above the last one. Equal neighbours share a heading."""
+    """Rows of headings above the last one. Equal neighbours share a heading.
+
+    Columns with fewer headings than others, which are the paper's, are headed "this study".
+    """
     num_rows = max((len(column.headers) for column in columns), default=1) - 1
+    paths = [("this study",) * (num_rows + 1 - len(column.headers)) + column.headers[:-1] for column in columns]
     rows: list[tuple[HeaderCell, ...]] = []
     for level in range(num_rows):
         cells: list[HeaderCell] = []
-        for i, column in enumerate(columns):
-            outer = column.headers[:-1]
-            path = outer[: level + 1]
-            text = path[level] if level < len(path) else ""
-            previous = columns[i - 1].headers[:-1][: level + 1] if i else None
-            if cells and path == previous:
+        for i, path in enumerate(paths):
+            if i and path[: level + 1] == paths[i - 1][: level + 1]:
                 cells[-1] = HeaderCell(cells[-1].text, cells[-1].first, cells[-1].span + 1)
             else:
-                cells.append(HeaderCell(text, i, 1))
+                cells.append(HeaderCell(path[level], i, 1))
         rows.append(tuple(cells))
     return rows
 
