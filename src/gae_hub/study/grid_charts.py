@@ -75,7 +75,8 @@ def _read(selector: Selector, method: str) -> _Series:
             points = [
                 (configuration.number, mean.value * metric.scale)
                 for configuration in selector.configurations(method, setup)
-                if (mean := configuration.estimate(number)) is not None
+                if all(cell.state == "done" for cell in configuration.cells)
+                and (mean := configuration.estimate(number)) is not None
             ]
             if points:
                 series.setdefault((task, setup.dataset, setup.latent_dim), {})[setup.network] = points

@@ -100,7 +100,7 @@ def write_page(
             passports=Markup(passports.to_json()),
         )
     )
-    write_text(output, re.sub(r"\n\s*\n+", "\n", page))
+    write_text(output, page)
     return output
 
 
@@ -126,7 +126,9 @@ def _drawing(folder: Path, figure: StudyFigure) -> Markup:
     svg = re.sub(colours, lambda found: _CSS_COLOURS[found[0]], svg)
     # attributes cannot hold var(), styles can
     svg = re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg)
-    return Markup(svg.replace("<svg", '<svg role="img" aria-hidden="true"', 1))
+    width = re.search(r'width="([\d.]+)(pt)?"', svg)
+    natural = f"{float(width[1]):.0f}{width[2] or 'px'}" if width else "46rem"
+    return Markup(svg.replace("<svg", f'<svg aria-hidden="true" style="--natural: {natural}"', 1))
 
 
 def _smaller(uri: re.Match[str]) -> str:

@@ -47,7 +47,10 @@ document.addEventListener("focusin", (event) => {
 });
 document.addEventListener("focusout", hidePassport);
 document.addEventListener("click", (event) => cellOf(event)?.focus({ preventScroll: true }));
-addEventListener("scroll", () => shown && hidePassport(), { capture: true, passive: true });
+addEventListener("scroll", () => {
+  if (shown && shown === document.activeElement) showPassport(shown); // moving the focus scrolls
+  else if (shown) hidePassport();
+}, { capture: true, passive: true });
 
 // Tables: one number of each table is in the tab order; arrow keys move to its neighbours
 
