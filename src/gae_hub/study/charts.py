@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
@@ -116,7 +116,7 @@ class Chart:
         )
 
 
-def set_value_axis(axes: "Axes", values: Iterable[float], direction: str = "y", num_ticks: int = 5):
+def set_value_axis(axes: "Axes", values: Iterable[float], direction: Literal["x", "y"] = "y", num_ticks: int = 5):
     """Limits, ticks and grid lines of an axis of values. Logarithmic if values differ more than 8 times."""
     values = [value for value in values if math.isfinite(value)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
