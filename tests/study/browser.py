@@ -37,6 +37,7 @@ class Browser:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.send("Network.enable")
         self.send("Page.enable")
+        self.send("Emulation.setFocusEmulationEnabled", enabled=True)
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.send("Emulation.setEmulatedMedia", features=features)
         self.send(

@@ -9,6 +9,7 @@ __all__ = [
     "set_ticks",
     "set_value_axis",
     "spread_labels",
+    "value_range",
 ]
 
 import io
@@ -109,6 +110,15 @@ class Chart:
             self.text(left, top - 0.1, title, size=8, weight="bold")
         return axes
 
+    def canvas(self) -> "Axes":
+        """Axes over the whole figure, in inches from its upper left corner.
+
+        A figure with many small panels is drawn on it: axes for each panel would take several times as long.
+        """
+        axes = self.figure.add_axes((0, 0, 1, 1), facecolor="none", xlim=(0, self.width), ylim=(self.height, 0))
+        axes.set_axis_off()
+        return axes
+
     def text(self, left: float, top: float, text: str, size: float = 7, colour: str = INK, **options: Any):
         """Text, in inches from the upper left corner."""
         self.figure.text(
@@ -118,6 +128,19 @@ class Chart:
 
 def set_value_axis(axes: "Axes", values: Iterable[float], direction: Literal["x", "y"] = "y", num_ticks: int = 5):
     """Limits, ticks and grid lines of an axis of values. Logarithmic if values differ more than 8 times."""
+    low, high, logarithmic = value_range(values)
+    ticks = nice_ticks(low, high, num_ticks, logarithmic)
+    axis = axes.yaxis if direction == "y" else axes.xaxis
+    (axes.set_yscale if direction == "y" else axes.set_xscale)("log" if logarithmic else "linear")
+    (axes.set_ylim if direction == "y" else axes.set_xlim)(low, high)
+    set_ticks(axis, ticks, [f"{tick:,.6g}" for tick in ticks])
+    axes.grid(axis=direction, color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+
+
+def value_range(values: Iterable[float]) -> tuple[float, float, bool]:
+    """Ends of an axis of values, and whether it is logarithmic."""
     values = [value for value in values if math.isfinite(value)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     logarithmic = low > 0 and high / low > 8
@@ -127,14 +150,7 @@ def set_value_axis(axes: "Axes", values: Iterable[float], direction: Literal["x"
     else:
         margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
         low, high = (max(0.0, low - margin) if low >= 0 else low - margin), high + margin
-    ticks = nice_ticks(low, high, num_ticks, logarithmic)
-    axis = axes.yaxis if direction == "y" else axes.xaxis
-    (axes.set_yscale if direction == "y" else axes.set_xscale)("log" if logarithmic else "linear")
-    (axes.set_ylim if direction == "y" else axes.set_xlim)(low, high)
-    set_ticks(axis, ticks, [f"{tick:,.6g}" for tick in ticks])
-    axes.grid(axis=direction, color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0)
+    return low, high, logarithmic
 
 
 def set_ticks(axis: Any, places: Sequence[float], labels: Sequence[str]):

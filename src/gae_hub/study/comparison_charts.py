@@ -200,7 +200,7 @@ def _samplers(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw | No
 
         series[display(sampler)] = estimate
     panels = [
-        (f"{display(network)}, {dim} latent dimensions: {axis_title(FID)}", FID, Setup(network, dataset, dim))
+        (f"{display(network)} ({dim}): {axis_title(FID)}", FID, Setup(network, dataset, dim))
         for network in selector.results.networks
         for dim in dims[:1]
     ]
@@ -331,8 +331,7 @@ def _draw_key(chart: Chart, series: Sequence[str], left: float):
     """Mark and name of each series in a line above the panels."""
     if len(series) < 2:
         return
-    axes = chart.figure.add_axes((0, 0, 1, 1), facecolor="none", xlim=(0, chart.width), ylim=(chart.height, 0))
-    axes.set_axis_off()
+    axes = chart.canvas()
     x = left
     for i, name in enumerate(series):
         axes.plot([x + 0.05], [0.25], SHAPES[i % 7], color=PALETTE[SAMPLER_COLOURS[i % 7]], markersize=5)

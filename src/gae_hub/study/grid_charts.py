@@ -2,11 +2,12 @@
 
 __all__ = ["PAPER_GRID_FIGURES", "grid_figures", "grid_name"]
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from .charts import INK, MUTED, PALETTE, Chart, set_ticks, set_value_axis
+from .charts import INK, MUTED, PALETTE, RULE, Chart, nice_ticks, value_range
 from .comparison_charts import SAMPLER_COLOURS, SHAPES, TASKS, axis_title, main_sampler
 from .selection import Selector, Setup
 from .study_figure import StudyFigure, file_name
@@ -33,7 +34,9 @@ PAPER_GRID_FIGURES = {
 }
 PANELS: tuple[tuple[str, Metric, str], ...] = (*TASKS, ("training", SECONDS, "Training"))
 _WIDTH, _HEIGHT, _LEFT, _TOP = 1.75, 1.05, 1.15, 0.75  # inches
-_Series = dict[tuple[str, str, int], dict[str, list[tuple[int, float]]]]  # (task, data set, dim) -> network -> points
+_Point = tuple[int, float]  # number of a configuration, printed value
+_Series = dict[tuple[str, str, int], dict[str, list[_Point]]]  # (task, data set, dim) -> network -> points
+_Lines = dict[tuple[str, float], list[list[tuple[float, float]]]]  # (colour, width) -> lines
 
 
 def grid_name(method: str) -> str:
@@ -84,20 +87,26 @@ def _read(selector: Selector, method: str) -> _Series:
 
 
 def _draw(selector: Selector, method: str, series: _Series) -> Chart:
+    from matplotlib.collections import LineCollection
+
     rows = list(dict.fromkeys(key[1:] for key in series))
     panels = [panel for panel in PANELS if any(key[0] == panel[0] for key in series)]
     networks = [name for name in selector.results.networks if any(name in found for found in series.values())]
     step_x, step_y = _WIDTH + 0.45, _HEIGHT + 0.25
     numbers, labels, field = _ticks(selector, method)
-    bottom = 0.45 if max(map(len, labels), default=0) <= 2 else 0.75
-    chart = Chart(_LEFT + step_x * len(panels) - 0.2, _TOP + step_y * len(rows) - 0.25 + bottom)
+    below = 0.3 if max(map(len, labels), default=0) <= 2 else 0.5  # height of tick labels
+    chart = Chart(_LEFT + step_x * len(panels) - 0.2, _TOP + step_y * len(rows) - 0.15 + below)
     colours = {name: PALETTE[SAMPLER_COLOURS[i % 7]] for i, name in enumerate(selector.results.networks)}
     if len(networks) > 1:
         _draw_key(chart, {name: colours[name] for name in networks})
+    lines: _Lines = {}
+    marks: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    circles: list[tuple[float, float]] = []
     for i, (task, metric, title) in enumerate(panels):
         left = _LEFT + i * step_x
         chart.text(left, _TOP - 0.25, title, size=8, weight="bold")
         chart.text(left, _TOP - 0.1, axis_title(metric), size=6.5, colour=MUTED)
+        last = max(k for k, row in enumerate(rows) if (task, *row) in series)
         for k, (dataset, dim) in enumerate(rows):
             if i == 0:
                 middle = _TOP + k * step_y + _HEIGHT / 2
@@ -106,30 +115,59 @@ def _draw(selector: Selector, method: str, series: _Series) -> Chart:
             found = series.get((task, dataset, dim))
             if not found:
                 continue
-            axes = chart.axes(left, _TOP + k * step_y, _WIDTH, _HEIGHT)
-            set_value_axis(axes, [value for points in found.values() for _, value in points], num_ticks=3)
-            axes.set_xlim(numbers[0] - 0.5, numbers[-1] + 0.5)
-            last = k == len(rows) - 1
-            set_ticks(axes.xaxis, numbers, labels if last else [""] * len(numbers))
-            if last:
-                axes.tick_params(axis="x", labelsize=6, rotation=0 if bottom < 0.5 else 45)
-                axes.set_xlabel(field, fontsize=6.5, color=MUTED, labelpad=2)
+            panel = _Panel(left, _TOP + k * step_y, found, numbers)
+            panel.draw_axes(chart, lines, labels if k == last else [])
             for network, points in found.items():
-                _draw_points(axes, points, colours[network], SHAPES[networks.index(network) % 7])
+                places = [panel.place(*point) for point in points]
                 chosen = _chosen(selector, task, method, Setup(network, dataset, dim))
-                axes.plot(
-                    *zip(*[point for point in points if point[0] == chosen] or [(float("nan"),) * 2], strict=True),
-                    "o",
-                    markersize=8,
-                    markerfacecolor="none",
-                    markeredgecolor=INK,
-                    markeredgewidth=0.9,
-                )
+                lines.setdefault((colours[network], 0.9), []).append(places)
+                marks.setdefault((colours[network], SHAPES[networks.index(network) % 7]), []).extend(places)
+                circles.extend(panel.place(*point) for point in points if point[0] == chosen)
+        y = _TOP + last * step_y + _HEIGHT + below
+        chart.text(left + _WIDTH / 2, y, field, size=6.5, colour=MUTED, ha="center", va="center")
+    canvas = chart.canvas()
+    for (colour, width), segments in lines.items():
+        canvas.add_collection(LineCollection(segments, colors=colour, linewidths=width), autolim=False)
+    for (colour, shape), places in marks.items():
+        canvas.plot(*zip(*places, strict=True), shape, color=colour, markersize=3)
+    for x, y in circles:
+        canvas.plot(x, y, "o", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.9)
     return chart
 
 
-def _draw_points(axes: Any, points: list[tuple[int, float]], colour: str, shape: str):
-    axes.plot(*zip(*points, strict=True), marker=shape, markersize=3, color=colour, linewidth=0.9)
+class _Panel:
+    """Axes of one task and data set, in inches from the upper left corner of the chart."""
+
+    def __init__(self, left: float, top: float, found: dict[str, list[_Point]], numbers: list[int]):
+        self.left, self.top, self.numbers = left, top, numbers
+        self.low, self.high, self.logarithmic = value_range(value for points in found.values() for _, value in points)
+
+    def place(self, number: float, value: float) -> tuple[float, float]:
+        """Where a configuration's value is."""
+        low, high = self.low, self.high
+        if self.logarithmic:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        first, last = self.numbers[0] - 0.5, self.numbers[-1] + 0.5
+        x = self.left + _WIDTH * (number - first) / (last - first)
+        return x, self.top + _HEIGHT * (1 - (value - low) / (high - low))
+
+    def draw_axes(self, chart: Chart, lines: _Lines, labels: list[str]):
+        """Grid lines, ticks, and labels of the configurations if there are any."""
+        left, right, bottom = self.left, self.left + _WIDTH, self.top + _HEIGHT
+        frame = lines.setdefault((RULE, 0.7), [])
+        frame.append([(left, self.top), (left, bottom), (right, bottom)])
+        for tick in nice_ticks(self.low, self.high, 3, self.logarithmic):
+            _, y = self.place(0, tick)
+            frame.append([(left, y), (right, y)])
+            chart.text(left - 0.05, y, f"{tick:,.6g}", colour=MUTED, ha="right", va="center")
+        turned = max(map(len, labels), default=0) > 2
+        for number, label in zip(self.numbers, labels, strict=False):
+            x, _ = self.place(number, self.high)
+            options = {"rotation": 45, "ha": "right"} if turned else {"ha": "center"}
+            shift = 0.05 if turned else 0.0
+            chart.text(
+                x + shift, bottom + 0.05, label, size=6, colour=MUTED, va="top", rotation_mode="default", **options
+            )
 
 
 def _draw_key(chart: Chart, colours: dict[str, str]):
