@@ -168,7 +168,9 @@ def make_results(cells, **changes):
         "samplers": SAMPLERS,
         "tasks": TASKS,
         "settings": {
-            "training": {"recipe": "paper", "num_train_epochs": 100},
+            "training": {
+                name: {"recipe": "paper", "num_train_epochs": 50 if name == "celeba" else 100} for name in SIZES
+            },
             "extractor": "trained",
             "seeds": sorted({cell.seed for cell in cells}),
             "sizes": SIZES,

@@ -18,6 +18,7 @@ SIZES = {
     "cifar10": {"train": 40000, "validation": 10000, "test": 10000},
     "celeba": {"train": 162770, "validation": 19867, "test": 19962},
 }
+ENCODERS = {"convnet": "paper_conv", "resnet": "paper_resnet"}
 NUM_SAMPLES = 10000
 NUM_CONFIGURATIONS = 10
 WITH_EXTRACTOR = ("fid", "inception_score")  # metrics that compare features of Inception
@@ -67,7 +68,7 @@ class PaperColumns:
         if setup is None:
             return ["the paper has no such column"]
         dataset = paper_name(setup.dataset)
-        training = settings.get("training", {})
+        training = self.results.training(setup.dataset)
         found: list[str] = []
         if training.get("recipe") != "paper":
             found.append(f"training recipe {training.get('recipe', 'unknown')} instead of the paper's")
@@ -77,8 +78,8 @@ class PaperColumns:
         sizes = settings.get("sizes", {}).get(setup.dataset, {})
         if {split: sizes.get(split) for split in ("train", "validation", "test")} != SIZES.get(dataset):
             found.append(f"{describe_sizes(sizes)} examples of {setup.dataset}")
-        network = settings.get("networks", {}).get(setup.network)
-        if isinstance(network, dict) and network.get("encoder_config") != f"paper_{paper_name(setup.network)}":
+        network = settings.get("networks", {}).get(setup.network, {})
+        if network and network.get("encoder_config") != ENCODERS.get(paper_name(setup.network)):
             found.append(f"networks {setup.network} that are not the paper's")
         if self._num_configurations < NUM_CONFIGURATIONS:
             found.append(f"the best of {self._num_configurations} configurations instead of {NUM_CONFIGURATIONS}")
@@ -114,15 +115,18 @@ class PaperColumns:
 
     def _comparison(self, columns: Sequence[Column]) -> list[str]:
         """What sets the paper's columns apart, or that they were measured alike."""
-        if not columns:
-            return []
-        reasons = list(dict.fromkeys(reason for column in columns for reason in self.differences(column)))
-        if not reasons:
-            return ['Columns headed "paper" hold the values of arXiv:2206.08309, measured alike.']
-        return [
-            "The paper's values (arXiv:2206.08309) stand apart and cannot be compared with ours, which were measured "
-            f"otherwise: {'; '.join(reasons)}."
-        ]
+        alike = [column for column in columns if not self.differences(column)]
+        apart = [column for column in columns if self.differences(column)]
+        notes: list[str] = []
+        if alike:
+            notes.append('Columns headed ", paper" hold the values of arXiv:2206.08309, which were measured alike.')
+        if apart:
+            reasons = list(dict.fromkeys(reason for column in apart for reason in self.differences(column)))
+            notes.append(
+                f'The values under "{self._heading(apart[0])}" are those of arXiv:2206.08309. They cannot be compared '
+                f"with ours, which were measured otherwise: {'; '.join(reasons)}."
+            )
+        return notes
 
     def _doubts(self, columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
         """Doubtful values of the paper: the methods they belong to, and why."""

@@ -16,7 +16,7 @@ MAX_LEFT_OUT = 12  # configurations that a note lists
 def measured_with(results: StudyResults, rows: Sequence[Row]) -> list[str]:
     """Numbers of images, extractor, epochs, seeds, hardware and versions."""
     settings = results.settings
-    training = settings.get("training", {})
+    trainings = {name: results.training(name) for name in results.datasets}
     passports = [entry.passport for row in rows for entry in row.entries if entry.passport]
     notes = [f"n: {count}." for count in [_counts(results, passports)] if count]
     extractors = sorted({passport["extractor"] for passport in passports if passport.get("extractor")})
@@ -24,8 +24,8 @@ def measured_with(results: StudyResults, rows: Sequence[Row]) -> list[str]:
         notes.append(f"Extractor of features: {', '.join(extractors)}.")
     epochs = sorted({cell.facts["num_epochs"] for cell in results.cells if "num_epochs" in cell.facts})
     facts = {
-        "Recipe": training.get("recipe"),
-        "Epochs": training.get("num_train_epochs"),
+        "Recipe": _of_each(trainings, "recipe"),
+        "Epochs": _of_each(trainings, "num_train_epochs"),
         "Epochs that ran": f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else None,
         "Seeds": ", ".join(map(str, settings.get("seeds", []))),
         "Hardware": _one_line(settings.get("hardware")),
@@ -109,6 +109,14 @@ def _counts(results: StudyResults, passports: Sequence[dict[str, Any]]) -> str:
     ]
     counts = sorted({p["num_samples"] for p in passports if p.get("num_samples") and p.get("extractor")})
     return "; ".join(found + ([f"{' or '.join(f'{count:,}' for count in counts)} images per FID"] if counts else []))
+
+
+def _of_each(trainings: dict[str, dict[str, Any]], name: str) -> str:
+    """A training argument: one value, or one per data set where they differ: "mnist 100, celeba 50"."""
+    values = {dataset: training[name] for dataset, training in trainings.items() if training.get(name) is not None}
+    if len({repr(value) for value in values.values()}) == 1 and len(values) == len(trainings):
+        return str(next(iter(values.values())))
+    return _one_line(values)
 
 
 def _one_line(value: Any) -> str:
