@@ -12,13 +12,13 @@ from study.pictures import draw_pictures
 from study.synthetic import make_cell, make_results, synthetic_results
 
 from gae_hub.study.figures import write_figures
+from gae_hub.study.findings import Finding, find_findings
 from gae_hub.study.page import write_page
 from gae_hub.study.report import write_report
 from gae_hub.study.table import format_entry
 from gae_hub.study.tables import build_tables
 
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}"
-FINDINGS = [SimpleNamespace(claim="Autoencoders reconstruct best.", verdict="holds", evidence=["AE 5.5", HOSTILE])]
 VOID = {"meta", "link", "img", "input", "br", "hr", "image", "use", "path"}
 
 
@@ -65,7 +65,7 @@ def report(tmp_path_factory):
         datasets=("mnist", "celeba"), num_configurations=3, methods=methods, folder=folder / "study"
     )
     draw_pictures(results)
-    return results, write_report(results, folder / "report", FINDINGS)
+    return results, write_report(results, folder / "report")
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,14 @@ def test_each_method_has_a_section_with_its_configurations_and_links(report, pag
         assert len(page.inside("tr", table)) == len(cells) + 1
 
 
+def test_every_finding_has_its_verdict_and_evidence(report, page):
+    (section,) = page.find("section", id="findings")
+    verdicts = [e.text for e in page.inside("span", section) if e.attributes.get("class") == "verdict"]
+    findings = find_findings(report[0])
+    assert verdicts == [finding.verdict for finding in findings]
+    assert len(page.inside("table", section)) == sum(bool(finding.evidence) for finding in findings) > 2
+
+
 def test_page_names_failed_cells_and_missing_figures(page):
     text = page.find("main")[0].text
     assert "FloatingPointError: the loss is NaN at step 120" in text
@@ -153,7 +161,7 @@ def test_hostile_texts_are_escaped(tmp_path):
     methods = {HOSTILE: {"model": HOSTILE, "groups": [HOSTILE], "samplers": [HOSTILE], "table": None}}
     results = make_results(cells, methods=methods, title=HOSTILE, samplers=[HOSTILE], name=HOSTILE)
     write_figures(results, tmp_path / "figures")
-    finding = SimpleNamespace(claim=HOSTILE, verdict=HOSTILE, evidence=[HOSTILE])
+    finding = Finding(HOSTILE, HOSTILE, "holds", HOSTILE, [{HOSTILE: HOSTILE, "agree": 1, "compared": 1}], HOSTILE)
     path = write_page(results, build_tables(results, ()), [finding], tmp_path / "figures", tmp_path / "index.html")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -172,7 +180,7 @@ def test_page_of_a_study_without_finished_cells(tmp_path):
 def test_equal_results_give_equal_reports(report):
     results, path = report
     again = path.parent.parent / "again"
-    write_report(results, again, FINDINGS)
+    write_report(results, again)
     first, second = (
         {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
         for folder in (path.parent, again)

@@ -1,16 +1,16 @@
 """The page of a study: one HTML file without external requests."""
 
-__all__ = ["Finding", "write_page"]
+__all__ = ["write_page"]
 
 import base64
 import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,8 +18,10 @@ from PIL import Image
 
 from .._version import __version__
 from ..core.files import write_text
-from .charts import INK, MUTED, PALETTE, PAPER, RULE
+from .charts import INK, MUTED, PALETTE, PAPER
+from .charts import RULE as RULE_COLOUR
 from .figures import read_figures
+from .findings import RULE, Finding
 from .page_methods import image_uri, view_methods
 from .page_tables import Passports, view_table
 from .results import StudyResults
@@ -30,20 +32,9 @@ from .table_metrics import display
 
 _TEMPLATES = Path(__file__).with_name("templates")
 # colours of charts become the page's, which has a dark variant
-_CSS_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "none"}
+_CSS_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", RULE_COLOUR: "var(--rule)", PAPER: "none"}
 _CSS_COLOURS |= {colour: f"var(--{name})" for name, colour in PALETTE.items()}
 _WHOLE = "configurations"  # name of the table whose rows are in the methods' sections
-
-
-class Finding(Protocol):
-    """A claim of the paper, and whether the numbers of the study agree."""
-
-    @property
-    def claim(self) -> str: ...
-    @property
-    def verdict(self) -> str: ...
-    @property
-    def evidence(self) -> Sequence[str]: ...
 
 
 def write_page(
@@ -91,6 +82,9 @@ def write_page(
             problems=_problems(results),
             tables=views,
             findings=list(findings),
+            finding_rule=RULE,
+            number=_number,
+        columns=_columns,
             figures=[figure for figure in all_figures if figure.method is None],
             grids={figure.name: figure for figure in all_figures if figure.method is not None},
             drawings=drawings,
@@ -166,6 +160,17 @@ def _one_line(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Names of all values in the rows of a finding's evidence, the counts of comparisons last."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return sorted(names, key=lambda name: name in ("agree", "compared"))
+
+
+def _number(value: Any) -> str:
+    """A value of a finding's evidence."""
+    return f"{value:,.4g}" if isinstance(value, float) else _one_line(value)
 
 
 def _states(results: StudyResults) -> dict[str, int]:

@@ -2,23 +2,23 @@
 
 __all__ = ["write_report"]
 
-from collections.abc import Iterable
 from pathlib import Path
 
+from ..core.files import write_text
 from .figures import write_figures
-from .page import Finding, write_page
+from .findings import find_findings, findings_markdown
+from .page import write_page
 from .results import StudyResults
 from .table_files import write_tables
 from .tables import build_tables
 
 
-def write_report(results: StudyResults, folder: str | Path, findings: Iterable[Finding] = ()) -> Path:
-    """Write tables, figures and page of a study. Equal results give equal files.
+def write_report(results: StudyResults, folder: str | Path) -> Path:
+    """Write tables, figures, findings and page of a study. Equal results give equal files.
 
     Args:
         results: results of the study.
-        folder: gets `tables/`, `figures/` and `index.html`.
-        findings: claims with verdicts and evidence.
+        folder: gets `tables/`, `figures/`, `findings.md` and `index.html`.
 
     Returns:
         the page.
@@ -27,4 +27,6 @@ def write_report(results: StudyResults, folder: str | Path, findings: Iterable[F
     tables = build_tables(results)
     write_tables(results, folder / "tables", tables)
     write_figures(results, folder / "figures")
+    findings = find_findings(results)
+    write_text(folder / "findings.md", findings_markdown(findings))
     return write_page(results, tables, findings, folder / "figures", folder / "index.html")
