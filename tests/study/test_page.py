@@ -199,9 +199,9 @@ def browser(report, tmp_path_factory):
 
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-HEADER = "#table-table1_reconstruction th.number"
+HEADER = "#table-table3_generation th.number"
 COLUMN = (
-    "[...document.querySelectorAll('#table-table1_reconstruction tbody tr')]"
+    "[...document.querySelectorAll('#table-table3_generation tbody tr')]"
     ".map(row => row.querySelector('td[data-v]').dataset.v).map(Number)"
 )
 
@@ -209,6 +209,7 @@ COLUMN = (
 @in_browser
 def test_click_and_enter_on_a_heading_sort_numerically(browser):
     before = browser.run(COLUMN)
+    assert sorted(before) != sorted(before, key=str)
     browser.click(f"{HEADER} button")
     assert browser.run(f"document.querySelector('{HEADER}').ariaSort") == "ascending"
     assert browser.run(COLUMN) == sorted(before) != before
