@@ -241,6 +241,8 @@ class CellRunner:
             extractor: Any = "inception"
             if self.study.uses_extractor:
                 extractor = load_extractor(self.find_extractor(dataset))
+                if self.study.extractor == "trained":
+                    extractor.name = f"classifier trained on {dataset}"  # not its path, in passports
             self._evaluations[dataset] = {
                 split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
                 for split in EVALUATED

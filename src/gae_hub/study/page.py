@@ -84,7 +84,7 @@ def write_page(
             findings=list(findings),
             finding_rule=RULE,
             number=_number,
-        columns=_columns,
+            columns=_columns,
             figures=[figure for figure in all_figures if figure.method is None],
             grids={figure.name: figure for figure in all_figures if figure.method is not None},
             drawings=drawings,
