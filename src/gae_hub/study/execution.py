@@ -256,10 +256,9 @@ class CellRunner:
             data = self.data[dataset]
             extractor: Any = "inception"
             if extractor_digest(self.study, data) is not None:
-                found = self.find_extractor(dataset)
-                extractor = load_extractor(found)
-                if self.study.extractor == "trained":  # passports must not contain the place of this folder
-                    extractor.name = Path(found).relative_to(self.folder).as_posix()
+                extractor = load_extractor(self.find_extractor(dataset))
+                if self.study.extractor == "trained":
+                    extractor.name = f"classifier trained on {dataset}"  # not its path, in passports
             self._evaluations[dataset] = {
                 split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
                 for split in EVALUATED
