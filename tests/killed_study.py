@@ -27,8 +27,11 @@ from gae_hub.hub.cards import results as card_results
 from gae_hub.metrics.networks.classifier import FeatureClassifier
 from gae_hub.study import execution, runner, worker
 from gae_hub.study.claims import Claim
+from gae_hub.study.collect import load_results
 from gae_hub.study.execution import CellRunner
+from gae_hub.study.folder import StudyFolder
 from gae_hub.study.plan import StudyPlan
+from gae_hub.study.report import write_report
 from gae_hub.study.stacked_trainer import StackedTrainer
 from gae_hub.study.stacks import Stack
 from gae_hub.study.store import Cell
@@ -96,6 +99,10 @@ def is_in(folder: str, depth: int = 1) -> Callable[..., bool]:
     return lambda source, path, *_: Path(path).parents[depth].name == folder
 
 
+def is_named(name: str) -> Callable[..., bool]:
+    return lambda source, path, *_: path.name == name
+
+
 def is_step(step: str) -> Callable[..., bool]:
     return lambda runner, cell, name, *_: name == step
 
@@ -127,9 +134,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "classification": partial(arm, CellRunner, "_measure", is_step("classification"), after=True),
     "record of a measurement half written": partial(write_half, "cell.json"),
     "clustering": partial(arm, CellRunner, "_measure", is_step("clustering"), after=True),
-    "interpolation, picture half written": partial(
-        arm, files, "move_file", lambda source, path, *_: path.name == "interpolations.png"
-    ),
+    "interpolation, picture half written": partial(arm, files, "move_file", is_named("interpolations.png")),
     "likelihood": partial(arm, CellRunner, "_measure", is_step("likelihood"), after=True),
     "results half written": partial(write_half, "results.json"),
     "card missing": partial(arm, execution, "record_results", after=True),
@@ -140,6 +145,10 @@ POINTS: dict[str, Callable[[], None]] = {
     "together, all trained": partial(arm, StackedTrainer, "train", after=True),
     "together, one model saved": partial(arm, CellRunner, "save_trained", after=True),
     "together, checkpoint not deleted": partial(arm, Stack, "delete"),
+}
+REPORT_POINTS: dict[str, Callable[[], None]] = {
+    "table half written": partial(arm, files, "move_file", is_named("table1_reconstruction.csv")),
+    "page half written": partial(arm, files, "move_file", is_named("index.html")),
 }
 
 
@@ -189,6 +198,15 @@ def run_study(root: Path, log: Path, point: str | None = None, processes: int = 
     return 0 if counts.keys() == {"done"} else 1
 
 
+def report(root: Path, point: str | None = None) -> int:
+    """Write the report of the study in this process, to a point or to its end."""
+    if point is not None:
+        REPORT_POINTS[point]()
+    folder = StudyFolder.find(root)
+    write_report(load_results(folder), folder.study / "report")
+    return 0
+
+
 def finished_steps(root: Path) -> set[str]:
     return {
         f"{path.parent.name} {step}" for path in root.glob("cells/*/cell.json") for step in Cell(path.parent).steps
@@ -209,6 +227,11 @@ def survive(folder: Path) -> dict[str, Any]:
         ran = log.read_text().splitlines()
         repeated += [f"{point}: {step}" for step in ran if step in finished]
         first_steps[str(point)] = next((int(line.split()[-1]) for line in ran if line.startswith("training")), None)
+    for point in REPORT_POINTS:
+        statuses[point] = run_in_fork(partial(report, cut, point))
+    for root in (whole, cut):
+        if run_in_fork(partial(report, root)) != 0:
+            raise SystemExit("the report failed")
     return {"statuses": statuses, "repeated": repeated, "first_steps": first_steps, **compare_runs(whole, cut)}
 
 

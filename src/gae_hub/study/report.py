@@ -4,7 +4,7 @@ __all__ = ["write_report"]
 
 from pathlib import Path
 
-from ..core.files import write_text
+from ..core.files import remove_leftovers, write_text
 from .figures import write_figures
 from .findings import find_findings, findings_markdown
 from .page import write_page
@@ -24,6 +24,8 @@ def write_report(results: StudyResults, folder: str | Path) -> Path:
         the page.
     """
     folder = Path(folder)
+    for place in (folder, folder / "tables", folder / "figures"):
+        remove_leftovers(place)
     tables = build_tables(results)
     write_tables(results, folder / "tables", tables)
     write_figures(results, folder / "figures")
