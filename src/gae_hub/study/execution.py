@@ -15,6 +15,7 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from ..auto import AutoGAE, AutoSampler
+from ..core.hub_files import CONFIG, WEIGHTS
 from ..hub.cards.results import record_results
 from ..metrics.evaluation import to_results
 from ..metrics.evaluation_run import EvaluationRun
@@ -241,6 +242,8 @@ class CellRunner:
             extractor: Any = "inception"
             if extractor_digest(self.study, data) is not None:
                 extractor = load_extractor(self.find_extractor(dataset))
+                if self.study.extractor == "trained":
+                    extractor.name = f"classifier trained on {dataset}"  # not its path, in passports
             self._evaluations[dataset] = {
                 split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
                 for split in EVALUATED
@@ -254,9 +257,10 @@ class CellRunner:
         data = self.data[dataset]
         found = extractor_digest(self.study, data)
         folder = self.folder / "extractors" / f"{dataset}-{str(found)[:12]}"
-        while not (folder / "config.json").is_file():
+        files = folder / CONFIG, folder / WEIGHTS  # each is moved into place when it is complete
+        while not all(file.is_file() for file in files):
             with claim(folder.with_suffix(".lock")) or _wait() as held:
-                if held and not (folder / "config.json").is_file():
+                if held and not all(file.is_file() for file in files):
                     network = train_extractor(
                         data.splits["train"],
                         data.splits["validation"],

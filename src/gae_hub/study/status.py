@@ -1,8 +1,10 @@
-"""The status of a study in words: cells by state, workers, errors, and the time that is left."""
+"""The status of a study in words: cells by state, workers, errors, the time that is left, and the tables so far."""
 
 __all__ = ["describe_status", "estimate_seconds"]
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import zip_longest
 from statistics import mean
 
 from .claims import holder
@@ -10,8 +12,11 @@ from .collect import load_results
 from .folder import StudyFolder
 from .results import CellResult, StudyResults
 from .store import Cell
+from .table import Column, format_entry
+from .tables import build_tables
 
 MAX_ERRORS = 10
+NUM_TABLES = 3
 
 
 def describe_status(folder: StudyFolder, tracebacks: bool = False) -> str:
@@ -38,7 +43,31 @@ def describe_status(folder: StudyFolder, tracebacks: bool = False) -> str:
             lines += [f"    {line}" for line in (Cell(cell.folder).error or {}).get("traceback", "").splitlines()]
     if len(failed) > MAX_ERRORS:
         lines.append(f"  and {len(failed) - MAX_ERRORS} more failures")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_tables_so_far(results)])
+
+
+def _tables_so_far(results: StudyResults) -> list[str]:
+    """The tables of reconstruction, embeddings and generation, without rows that have no number yet."""
+    found = []
+    for table in build_tables(results, paper=())[:NUM_TABLES]:
+        rows = [row for row in table.rows if any(entry.value is not None for entry in row.entries)]
+        if not rows:
+            continue
+        levels = [set(level) for level in zip_longest(*(column.headers for column in table.columns))]
+        cells = [[*table.labels, *(_heading(column, levels) for column in table.columns)]]
+        for row in rows:
+            cells.append([*row.labels, *map(format_entry, row.entries, table.columns)])
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        found += ["", table.title]
+        found += ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells]
+    return [line.rstrip() for line in found]
+
+
+def _heading(column: Column, levels: Sequence[set[str]]) -> str:
+    """The headings of a column in one line, without those that all columns have in common."""
+    texts = (*column.headers[:-1], column.label)
+    shown = [text for text, level in zip(texts, levels, strict=False) if len(level) > 1]
+    return ", ".join(shown or texts[-1:])
 
 
 def _find_workers(folder: StudyFolder) -> dict[str, list[str]]:
