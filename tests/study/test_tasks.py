@@ -14,6 +14,7 @@ from gae_hub.data.embeddings import embed_dataset
 from gae_hub.metrics.functional.clustering import clustering_scores
 from gae_hub.metrics.functional.probe import LinearProbe
 from gae_hub.study.collect import load_results
+from gae_hub.study.execution import CellRunner
 from gae_hub.study.folder import StudyFolder
 
 SEED = 3
@@ -198,6 +199,20 @@ def test_one_pass_of_random_numbers(root, tmp_path):
     for name, value in load_results(StudyFolder(tmp_path / "out", "tiny")).cells[0].numbers.items():
         if name != "training/seconds":
             assert value == pytest.approx(first[name], rel=1e-4), name
+
+
+def test_random_state_of_steps(tmp_path, monkeypatch):
+    """The global random state is the same at the beginning of each step."""
+    states, measure = [], CellRunner._measure
+
+    def record(self, *args):
+        states.append(torch.rand(()).item())
+        return measure(self, *args)
+
+    monkeypatch.setattr(CellRunner, "_measure", record)
+    tasks = {"likelihood": {"num_samples": 2}, "interpolation": {}, "clustering": {"num_fits": 1}}
+    assert run(quick(methods={"VAE": {"model": "vae"}}, tasks=tasks), tmp_path / "out") == {"done": 1}
+    assert len(states) == 3 and len(set(states)) == 1
 
 
 # Pictures

@@ -184,6 +184,21 @@ def test_changed_sampler(tmp_path, work):
     assert work[0] == "AE 1: train"
 
 
+@pytest.mark.parametrize("lost", ["model.safetensors", "config.json"])
+def test_extractor_of_a_killed_worker(tmp_path, lost):
+    """An extractor that is not complete is trained again, and gives the same numbers."""
+    settings = tiny(methods={"AE": {"model": "ae"}}, tasks={"reconstruction": {}}, samplers=None)
+    assert run(settings, tmp_path / "out") == {"done": 1}
+    cell = read_cells(tmp_path / "out")["AE 1"]
+    (path,) = (tmp_path / "out" / "extractors").rglob(lost)
+    path.unlink()
+    cell.steps.pop("reconstruction")
+    numbers = read_cells(tmp_path / "out")["AE 1"].steps["reconstruction"].numbers
+    cell.write()
+    assert run(settings, tmp_path / "out") == {"done": 1} and path.is_file()
+    assert read_cells(tmp_path / "out")["AE 1"].steps["reconstruction"].numbers == pytest.approx(numbers, rel=1e-4)
+
+
 # Cells that fail
 
 

@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from ..auto import AutoGAE, AutoSampler
 from ..core.files import remove_leftovers, temporary_prefix
+from ..core.hub_files import CONFIG, WEIGHTS
 from ..hub.cards.results import record_results
 from ..metrics.evaluation import to_results
 from ..metrics.evaluation_run import EvaluationRun
@@ -272,9 +273,10 @@ class CellRunner:
         data = self.data[dataset]
         found = extractor_digest(self.study, data)
         folder = self.folder / "extractors" / f"{dataset}-{str(found)[:12]}"
-        while not (folder / "config.json").is_file():
+        files = folder / CONFIG, folder / WEIGHTS
+        while not all(file.is_file() for file in files):
             with claim(self.folder / "claims" / f"extractor-{folder.name}.lock") or _wait() as held:
-                if held and not (folder / "config.json").is_file():
+                if held and not all(file.is_file() for file in files):
                     network = train_extractor(
                         data.splits["train"],
                         data.splits["validation"],
@@ -285,12 +287,13 @@ class CellRunner:
 
 
 def _save_at_once(network: FeatureClassifier, folder: Path):
-    """Save an extractor into a new folder, which is seen with all its files or not at all."""
+    """Save an extractor into a folder that appears with all its files."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent)
     temporary = folder.parent / f"{temporary_prefix()}{secrets.token_hex(4)}"
     try:
         network.save_pretrained(temporary / folder.name)  # the card's title is the folder's name
+        shutil.rmtree(folder, ignore_errors=True)  # one whose files somebody has deleted
         (temporary / folder.name).rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
