@@ -134,7 +134,7 @@ class Disturber:
 
     def _wait(self, process: Popen, how: str, dice: random.Random, seconds: float):
         """Wait for a random time, or into a random phase; both begin with a claim, since workers import for long."""
-        phase, share = dice.choice(self._phases_left()) if how == "aimed" else "", dice.random()
+        phase, share = dice.choice(self._phases_left() or [""]) if how == "aimed" else "", dice.random()
         if how != "aimed" and dice.random() < 0.15:  # also while workers import and load
             time.sleep(10 * share)
             return
