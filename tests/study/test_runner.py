@@ -168,6 +168,42 @@ def test_workers_that_cannot_start(tmp_path, monkeypatch):
 # Ctrl-C
 
 
+SLEEPING = """
+import time
+try:
+    print("ready", flush=True)
+    time.sleep(100)
+except KeyboardInterrupt:
+    raise SystemExit(130)
+"""
+
+
+def test_interrupted_processes(tmp_path, monkeypatch):
+    """Ctrl-C reaches each worker once, in its own session, and the runner waits until all have ended."""
+    path = write_study(tmp_path, quick(methods={"AE": {"model": "ae"}}))
+    folder, _, plan, _ = prepare_study(path, tmp_path / "out")
+    popen, options = subprocess.Popen, []
+
+    def start_worker(command, **given):
+        options.append(given)
+        process = popen([sys.executable, "-c", SLEEPING], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        return process
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.subprocess, "Popen", start_worker)
+    monkeypatch.setattr(runner.time, "sleep", interrupt)
+    workers = _Workers(folder, plan, 2, 1, float("inf"))
+    with pytest.raises(KeyboardInterrupt):
+        workers.run(progress=False)
+    assert [process.returncode for process in workers.processes] == [130, 130]
+    assert all(given["start_new_session"] for given in options)
+    for process in workers.processes:
+        process.stdout.close()
+
+
 INTERRUPTED = """
 import sys, os, time
 from pathlib import Path

@@ -316,3 +316,19 @@ def test_colour_images(tmp_path, monkeypatch):
     assert run(settings, tmp_path / "out") == {"done": 1}
     with Image.open(read_cells(tmp_path / "out")["AE 1"].folder / "pictures" / "interpolations.png") as image:
         assert image.mode == "RGB" and image.size == (80, 16)
+
+
+def test_few_test_examples(tmp_path):
+    """With one test image there is no pair; with five there are two; pictures are as wide as there are images."""
+    for num, num_pairs in ((1, 0), (5, 2)):
+        data = {"digits": {"dataset": "digits", "num_train": 40, "num_validation": 20, "num_test": num}}
+        settings = quick(data=data, methods={"AE": {"model": "ae"}}, tasks={"interpolation": {"num_pairs": 3}})
+        settings["tasks"]["reconstruction"] = {"fid": False}
+        root = tmp_path / str(num)
+        assert run(settings, root) == {"done": 1}
+        result = load_results(StudyFolder(root, "tiny")).cells[0]
+        skipped = result.facts["skipped_steps"]
+        assert skipped == ({} if num_pairs else {"interpolation": "a pair needs two test examples, but there is one"})
+        assert read_picture(result.folder / "pictures" / "reconstructions.png").shape[0] in (8, 16)
+        if num_pairs:
+            assert read_picture(result.folder / "pictures" / "interpolations.png").shape == (8 * num_pairs, 80)

@@ -89,6 +89,8 @@ class CellContext:
             other = next((i for i in order if labels is None or labels[i] != labels[start]), order[0])
             order.remove(other)
             pairs.append((start, other))
+        if not pairs:
+            raise NotImplementedError("a pair needs two test examples, but there is one")
         starts, ends = (dataset.read(list(rows)).to(self.model.device) for rows in zip(*pairs, strict=True))
         return starts, ends
 
