@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
@@ -206,8 +207,8 @@ class CellRunner:
 
     def make_context(self, plan: CellPlan, cell: Cell) -> CellContext:
         """The trained model of a cell, with its data."""
-        model = AutoGAE.from_pretrained(cell.folder)
-        model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        model = AutoGAE.from_pretrained(cell.folder).eval()
+        cast(nn.Module, model).to("cuda" if torch.cuda.is_available() else "cpu")
         data = self.data[plan.dataset]
         evaluations = self._evaluations_of(plan.dataset, model)
         return CellContext(
@@ -230,7 +231,8 @@ class CellRunner:
             fitted = cell.steps[f"sampler/{name}"]
             if fitted.state == "skipped":
                 return StepRecord(digest, "skipped", reason=fitted.reason)
-            sampler = AutoSampler.from_pretrained(context.folder / "samplers" / name).to(context.model.device)
+            sampler = AutoSampler.from_pretrained(context.folder / "samplers" / name)
+            cast(nn.Module, sampler).to(context.model.device)
             self._draw_samples(context, sampler, name)
         found = task.measure(context, sampler)
         results = to_results({f"{step}/{number}": value for number, value in found.items()})
