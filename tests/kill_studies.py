@@ -147,7 +147,7 @@ class Disturber:
             time.sleep(0.01)
 
     def _phases_left(self) -> list[str]:
-        """Phases that are yet to come."""
+        """Phases that are yet to come, the trainings several times."""
         found: set[str] = set() if list(self.root.glob("extractors/*/config.json")) else {"extractor"}
         plan = self._plan()
         for one in plan.runnable() if plan else []:
@@ -156,7 +156,8 @@ class Disturber:
             if "train" in left:
                 found |= {"together"} if one.group else {*TRAINING}
             found |= left - {"train"}
-        return sorted(found)
+        trainings = sorted(found & {"together", *TRAINING})
+        return [*sorted(found), *trainings, *trainings]
 
     def _duration(self, work: Work) -> float:
         """Seconds of a step, or of the time until the first checkpoint, in the undisturbed run."""
@@ -176,6 +177,8 @@ class Disturber:
         moment = time.time()
         doing = [found for pid in sorted(victims) for found in self._find_work(pid)]
         idle = "looking for a cell" if self._plan() else "loading data, planning"
+        if who.startswith("the runner"):
+            idle = "watching the workers"
         lost = sum(moment - max(begin, work.saved) for work in doing) if doing else moment - begin
         return {
             "how": how,

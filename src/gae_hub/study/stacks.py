@@ -56,7 +56,10 @@ def clean_stacks(folder: StudyFolder):
     found = [path.name for path in folder.root.glob(f"{STACKS}/*")]
     if not found:
         return
-    plans = [read_plan(path.parent) for path in folder.root.glob(f"studies/*/{PLAN_FILE}")]
+    try:
+        plans = [read_plan(path.parent) for path in folder.root.glob(f"studies/*/{PLAN_FILE}")]
+    except ValueError:  # of another study, whose groups are then unknown
+        return
     for group in found:
         cells = [cell for plan in plans for cell in plan.runnable() if cell.group == group]
         records = [(Cell(folder.cell(cell)), cell.steps["train"]) for cell in cells]
