@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help quickstart test test-lowest test-kills test-gpu coverage docs quality style wheel-test clean
+.PHONY: help quickstart test test-lowest test-kills test-kills-study test-gpu coverage docs quality style wheel-test clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,9 @@ test-lowest: $(LOWEST)/installed  ## run the fast tests with the lowest versions
 
 test-kills: $(VENV)/installed-dev  ## kill training and fits 200 times and compare their weights; about an hour, continues where it stopped
 	$(BIN)/python tests/kill_commands.py build/kills
+
+test-kills-study: $(VENV)/installed-dev  ## kill a study at random moments and compare its results; continues where it stopped
+	$(BIN)/python tests/kill_studies.py build/kill-studies
 
 test-gpu: $(VENV)/installed-dev  ## run the tests that need a CUDA GPU; without one they are skipped and counted
 	$(BIN)/python -m pytest -m gpu -rs

@@ -110,21 +110,24 @@ def run_command(words: list[str], write: int | None):
         return write_text(path, text, *args, **kwargs)
 
     safetensors.torch.save_file, Path.write_text = save_half, write_half
-    os.replace, os.rename = before(os.replace), before(os.rename)
+    os.replace, os.rename, os.link = before(os.replace), before(os.rename), before(os.link)
     import gae_hub.auto  # noqa: F401
     import gae_hub.training.trainer  # noqa: F401
+
+    if words[0] == "study":
+        import gae_hub.study.runner  # noqa: F401
     from gae_hub.cli.main import main
 
     print(STARTED, file=sys.stderr, flush=True)
     sys.exit(main(words))
 
 
-def start(case: Case, folder: Path, log: Path, write: int | None = None) -> subprocess.Popen:
-    """Start a case's command."""
+def start(words: list[str], log: Path, write: int | None = None, num_processes: int = 1) -> subprocess.Popen:
+    """Start a command of gae-hub, in several processes of one group if so wanted."""
     launcher = [sys.executable]
-    if case.num_processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(case.num_processes)]
-    command = [*launcher, __file__, "--command", json.dumps({"words": case.arguments(folder), "write": write})]
+    if num_processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_processes)]
+    command = [*launcher, __file__, "--command", json.dumps({"words": words, "write": write})]
     return subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
@@ -153,7 +156,7 @@ def wait_for_imports(process: subprocess.Popen, log: Path):
 
 def run_to_the_end(case: Case, folder: Path, log: Path) -> float:
     """Run a command to its end. Returns the seconds after its imports."""
-    process = start(case, folder, log)
+    process = start(case.arguments(folder), log, num_processes=case.num_processes)
     wait_for_imports(process, log)
     begin = time.monotonic()
     if process.wait(timeout=300):
@@ -164,11 +167,11 @@ def run_to_the_end(case: Case, folder: Path, log: Path) -> float:
 def kill_once(case: Case, folder: Path, log: Path, dice: random.Random, seconds: float) -> str | None:
     """Start a command and kill it. Returns the kind of moment, or None if the command had ended before."""
     if case.num_processes == 1 and dice.random() < 0.5:
-        process = start(case, folder, log, write=dice.randrange(12))
+        process = start(case.arguments(folder), log, write=dice.randrange(12))
         if process.wait(timeout=300) == -signal.SIGKILL:
             return "writing"
         return None
-    process = start(case, folder, log)
+    process = start(case.arguments(folder), log, num_processes=case.num_processes)
     wait_for_imports(process, log)
     time.sleep(dice.uniform(0, seconds))
     ended = process.poll() is not None

@@ -9,7 +9,7 @@ from PIL import Image
 from gae_hub import AutoGAE, GAETrainingArguments, load_data
 from gae_hub.modules.ms_ssim import max_scales
 from gae_hub.study.declaration import BUILTIN_STUDIES, load_study
-from gae_hub.study.grids import check_configuration
+from gae_hub.study.method_grids import check_configuration
 
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64), "digits": (1, 8, 8)}
 SMOKE = load_study("smoke")

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from gae_hub.study.grids import load_grid
+from gae_hub.study.method_grids import load_grid
 from gae_hub.study.paper_values import find_paper_value, load_paper_values
 
 TABLE_1 = [  # method, network, data, MSE x 1000, FID

@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_positional(self, name: str, help: str, default: str | None = None):
         """Add a positional argument, which may be left out if it has a default."""
-        words = [action.metavar or action.dest for action in self._actions if not action.option_strings]
+        words = [action.dest for action in self._actions if not action.option_strings]
         self.usage = f"%(prog)s {' '.join([*words, name if default is None else f'[{name}]'])} [flags]"
         settings: dict[str, Any] = {} if default is None else {"nargs": "?", "default": default}
         self.add_argument(name, help=help, **settings)

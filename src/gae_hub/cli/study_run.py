@@ -40,9 +40,8 @@ def add_arguments(parser: Parser):
 
 
 def run(args: Namespace):
-    from ..study.ray_executor import RayClusterError
     from ..study.runner import run_study
-    from ..study.worker import StudyChangedError
+    from ..study.worker import StudyStoppedError
 
     try:
         counts = run_study(
@@ -57,7 +56,7 @@ def run(args: Namespace):
             gpus_per_cell=args.gpus_per_cell,
             results_repo=args.results_repo,
         )
-    except (StudyChangedError, RayClusterError) as error:
+    except StudyStoppedError as error:
         raise UsageError(str(error)) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same line goes on") from None

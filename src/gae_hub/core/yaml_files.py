@@ -83,8 +83,8 @@ def load_yaml(text: str) -> Any:
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
-    """YAML text that `load_yaml` reads back to the same values."""
-    return yaml.dump(dict(values), Dumper=_Dumper)
+    """YAML text that `load_yaml` reads back to the same values, in the same order."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
 
 
 def read_yaml_file(path: str | Path) -> dict[str, Any]:

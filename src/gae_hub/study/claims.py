@@ -1,7 +1,8 @@
 """Claims on cells: a lock file each, so that several workers, on one machine or several, never do the same work."""
 
-__all__ = ["Claim", "claim", "holder", "is_claimed_by", "remove_claim"]
+__all__ = ["Claim", "claim", "clean_claims", "holder", "remove_claims_of"]
 
+import hashlib
 import json
 import os
 import platform
@@ -64,19 +65,52 @@ def claim(path: Path) -> Claim | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     own = {"token": token, "process": os.getpid(), "started": start_of(os.getpid()), "host": platform.node()}
-    complete = path.with_name(f".{path.name}-{token}")
-    complete.write_text(json.dumps(own), encoding="utf-8")
+    temporary = _temporary_path(path)
+    temporary.write_text(json.dumps(own), encoding="utf-8")
     try:
-        for _ in range(2):
-            try:
-                os.link(complete, path)  # fails if the file exists, and is never seen half written
-                return Claim(path, token)
-            except FileExistsError:
-                if holder(path) is not None or not _remove_abandoned(path):
-                    return None
-        return None
+        return Claim(path, token) if _acquire(path, temporary) else None
     finally:
-        complete.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def _acquire(path: Path, temporary: Path) -> bool:
+    """Put a complete lock file in its place, if there is none, or only that of a dead worker.
+
+    Several workers may find the same dead worker. They compete for a second lock, named after the dead worker's: the
+    winner replaces the file if it still is the dead worker's.
+    """
+    try:
+        os.link(temporary, path)  # fails if the file exists, and is never seen half written
+        return True
+    except FileExistsError:
+        pass
+    found = _read_bytes(path)
+    if found is None or holder(path) is not None:
+        return False
+    gate = path.with_name(f".{path.name[:100]}-{hashlib.sha256(found).hexdigest()[:16]}")
+    if not _acquire(gate, temporary):
+        return False
+    try:
+        if _read_bytes(path) != found:
+            return False
+        second = _temporary_path(path)
+        os.link(temporary, second)
+        os.replace(second, path)
+        return True
+    finally:
+        gate.unlink()
+
+
+def clean_claims(folder: Path):
+    """Remove the files that killed workers left in a folder of lock files."""
+    from ..core.files import TEMPORARY_PREFIX, remove_leftovers  # imports torch, which is slow
+
+    remove_leftovers(folder)
+    for path in list(folder.glob("*")) if folder.is_dir() else []:
+        if not path.name.startswith(TEMPORARY_PREFIX) and holder(path) is None:
+            abandoned = claim(path)
+            if abandoned is not None:
+                abandoned.release()
 
 
 def holder(path: Path) -> dict[str, Any] | None:
@@ -91,38 +125,32 @@ def holder(path: Path) -> dict[str, Any] | None:
     return found if age < PATIENCE else None
 
 
-def is_claimed_by(path: Path, process: int, host: str) -> bool:
-    """Whether a process, alive or dead, holds a lock file."""
-    found = _read(path)
-    return (found.get("process"), found.get("host")) == (process, host)
-
-
-def remove_claim(path: Path, process: int, host: str):
-    """Remove the lock file of a process that is known to be dead, so that its machine's silence is not waited for."""
-    if is_claimed_by(path, process, host):
-        path.unlink(missing_ok=True)
+def remove_claims_of(folder: Path, process: int, host: str):
+    """Remove the lock files of a process that is known to be dead, so that others need not wait `PATIENCE` seconds."""
+    for path in folder.glob("*.lock"):
+        found = _read(path)
+        if (found.get("process"), found.get("host")) == (process, host):
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(_read_bytes(path) or b"")
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def _remove_abandoned(path: Path) -> bool:
-    """Remove the lock file of a dead worker. Of several processes that try, one succeeds."""
-    aside = path.with_name(f".{path.name}-abandoned-{secrets.token_hex(8)}")
+def _temporary_path(path: Path) -> Path:
+    """A new path beside a lock file, which `remove_leftovers` deletes if this process is killed."""
+    from ..core.files import temporary_prefix  # imports torch, which is slow
+
+    return path.with_name(f"{temporary_prefix()}{secrets.token_hex(8)}")
+
+
+def _read_bytes(path: Path) -> bytes | None:
+    """Content of a lock file, or None if there is none that can be read."""
     try:
-        os.replace(path, aside)
-    except FileNotFoundError:
-        return False
-    taken = holder(aside) is not None  # another process replaced the dead worker's file between the two calls
-    if taken:
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass
-    aside.unlink()
-    return not taken
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -60,7 +60,8 @@ def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) ->
         facts["duplicate_of"] = plan.duplicate_of
     facts["skipped_steps"] = {name: step.reason for name, step in current.items() if step.state == "skipped"}
     facts["step_seconds"] = {name: step.seconds for name, step in current.items()}
-    error = None if record.error is None else f"{record.error['step']}: {record.error['message']}"
+    failure = record.error if state == "failed" else None
+    error = None if failure is None else f"{failure['step']}: {failure['message']}"
     return CellResult(
         **common,
         state=state,

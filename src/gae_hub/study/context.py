@@ -28,6 +28,7 @@ class CellContext:
         evaluations: an evaluation of each split, whose data are shared by all cells.
         folder: the cell's folder, for pictures.
         seed: seed of everything random.
+        has_extractor: whether there is an extractor that accepts the data.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class CellContext:
         evaluations: dict[str, EvaluationRun],
         folder: Path,
         seed: int,
+        has_extractor: bool = True,
     ):
         self.model, self.data, self.folder, self.seed = model, data, folder, seed
+        self.has_extractor = has_extractor
         self._evaluations, self._latents = evaluations, {}
 
     def evaluation(
@@ -86,6 +89,8 @@ class CellContext:
             other = next((i for i in order if labels is None or labels[i] != labels[start]), order[0])
             order.remove(other)
             pairs.append((start, other))
+        if not pairs:
+            raise NotImplementedError("a pair needs two test examples, but there is one")
         starts, ends = (dataset.read(list(rows)).to(self.model.device) for rows in zip(*pairs, strict=True))
         return starts, ends
 

@@ -10,7 +10,7 @@ __all__ = [
 ]
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from math import inf
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 from ..core.argument_checks import describe, suggest
 from ..core.configuration import one_error
 from ..core.yaml_files import read_yaml_file
-from .grids import GridMethod, load_grid, read_methods
+from ..metrics.networks.classifier import FeatureClassifierConfig
+from ..training.arguments import RECIPES, GAETrainingArguments
+from .method_grids import GridMethod, load_grid, read_methods
 from .settings import NORMAL, DataSettings, SamplerSettings
 from .tasks import TASKS, Task
 
@@ -92,17 +94,30 @@ def find_study_file(source: str | Path) -> Path:
 
 
 def read_with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The settings of a file, on top of those of the study that it extends."""
-    if path in seen:
-        raise ValueError(f"{path}: it extends itself")
+    """The settings of a file, on top of those of the study that it extends. Paths of grids become absolute.
+
+    Raises:
+        ValueError: if a file is not valid, or the files extend each other in a circle.
+    """
+    if path.resolve() in seen:
+        raise ValueError(f"{path}: the study extends itself: {' -> '.join(one.name for one in (*seen, path))}")
     content = read_yaml_file(path)
+    grids = content.get("methods")
+    if isinstance(grids, str) and (path.parent / grids).is_file():
+        content["methods"] = str((path.parent / grids).resolve())
+    elif isinstance(grids, dict) and (path.parent / str(grids.get("grids"))).is_file():
+        content["methods"] = {**grids, "grids": str((path.parent / grids["grids"]).resolve())}
     base = content.pop("extends", None)
     if base is None:
         return content
     if not isinstance(base, str):
         raise ValueError(f"{path}: extends: expected the name or path of a study, got {describe(base)}")
     beside = path.parent / base
-    inherited = read_with_base(beside if beside.is_file() else find_study_file(base), (*seen, path))
+    try:
+        found = beside if beside.is_file() else find_study_file(base)
+    except ValueError as error:
+        raise ValueError(f"{path}: extends: {error}") from error
+    inherited = read_with_base(found, (*seen, path.resolve()))
     return {**inherited, **content}
 
 
@@ -122,29 +137,26 @@ def read_study(content: Mapping[str, Any], where: str) -> Study:
     read = _Reader(content, where)
     read.check_names(_SETTINGS)
     name = read.get("name", str)
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
-        raise ValueError(f"{where}: name must consist of letters, digits, '-' and '_', got '{name}'")
-    extractor = content.get("extractor", "trained")
-    extractor_training: dict[str, Any] = {}
-    if isinstance(extractor, dict):
-        extractor_training = dict(extractor)
-        extractor = "trained"
+    _check_part_name(name, where, "name")
+    extractor, extractor_training = _read_extractor(content.get("extractor", "trained"), read.at("extractor"))
+    methods, names = _read_methods(content.get("methods"), read.at("methods"))
     study = Study(
         name=name,
         title=read.get("title", str, name),
         data=read.parts("data", _read_data),
         networks=read.parts("networks", _read_networks),
-        methods=_read_methods(content.get("methods"), read.at("methods")),
-        training=read.mapping("training", {}),
+        methods=methods,
+        training=_read_training(read),
         seeds=tuple(read.integers("seeds", [0], minimum=0)),
         latent_dims=tuple(read.integers("latent_dims", [], minimum=1)),
         samplers=read.parts("samplers", _read_sampler, {}),
         tasks=read.parts("tasks", _read_task),
-        extractor=_Reader({"extractor": extractor}, where).get("extractor", str),
+        extractor=extractor,
         extractor_training=extractor_training,
         train_together=read.get("train_together", bool, True),
         hours=_read_budget(content.get("budget"), read.at("budget")),
     )
+    _check_references(study, names, content.get("methods"), where)
     if "only" in content:
         study = _select(study, content["only"], read.at("only"))
     for part in ("data", "networks", "methods", "seeds", "tasks"):
@@ -164,7 +176,7 @@ class _Reader:
     def at(self, name: str) -> str:
         return f"{self.where}: {name}"
 
-    def check_names(self, known: Sequence[str]):
+    def check_names(self, known: Collection[str]):
         for name in self.content:
             if name not in known:
                 hint = suggest(str(name), known, "settings are")
@@ -193,6 +205,8 @@ class _Reader:
 
     def parts(self, name: str, read: Callable[[str, Any, str], T], default: Any = MISSING) -> dict[str, T]:
         """Each entry of a mapping, read by `read` from its name, its content, and the place of the mapping."""
+        for key in self.mapping(name, default):
+            _check_part_name(key, self.at(name), "a name")
         return {key: read(key, value, self.at(name)) for key, value in self.mapping(name, default).items()}
 
     def integers(self, name: str, default: list[int], minimum: int) -> list[int]:
@@ -204,6 +218,14 @@ class _Reader:
         return found
 
 
+def _check_part_name(name: str, where: str, what: str):
+    """Raise ValueError for a name that cannot be the name of a folder, or a part of the name of a number."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
+        raise ValueError(
+            f"{where}: {what} must have 1 to 80 letters (a to z), digits, '-' and '_', got {describe(name)}"
+        )
+
+
 _DATA_NUMBERS = ("num_train", "num_validation", "num_test")
 
 
@@ -212,17 +234,19 @@ def _read_data(name: str, content: Any, where: str) -> DataSettings:
 
     read = _Reader(content, f"{where}.{name}")
     own = ("dataset", "latent_dim", *_DATA_NUMBERS, "training", "load")
-    options = tuple(item.name for item in fields(DataOptions))
-    read.check_names((*own, *options))
-    given = {key: value for key, value in read.content.items() if key in options}
-    DataOptions(**given)  # raises for a wrong value
+    read.check_names((*own, *DataOptions.names()))
+    given = {key: value for key, value in read.content.items() if key in DataOptions.names()}
+    try:
+        DataOptions(**given)
+    except ValueError as error:
+        raise ValueError(f"{read.where}: {error}") from error
     return DataSettings(
         name,
         read.get("dataset", str),
         read.count("latent_dim", 16),
         {**given, **read.mapping("load", {})},
         **{key: read.count(key, None) for key in _DATA_NUMBERS},
-        training=read.mapping("training", {}),
+        training=_read_training(read),
     )
 
 
@@ -234,22 +258,88 @@ def _read_networks(name: str, content: Any, where: str) -> dict[str, Any]:
             raise ValueError(
                 f"{read.at(role)}: expected a name or a network's config, got {describe(content.get(role))}"
             )
+    of_methods = _Reader(read.mapping("fields", {}), read.at("fields"))
+    for method in of_methods.content:
+        of_methods.get(method, dict)
     return dict(read.content)
 
 
-def _read_methods(content: Any, where: str) -> dict[str, GridMethod]:
+def _read_training(read: _Reader) -> dict[str, Any]:
+    """The training arguments of a study, a data set or a sampler. `make_plan` checks their values."""
+    found = read.mapping("training", {})
+    _Reader(found, read.at("training")).check_names(("recipe", *(item.name for item in fields(GAETrainingArguments))))
+    if found.get("recipe") is not None and found["recipe"] not in RECIPES:
+        hint = suggest(str(found["recipe"]), RECIPES, "recipes are")
+        raise ValueError(f"{read.at('training')}: there is no recipe '{found['recipe']}'; {hint}")
+    return found
+
+
+_EXTRACTOR_TRAINING = {"num_train_epochs": (int, float), "learning_rate": (int, float), "batch_size": int, "seed": int}
+_EXTRACTOR_FIELDS = ("channels", "feature_dim")
+
+
+def _read_extractor(content: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """Name of the extractor, and the arguments of `train_extractor`."""
     if isinstance(content, str):
-        return load_grid(content).methods
+        return content, {}
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{where}: expected 'trained', 'inception', the name of a model, or arguments of train_extractor by name, "
+            f"got {describe(content)}"
+        )
+    read = _Reader(content, where)
+    read.check_names((*_EXTRACTOR_TRAINING, *_EXTRACTOR_FIELDS))
+    for name, kind in _EXTRACTOR_TRAINING.items():
+        value = read.get(name, kind, 1)
+        if not value > 0 and name != "seed":
+            raise ValueError(f"{read.at(name)}: must be above 0, got {value}")
+    try:
+        with one_error("fields"):
+            FeatureClassifierConfig(**{name: value for name, value in content.items() if name in _EXTRACTOR_FIELDS})
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    return "trained", dict(content)
+
+
+def _read_methods(content: Any, where: str) -> tuple[dict[str, GridMethod], Collection[str]]:
+    """The chosen methods by name, and the names of all methods of the grid."""
+    if isinstance(content, str):
+        methods = load_grid(content).methods
+        return methods, methods
     if isinstance(content, Mapping) and "grids" in content:
         read = _Reader(content, where)
         read.check_names(("grids", "only", "configurations"))
         methods = load_grid(read.get("grids", str)).methods
         only = {"methods": content["only"]} if "only" in content else {}
         chosen = {"configurations": content["configurations"]} if "configurations" in content else {}
-        return _select_methods(methods, {**only, **chosen}, where)
+        return _select_methods(methods, {**only, **chosen}, where), methods
     if content is None:
         raise ValueError(f"{where} is missing: the name of a grid file, such as 'paper', or methods by name")
-    return read_methods(content, where)
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where}: expected the name of a grid file, or methods by name, got {describe(content)}")
+    methods = read_methods(content, where)
+    return methods, methods
+
+
+def _check_references(study: Study, methods: Collection[str], given: Any, where: str):
+    """Raise ValueError if a part of the study names a method or a sampler that it does not have.
+
+    Grid files may name samplers that a study leaves out; methods that the study itself declares may not.
+
+    Args:
+        study: the study.
+        methods: names of all methods of its grid, also of those that it does not run.
+        given: the setting `methods`.
+        where: name of the file.
+    """
+    for name, network in study.networks.items():
+        _Reader(network.get("fields", {}), f"{where}: networks.{name}.fields").check_names(methods)
+    if isinstance(given, Mapping) and "grids" not in given:
+        for method in study.methods.values():
+            for name in method.samplers:
+                if name not in study.samplers:
+                    hint = suggest(name, study.samplers, "samplers of the study are")
+                    raise ValueError(f"{where}: methods.{method.name}.samplers: there is no sampler '{name}'; {hint}")
 
 
 def _read_sampler(name: str, content: Any, where: str) -> SamplerSettings:
@@ -258,7 +348,7 @@ def _read_sampler(name: str, content: Any, where: str) -> SamplerSettings:
 
     read = _Reader(content, f"{where}.{name}")
     kind = read.get("sampler", str)
-    training = read.mapping("training", {})
+    training = _read_training(read)
     if kind == NORMAL:
         read.check_names(("sampler",))
         return SamplerSettings(name, kind)
@@ -273,7 +363,10 @@ def _read_sampler(name: str, content: Any, where: str) -> SamplerSettings:
         with one_error("fields"):
             config_class(**given)
     except ValueError as error:
-        raise ValueError(f"{read.where}: {error.__cause__ or error}") from error
+        reason: BaseException = error
+        while reason.__cause__ is not None:  # validators of configs wrap their errors
+            reason = reason.__cause__
+        raise ValueError(f"{read.where}: {reason}") from error
     return SamplerSettings(name, kind, given, training)
 
 
@@ -282,9 +375,12 @@ def _read_task(name: str, content: Any, where: str) -> Task:
         raise ValueError(f"{where}: unknown task '{name}'; {suggest(name, TASKS, 'tasks are')}")
     read = _Reader({} if content is None else content, f"{where}.{name}")
     read.check_names([item.name for item in fields(TASKS[name])])
+    for key, value in read.content.items():
+        if isinstance(getattr(TASKS[name], key), bool) and not isinstance(value, bool):
+            raise ValueError(f"{read.at(key)}: expected true or false, got {describe(value)}")
     try:
         return TASKS[name](**read.content)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{read.where}: {error}") from error
 
 
@@ -319,13 +415,13 @@ def _choose(known: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
     if not isinstance(names, list):
         raise ValueError(f"{where}: expected a list of names, got {describe(names)}")
     for name in names:
-        if name not in known:
+        if str(name) not in known:
             raise ValueError(f"{where}: there is no '{name}'; {suggest(str(name), known, 'names are')}")
     return {name: value for name, value in known.items() if name in names}
 
 
 def _select_methods(methods: dict[str, GridMethod], content: Mapping[str, Any], where: str) -> dict[str, GridMethod]:
-    """Methods by name, with configurations by number: a list for all methods, or a list for each method."""
+    """Methods by name, with configurations by number: a list for all methods, or for some of them by name."""
     if "methods" in content:
         methods = _choose(methods, content["methods"], f"{where}: methods")
     chosen = content.get("configurations")
@@ -339,11 +435,21 @@ def _select_methods(methods: dict[str, GridMethod], content: Mapping[str, Any], 
     found = {}
     for name, method in methods.items():
         numbers = chosen.get(name) if isinstance(chosen, Mapping) else chosen
-        if numbers is None:
-            continue
-        kept = tuple(one for one in method.configurations if one.number in numbers)
-        missing = sorted(set(numbers) - {one.number for one in kept}) if isinstance(numbers, list) else numbers
-        if missing:
-            raise ValueError(f"{place}: {name} has no configuration {missing}; it has {len(method.configurations)}")
-        found[name] = replace(method, configurations=kept)
+        found[name] = method if numbers is None else _select_configurations(method, numbers, place)
     return found
+
+
+def _select_configurations(method: GridMethod, numbers: Any, where: str) -> GridMethod:
+    """A method with some of its configurations. One that repeats a configuration that is left out takes its place."""
+    known = [one.number for one in method.configurations]
+    is_list = isinstance(numbers, list) and numbers and all(type(number) is int for number in numbers)
+    if not is_list or set(numbers) - set(known):
+        raise ValueError(
+            f"{where}: {method.name}: expected numbers of its {len(known)} configurations, got {numbers!r}"
+        )
+    kept, originals = [], {}
+    for one in method.configurations:
+        if one.number in numbers:
+            first = originals.setdefault(one.duplicate_of or one.number, one.number)
+            kept.append(replace(one, duplicate_of=None if first == one.number else first))
+    return replace(method, configurations=tuple(kept))

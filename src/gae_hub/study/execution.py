@@ -1,23 +1,28 @@
 """Runs the steps of a cell: train, fit samplers, measure. A finished step is recorded, and not run again."""
 
-__all__ = ["STACKS", "CellRunner", "extractor_folder"]
+__all__ = ["CellRunner", "extractor_folder"]
 
+import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import set_seed
 from transformers.utils import logging
 
 from ..auto import AutoGAE, AutoSampler
+from ..core.files import remove_leftovers, temporary_prefix
+from ..core.hub_files import CONFIG, WEIGHTS
 from ..hub.cards.results import record_results
 from ..metrics.evaluation import to_results
 from ..metrics.evaluation_run import EvaluationRun
+from ..metrics.networks.classifier import FeatureClassifier
 from ..metrics.networks.classifier_training import train_extractor
 from ..metrics.networks.extractors import load_extractor
 from ..models.base import GAEPreTrainedModel
@@ -28,25 +33,24 @@ from ..samplers.learned import LearnedSampler
 from ..samplers.prior import PriorSampler
 from ..training.arguments import GAETrainingArguments
 from ..training.checkpointing import last_checkpoint
-from ..training.output_folder import CHECKPOINTS, delete_files
+from ..training.output_folder import CHECKPOINTS, delete_files, delete_temporary_files
 from ..training.quiet import hide_diagnostics
+from ..training.run_lock import LOCK_FILE
 from ..training.trainer import GAETrainer
 from .claims import claim
 from .context import CellContext
 from .declaration import Study
-from .digests import digest
 from .plan import CellPlan
-from .planning import extractor_digest
+from .planning import can_compare_features, extractor_digest, training_of_sampler
 from .settings import NORMAL, SamplerSettings
 from .stacked_trainer import StackedTrainer
-from .store import Cell, StepRecord, hash_file
+from .store import Cell, StepRecord
 from .study_data import StudyData
 from .tasks import NUM_TILES
 
 logger = logging.get_logger(__name__)
 
 EVALUATED = ("validation", "test")
-STACKS = "stacks"  # folder of the checkpoints of models that train together
 
 
 class CellRunner:
@@ -69,13 +73,20 @@ class CellRunner:
         self._evaluations: dict[str, dict[str, EvaluationRun]] = {}
 
     def open_cell(self, plan: CellPlan) -> Cell:
-        """The folder of a cell. One that was changed by hand, or is damaged, is set aside."""
+        """The folder of a claimed cell, without what a killed worker left in it.
+
+        A folder that was changed by hand, or is damaged, is set aside.
+        """
         cell = Cell(self.folder / "cells" / plan.id)
-        changed = cell.problem or cell.find_changed_file()
+        changed = cell.problem or cell.find_changed_file(thorough=True)
         if changed:
             target = cell.set_aside()
             logger.warning(f"{plan.id} was changed ({changed}): it is kept as '{target.name}' and run again")
         cell.settings = plan.settings
+        delete_temporary_files(cell.folder)
+        (cell.folder / LOCK_FILE).unlink(missing_ok=True)  # the claim on the cell keeps other trainings out
+        if cell.is_finished("train", plan.steps["train"]):
+            delete_files(cell.folder, CHECKPOINTS)
         return cell
 
     # Training
@@ -89,30 +100,36 @@ class CellRunner:
             trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
         self.save_trained(plan, cell, trainer.plain_model)
 
-    def train_together(self, members: Sequence[tuple[CellPlan, Cell]]) -> list[tuple[CellPlan, Cell]]:
+    def train_together(self, plans: Sequence[CellPlan], cells: Mapping[str, Cell], folder: Path) -> list[CellPlan]:
         """Train the models of several cells as one batch of models, and save each.
 
+        Args:
+            plans: of all cells of the batch. After an interruption they must be the same, in the same order.
+            cells: by id, those cells that are to be saved.
+            folder: of the checkpoint of the batch.
+
         Returns:
-            The cells whose model diverged, to be trained alone.
+            The cells to save whose model diverged, to be trained alone.
         """
         self.step = "train"
-        plans = [plan for plan, _ in members]
-        data, folder = self.data[plans[0].dataset], self.folder / STACKS / digest([plan.id for plan in plans])[:12]
-        models = []
+        data, models = self.data[plans[0].dataset], []
         for plan in plans:
             set_seed(plan.seed)
             models.append(self.build_model(plan))
         arguments = self.make_arguments(plans[0], folder)
         trainer = StackedTrainer(models, arguments, data.splits["train"], data.splits["validation"], self.progress)
+        delete_temporary_files(folder)
+        (folder / LOCK_FILE).unlink(missing_ok=True)  # the claim on the group keeps other trainings out
         with hide_diagnostics():
             reasons = trainer.train(resume=True)
         alone = []
-        for (plan, cell), model, reason in zip(members, models, reasons, strict=True):
+        for plan, model, reason in zip(plans, models, reasons, strict=True):
+            if plan.id not in cells:
+                continue
             if reason is None:
-                self.save_trained(plan, cell, model)
+                self.save_trained(plan, cells[plan.id], model)
             else:
-                alone.append((plan, cell))
-        shutil.rmtree(folder)
+                alone.append(plan)
         return alone
 
     def make_trainer(self, plan: CellPlan, folder: Path) -> GAETrainer:
@@ -162,17 +179,11 @@ class CellRunner:
     # Samplers and tasks
 
     def run_steps(self, plan: CellPlan, cell: Cell):
-        """Run the steps of a trained cell that are not finished.
-
-        Raises:
-            ValueError: if its weights differ from those that were recorded.
-        """
+        """Run the steps of a trained cell, as `open_cell` returned it, that are not finished."""
         waiting = [step for step, digest in plan.steps.items() if not cell.is_finished(step, digest)]
         if not waiting:
             return
-        known = cell.files["model.safetensors"]["sha256"]
-        if hash_file(cell.folder / "model.safetensors") != known:
-            raise ValueError(f"'{cell.folder / 'model.safetensors'}' was changed after the training")
+        self.step = waiting[0]
         context = self.make_context(plan, cell)
         for step in waiting:
             kind, _, name = step.partition("/")
@@ -181,20 +192,28 @@ class CellRunner:
             torch.manual_seed(plan.seed)  # each step has the same random numbers, whichever ran before
             try:
                 if kind == "sampler":
+                    cell.forget_files(f"samplers/{name}")
                     record = self._fit_sampler(self.study.samplers[name], context, plan.steps[step])
                 else:
                     record = self._measure(cell, step, context, plan.steps[step])
             except NotImplementedError as error:  # a task that has no meaning for the method
                 record = StepRecord(plan.steps[step], "skipped", reason=str(error))
-            cell.finish(step, replace(record, seconds=round(time.perf_counter() - start, 3)))
-        self._write_results(plan, cell, context.model)
+            folder = cell.folder / "samplers" / name
+            files = sorted(folder.iterdir()) if kind == "sampler" and record.state == "done" else []
+            record = replace(record, seconds=round(time.perf_counter() - start, 3))
+            if step == waiting[-1]:  # before cell.json says that nothing is left to do
+                self._write_results(plan, cell, [*cell.steps.values(), record], context.model)
+            cell.finish(step, record, [f"samplers/{name}/{file.name}" for file in files])
 
     def make_context(self, plan: CellPlan, cell: Cell) -> CellContext:
         """The trained model of a cell, with its data."""
-        model = AutoGAE.from_pretrained(cell.folder)
-        model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        model = AutoGAE.from_pretrained(cell.folder).eval()
+        cast(nn.Module, model).to("cuda" if torch.cuda.is_available() else "cpu")
         data = self.data[plan.dataset]
-        return CellContext(model, data, self._evaluations_of(plan.dataset, model), cell.folder, plan.seed)
+        evaluations = self._evaluations_of(plan.dataset, model)
+        return CellContext(
+            model, data, evaluations, cell.folder, plan.seed, has_extractor=can_compare_features(self.study, data)
+        )
 
     def _fit_sampler(self, settings: SamplerSettings, context: CellContext, digest: str) -> StepRecord:
         """Fit a sampler to the training embeddings, and save it beside the model."""
@@ -212,7 +231,8 @@ class CellRunner:
             fitted = cell.steps[f"sampler/{name}"]
             if fitted.state == "skipped":
                 return StepRecord(digest, "skipped", reason=fitted.reason)
-            sampler = AutoSampler.from_pretrained(context.folder / "samplers" / name).to(context.model.device)
+            sampler = AutoSampler.from_pretrained(context.folder / "samplers" / name)
+            cast(nn.Module, sampler).to(context.model.device)
             self._draw_samples(context, sampler, name)
         found = task.measure(context, sampler)
         results = to_results({f"{step}/{number}": value for number, value in found.items()})
@@ -223,9 +243,8 @@ class CellRunner:
         images = context.model.generate(NUM_TILES, sampler=sampler, generator=generator).float().cpu()
         context.save_tiles(f"samples-{name}", images, NUM_TILES)
 
-    def _write_results(self, plan: CellPlan, cell: Cell, model: Any):
-        """Write results.json and the card, from the numbers on test."""
-        steps = cell.steps.values()
+    def _write_results(self, plan: CellPlan, cell: Cell, steps: list[StepRecord], model: Any):
+        """Write results.json and the card, from the numbers of steps on test."""
         numbers = {k: v for step in steps for k, v in step.numbers.items() if not k.endswith("/validation")}
         passports = {k: v for step in steps for k, v in step.passports.items() if k in numbers}
         results = {"dataset": self.study.data[plan.dataset].dataset, "split": "test"}
@@ -239,8 +258,10 @@ class CellRunner:
         if dataset not in self._evaluations:
             data = self.data[dataset]
             extractor: Any = "inception"
-            if self.study.uses_extractor:
+            if extractor_digest(self.study, data) is not None:
                 extractor = load_extractor(self.find_extractor(dataset))
+                if self.study.extractor == "trained":
+                    extractor.name = f"classifier trained on {dataset}"  # not its path, in passports
             self._evaluations[dataset] = {
                 split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
                 for split in EVALUATED
@@ -253,21 +274,35 @@ class CellRunner:
             return self.study.extractor
         data = self.data[dataset]
         folder = extractor_folder(self.folder, self.study, data)
-        while not (folder / "config.json").is_file():
-            with claim(folder.with_suffix(".lock")) or _wait() as held:
-                if held and not (folder / "config.json").is_file():
+        files = folder / CONFIG, folder / WEIGHTS
+        while not all(file.is_file() for file in files):
+            with claim(self.folder / "claims" / f"extractor-{folder.name}.lock") or _wait() as held:
+                if held and not all(file.is_file() for file in files):
                     network = train_extractor(
                         data.splits["train"],
                         data.splits["validation"],
                         **{"seed": 0, "progress": self.progress, **self.study.extractor_training},
                     )
-                    network.save_pretrained(folder)
+                    _save_at_once(network, folder)
         return str(folder)
 
 
 def extractor_folder(folder: Path, study: Study, data: StudyData) -> Path:
     """Where the extractor that is trained on a data set is, in the folder of a study."""
     return folder / "extractors" / f"{data.settings.name}-{str(extractor_digest(study, data))[:12]}"
+
+
+def _save_at_once(network: FeatureClassifier, folder: Path):
+    """Save an extractor into a folder that appears with all its files."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
+    temporary = folder.parent / f"{temporary_prefix()}{secrets.token_hex(4)}"
+    try:
+        network.save_pretrained(temporary / folder.name)  # the card's title is the folder's name
+        shutil.rmtree(folder, ignore_errors=True)  # one whose files somebody has deleted
+        (temporary / folder.name).rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _wait() -> Any:
@@ -294,5 +329,5 @@ def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
     sampler.config.unit_norm = get_latent_kind(context.model) == "sphere"
     if isinstance(sampler, LearnedSampler):
         validation = context.latents("validation")
-        return sampler.fit(latents, validation_latents=validation, progress=False, **settings.training)
+        return sampler.fit(latents, validation_latents=validation, progress=False, **training_of_sampler(settings))
     return sampler.fit(latents, progress=False)

@@ -21,7 +21,7 @@ class StudyFolder:
     """A study in a folder, which it may share with others: cells of equal settings are then run once.
 
     Args:
-        root: holds `cells`, `extractors`, `claims` and `studies`.
+        root: holds `cells`, `extractors`, `claims`, `stacks` and `studies`.
         name: of the study.
     """
 
@@ -40,6 +40,16 @@ class StudyFolder:
     def lock(self, plan: CellPlan) -> Path:
         """The lock file of a cell."""
         return self.root / "claims" / f"{plan.id}.lock"
+
+    def group_lock(self, group: str) -> Path:
+        """The lock file of cells that train together, which a worker needs before it claims one to train."""
+        return self.root / "claims" / f"group-{group}.lock"
+
+    def locks(self, plan: CellPlan, cell: Cell) -> list[Path]:
+        """The lock files that a worker needs to run a cell: that of its group, if it is to be trained, and its own."""
+        if plan.group is None or cell.is_finished("train", plan.steps["train"]):
+            return [self.lock(plan)]
+        return [self.group_lock(plan.group), self.lock(plan)]
 
     @classmethod
     def find(cls, root: str | Path, name: str | None = None) -> "StudyFolder":
@@ -84,4 +94,4 @@ def cell_state(folder: StudyFolder, plan: CellPlan, cell: Cell) -> State:
         return "done"
     if holder(folder.lock(plan)) is not None:
         return "running"
-    return "failed" if cell.error is not None else "waiting"
+    return "failed" if cell.has_failed(plan.steps) else "waiting"

@@ -2,7 +2,7 @@
 
 __all__ = ["PLAN_FILE", "STUDY_FILE", "CellPlan", "StudyPlan", "read_plan"]
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ class CellPlan:
     """A cell: one configuration of a method, with its network, data set, latent dimension and seed.
 
     Args:
-        id: name of its folder, from the method and a digest of the settings.
+        id: name of its folder: the model and a digest of the settings, whatever the method is called.
         method, configuration, fields: name of the method, number of the configuration, and what it sets.
         dataset, network, latent_dim, seed: what it is trained with.
         settings: everything that the trained model depends on.
@@ -76,11 +76,12 @@ class StudyPlan:
         return digest(asdict(self))
 
     def runnable(self) -> list[CellPlan]:
-        """The cells to run, each folder once."""
+        """The cells to run, each folder once, with the steps of all cells that share it."""
         found: dict[str, CellPlan] = {}
         for cell in self.cells:
             if cell.skipped is None:
-                found.setdefault(cell.id, cell)
+                known = found.get(cell.id)
+                found[cell.id] = cell if known is None else replace(known, steps={**known.steps, **cell.steps})
         return list(found.values())
 
     def write(self, folder: Path):

@@ -2,7 +2,6 @@
 
 __all__ = ["make_plan"]
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,13 +15,17 @@ from ..samplers.learned import LearnedSampler
 from ..training.arguments import RECIPES, GAETrainingArguments
 from .declaration import Study
 from .digests import digest
-from .grids import Configuration, GridMethod, check_configuration
+from .method_grids import Configuration, GridMethod, check_configuration
 from .plan import CellPlan, StudyPlan
 from .settings import NORMAL, DataSettings, SamplerSettings
 from .stacking import can_stack_arguments, stack_key
 from .study_data import StudyData
 
+MAX_STACK = 16  # cells that train together
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
+# training arguments that do not change the trained model
+_WITHOUT_EFFECT = {"disable_tqdm", "keep_freed_memory", "logging_steps", "logging_strategy", "report_to", "run_name"}
+_SEED_STEP = 1000  # between the seeds of a study, for configurations that have seeds of their own
 _SET_BY_STUDY = {"output_dir", "overwrite_output_dir", "seed", "resume_from_checkpoint", "push_to_hub"}
 
 
@@ -36,6 +39,8 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
     Raises:
         ValueError: for a configuration, a training argument or a network that does not fit, before anything runs.
     """
+    for sampler in study.samplers.values():
+        _check_training(training_of_sampler(sampler), f"samplers.{sampler.name}.training")
     omitted = {name: find_omitted_tasks(study, data[name]) for name in study.data}
     dimensions = {name: list(study.latent_dims or (one.latent_dim,)) for name, one in study.data.items()}
     cells = [
@@ -74,7 +79,7 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
             "seeds": list(study.seeds),
             "versions": versions(),
         },
-        cells=_mark_duplicates(cells),
+        cells=_divide_groups(_mark_duplicates(cells)),
     )
 
 
@@ -84,18 +89,12 @@ def versions() -> dict[str, str]:
 
 
 def training_of(study: Study, data: DataSettings) -> dict[str, Any]:
-    """The training arguments for a data set, with the values of recipes.
-
-    Raises:
-        ValueError: for an unknown recipe.
-    """
+    """The training arguments for a data set, with the values of recipes."""
     found: dict[str, Any] = {}
     for given in (study.training, data.training):
         rest = dict(given)
         recipe = rest.pop("recipe", None)
-        if recipe is not None and recipe not in RECIPES:
-            raise ValueError(f"training: there is no recipe '{recipe}'; choose one of {', '.join(RECIPES)}")
-        found |= {**RECIPES.get(recipe, {}), **rest} if recipe else rest
+        found |= {**(RECIPES[recipe] if recipe is not None else {}), **rest}
     return found
 
 
@@ -117,11 +116,17 @@ def find_omitted_tasks(study: Study, data: StudyData) -> dict[str, str]:
             found[name] = "the data have no labels"
         elif task.needs_sampler and not study.samplers:
             found[name] = "the study has no samplers"
-        elif task.needs_sampler and not data.is_images:
-            found[name] = "an extractor needs images with 1 or 3 channels"
-        elif task.uses_extractor and study.extractor == "trained" and not data.has_labels and task.needs_sampler:
-            found[name] = "the data have no labels to train an extractor on: set extractor to 'inception' or a model"
+        elif task.uses_extractor and not can_compare_features(study, data):
+            reason = "an extractor needs images with 1 or 3 channels"
+            if data.is_images:
+                reason = "the data have no labels to train an extractor on: set extractor to 'inception' or a model"
+            found[name if task.needs_sampler else f"{name}/fid"] = reason
     return found
+
+
+def can_compare_features(study: Study, data: StudyData) -> bool:
+    """Whether the study's extractor accepts a data set, and can be trained on it if it has to be."""
+    return data.is_images and (study.extractor != "trained" or data.has_labels)
 
 
 def _plan_method(
@@ -133,16 +138,17 @@ def _plan_method(
         own_seed = configuration.fields.get("seed")
         for seed in study.seeds:
             cell = _plan_cell(
-                study, data, network, latent_dim, method, configuration, seed if own_seed is None else own_seed + seed
+                study,
+                data,
+                network,
+                latent_dim,
+                method,
+                configuration,
+                seed if own_seed is None else own_seed + _SEED_STEP * seed,
             )
             steps = {"train": cell.id} | _plan_steps(study, data, method, cell.id, omitted)
-            cells.append(replace(cell, id=_folder_name(method, configuration, cell.id), steps=steps))
+            cells.append(replace(cell, id=f"{method.model.replace('_', '-')}-{cell.id[:12]}", steps=steps))
     return cells
-
-
-def _folder_name(method: GridMethod, configuration: Configuration, found: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", method.name.lower()).strip("-") or "method"
-    return f"{slug}-{configuration.number:02d}-{found[:12]}"
 
 
 def _plan_cell(
@@ -164,7 +170,7 @@ def _plan_cell(
         **method.resolve_fields(configuration, data.input_shape, network_fields),
     }
     training, group = training_of(study, data.settings), None
-    arguments = _check_training(training, seed)
+    arguments = _check_training(training, "training")
     if configuration.skip is None:
         config = check_configuration(method, configuration, values)
         group = _group_of(study, data, config, arguments, seed)
@@ -177,8 +183,10 @@ def _plan_cell(
         "seed": seed,
         "data": {name: data.fingerprints[name] for name in ("train", "validation")},
     }
+    ignored = _WITHOUT_EFFECT - ({"logging_steps"} if arguments.eval_strategy == "steps" else set())  # see eval_steps
+    results = {name: value for name, value in training.items() if name not in ignored}
     return CellPlan(
-        id=digest(settings),
+        id=digest({**settings, "training": results}),
         method=method.name,
         configuration=configuration.number,
         fields=configuration.printed,
@@ -194,15 +202,15 @@ def _plan_cell(
     )
 
 
-def _check_training(training: Mapping[str, Any], seed: int) -> GAETrainingArguments:
-    """The training arguments; ValueError if one does not exist, has a wrong value, or is set by the study."""
+def _check_training(training: Mapping[str, Any], where: str) -> GAETrainingArguments:
+    """The training arguments; ValueError if one has a wrong value, or is set by the study."""
     taken = sorted(_SET_BY_STUDY & training.keys())
     if taken:
-        raise ValueError(f"training: {taken[0]} is set by the study itself")
+        raise ValueError(f"{where}: {taken[0]} is set by the study itself; remove it")
     try:
-        return GAETrainingArguments("unused", **{**training, "seed": seed, "report_to": "none"})
-    except TypeError as error:
-        raise ValueError(f"training: {error}") from error
+        return GAETrainingArguments("unused", **{**training, "report_to": "none"})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _group_of(
@@ -231,13 +239,13 @@ def _plan_steps(
             found[name] = digest([trained, *parts])
             continue
         for sampler in samplers:
-            fitted = digest([trained, sampler.sampler, sampler.fields, _training_of_sampler(sampler)])
+            fitted = digest([trained, sampler.sampler, sampler.fields, training_of_sampler(sampler)])
             found[f"sampler/{sampler.name}"] = fitted
             found[f"{name}/{sampler.name}"] = digest([fitted, *parts])
     return found
 
 
-def _training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
+def training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
     """The training arguments of a sampler, with its class's defaults."""
     if sampler.sampler == NORMAL:
         return {}
@@ -246,12 +254,14 @@ def _training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
         if sampler.training:
             raise ValueError(f"samplers.{sampler.name}: '{sampler.sampler}' is not trained, but it has `training`")
         return {}
-    return {**sampler_class.default_arguments, **sampler.training}
+    training = dict(sampler.training)
+    recipe = training.pop("recipe", None)
+    return {**sampler_class.default_arguments, **(RECIPES[recipe] if recipe is not None else {}), **training}
 
 
 def extractor_digest(study: Study, data: StudyData) -> str | None:
-    """Digest of what the extractor depends on; None if no task uses one."""
-    if not study.uses_extractor:
+    """Digest of what the extractor depends on; None if no task uses one, or it does not accept the data."""
+    if not study.uses_extractor or not can_compare_features(study, data):
         return None
     if study.extractor != "trained":
         return digest(study.extractor)
@@ -259,6 +269,40 @@ def extractor_digest(study: Study, data: StudyData) -> str | None:
 
 
 def _mark_duplicates(cells: list[CellPlan]) -> list[CellPlan]:
-    """Give cells of equal settings the folder of the first of them."""
-    folders: dict[str, str] = {}
-    return [replace(cell, id=folders.setdefault(cell.steps["train"], cell.id)) for cell in cells]
+    """Give cells of equal settings one folder, whatever the names and numbers of their configurations.
+
+    A cell whose steps differ, such as one that is measured on another test split, gets a folder of its own.
+    """
+    folders: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    found = []
+    for cell in cells:
+        known = folders.setdefault(cell.steps["train"], [])
+        for shared, steps in known:
+            if all(steps.get(name, own) == own for name, own in cell.steps.items()):
+                folder = shared
+                steps |= cell.steps
+                break
+        else:
+            folder = f"{cell.id}-{len(known)}" if known else cell.id
+            known.append((folder, dict(cell.steps)))
+        found.append(replace(cell, id=folder))
+    return found
+
+
+def _divide_groups(cells: list[CellPlan]) -> list[CellPlan]:
+    """Divide groups into parts of at most `MAX_STACK` cells, named after these. A cell alone has no group.
+
+    Weights depend on the cells of a part by rounding, so that workers must not choose them.
+    """
+    members: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        if cell.group is not None and cell.skipped is None:
+            members.setdefault(cell.group, {})[cell.id] = None
+    parts: dict[str, str] = {}
+    for group in members.values():
+        ids = list(group)
+        for start in range(0, len(ids), MAX_STACK):
+            part = ids[start : start + MAX_STACK]
+            if len(part) > 1:
+                parts |= dict.fromkeys(part, digest(part)[:12])
+    return [replace(cell, group=parts.get(cell.id)) for cell in cells]

@@ -27,16 +27,17 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .._version import __version__
-from .claims import claim, holder, remove_claim
+from .claims import claim, clean_claims, holder, remove_claims_of
 from .declaration import Study
 from .execution import extractor_folder
 from .folder import StudyFolder, is_complete
 from .hub_results import HubResults
 from .plan import CellPlan, StudyPlan
+from .stacks import clean_stacks
 from .store import Cell
 from .study_data import StudyData
 from .supervision import Deaths, EndedCells
-from .worker import MAX_STACK, Worker, load_study_data
+from .worker import StudyStoppedError, Worker, load_study_data
 
 logger = logging.get_logger(__name__)
 
@@ -47,7 +48,7 @@ MAX_FAILED_STARTS = 3  # workers in a row that die before they have started
 AGAIN = "finished cells are kept; run the same line again to go on"
 
 
-class RayClusterError(RuntimeError):
+class RayClusterError(StudyStoppedError):
     """The Ray cluster cannot be reached, has disappeared, or cannot run the workers."""
 
 
@@ -127,14 +128,18 @@ class RayWorker:
         self._worker = Worker(self.folder, self.study, self.plan, load_study_data(self.study))
         return Place(os.getpid(), host, ray.get_runtime_context().get_node_id())
 
-    def run(self, cell: CellPlan, companions: Sequence[CellPlan]):
-        """Run a cell, and train others of its group with it. See [`Worker.run_cell`]."""
+    def run(self, cells: Sequence[CellPlan]):
+        """Run the first of these cells. See [`Worker.run_cell`].
+
+        Args:
+            cells: the cell, and its group if it is to be trained with it and the folder is not shared.
+        """
         if self.results is None:
-            self._worker.run_cell(cell, companions)
+            self._worker.run_cell(cells[0])
             return
-        ids = [one.id for one in (cell, *companions)]
+        ids = [one.id for one in cells]
         self.results.download(self.folder.root, ids)
-        self._worker.run_cell(cell, companions)
+        self._worker.run_cell(cells[0])
         present = [name for name in ids if (self.folder.root / "cells" / name).is_dir()]
         self.results.upload(self.folder.root, present)
         for name in present:
@@ -152,7 +157,7 @@ class _Member:
         actor: the Ray actor.
         call: what it does now: its start, or a cell. None if it waits for a cell.
         place: where it runs, once it has started.
-        cells: the cell that it runs, and the companions of that cell.
+        cells: the cell that it runs, and its group if it is to be trained with it and the folder is not shared.
         claims: the driver's claims on these cells, if the folder is not shared.
     """
 
@@ -184,6 +189,8 @@ def run_on_ray(
         RayClusterError: if the cluster cannot be reached, disappears, or cannot run the workers.
         StudyChangedError, OSError, ValueError: as raised by a worker, or if the Hub does not respond.
     """
+    clean_claims(folder.root / "claims")
+    clean_stacks(folder)
     results, extractors = None, {}
     if options.results_repo is not None:
         results = HubResults(options.results_repo, get_token())
@@ -199,16 +206,21 @@ def run_on_ray(
 def _has_ended(folder: StudyFolder, plan: CellPlan) -> bool:
     """Whether a cell is done or has failed."""
     cell = Cell(folder.cell(plan))
-    return cell.error is not None or (cell.problem is None and is_complete(plan, cell))
+    if cell.problem is not None:
+        return False
+    return cell.has_failed(plan.steps) or (is_complete(plan, cell) and cell.find_changed_file() is None)
 
 
 def _exchange(results: HubResults, folder: StudyFolder, plan: StudyPlan):
-    """Download the cells that only the repository has, and upload the unfinished ones that only the folder has."""
+    """Download the cells that only the repository has, and upload those that workers need and the folder has."""
     results.create()
     cells = plan.runnable()
     results.download(folder.root, [one.id for one in cells if not folder.cell(one).is_dir()])
-    started = [one for one in cells if folder.cell(one).is_dir()]
-    results.upload(folder.root, [one.id for one in started if not is_complete(one, Cell(folder.cell(one)))])
+    unfinished = [one for one in cells if not is_complete(one, Cell(folder.cell(one)))]
+    needed = {one.id for one in unfinished}
+    groups = {one.group for one in unfinished if one.group is not None}
+    needed |= {one.id for one in cells if one.group in groups}  # a group is trained without its trained cells
+    results.upload(folder.root, [one.id for one in cells if one.id in needed and folder.cell(one).is_dir()])
 
 
 class _Driver:
@@ -296,20 +308,29 @@ class _Driver:
                 continue
             member.cells = self._take_cells(member.claims)
             if member.cells:
-                member.call = member.actor.run.remote(member.cells[0], member.cells[1:])
+                member.call = member.actor.run.remote(member.cells)
 
     def _take_cells(self, claims: ExitStack) -> list[CellPlan]:
-        """The next cell that is free, with the untrained cells of its group; empty without one."""
+        """The next cell that is free, with its group if that must be moved with it; empty without one."""
         for plan in list(self.waiting):
             if holder(self.folder.lock(plan)) is not None or self._waits_for_extractor(plan):
                 continue
             if _has_ended(self.folder, plan):
                 self.waiting.remove(plan)
                 continue
-            if self._claim(plan, claims):
-                companions = self._take_group(plan, claims)
-                self.waiting = [one for one in self.waiting if one is not plan and one not in companions]
-                return [plan, *companions]
+            locks = self.folder.locks(plan, Cell(self.folder.cell(plan)))
+            if any(holder(lock) is not None for lock in locks):  # of its group
+                continue
+            cells = [plan]
+            if self.results is not None:
+                if self.folder.lock(plan) != locks[0]:  # to be trained with its group
+                    cells += [one for one in self.plan.runnable() if one.group == plan.group and one.id != plan.id]
+                    locks += [self.folder.lock(one) for one in cells[1:]]
+                if not _claim_all(locks, claims):
+                    continue
+            taken = {one.id for one in cells}
+            self.waiting = [one for one in self.waiting if one.id not in taken]
+            return cells
         return []
 
     def _waits_for_extractor(self, plan: CellPlan) -> bool:
@@ -319,32 +340,6 @@ class _Driver:
         if extractor is None or (extractor / "config.json").is_file():
             return False
         return any(member.cells and member.cells[0].dataset == plan.dataset for member in self.members)
-
-    def _take_group(self, plan: CellPlan, claims: ExitStack) -> list[CellPlan]:
-        """Cells that can train with another. One that has killed a worker trains alone, so that others do not die."""
-        found: list[CellPlan] = []
-        if plan.group is None or Cell(self.folder.cell(plan)).is_finished("train", plan.steps["train"]):
-            return found
-        for other in self.waiting:
-            if other.group != plan.group or other is plan or len(found) + 1 == MAX_STACK:
-                continue
-            if self.deaths.counts[plan.id] or self.deaths.counts[other.id]:
-                continue
-            cell = Cell(self.folder.cell(other))
-            if cell.error is not None or cell.is_finished("train", other.steps["train"]):
-                continue
-            if holder(self.folder.lock(other)) is None and self._claim(other, claims):
-                found.append(other)
-        return found
-
-    def _claim(self, plan: CellPlan, claims: ExitStack) -> bool:
-        """Claim a cell for a worker that does not share the folder. Others claim their cells."""
-        if self.results is None:
-            return True
-        held = claim(self.folder.lock(plan))
-        if held is not None:
-            claims.enter_context(held)
-        return held is not None
 
     def _collect(self, member: _Member):
         """Take the result of a worker's call, which has ended."""
@@ -385,8 +380,7 @@ class _Driver:
             return
         process, host, _ = member.place
         member.claims.close()
-        for plan in member.cells:
-            remove_claim(self.folder.lock(plan), process, host)
+        remove_claims_of(self.folder.root / "claims", process, host)
         if member.cells:
             logger.warning(f"the worker {process} on {host} died; starting another one")
             self.deaths.record(member.cells[0], f"the last time on {host}")
@@ -411,6 +405,18 @@ class _Driver:
             calls.append(member.call)
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=GRACE)
+
+
+def _claim_all(locks: Sequence[Path], claims: ExitStack) -> bool:
+    """Add the claims of all lock files to a context, or none if another process holds one of them."""
+    with ExitStack() as held:
+        for lock in locks:
+            found = claim(lock)
+            if found is None:
+                return False
+            held.enter_context(found)
+        claims.enter_context(held.pop_all())
+    return True
 
 
 def _interrupt_process(process: int):

@@ -60,9 +60,9 @@ class StudyResults:
         samplers: names of the samplers.
         tasks: settings of each task by name.
         cells: results, one per cell of the plan.
-        settings: how the study ran: `training` (recipe and its fields), `extractor`, `seeds`, `sizes` (examples by
-            data set and split: {"mnist": {"train": 50000, "validation": 10000, "test": 10000}}), `hardware` and
-            `versions`.
+        settings: how the study ran: `training` (by data set: recipe and its fields), `networks` (as declared),
+            `extractor`, `seeds`, `sizes` (examples by data set and split: {"mnist": {"train": 50000, "validation":
+            10000, "test": 10000}}), `hardware` and `versions`.
     """
 
     name: str
@@ -75,3 +75,7 @@ class StudyResults:
     tasks: dict[str, dict[str, Any]]
     cells: list[CellResult]
     settings: dict[str, Any]
+
+    def training(self, dataset: str) -> dict[str, Any]:
+        """Training arguments for a data set."""
+        return self.settings.get("training", {}).get(dataset, {})

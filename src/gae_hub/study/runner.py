@@ -3,33 +3,31 @@
 __all__ = ["prepare_study", "run_study"]
 
 import os
-import platform
-import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from math import inf
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import torch
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from ..core.argument_checks import check_count, describe, require_extra
-from ..core.files import write_text
+from ..core.files import remove_leftovers, write_text
 from ..core.yaml_files import dump_yaml, read_yaml_file
-from .claims import claim, holder, is_claimed_by
+from .claims import claim
 from .declaration import Study, find_study_file, read_study, read_with_base
-from .execution import STACKS
 from .folder import StudyFolder, cell_state
-from .plan import PLAN_FILE, STUDY_FILE, CellPlan, StudyPlan
+from .plan import STUDY_FILE, CellPlan, StudyPlan
 from .planning import make_plan
 from .store import Cell
 from .study_data import StudyData
-from .supervision import Deaths, EndedCells
-from .worker import Worker, load_study_data
+from .supervision import MAX_DEATHS, Deaths, EndedCells
+from .worker import StudyStoppedError, Worker, load_study_data
 
 logger = logging.get_logger(__name__)
 
@@ -120,19 +118,36 @@ def prepare_study(
     content = read_with_base(path)
     study = read_study(content, str(source))
     folder = StudyFolder(Path(output_dir), study.name)
-    data = load_study_data(study)
-    plan = make_plan(study, data)
-    if not any(holder(lock) for lock in folder.root.glob("claims/*.lock")):
-        shutil.rmtree(folder.root / STACKS, ignore_errors=True)  # of workers that were killed
-    declaration = folder.study / STUDY_FILE
-    if not declaration.is_file() or read_yaml_file(declaration) != content:
-        write_text(declaration, dump_yaml(content))
-    if not (folder.study / PLAN_FILE).is_file() or folder.read_plan().digest != plan.digest:
+    try:
+        data = load_study_data(study)
+        plan = make_plan(study, data)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    remove_leftovers(folder.study)
+    if _read_declaration(folder) != content:
+        write_text(folder.study / STUDY_FILE, dump_yaml(content))
+    if _read_plan_digest(folder) != plan.digest:
         plan.write(folder.study)
     for dataset, tasks in plan.omitted.items():
         for task, reason in tasks.items():
             logger.warning(f"{dataset}: the task '{task}' is left out: {reason}")
     return folder, study, plan, data
+
+
+def _read_declaration(folder: StudyFolder) -> dict[str, Any] | None:
+    """The declaration in a folder; None if there is none, or it is damaged."""
+    try:
+        return read_yaml_file(folder.study / STUDY_FILE)
+    except ValueError:
+        return None
+
+
+def _read_plan_digest(folder: StudyFolder) -> str | None:
+    """Digest of the plan in a folder; None if there is none, or it is damaged."""
+    try:
+        return folder.read_plan().digest
+    except (ValueError, TypeError):
+        return None
 
 
 def forget_failures(folder: StudyFolder, plan: StudyPlan):
@@ -185,24 +200,37 @@ class _Workers:
     def __init__(self, folder: StudyFolder, plan: StudyPlan, processes: int, threads: int, deadline: float):
         self.folder, self.plan, self.deadline = folder, plan, deadline
         self.environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self.deaths = Deaths(folder)
-        self.processes = [self._start() for _ in range(processes)]
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
-        command += [str(os.getpid()), str(self.deadline)]
-        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL)
+        self.deaths, self.early_deaths = Deaths(folder), 0
+        self.num_processes = processes
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def run(self, progress: bool):
-        """Wait until all workers have ended.
+        """Start the workers, and wait until all have ended.
 
         Raises:
-            RuntimeError: if a worker ended with an error that concerns the whole study.
+            StudyStoppedError: if a worker ended with an error that concerns the whole study.
         """
+        with TemporaryDirectory() as cell_files:
+            self.cell_files = Path(cell_files)
+            self._run(progress)
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "gae_hub.study.worker", str(self.folder.root), self.folder.name]
+        command += [str(os.getpid()), str(self.deadline), str(self._cell_file(index))]
+        # in a session of its own, a worker receives Ctrl-C once, from `_stop`: a second one would end it at once
+        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def _cell_file(self, index: int) -> Path:
+        """The file in which a worker names its cell."""
+        return self.cell_files / str(index)
+
+    def _run(self, progress: bool):
         ended = EndedCells(self.folder, self.plan)
         with tqdm(total=len(ended.cells), desc=self.plan.name, unit="cell", disable=not progress) as bar:
             try:
-                while any(process.poll() is None for process in self.processes):
+                for index in range(self.num_processes):
+                    self.processes.append(self._start(index))
+                while any(process.poll() is None for process in self.processes) or self._replace_dead():
                     self._replace_dead()
                     bar.n = ended.count()
                     bar.refresh()
@@ -213,19 +241,40 @@ class _Workers:
             bar.n = ended.count()
             bar.refresh()
         if any(process.returncode for process in self.processes):
-            raise RuntimeError(f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept")
+            raise StudyStoppedError(
+                f"the study '{self.plan.name}' stopped: see the message above; finished cells are kept"
+            )
 
-    def _replace_dead(self):
-        """Start a new worker for each that was killed, and fail a cell in which two have died."""
+    def _replace_dead(self) -> bool:
+        """Start a new worker for each that was killed, and fail a cell in which two have died.
+
+        Returns:
+            Whether a worker was started.
+
+        Raises:
+            StudyStoppedError: if workers die again and again before they start a cell.
+        """
+        started = False
         for index, process in enumerate(self.processes):
             code = process.poll()
             if code is None or code >= 0:
                 continue
+            file = self._cell_file(index)
+            name = file.read_text(encoding="utf-8") if file.is_file() else ""
+            file.unlink(missing_ok=True)
+            self.early_deaths += not name
+            if self.early_deaths >= MAX_DEATHS * len(self.processes):
+                raise StudyStoppedError(
+                    f"workers of the study '{self.plan.name}' were killed {self.early_deaths} times before they "
+                    f"started a cell, by signal {-code}; is there enough memory?"
+                )
             for cell in self.plan.runnable():
-                if is_claimed_by(self.folder.lock(cell), process.pid, platform.node()):
+                if cell.id == name:
                     self.deaths.record(cell, f"by signal {-code}")
             logger.warning(f"a worker was killed by signal {-code}; starting another one")
-            self.processes[index] = self._start()
+            self.processes[index] = self._start(index)
+            started = True
+        return started
 
     def _stop(self):
         """End the workers after their current step: they save checkpoints when they are interrupted."""

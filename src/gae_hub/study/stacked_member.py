@@ -107,7 +107,7 @@ class MemberTrainer(GAETrainer):
         facts["trained_together"] = num_models
         for name in ("seconds", "joules"):
             if facts[name] is not None:
-                facts[name] = facts[name] / num_models
+                facts[name] = round(facts[name] / num_models, 3)
 
     # Checkpoints
 

@@ -116,7 +116,10 @@ class StackedTrainer:
                 self._load()
             elif self.checkpoint.exists():
                 self.checkpoint.unlink()
-            self._run()
+            try:
+                self._run()
+            finally:
+                self._unstack()
         for place in self._places:
             self.trainers[place].finish(len(self.trainers))
         return [self._diverged.get(place) for place in range(len(self.trainers))]
@@ -132,7 +135,8 @@ class StackedTrainer:
         self._cost = RunCost()
         for trainer in self.trainers:
             trainer.start(self._max_steps, self._steps_per_epoch, self._num_epochs, self._cost)
-        self._places, self._diverged, self._step = list(range(len(self.trainers))), {}, 0
+        self._places = list(range(len(self.trainers)))  # of the models in the stack, among all models
+        self._diverged, self._step = {}, 0
         self._guard = StackGuard(args.divergence_threshold, len(self.trainers), first.args.device)
         self._losses, self._terms = LossSums(), LossSums()
         self._stack: ModelStack | None = None
@@ -153,7 +157,6 @@ class StackedTrainer:
                     if self._step == self._max_steps:
                         break
                 self._end_epoch()
-        self._unstack()
 
     def _members(self) -> list[MemberTrainer]:
         """Trainers of the models that have not diverged."""

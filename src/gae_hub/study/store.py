@@ -3,9 +3,9 @@
 __all__ = ["CELL_FILE", "Cell", "StepRecord", "hash_file"]
 
 import hashlib
-import os
+import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +52,7 @@ class Cell:
 
     Attributes:
         steps: finished steps by name.
-        error: the last failure: `step`, `message`, `traceback`; None without one.
+        error: the last failure: `step`, `digest` of the step, `message`, `traceback`; None without one.
         problem: why the record cannot be used, or None.
     """
 
@@ -67,19 +67,23 @@ class Cell:
 
     def _read(self):
         path = self.folder / CELL_FILE
-        if not path.is_file():
+        if not path.exists():
             return
         try:
             content = read_json_object(path, MAX_BYTES, any_depth=True)
-        except (ValueError, OSError) as error:
+            seal = content.pop("seal", None)
+            is_sealed = seal == digest(content)
+        except (ValueError, OSError, RecursionError) as error:
             self.problem = f"{CELL_FILE} cannot be read: {error}"
             return
-        seal = content.pop("seal", None)
-        if seal != digest(content):
+        if not is_sealed:
             self.problem = f"{CELL_FILE} was changed"
             return
-        self.settings, self.files, self.error = content["settings"], content["files"], content["error"]
-        self.steps = {name: StepRecord(**step) for name, step in content["steps"].items()}
+        try:
+            self.steps = {name: StepRecord(**step) for name, step in content["steps"].items()}
+            self.settings, self.files, self.error = content["settings"], content["files"], content["error"]
+        except (KeyError, TypeError) as error:
+            self.problem = f"{CELL_FILE} is of another version: {error}"
 
     def write(self):
         """Write the record."""
@@ -111,10 +115,32 @@ class Cell:
             self.error = None
         self.write()
 
-    def fail(self, step: str, message: str, traceback: str):
-        """Record that a step failed."""
+    def forget_files(self, folder: str):
+        """Forget the files of a folder of the cell, before they are written anew."""
+        kept = {name: known for name, known in self.files.items() if not name.startswith(f"{folder}/")}
+        if len(kept) < len(self.files):
+            self.files = kept
+            self.write()
+
+    def fail(self, step: str, message: str, traceback: str, wanted: str | None = None):
+        """Record that a step failed.
+
+        Args:
+            step: its name.
+            message, traceback: of the error.
+            wanted: digest of the step.
+        """
         self.error = {"step": step, "message": message, "traceback": traceback}
+        if wanted is not None:
+            self.error["digest"] = wanted
         self.write()
+
+    def has_failed(self, steps: Mapping[str, str]) -> bool:
+        """Whether one of these steps failed, with this digest: a step that was changed since is tried again."""
+        if self.error is None or self.error["step"] not in steps:
+            return False
+        wanted = steps[self.error["step"]]
+        return self.error.get("digest", wanted) == wanted
 
     def clear_error(self):
         """Forget a failure, so that the step is tried again."""
@@ -126,19 +152,27 @@ class Cell:
         """A file that differs from the record, or None.
 
         Args:
-            thorough: compare the content of files, not only their size.
+            thorough: compare the content of all files. By default the sizes, and the content of files that were
+                written after the record.
         """
+        if not self.files:
+            return None
+        recorded = (self.folder / CELL_FILE).stat().st_mtime_ns
         for name, known in self.files.items():
             path = self.folder / name
-            if not path.is_file() or path.stat().st_size != known["size"]:
+            if not path.is_file():
                 return name
-            if thorough and hash_file(path) != known["sha256"]:
+            found = path.stat()
+            if found.st_size != known["size"]:
+                return name
+            if (thorough or found.st_mtime_ns >= recorded) and hash_file(path) != known["sha256"]:
                 return name
         return None
 
     def set_aside(self) -> Path:
         """Rename the folder, so that the cell starts anew, and return the new name. Nothing is deleted."""
-        target = self.folder.with_name(f"{self.folder.name}.changed-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
+        moment = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        target = self.folder.with_name(f"{self.folder.name}.changed-{moment}")
         self.folder.rename(target)
         self.__init__(self.folder)
         return target

@@ -38,9 +38,10 @@ class Deaths:
         with held:
             cell = Cell(self.folder.cell(plan))
             cell.settings = plan.settings
-            step = next(s for s, digest in plan.steps.items() if not cell.is_finished(s, digest))
-            reason = f"its worker was killed {MAX_DEATHS} times, {cause}; is there enough memory?"
-            cell.fail(step, reason, "")
+            step = next((s for s, digest in plan.steps.items() if not cell.is_finished(s, digest)), None)
+            if step is not None:  # else it was killed after its last step
+                reason = f"its worker was killed {MAX_DEATHS} times, {cause}; is there enough memory?"
+                cell.fail(step, reason, "", plan.steps[step])
 
 
 class EndedCells:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from ..core.argument_checks import check_count, suggest
+from ..core.argument_checks import check_count, describe, suggest
 from ..data.loading import iterate_batches
 from ..metrics.functional.clustering import clustering_scores
 from ..metrics.functional.probe import LinearProbe
@@ -105,7 +105,7 @@ class ReconstructionTask(Task):
         return found
 
     def _has_fid(self, cell: "CellContext") -> bool:
-        return self.fid and cell.data.is_images
+        return self.fid and cell.has_extractor
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ class GenerationTask(Task):
 
     def __post_init__(self):
         check_count("num_samples", self.num_samples, 2)
+        if not isinstance(self.metrics, (list, tuple)):
+            raise ValueError(f"metrics must be a list of names, got {describe(self.metrics)}")
         for name in self.metrics:
             if name not in _GENERATION_METRICS:
                 raise ValueError(f"unknown metric '{name}'; {suggest(str(name), _GENERATION_METRICS, 'metrics are')}")

@@ -16,7 +16,9 @@ POWERCAP = Path("/sys/class/powercap")
 
 def environment() -> dict[str, str]:
     """Versions of the software, and the name of the training device."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    num_threads = torch.get_num_threads()
+    cpu = f"CPU, {num_threads} thread{'s' if num_threads > 1 else ''}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     return {
         "gae_hub": __version__,
         "torch": torch.__version__,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gae_hub import AutoGAE
-from gae_hub.study.grids import BUILTIN_GRIDS, check_configuration, load_grid, read_methods
+from gae_hub.study.method_grids import BUILTIN_GRIDS, check_configuration, load_grid, read_methods
 
 PAPER = load_grid("paper")
 
@@ -298,5 +298,5 @@ def test_grid_files(tmp_path):
 
 
 def test_reading_imports_no_torch():
-    code = "import sys; from gae_hub.study.grids import load_grid; load_grid('paper'); print('torch' in sys.modules)"
+    code = "import sys, gae_hub.study.method_grids as m; m.load_grid('paper'); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,132 @@
+"""Metrics of the tables: their numbers, headings, units and directions."""
+
+__all__ = [
+    "CLASSIFICATION",
+    "CLUSTERING",
+    "FID",
+    "INCEPTION_SCORE",
+    "LOG_LIKELIHOOD",
+    "MSE",
+    "NUM_PARAMETERS",
+    "QUALITY",
+    "RECONSTRUCTION_FID",
+    "SECONDS",
+    "Metric",
+    "display",
+]
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .selection import Setup
+from .table import Column
+
+NAMES = {
+    "convnet": "ConvNet",
+    "resnet": "ResNet",
+    "mlp": "MLP",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "celeba": "CELEBA",
+    "gmm": "GMM",
+    "vamp": "VAMP",
+    "two_stage_vae": "two-stage VAE",
+    "maf": "MAF",
+}
+
+
+def display(name: str) -> str:
+    """Name of networks, a data set or a sampler for people."""
+    return NAMES.get(name, name)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a column of a table shows.
+
+    Args:
+        name: name of the metric.
+        label: heading.
+        number: name of the number in the results, with "{sampler}" for the sampler.
+        better: "lower" or "higher"; None if neither is better.
+        unit: unit of a printed value.
+        scale: factor between a number and what is printed.
+        digits: digits after the decimal point.
+        std_number: name of the number that is printed after ±.
+    """
+
+    name: str
+    label: str
+    number: str
+    better: Literal["lower", "higher"] | None
+    unit: str | None = None
+    scale: float = 1.0
+    digits: int = 2
+    std_number: str | None = None
+
+    def column(self, setup: Setup, metric_first: bool = False) -> Column:
+        """Column of the metric in one setup.
+
+        Args:
+            metric_first: make the metric the outermost heading, not the innermost.
+        """
+        suffix = {1000.0: "_x1000", 100.0: "_percent"}.get(self.scale, "")
+        headers = (display(setup.network), f"{display(setup.dataset)} ({setup.latent_dim})")
+        return Column(
+            key=f"{setup.network}_{setup.dataset}_{setup.latent_dim}_{self.name}{suffix}",
+            headers=(self.label, *headers) if metric_first else (*headers, self.label),
+            metric=self.name,
+            unit=self.unit,
+            better=self.better,
+            scale=self.scale,
+            digits=self.digits,
+            number=self.number,
+            setup=setup,
+        )
+
+    def plain_column(self) -> Column:
+        """Column of the metric where each row has its own setup."""
+        return Column(
+            key=self.number.replace("/", "_"),
+            headers=(self.label,),
+            metric=self.name,
+            unit=self.unit,
+            better=self.better,
+            scale=self.scale,
+            digits=self.digits,
+            number=self.number,
+        )
+
+
+MSE = Metric("mse", "MSE", "reconstruction/mse/test", "lower", "x 1000", 1000.0)
+RECONSTRUCTION_FID = Metric("fid", "FID", "reconstruction/fid/test", "lower")
+CLASSIFICATION = Metric(
+    "classification_accuracy",
+    "classification",
+    "classification/accuracy/test",
+    "higher",
+    "%",
+    100.0,
+    std_number="classification/accuracy_std/test",
+)
+CLUSTERING = Metric(
+    "clustering_accuracy",
+    "clustering",
+    "clustering/accuracy/train",
+    "higher",
+    "%",
+    100.0,
+    std_number="clustering/accuracy_std/train",
+)
+FID = Metric("fid", "FID", "generation/{sampler}/fid/test", "lower", digits=1)
+INCEPTION_SCORE = Metric("inception_score", "IS", "generation/{sampler}/inception_score/test", "higher", digits=1)
+QUALITY = (
+    Metric("kid", "KID", "generation/{sampler}/kid/test", "lower", "x 1000", 1000.0),
+    Metric("precision", "precision", "generation/{sampler}/precision/test", "higher", digits=3),
+    Metric("recall", "recall", "generation/{sampler}/recall/test", "higher", digits=3),
+    Metric("density", "density", "generation/{sampler}/density/test", "higher", digits=3),
+    Metric("coverage", "coverage", "generation/{sampler}/coverage/test", "higher", digits=3),
+)
+LOG_LIKELIHOOD = Metric("log_likelihood", "log-likelihood", "likelihood/log_likelihood/test", "higher", "nats")
+SECONDS = Metric("seconds", "time", "training/seconds", "lower", "s", digits=1)
+NUM_PARAMETERS = Metric("num_parameters", "parameters", "num_parameters", None, digits=0)

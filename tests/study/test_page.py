@@ -1,0 +1,281 @@
+"""The page of a study: its numbers and passports, what it escapes, and how it behaves in a browser."""
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+from study.browser import CHROMIUM, Browser
+from study.pictures import draw_pictures
+from study.synthetic import make_cell, make_results, synthetic_results
+
+from gae_hub.study.figures import write_figures
+from gae_hub.study.findings import Finding, find_findings
+from gae_hub.study.page import write_page
+from gae_hub.study.report import write_report
+from gae_hub.study.table import format_entry
+from gae_hub.study.tables import build_tables
+
+HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}"
+VOID = {"meta", "link", "img", "input", "br", "hr", "image", "use", "path"}
+
+
+class Page(HTMLParser):
+    """Elements of a page, with their attributes and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self._open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        element = SimpleNamespace(tag=tag, attributes=dict(attributes), text="", parents=[e for e in self._open])
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop().tag != tag:
+            pass
+
+    def handle_data(self, data):
+        for element in self._open:
+            element.text += data
+
+    def find(self, tag, **attributes):
+        return [e for e in self.elements if e.tag == tag and attributes.items() <= e.attributes.items()]
+
+    def inside(self, tag, parent):
+        return [e for e in self.elements if e.tag == tag and parent in e.parents]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Results of a study, and the page of its report."""
+    folder = tmp_path_factory.mktemp("report")
+    methods = ["VAE", "beta-VAE", "AAE", "AE"]
+    results = synthetic_results(
+        datasets=("mnist", "celeba"), num_configurations=3, methods=methods, folder=folder / "study"
+    )
+    draw_pictures(results)
+    return results, write_report(results, folder / "report")
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return Page(report[1].read_text(encoding="utf-8"))
+
+
+def test_every_table_has_its_numbers_and_passports(report, page):
+    results, _ = report
+    passports = json.loads(page.find("script", id="passports")[0].text)
+    tables = [table for table in build_tables(results) if table.name != "configurations"]
+    assert len(tables) > 4
+    for table in tables:
+        (element,) = page.find("table", id=f"table-{table.name}")
+        cells = [cell for cell in page.inside("td", element) if "data-p" in cell.attributes]
+        expected = [
+            (entry, column)
+            for row in table.rows
+            for entry, column in zip(row.entries, table.columns, strict=True)
+            if entry.value is not None
+        ]
+        assert [cell.text for cell in cells] == [format_entry(entry, column) for entry, column in expected]
+        for cell, (entry, column) in zip(cells, expected, strict=True):
+            assert float(cell.attributes["data-v"]) == entry.value
+            lines = [passports["lines"][i] for i in passports["entries"][int(cell.attributes["data-p"])]]
+            if column.source == "ours":
+                assert f"configuration: {entry.configuration}" in lines
+                for name in ("extractor", "num_samples"):
+                    if name in entry.passport:
+                        assert f"{name.replace('_', ' ')}: {entry.passport[name]}" in lines
+
+
+def test_group_headings_cover_all_columns(page):
+    for table in page.find("table"):
+        groups = [th for th in page.inside("th", table) if th.attributes.get("class") == "group"]
+        numbers = [th for th in page.inside("th", table) if "number" in th.attributes.get("class", "").split()]
+        rows = {id(th.parents[-1]): 0 for th in groups}
+        for th in groups:
+            rows[id(th.parents[-1])] += int(th.attributes["colspan"])
+        assert all(total == len(numbers) for total in rows.values())
+
+
+def test_each_method_has_a_section_with_its_configurations_and_links(report, page):
+    results, path = report
+    for name, anchor in (("VAE", "method-vae"), ("beta-VAE", "method-beta-vae"), ("AAE", "method-aae")):
+        (section,) = page.find("section", id=anchor)
+        assert page.inside("h3", section)[0].text == name
+        assert len(page.inside("img", section)) == 4 * 4  # four setups
+        links = {a.attributes["href"] for a in page.inside("a", section)}
+        cells = [cell for cell in results.cells if cell.method == name]
+        folders = {cell.folder for cell in cells if cell.state == "done"}
+        assert links and {(path.parent / link).resolve() for link in links} <= {f.resolve() for f in folders}
+        (table,) = page.find("table", id=f"{anchor}-configurations")
+        assert len(page.inside("tr", table)) == len(cells) + 1
+
+
+def test_every_finding_has_its_verdict_and_evidence(report, page):
+    (section,) = page.find("section", id="findings")
+    verdicts = [e.text for e in page.inside("span", section) if e.attributes.get("class") == "verdict"]
+    findings = find_findings(report[0])
+    assert verdicts == [finding.verdict for finding in findings]
+    assert len(page.inside("table", section)) == sum(bool(finding.evidence) for finding in findings) > 2
+
+
+def test_page_names_failed_cells_and_missing_figures(page):
+    text = page.find("main")[0].text
+    assert "FloatingPointError: the loss is NaN at step 120" in text
+    assert "the study has one number of latent dimensions" in text
+
+
+def test_page_makes_no_external_request(report, page):
+    text = report[1].read_text(encoding="utf-8")
+    for element in page.elements:
+        for name, value in element.attributes.items():
+            if name in ("src", "href", "srcset", "action", "poster", "data", "xlink:href"):
+                assert value.startswith(("#", "data:image/", "../study/")), (element.tag, name, value[:60])
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert (
+        "default-src 'none'" in page.find("meta", **{"http-equiv": "Content-Security-Policy"})[0].attributes["content"]
+    )
+    assert len(text) < 2_000_000
+
+
+def test_hostile_texts_are_escaped(tmp_path):
+    numbers = {f"reconstruction/mse/{split}": 0.1 for split in ("validation", "test")}
+    passports = {name: {"extractor": HOSTILE} for name in numbers}
+    place = {"dataset": HOSTILE, "network": HOSTILE}
+    folder = tmp_path / HOSTILE.replace("/", "")
+    cells = [
+        make_cell(HOSTILE, 1, numbers, fields={HOSTILE: HOSTILE}, passports=passports, folder=folder, **place),
+        make_cell(HOSTILE, 2, state="failed", error=HOSTILE, **place),
+    ]
+    methods = {HOSTILE: {"model": HOSTILE, "groups": [HOSTILE], "samplers": [HOSTILE], "table": None}}
+    results = make_results(cells, methods=methods, title=HOSTILE, samplers=[HOSTILE], name=HOSTILE)
+    write_figures(results, tmp_path / "figures")
+    finding = Finding(HOSTILE, HOSTILE, "holds", HOSTILE, [{HOSTILE: HOSTILE, "agree": 1, "compared": 1}], HOSTILE)
+    path = write_page(results, build_tables(results, ()), [finding], tmp_path / "figures", tmp_path / "index.html")
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(page.find("script")) == 2 and "alert(1)</script>" not in text
+    assert "49" not in page.find("h1")[0].text and page.find("h1")[0].text == HOSTILE
+    assert HOSTILE in page.find("pre")[0].text and html.escape("<script>") in text
+    assert f"extractor: {HOSTILE}" in json.loads(page.find("script", id="passports")[0].text)["lines"]
+
+
+def test_page_of_a_study_without_finished_cells(tmp_path):
+    path = write_report(make_results([make_cell("VAE", state="waiting")]), tmp_path)
+    text = Page(path.read_text(encoding="utf-8")).find("main")[0].text
+    assert "No cell is done yet." in text and "no configuration of this method is done" in text
+
+
+def test_equal_results_give_equal_reports(report):
+    results, path = report
+    again = path.parent.parent / "again"
+    write_report(results, again)
+    first, second = (
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in (path.parent, again)
+    )
+    assert first == second and len(first) > 30
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser(report, tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("chromium")) as browser:
+        browser.open(report[1])
+        yield browser
+
+
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+HEADER = "#table-table3_generation th.number"
+COLUMN = (
+    "[...document.querySelectorAll('#table-table3_generation tbody tr')]"
+    ".map(row => row.querySelector('td[data-v]').dataset.v).map(Number)"
+)
+
+
+@in_browser
+def test_click_and_enter_on_a_heading_sort_numerically(browser):
+    before = browser.run(COLUMN)
+    assert sorted(before) != sorted(before, key=str)
+    browser.click(f"{HEADER} button")
+    assert browser.run(f"document.querySelector('{HEADER}').ariaSort") == "ascending"
+    assert browser.run(COLUMN) == sorted(before) != before
+    browser.run(f"document.querySelector('{HEADER} button').focus()")
+    browser.press("Enter")
+    assert browser.run(f"document.querySelector('{HEADER}').ariaSort") == "descending"
+    assert browser.run(COLUMN) == sorted(before, reverse=True)
+
+
+@in_browser
+def test_focus_shows_the_passport_and_arrow_keys_move_it(browser):
+    cell = "#table-table3_generation td[tabindex='0']"
+    browser.run(f'document.querySelector("{cell}").focus()')
+    browser.press("ArrowDown")
+    assert browser.run("document.getElementById('passport').hidden") is False
+    assert "extractor" in browser.run("document.getElementById('passport').innerText")
+    assert browser.run("document.activeElement.getAttribute('aria-describedby')") == "passport"
+    assert browser.run("document.activeElement.parentElement.rowIndex") == 5  # four rows of headings, then the second
+    browser.press("Escape")
+    assert browser.run("document.getElementById('passport').hidden") is True
+
+
+@in_browser
+def test_picture_opens_and_escape_closes_it(browser):
+    browser.click("#figure-samplers-mnist .enlarge")
+    assert browser.run("document.getElementById('viewer').open") is True
+    assert browser.run("document.querySelectorAll('#viewer .stage svg').length") == 1
+    browser.press("Escape")
+    assert browser.run("document.getElementById('viewer').open") is False
+
+
+@in_browser
+def test_filters_hide_columns_tables_and_figures(browser):
+    def choose(name, value):
+        browser.run(
+            f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')); }})"
+            f"(document.querySelector('[data-filter={name}]'))"
+        )
+
+    choose("dataset", "celeba")
+    shown = f"[...document.querySelectorAll('{HEADER}')].filter(th => !th.hidden).map(th => th.dataset.dataset)"
+    assert set(browser.run(shown)) == {"celeba"}
+    assert browser.run("document.getElementById('figure-samplers-mnist').hidden") is True
+    choose("task", "classification")
+    assert browser.run("document.getElementById('section-table1_reconstruction').hidden") is True
+    choose("dataset", "")
+    choose("task", "")
+    assert set(browser.run(shown)) == {"mnist", "celeba"}
+    assert browser.run("document.querySelectorAll('main [hidden]').length") == 0
+
+
+@in_browser
+def test_phone_page_does_not_scroll_sideways_and_requests_nothing(report, tmp_path):
+    with Browser(tmp_path / "chromium", width=390, dark=True) as browser:
+        browser.open(report[1])
+        assert browser.run("document.documentElement.scrollWidth") == 390
+        assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+        assert {url[:5] for url in browser.requests} <= {"file:", "data:"}
+        assert sum(url.startswith("file:") for url in browser.requests) == 1
+
+
+@pytest.mark.slow
+def test_report_of_1140_cells_takes_under_30_seconds(tmp_path):
+    import time
+
+    start = time.process_time()  # other processes do not count
+    path = write_report(synthetic_results(), tmp_path)
+    assert time.process_time() - start < 30
+    assert path.stat().st_size < 15e6
