@@ -14,7 +14,7 @@ from child_processes import child_environment
 
 from gae_hub.core.processes import start_of
 from gae_hub.study import claims
-from gae_hub.study.claims import PATIENCE, claim, holder
+from gae_hub.study.claims import PATIENCE, claim, holder, remove_claims_of
 
 DEAD = 2**22 + 1  # above the largest process id
 
@@ -138,6 +138,16 @@ def test_worker_of_another_machine(tmp_path):
     write_lock(path, age=2 * PATIENCE, host="elsewhere", process=DEAD)
     with claim(path) as held:
         assert held is not None
+
+
+def test_dead_worker_that_is_known(tmp_path):
+    """All of its locks are removed, and no others."""
+    mine, same_process, same_host = (tmp_path / f"{name}.lock" for name in "abc")
+    write_lock(mine, process=7, host="elsewhere")
+    write_lock(same_process, process=7)
+    write_lock(same_host, process=8, host="elsewhere")
+    remove_claims_of(tmp_path, 7, "elsewhere")
+    assert sorted(tmp_path.iterdir()) == [same_process, same_host]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '"x"', "\x00\xff" * 9, '{"host": 5, "process": "x"}', "{}"])

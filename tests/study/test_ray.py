@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from math import inf
 
 import psutil
 import pytest
@@ -15,7 +16,9 @@ from localhub import LocalHub, point_clients_at
 
 from gae_hub.study import StudyFolder, load_results, run_study
 from gae_hub.study import ray_executor as executor
-from gae_hub.study.ray_executor import RayClusterError, RayWorker
+from gae_hub.study.claims import claim, holder
+from gae_hub.study.hub_results import HubResults
+from gae_hub.study.ray_executor import RayClusterError, RayOptions, RayWorker
 from gae_hub.study.runner import prepare_study
 
 NETWORK = {"hidden_sizes": [16]}
@@ -148,6 +151,26 @@ def test_killed_workers_are_replaced(cluster, tmp_path):
     assert len(killed) == 3
     failed, done = load_results(folder).cells
     assert "worker was killed 2 times" in failed.error and done.state == "done"
+
+
+def test_group_is_trained_by_one_worker(cluster, study, tmp_path):
+    """The other cells of a group wait for it, and move with it if the folder is not shared."""
+    folder, declared, plan, _ = prepare_study(study, tmp_path)
+    first, second, alone = plan.runnable()
+    assert first.group == second.group and first.group is not None and alone.group is None
+
+    def take(results):
+        driver = executor._Driver(folder, declared, plan, RayOptions(), inf, results, {})
+        return [cell.id for cell in driver._take_cells(claims)]
+
+    with ExitStack() as claims, claim(folder.group_lock(first.group)):
+        assert take(None) == [alone.id]
+    with ExitStack() as claims:
+        assert take(None) == [first.id]
+        assert take(HubResults("user/results")) == [first.id, second.id]
+        assert holder(folder.lock(second)) and holder(folder.group_lock(first.group))
+        assert take(HubResults("user/results")) == [alone.id]
+    assert not list(folder.root.glob("claims/*"))
 
 
 def test_cells_larger_than_the_nodes(cluster, study, tmp_path):

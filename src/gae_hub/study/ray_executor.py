@@ -323,7 +323,7 @@ class _Driver:
                 continue
             cells = [plan]
             if self.results is not None:
-                if self.folder.lock(plan) != locks[0]:  # to be trained with its group
+                if len(locks) > 1:  # to be trained with its group
                     cells += [one for one in self.plan.runnable() if one.group == plan.group and one.id != plan.id]
                     locks += [self.folder.lock(one) for one in cells[1:]]
                 if not _claim_all(locks, claims):
