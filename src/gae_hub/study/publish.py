@@ -3,20 +3,19 @@
 __all__ = ["Publication", "publish_study"]
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import HfApi
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from huggingface_hub import HfApi, get_token
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .._version import __version__
 from ..core.argument_checks import suggest
-from ..core.hub_errors import HubError, explained
+from ..core.hub_errors import TOKENS, HubError, explained
 from ..hub.cards.facts import is_repo_id
+from ..training.quiet import hide_progress_bars
 from .collect import load_results
 from .digests import digest
 from .folder import StudyFolder
@@ -120,6 +119,10 @@ def _check_name(repo_id: str):
 def _check_token(repo_id: str, token: str | bool | None):
     """Raise HubError unless the token may write to the namespace, as far as the Hub says."""
     namespace = repo_id.partition("/")[0]
+    if token is False or (not isinstance(token, str) and not get_token()):
+        raise HubError(
+            f"cannot publish to '{repo_id}': a token is required; run `hf auth login` or pass token=, see {TOKENS}"
+        )
     with explained("publish to", repo_id, token):
         account = HfApi(token=token).whoami()
     owned = [account["name"], *(org["name"] for org in account.get("orgs", []))]
@@ -130,7 +133,9 @@ def _check_token(repo_id: str, token: str | bool | None):
         )
     role = account.get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
-        raise HubError(f"cannot publish to '{repo_id}': the token may only read; it needs the role 'write'")
+        raise HubError(
+            f"cannot publish to '{repo_id}': the token may only read; it needs the role 'write', see {TOKENS}"
+        )
 
 
 def _leave_out_changed(models: list[StudyModel]) -> tuple[list[StudyModel], dict[str, str]]:
@@ -171,14 +176,14 @@ class _Publication:
         self.publisher.check(self.page, "space")
         bar = tqdm(total=self.num_steps, desc="publishing", unit=" repositories", disable=not progress)
         try:
-            with bar, _without_upload_bars():
+            with bar, hide_progress_bars():
                 for repo_id in self._publish():
                     self.num_ready += 1
                     bar.set_postfix_str(repo_id, refresh=False)
                     bar.update()
         except HubError as error:
             raise HubError(
-                f"{error}. {self.num_ready} of {self.num_steps} parts of the study are published and stay; the same "
+                f"{error}; {self.num_ready} of {self.num_steps} parts of the study are published and stay; the same "
                 "line goes on"
             ) from error
         return Publication(
@@ -213,10 +218,10 @@ class _Publication:
         return self.results_repo
 
     def _publish_page(self) -> str:
-        names = [model.repo_id for model in self.models]
+        repos = {model.folder: model.repo_id for model in self.models}
 
         def build(folder: Path):
-            build_space(self.results, names, self.results_repo, self.license, folder)
+            build_space(self.results, repos, self.results_repo, self.license, folder)
 
         self.num_commits += self.publisher.publish(self.page, "space", self._digest(), build)
         return self.page
@@ -239,15 +244,3 @@ class _Publication:
             cell["folder"] = None if cell["folder"] is None else cell["folder"].name
         names = [model.repo_id for model in self.models]
         return digest([FORMAT, __version__, content, names, self.page, self.license])
-
-
-@contextmanager
-def _without_upload_bars() -> Iterator[None]:
-    """Hide the progress bars of single files, which would break ours."""
-    before = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not before:
-            enable_progress_bars()

@@ -39,7 +39,7 @@ def publish_collection(
         HubError: if the network or the Hub fails, or the token has no write access.
     """
     api = HfApi(token=token)
-    with explained("publish to", f"the collection {title}", token):
+    with explained("update", f"collection {title}", token):
         collection = api.create_collection(
             _shorten(title, _MAX_TITLE),
             namespace=namespace,

@@ -243,7 +243,7 @@ def _read_tiles(path: Path, shape: tuple[int, ...]) -> Tensor | None:
     if not path.is_file() or len(shape) != 3 or shape[0] not in (1, 3):
         return None
     channels, height, width = shape
-    values = torch.from_numpy(read_image(open_image(path), channels)).float() / 255
+    values = torch.tensor(read_image(open_image(path), channels)).float() / 255
     return values.unfold(1, height, height).unfold(2, width, width).permute(1, 2, 0, 3, 4)
 
 

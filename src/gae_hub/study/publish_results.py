@@ -198,8 +198,8 @@ def _render_card(
         "[gae_hub](https://github.com/gae-hub/gae_hub). "
         f"{published}Tables and figures: [{page_repo}](https://huggingface.co/spaces/{page_repo}).",
         "",
-        f"Of its {len(results.cells)} cells (a configuration of a method with its data set, network, number of latent "
-        f"dimensions and seed), {count_states(results)}.",
+        "Cells (a configuration of a method with its data set, network, number of latent dimensions and seed): "
+        f"{count_states(results)}.",
         "",
         "```python",
         "from datasets import load_dataset",
