@@ -89,13 +89,6 @@ def test_changed_record(cell, change):
     assert found.steps == {} and state(cell) == "waiting"
 
 
-def test_record_without_a_change_of_values(cell):
-    """White space and the order of keys are no changes."""
-    path = cell.folder / CELL_FILE
-    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
-    assert Cell(cell.folder).problem is None
-
-
 def test_record_of_another_version(cell):
     """A sealed record with unknown fields of a step is a problem, not an error."""
     from gae_hub.study.digests import digest
