@@ -144,7 +144,7 @@ def test_counts_and_the_page_of_samplers_are_current():
 def test_commands_and_links_of_the_readme_exist():
     from gae_hub.cli.main import COMMANDS
 
-    commands = re.findall(r"^gae-hub ([\w-]+)", "\n".join(snippets()), re.M)
+    commands = re.findall(r"^gae-hub ((?:study )?[\w-]+)", "\n".join(snippets()), re.M)
     assert commands and set(commands) <= set(COMMANDS)
     makefile = (ROOT / "Makefile").read_text()
     assert all(f"\n{target}:" in makefile for target in re.findall(r"^make (\w+)", README, re.M))

@@ -176,7 +176,7 @@ def test_one_vocabulary(parsers):
         for flag in ("output_dir", "output", "sampler", "sampler_name", "dataset")
     }
     assert with_flag == {
-        "output_dir": {"train", "generate", "convert", "export", "train-extractor", "quickstart"},
+        "output_dir": {"train", "generate", "convert", "export", "train-extractor", "quickstart", "study run"},
         "output": {"generate", "reconstruct", "embed", "evaluate"},
         "sampler": {"fit-sampler"},
         "sampler_name": {"fit-sampler", "generate", "evaluate"},

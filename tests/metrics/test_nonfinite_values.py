@@ -153,7 +153,8 @@ CALLS = [
     ("as_float", "images", as_float, (X,), 0),
     ("as_uint8", "images", as_uint8, (X,), 0),
 ]
-INTERNAL = {"add_gram", "frechet_distance"}  # of moments, which are checked when rows are added
+# of moments, which are checked when rows are added; and the class behind linear_probe
+INTERNAL = {"LinearProbe", "add_gram", "frechet_distance"}
 PIXELS = {"count_levels", "dequantize"}  # which know the values k / 255 only
 
 

@@ -15,7 +15,7 @@ from gae_hub.study.paper_values import PaperValue
 from gae_hub.study.table import COMPARED_FIELDS, format_entry
 from gae_hub.study.table_files import to_csv, to_markdown, write_tables
 from gae_hub.study.table_latex import escape_latex, to_latex
-from gae_hub.study.table_parquet import to_parquet
+from gae_hub.study.table_parquet import parquet_bytes
 from gae_hub.study.tables import build_tables
 
 PAPER = [
@@ -152,7 +152,7 @@ def test_files_hold_the_same_numbers(tmp_path):
     results = synthetic_results(("convnet",), ("mnist", "cifar10"), seeds=(0, 1), num_configurations=2)
     for one in build_tables(results, PAPER):
         lines = list(csv.DictReader(io.StringIO(to_csv(one))))
-        records = pyarrow.parquet.read_table(pyarrow.BufferReader(to_parquet(one))).to_pylist()
+        records = pyarrow.parquet.read_table(pyarrow.BufferReader(parquet_bytes(one))).to_pylist()
         tidy = iter(records)
         assert len(lines) == len(one.rows)
         for line, row in zip(lines, one.rows, strict=True):

@@ -65,22 +65,22 @@ def claim(path: Path) -> Claim | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     own = {"token": token, "process": os.getpid(), "started": start_of(os.getpid()), "host": platform.node()}
-    complete = _temporary_path(path)
-    complete.write_text(json.dumps(own), encoding="utf-8")
+    temporary = _temporary_path(path)
+    temporary.write_text(json.dumps(own), encoding="utf-8")
     try:
-        return Claim(path, token) if _acquire(path, complete) else None
+        return Claim(path, token) if _acquire(path, temporary) else None
     finally:
-        complete.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _acquire(path: Path, complete: Path) -> bool:
+def _acquire(path: Path, temporary: Path) -> bool:
     """Put a complete lock file in its place, if there is none, or only that of a dead worker.
 
     Several workers may find the same dead worker. They compete for a second lock, named after the dead worker's: the
     winner replaces the file if it still is the dead worker's.
     """
     try:
-        os.link(complete, path)  # fails if the file exists, and is never seen half written
+        os.link(temporary, path)  # fails if the file exists, and is never seen half written
         return True
     except FileExistsError:
         pass
@@ -88,13 +88,13 @@ def _acquire(path: Path, complete: Path) -> bool:
     if found is None or holder(path) is not None:
         return False
     gate = path.with_name(f".{path.name[:100]}-{hashlib.sha256(found).hexdigest()[:16]}")
-    if not _acquire(gate, complete):
+    if not _acquire(gate, temporary):
         return False
     try:
         if _read_bytes(path) != found:
             return False
         second = _temporary_path(path)
-        os.link(complete, second)
+        os.link(temporary, second)
         os.replace(second, path)
         return True
     finally:

@@ -40,7 +40,7 @@ def write_figures(results: StudyResults, folder: str | Path) -> list[StudyFigure
         figures.append(figure)
     for figure, picture in picture_figures(selector):
         if picture is not None:
-            picture.save(folder, figure.name)
+            picture.write(folder, figure.name)
         figures.append(figure)
     for figure, draw in grid_figures(selector):
         if draw is not None:

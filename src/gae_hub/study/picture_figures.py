@@ -41,7 +41,7 @@ class PictureFigure:
     titles: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Image.Image | None, ...]], ...]
 
-    def save(self, folder: Path, name: str):
+    def write(self, folder: Path, name: str):
         """Write NAME.png and NAME.svg. The SVG file holds the images without enlargement, and labels as text."""
         strips = [strip for _, row in self.rows for strip in row if strip is not None]
         width, height = max(s.width for s in strips), max(s.height for s in strips)

@@ -13,7 +13,7 @@ from .paper_values import PaperValue
 from .results import StudyResults
 from .table import Column, Entry, Row, Table, column_blocks, format_entry
 from .table_latex import to_latex
-from .table_parquet import to_parquet
+from .table_parquet import parquet_bytes
 from .tables import build_tables
 
 MARKS = {"best": "**{}**", "near": "<u>{}</u>", None: "{}"}
@@ -48,11 +48,11 @@ def write_tables(
             ".md": to_markdown(table).encode(),
             ".csv": to_csv(table).encode(),
             ".tex": to_latex(table).encode(),
-            ".parquet": to_parquet(table),
+            ".parquet": parquet_bytes(table),
         }
         for suffix, content in files.items():
-            with write_atomically(Path(folder) / f"{table.name}{suffix}", durable=False) as path:
-                path.write_bytes(content)
+            with write_atomically(Path(folder) / f"{table.name}{suffix}", durable=False) as temporary:
+                temporary.write_bytes(content)
             written.append(Path(folder) / f"{table.name}{suffix}")
     return written
 

@@ -1,6 +1,6 @@
 """Tables as Parquet files: one row per row and column of the table."""
 
-__all__ = ["to_parquet"]
+__all__ = ["parquet_bytes"]
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from .table import Column, Entry, Row, Table
 
 
-def to_parquet(table: Table) -> bytes:
+def parquet_bytes(table: Table) -> bytes:
     """A Parquet file with one row per row and column of the table that hold a value, or say why there is none.
 
     Values are not scaled: `value * scale` is what the table prints. `fields` and `passport` are JSON.

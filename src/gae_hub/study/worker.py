@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
+from ..core.files import write_atomically
 from ..core.hub_errors import HubError
 from .claims import Claim, claim, clean_claims, holder
 from .declaration import Study
@@ -254,7 +255,8 @@ def main():
 
     def report(cell: CellPlan, what: str):
         if what not in ("done", "failed"):
-            args.cell_file.write_text(cell.id, encoding="utf-8")
+            with write_atomically(args.cell_file, durable=False) as temporary:
+                temporary.write_text(cell.id, encoding="utf-8")
 
     try:
         study, plan = folder.load_study(), folder.read_plan()
