@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.files import write_atomically
 from ..hub.cards.escaping import clean, code, escape
 from ..hub.cards.front_matter import dump_metadata
 from ..hub.cards.license import DEFAULT_LICENSE
 from ..hub.cards.merging import BEGIN, END, write_merged
 from .results import CellResult, StudyResults
-from .table_parquet import to_parquet
+from .table_parquet import parquet_bytes
 from .tables import build_tables
 
 Columns = dict[str, tuple[str, str]]
@@ -84,14 +85,13 @@ def build_results(
         license: license for the card.
         folder: empty, or with the README.md of the repository.
     """
-    (folder / "data").mkdir()
-    (folder / "tables").mkdir()
     _write_parquet(folder / "data" / "results.parquet", COLUMNS, number_rows(results, repos))
     _write_parquet(folder / "data" / "cells.parquet", CELL_COLUMNS, _cell_rows(results, repos))
     files = {"results": "data/results.parquet", "cells": "data/cells.parquet"}
     for table in build_tables(results):
         files[table.name] = f"tables/{table.name}.parquet"
-        (folder / files[table.name]).write_bytes(to_parquet(table))
+        with write_atomically(folder / files[table.name], durable=False) as temporary:
+            temporary.write_bytes(parquet_bytes(table))
     write_merged(folder / "README.md", _render_card(results, files, repos, repo_id, page_repo, license))
 
 
@@ -164,7 +164,8 @@ def _write_parquet(path: Path, columns: Columns, rows: Iterator[dict[str, Any]])
     import pyarrow.parquet
 
     schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, (kind, _) in columns.items()])
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), path)
+    with write_atomically(path, durable=False) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), temporary)
 
 
 def _render_card(
