@@ -341,6 +341,7 @@ class LocalHub:
         self.lock = threading.RLock()
         self.accounts: dict[str, Account] = {}
         self.repos: dict[tuple[str, str], Repo] = {}
+        self.collections: dict[str, dict[str, Any]] = {}  # by slug, only in memory
         self.faults: list[Fault] = []
         self.requests: list[dict] = []
         self.upload_parts: dict[tuple[str, int], bytes] = {}
@@ -668,7 +669,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._hang_up(fault.mode)
         self._send(reply)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_request
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_request
 
     def _take_faults(self, actions: tuple[str, ...]) -> list[Fault]:
         faults = self.hub.take_faults(f"{self.command} {self.path}", actions)
@@ -912,6 +913,69 @@ class _HubHandler(_Handler):
     @route("GET", "/api/{kind}/{id}[/revision/{rev}]")
     def repo_info(self, repo: Repo, rev: str = "main"):
         return self._info(repo, repo.resolve(rev), blobs=self.flag("blobs"))
+
+    # Collections
+
+    @route("POST", "/api/collections")
+    def create_collection(self):
+        body = self.json_body()
+        self._require_write(body["namespace"])
+        if len(body.get("description") or "") > 150:
+            raise HubError(400, "description must have at most 150 characters")
+        for slug, known in self.hub.collections.items():
+            if (known["owner"], known["title"]) == (body["namespace"], body["title"]):
+                raise HubError(409, "You already created this collection", slug=slug)
+        name = re.sub("[^a-z0-9]+", "-", body["title"].lower()).strip("-")
+        collection = {
+            "slug": f"{body['namespace']}/{name}-{secrets.token_hex(12)}",
+            "title": body["title"],
+            "description": body.get("description"),
+            "owner": body["namespace"],
+            "items": [],
+            "lastUpdated": now(),
+            "position": 0,
+            "private": body["private"],
+            "theme": "indigo",
+            "upvotes": 0,
+        }
+        self.hub.collections[collection["slug"]] = collection
+        return collection
+
+    def _find_collection(self, slug: str) -> dict[str, Any]:
+        collection = self.hub.collections.get(slug)
+        if collection is None or (collection["private"] and not self.account.owns(collection["owner"])):
+            raise HubError(404, "Collection not found")
+        return collection
+
+    @route("GET", "/api/collections/{owner}/{slug}")
+    def get_collection(self, owner: str, slug: str):
+        return self._find_collection(f"{owner}/{slug}")
+
+    @route("POST", "/api/collections/{owner}/{slug}/items")
+    def add_collection_item(self, owner: str, slug: str):
+        collection, body = self._find_collection(f"{owner}/{slug}"), self.json_body()
+        self._require_write(owner)
+        repo_id, repo_type = body["item"]["id"], body["item"]["type"]
+        self._find_repo(repo_type, repo_id)
+        if any((item["id"], item["type"]) == (repo_id, repo_type) for item in collection["items"]):
+            raise HubError(409, "This item is already in the collection")
+        item = {"_id": secrets.token_hex(12), "id": repo_id, "type": repo_type, "position": len(collection["items"])}
+        collection["items"].append(item | self._note(body))
+        return collection
+
+    @route("PATCH", "/api/collections/{owner}/{slug}/items/{item_id}")
+    def update_collection_item(self, owner: str, slug: str, item_id: str):
+        self._require_write(owner)
+        for item in self._find_collection(f"{owner}/{slug}")["items"]:
+            if item["_id"] == item_id:
+                item |= self._note(self.json_body())
+                return {"success": True}
+        raise HubError(404, "Item not found")
+
+    def _note(self, body: dict) -> dict:
+        if len(body.get("note") or "") > 500:
+            raise HubError(400, "note must have at most 500 characters")
+        return {"note": {"text": body["note"], "html": body["note"]}} if "note" in body else {}
 
     # Files
 

@@ -1,6 +1,6 @@
 """Errors of the network, the Hub and the disk as one sentence each: the cause, and what to do."""
 
-__all__ = ["HubError", "explain", "explained"]
+__all__ = ["TOKENS", "HubError", "explain", "explained"]
 
 import errno
 from collections.abc import Iterator

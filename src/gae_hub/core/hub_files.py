@@ -63,7 +63,13 @@ def fetch_file(name: str | Path, file: str, subfolder: str | None = None, **wher
             raise
 
 
-def fetch_card(repo_id: str, folder: str | Path, token: str | bool | None = None, revision: str | None = None):
+def fetch_card(
+    repo_id: str,
+    folder: str | Path,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    repo_type: str | None = None,
+):
     """Download a repository's README.md into a folder, so that the next card keeps the text people added to it.
 
     Raises:
@@ -71,7 +77,9 @@ def fetch_card(repo_id: str, folder: str | Path, token: str | bool | None = None
     """
     with explained("publish to", repo_id, token):
         try:
-            card = hf_hub_download(repo_id, "README.md", token=token, revision=revision, force_download=True)
+            card = hf_hub_download(
+                repo_id, "README.md", token=token, revision=revision, repo_type=repo_type, force_download=True
+            )
         except (RemoteEntryNotFoundError, RevisionNotFoundError):
             return  # a new repository, or a new branch
     with write_atomically(Path(folder) / "README.md") as temporary:

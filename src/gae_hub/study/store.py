@@ -3,6 +3,7 @@
 __all__ = ["CELL_FILE", "Cell", "StepRecord", "hash_file"]
 
 import hashlib
+import json
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.json_files import read_json_object
-from .digests import digest
 
 CELL_FILE = "cell.json"
 MAX_BYTES = 1 << 24  # of a record, which has a passport for each number
+
+_SEAL_END = ",\n"  # after the line of the seal, which is the SHA-256 of the rest of the file
 
 State = Literal["done", "skipped"]
 
@@ -44,8 +46,8 @@ class StepRecord:
 class Cell:
     """The folder of one cell, and `cell.json` in it.
 
-    The record is written after each step, and is the only proof that a step is finished. It contains a digest of
-    itself and the SHA-256 of the files that later steps read, so that a changed file is noticed.
+    The record is written after each step, and is the only proof that a step is finished. It begins with the SHA-256 of
+    its rest, and contains that of the files that later steps read, so that a changed file is noticed.
 
     Args:
         folder: the cell's folder. It need not exist.
@@ -71,12 +73,11 @@ class Cell:
             return
         try:
             content = read_json_object(path, MAX_BYTES, any_depth=True)
-            seal = content.pop("seal", None)
-            is_sealed = seal == digest(content)
+            sealed = path.read_text(encoding="utf-8").partition(_SEAL_END)[2]
         except (ValueError, OSError, RecursionError) as error:
             self.problem = f"{CELL_FILE} cannot be read: {error}"
             return
-        if not is_sealed:
+        if content.pop("seal", None) != _seal(sealed):
             self.problem = f"{CELL_FILE} was changed"
             return
         try:
@@ -87,7 +88,7 @@ class Cell:
 
     def write(self):
         """Write the record."""
-        from ..core.files import write_json  # imports torch, which is slow
+        from ..core.files import write_text  # imports torch, which is slow
 
         content = {
             "settings": self.settings,
@@ -95,7 +96,8 @@ class Cell:
             "error": self.error,
             "steps": {name: asdict(step) for name, step in self.steps.items()},
         }
-        write_json(self.folder / CELL_FILE, {**content, "seal": digest(content)})
+        sealed = json.dumps(content, indent=1).removeprefix("{\n")
+        write_text(self.folder / CELL_FILE, f'{{\n "seal": "{_seal(sealed)}"{_SEAL_END}{sealed}')
 
     def is_finished(self, step: str, wanted: str) -> bool:
         """Whether a step is finished with this digest."""
@@ -181,6 +183,10 @@ class Cell:
 def describe_file(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file."""
     return {"size": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def _seal(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hash_file(path: Path) -> str:

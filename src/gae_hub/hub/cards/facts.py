@@ -91,6 +91,13 @@ FACT_CHECKS: dict[str, Check] = {
     "divergences": _list_of(_dict_with({"step": _is_integer, "term": _is_text, "restored_step": _is_integer})),
     "log": _list_of(lambda entry: _has_position(entry) and _dict_of(_is_number)(entry) and len(entry) < 100),
     "latents": lambda value: value == {} or _is_latents(value),
+    "study": _dict_with(
+        {
+            **dict.fromkeys(("name", "title", "cell", "results", "page"), _is_text),
+            "chosen_for": _list_of(_is_text),
+            "samplers": _dict_of(_is_text),
+        }
+    ),
     "imported": _dict_with({"from": _is_text, "notes": _list_of(_is_text)}),
     "results": _dict_with(
         {

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData, constants
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from transformers import PreTrainedConfig
 
@@ -118,6 +118,7 @@ def render_card(
         config=model.config,
         facts=facts,
         results=results,
+        study_links=_study_links(facts["study"]),
         passports=_describe_passports(results),
         intervals=_describe_intervals(results),
         has_pictures=bool(pictures),
@@ -167,6 +168,16 @@ def _metadata(
         widget=widget or None,
         ignore_metadata_errors=False,
     )
+
+
+def _study_links(study: dict[str, Any] | None) -> dict[str, Verbatim]:
+    """Addresses of the results and the page of a study, as far as the fact "study" names possible repositories."""
+    kinds = {"results": "datasets", "page": "spaces"} if study else {}
+    return {
+        name: Verbatim(f"{constants.ENDPOINT}/{kind}/{study[name]}")
+        for name, kind in kinds.items()
+        if study and is_repo_id(study[name])
+    }
 
 
 def _adapted_model(model: GAEPreTrainedModel | GAESampler) -> str | None:
