@@ -58,7 +58,7 @@ class Publisher:
             HubError: if the network or the Hub fails, or the token has no write access.
             ValueError: if the repository exists and was made by something else, or is public and should be private.
         """
-        with explained("upload to", repo_id, self.token):
+        with explained("publish to", repo_id, self.token):
             files = self._list_files(repo_id, repo_type)
             record = self._read_record(repo_id, repo_type, files)
             if record is not None and record["digest"] == digest and _has_files(files or {}, record["files"]):
@@ -92,7 +92,7 @@ class Publisher:
 
     def check(self, repo_id: str, repo_type: str):
         """Raise an error now if `publish` would raise it because of what the repository is."""
-        with explained("upload to", repo_id, self.token):
+        with explained("publish to", repo_id, self.token):
             self._read_record(repo_id, repo_type, self._list_files(repo_id, repo_type))
 
     def _list_files(self, repo_id: str, repo_type: str) -> dict[str, str] | None:
