@@ -249,7 +249,7 @@ def test_an_interrupted_publication_goes_on(hub, machine, study, quick_report, p
     action, match, skip = FAULTS[phase]
     with machine():
         hub.fault(action, match, times=1 if phase != "weights" else None, skip=skip, status=503)
-        with pytest.raises(HubError, match=r"cannot (upload to|update) '.*'.*of \d parts .* the same line goes on"):
+        with pytest.raises(HubError, match=r"cannot (publish to|update) '.*'.*of \d parts .* the same line goes on"):
             publish(study, models="chosen")
         hub.clear_faults()
         for (repo_type, name), number in commits(hub).items():
