@@ -23,7 +23,6 @@ from tiny_study import tiny, write_study
 from transformers.utils import logging
 
 from gae_hub.core import files, hub_files
-from gae_hub.hub.cards import results as card_results
 from gae_hub.metrics.networks.classifier import FeatureClassifier
 from gae_hub.study import execution, runner, worker
 from gae_hub.study.claims import Claim
@@ -80,18 +79,16 @@ def arm(owner: Any, name: str, when: Callable[..., bool] = lambda *_, **__: True
 
 def write_half(file: str, when: Callable[[Any], bool] = lambda value: True):
     """Kill this process in the middle of writing a JSON file."""
-    write_json, owners = files.write_json, (files, card_results)
+    write_text = files.write_text
 
-    def killing(path: Path, value: Any):
-        if Path(path).name == file and when(value):
+    def killing(path: Path, text: str):
+        if Path(path).name == file and when(json.loads(text)):
             with files.write_atomically(path) as temporary:
-                text = json.dumps(value)
                 temporary.write_text(text[: len(text) // 2])
                 kill()
-        write_json(path, value)
+        write_text(path, text)
 
-    for owner in owners:
-        owner.write_json = killing
+    files.write_text = killing
 
 
 def is_in(folder: str, depth: int = 1) -> Callable[..., bool]:
