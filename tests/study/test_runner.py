@@ -10,6 +10,7 @@ import pytest
 from child_processes import child_environment
 from tiny_study import quick, read_cells, read_states, run, write_study
 
+from gae_hub import GAETrainingArguments
 from gae_hub.study import runner
 from gae_hub.study.execution import CellRunner
 from gae_hub.study.folder import StudyFolder
@@ -351,3 +352,10 @@ def test_arguments():
     for name in ("processes", "threads"):
         with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
             run_study("smoke", "unused", **{name: 0})
+
+
+def test_default_number_of_epochs():
+    """Reports read it without torch, from a copy."""
+    from gae_hub.study.collect import DEFAULT_EPOCHS
+
+    assert GAETrainingArguments("unused").num_train_epochs == DEFAULT_EPOCHS

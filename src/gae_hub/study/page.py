@@ -29,6 +29,7 @@ from .selection import Selector
 from .study_figure import StudyFigure
 from .table import Table
 from .table_metrics import display
+from .table_notes import one_line
 
 _TEMPLATES = Path(__file__).with_name("templates")
 # colours of charts become the page's, which has a dark variant
@@ -143,23 +144,15 @@ def _facts(results: StudyResults) -> dict[str, str]:
     facts = {
         "Data": "\n".join(data),
         "Networks": ", ".join(map(display, results.networks)),
-        "Training": _one_line(settings.get("training")),
+        "Training": one_line(settings.get("training")),
         "Samplers": ", ".join(map(display, results.samplers)),
         "Tasks": ", ".join(results.tasks),
-        "Extractor": _one_line(settings.get("extractor")),
-        "Seeds": _one_line(settings.get("seeds")),
-        "Hardware": _one_line(settings.get("hardware")),
-        "Versions": _one_line(settings.get("versions")),
+        "Extractor": one_line(settings.get("extractor")),
+        "Seeds": one_line(settings.get("seeds")),
+        "Hardware": one_line(settings.get("hardware")),
+        "Versions": one_line(settings.get("versions")),
     }
     return {name: text for name, text in facts.items() if text}
-
-
-def _one_line(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{str(name).replace('_', ' ')} {_one_line(content)}" for name, content in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
@@ -170,7 +163,7 @@ def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
 
 def _number(value: Any) -> str:
     """A value of a finding's evidence."""
-    return f"{value:,.4g}" if isinstance(value, float) else _one_line(value)
+    return f"{value:,.4g}" if isinstance(value, float) else one_line(value)
 
 
 def _states(results: StudyResults) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Notes below tables: how numbers were measured and chosen, and what is missing."""
 
-__all__ = ["explain_marks", "measured_with", "selected_by", "warn_of_mixed"]
+__all__ = ["explain_marks", "measured_with", "one_line", "selected_by", "warn_of_mixed"]
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,8 @@ def measured_with(results: StudyResults, rows: Sequence[Row]) -> list[str]:
         "Epochs": _of_each(trainings, "num_train_epochs"),
         "Epochs that ran": f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else None,
         "Seeds": ", ".join(map(str, settings.get("seeds", []))),
-        "Hardware": _one_line(settings.get("hardware")),
-        "Versions": _one_line(settings.get("versions")),
+        "Hardware": one_line(settings.get("hardware")),
+        "Versions": one_line(settings.get("versions")),
     }
     notes.append(". ".join(f"{name}: {value}" for name, value in facts.items() if value) + ".")
     return notes
@@ -118,13 +118,13 @@ def _of_each(trainings: dict[str, dict[str, Any]], name: str) -> str:
     values = {dataset: training[name] for dataset, training in trainings.items() if training.get(name) is not None}
     if len({repr(value) for value in values.values()}) == 1 and len(values) == len(trainings):
         return str(next(iter(values.values())))
-    return _one_line(values)
+    return one_line(values)
 
 
-def _one_line(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A dict as "name value, name value", a list as its elements, anything else as text."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {content}" for name, content in value.items())
+        return ", ".join(f"{name} {one_line(content)}" for name, content in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
