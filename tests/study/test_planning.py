@@ -357,18 +357,20 @@ def test_samplers_of_a_method():
 def test_data_without_labels():
     """Classification and clustering are left out, and what needs an extractor that is trained on labels."""
     found = plan(data={"d": {"dataset": "random 1 8 8 unlabelled", "latent_dim": 3}})
-    assert set(found.cells[0].steps) == {"train", "reconstruction", "interpolation", "likelihood"}
+    assert {name.partition("/")[0] for name in found.cells[0].steps} == {
+        *("train", "reconstruction", "sampler", "generation", "interpolation", "likelihood")
+    }
     omitted = found.omitted["d"]
     assert omitted["classification"] == omitted["clustering"] == "the data have no labels"
-    assert "no labels to train an extractor on" in omitted["generation"]
-    assert omitted["reconstruction/fid"] == omitted["generation"]
+    assert "no labels to train an extractor on" in omitted["generation/fid"]
+    assert omitted["reconstruction/fid"] == omitted["generation/fid"]
 
 
 def test_data_of_one_class():
     found = plan(data={"d": {"dataset": "random 1 8 8 alike", "latent_dim": 3}})
-    assert set(found.cells[0].steps) == {"train", "reconstruction", "interpolation", "likelihood"}
+    assert not {"classification", "clustering"} & steps_of(found).keys()
     assert found.omitted["d"]["classification"] == "all examples have the same label"
-    assert "only one label to train an extractor on" in found.omitted["d"]["generation"]
+    assert "only one label to train an extractor on" in found.omitted["d"]["generation/fid"]
 
 
 def test_networks_and_values_that_do_not_fit_raise_before_anything_runs():
@@ -400,9 +402,10 @@ def test_data_without_labels_and_another_extractor():
 def test_data_that_are_no_images():
     """Vectors have no features to compare, and no need of an extractor."""
     found = plan(data={"d": {"dataset": "random 5", "latent_dim": 3}})
-    assert set(found.omitted["d"]) == {"generation", "reconstruction/fid"}
+    assert set(found.omitted["d"]) == {"generation/fid", "reconstruction/fid"}
     assert set(found.cells[0].steps) == {
-        *("train", "reconstruction", "classification", "clustering", "interpolation", "likelihood")
+        *("train", "reconstruction", "classification", "clustering", "interpolation", "likelihood"),
+        *(f"{step}/{sampler}" for step in ("sampler", "generation") for sampler in ("normal", "gmm")),
     }
 
 

@@ -126,7 +126,7 @@ def find_omitted_tasks(study: Study, data: StudyData) -> dict[str, str]:
             if data.is_images:
                 what = "no labels" if not data.has_labels else "only one label"
                 reason = f"the data have {what} to train an extractor on: set extractor to 'inception' or a model"
-            found[name if task.needs_sampler else f"{name}/fid"] = reason
+            found[f"{name}/fid"] = reason
     return found
 
 

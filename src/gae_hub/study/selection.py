@@ -17,7 +17,7 @@ from .results import CellResult, StudyResults
 # task to the numbers that choose its configuration, the first that is measured, and whether less is better
 CRITERIA: dict[str, tuple[tuple[str, ...], bool]] = {
     "reconstruction": (("reconstruction/mse/validation",), True),
-    "generation": (("generation/{sampler}/fid/validation",), True),
+    "generation": (("generation/{sampler}/fid/validation", "generation/{sampler}/energy_distance/validation"), True),
     "classification": (("classification/accuracy/validation",), False),
     "clustering": (("clustering/accuracy/validation",), False),
     "interpolation": (("generation/gmm/fid/validation", "reconstruction/mse/validation"), True),
