@@ -44,7 +44,7 @@ def test_figures_drawn_twice_are_equal(study, tmp_path):
 
 def test_rows_of_pictures_belong_to_their_methods(study, tmp_path):
     write_figures(study, tmp_path)
-    with Image.open(tmp_path / "interpolations-mnist-convnet.png") as image:
+    with Image.open(tmp_path / "interpolations--mnist--convnet.png") as image:
         levels = [image.getpixel((image.width - 20, 40 + 36 * row + 10))[0] for row in range(3)]
     assert levels == [5, 15, 25]
 
@@ -60,9 +60,9 @@ def test_a_figure_that_lost_its_data_is_deleted(study, tmp_path):
     write_figures(study, tmp_path)
     one = make_results([cell for cell in study.cells if cell.network == "convnet" and cell.latent_dim == 16])
     figures = {figure.name: figure for figure in write_figures(one, tmp_path)}
-    assert "one kind of networks" in figures["networks-mnist"].missing
-    assert "one number of latent dimensions" in figures["latent-dims-mnist"].missing
-    assert not (tmp_path / "networks-mnist.svg").exists() and not (tmp_path / "latent-dims-mnist.png").exists()
+    assert "one kind of networks" in figures["networks--mnist"].missing
+    assert "one number of latent dimensions" in figures["latent-dims--mnist"].missing
+    assert not (tmp_path / "networks--mnist.svg").exists() and not (tmp_path / "latent-dims--mnist.png").exists()
 
 
 def test_hostile_names_are_escaped_in_svg_files(tmp_path):
