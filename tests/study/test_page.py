@@ -116,7 +116,7 @@ def test_each_method_has_a_section_with_its_configurations_and_links(report, pag
         (section,) = page.find("section", id=anchor)
         assert page.inside("h3", section)[0].text == name
         assert len(page.inside("img", section)) == 4 * 4  # four setups
-        links = {a.attributes["href"] for a in page.inside("a", section)}
+        links = {a.attributes["href"] for a in page.inside("a", section)} - {PAPER_URL}
         cells = [cell for cell in results.cells if cell.method == name]
         folders = {cell.folder for cell in cells if cell.state == "done"}
         assert links and {(path.parent / link).resolve() for link in links} <= {f.resolve() for f in folders}
@@ -180,6 +180,43 @@ def test_hostile_texts_are_escaped(tmp_path):
     assert "49" not in page.find("h1")[0].text and page.find("h1")[0].text == HOSTILE
     assert HOSTILE in page.find("pre")[0].text and html.escape("<script>") in text
     assert f"extractor: {HOSTILE}" in json.loads(page.find("script", id="passports")[0].text)["lines"]
+
+
+def passport_of(page, table, row=0):
+    """Lines of the passport of the first number in a row of a table."""
+    (element,) = page.find("table", id=f"table-{table}")
+    cells = [cell for cell in page.inside("td", element) if "data-p" in cell.attributes]
+    passports = json.loads(page.find("script", id="passports")[0].text)
+    return [passports["lines"][i] for i in passports["entries"][int(cells[row].attributes["data-p"])]]
+
+
+def test_passport_of_a_mean_has_all_seeds_in_the_unit_of_the_table(tmp_path):
+    cells = [
+        make_cell(
+            "VAE",
+            1,
+            {f"reconstruction/mse/{split}": value for split in ("validation", "test")},
+            seed=seed,
+            folder=tmp_path / "cells" / f"vae-{seed}",
+            passports={"reconstruction/mse/test": {"metric": "mse", "seed": seed, "standard_error": 0.002}},
+        )
+        for seed, value in ((0, 0.08), (3, 0.09))
+    ]
+    page = Page(write_report(make_results(cells), tmp_path / "report").read_text(encoding="utf-8"))
+    lines = passport_of(page, "reconstruction")
+    assert "mean over seeds: 80.00 x 1000 (seed 0), 90.00 x 1000 (seed 3)" in lines
+    assert "cells: cells/vae-0, cells/vae-3" in lines
+    assert not any(line.startswith(("seed:", "standard error")) for line in lines)
+    one = Page(write_report(make_results(cells[:1]), tmp_path / "one").read_text(encoding="utf-8"))
+    lines = passport_of(one, "reconstruction")
+    assert {"seed: 0", "standard error: 2.00 x 1000", "cell: cells/vae-0"} <= set(lines)
+    (table,) = [table for table in one.find("table") if "chosen by" in table.text]
+    assert "80.00 x 1000" in table.text
+
+
+def test_page_links_the_paper_where_it_has_its_numbers(page):
+    tags = {a.text for a in page.find("a", href=PAPER_URL)}
+    assert {"Table 1 of the paper", "Figure 19 of the paper", "Table 12 of the paper"} <= tags
 
 
 def test_page_of_a_study_without_finished_cells(tmp_path):
@@ -280,6 +317,33 @@ def test_phone_page_does_not_scroll_sideways_and_requests_nothing(report, tmp_pa
         assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
         assert {url[:5] for url in browser.requests} <= {"file:", "data:"}
         assert sum(url.startswith("file:") for url in browser.requests) == 1
+
+
+@in_browser
+def test_page_without_scripts_lists_how_numbers_were_measured(report, tmp_path):
+    with Browser(tmp_path / "chromium") as browser:
+        browser.send("Emulation.setScriptExecutionDisabled", value=True)
+        browser.open(report[1])  # the test's own expressions are evaluated all the same
+        assert browser.run("getComputedStyle(document.querySelector('.filters')).display") == "none"
+        assert "Point at a number" not in browser.run("document.body.innerText")
+        number = browser.run("document.querySelector('td[data-p]').dataset.p")
+        shown = browser.run("getComputedStyle(document.querySelector('td[data-p]'), '::after').content")
+        assert number in shown
+        item = f"document.querySelector('#measured li[value=\"{number}\"]').innerText"
+        assert "configuration:" in browser.run(item)
+
+
+@in_browser
+def test_print_has_no_controls_and_nothing_is_folded(report, tmp_path):
+    with Browser(tmp_path / "chromium") as browser:
+        browser.open(report[1])
+        browser.send("Emulation.setEmulatedMedia", media="print")
+        assert "Point at a number" not in browser.run("document.body.innerText")
+        assert browser.run("getComputedStyle(document.querySelector('nav.bar')).display") == "none"
+        browser.run("dispatchEvent(new Event('beforeprint'))")
+        assert browser.run("document.querySelectorAll('details:not([open])').length") == 0
+        browser.run("dispatchEvent(new Event('afterprint'))")
+        assert browser.run("document.querySelectorAll('details:not([open])').length") > 0
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def find_best(
     latent_dim: int | None = None,
     seed: int | None = None,
 ) -> CellResult:
-    """The cell that is best at a task on validation: see `StudyResults.best`."""
+    """The cell that is best at a task on validation: see `LoadedResults.best`."""
     _check("task", task, list(CRITERIA))
     if sampler is not None and task != "generation":
         raise ValueError(f"sampler belongs to the task 'generation', and the task is '{task}'; leave it out")
@@ -49,7 +49,9 @@ def find_best(
             + (f" ({reasons})" if reasons else "")
         )
     # criteria differ where one is not measured: only selections by the same number are compared
-    same = [selection for selection in chosen if selection.criterion.split("/")[-2] == chosen[0].criterion.split("/")[-2]]
+    same = [
+        selection for selection in chosen if selection.criterion.split("/")[-2] == chosen[0].criterion.split("/")[-2]
+    ]
     best = (min if smaller_wins else max)(same, key=_value)
     assert best.configuration is not None
     cells = best.configuration.cells

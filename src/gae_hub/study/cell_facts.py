@@ -1,6 +1,7 @@
 """What the records of cells say beside numbers: why a number is missing, how time was measured, and divergences."""
 
 __all__ = [
+    "REMEDY",
     "SHARED_TIME",
     "describe_divergences",
     "describe_extractors",
@@ -16,7 +17,11 @@ from .results import CellResult, StudyResults
 
 MIN_SKILL = 0.5  # as that of `metrics.networks.classifier`, which would load torch
 CHANCE = 0.05  # largest skill that is called chance
-REMEDY = "train it for longer, with `extractor: {num_train_epochs: 50}` in the study file (10 by default), or on more images"
+REMEDY = (
+    "train it for longer, with extractor: {num_train_epochs: 50} in the study file (default: 10), or on more images"
+)
+"""How to improve the extractor that a study trains."""
+
 SHARED_TIME = (
     "Models that train together run as one batch: their time is that of the batch, divided by its number of models."
 )
@@ -82,7 +87,7 @@ def describe_extractors(passports: Iterable[dict[str, Any]]) -> list[str]:
 def warn_of_extractors(
     results: StudyResults, dataset: str | None = None, passports: Iterable[dict[str, Any]] | None = None
 ) -> list[str]:
-    """A sentence for each extractor that classifies hardly better than guessing, with the remedy.
+    """Whether extractors classify hardly better than guessing, with the remedy; nothing if none does.
 
     Args:
         results: results of the study.
@@ -92,18 +97,18 @@ def warn_of_extractors(
     if passports is None:
         cells = [cell for cell in results.cells if dataset in (None, cell.dataset)]
         passports = (passport for cell in cells for passport in cell.passports.values())
-    found = []
+    weak: dict[str, list[str]] = {}
     for name, training in sorted(_extractors(passports).items()):
         skill = _skill(training)
-        if skill is None or skill >= MIN_SKILL:
-            continue
-        trained = results.settings.get("extractor") == "trained"
-        remedy = REMEDY if trained else "set `extractor` in the study file to a better one"
-        found.append(
-            f"The extractor of features is {'at chance' if skill <= CHANCE else 'weak'}: {name}, {_accuracy(training)}. "
-            f"FID and all numbers of its features say little about the images; {remedy}."
-        )
-    return found
+        if skill is not None and skill < MIN_SKILL:
+            weak.setdefault("at chance" if skill <= CHANCE else "weak", []).append(f"{name}: {_accuracy(training)}")
+    trained = results.settings.get("extractor") == "trained"
+    remedy = REMEDY if trained else "set extractor in the study file to a better one"
+    return [
+        f"The extractor of features is {kind} ({'; '.join(names)}). FID and all other numbers from its features say "
+        f"little about the images; {remedy}."
+        for kind, names in sorted(weak.items())
+    ]
 
 
 def _extractors(passports: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -117,10 +122,10 @@ def _extractors(passports: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]
 
 
 def _accuracy(training: dict[str, Any]) -> str:
-    images = f" of {training['num_eval_examples']:,} held-out images" if training.get("num_eval_examples") else ""
+    images = f" on {training['num_eval_examples']:,} held-out images" if training.get("num_eval_examples") else ""
     guessing = _guessing(training)
-    rest = "" if guessing is None else f", guessing the most frequent class {guessing:.1%}"
-    return f"it classifies {training['accuracy']:.1%}{images} correctly{rest}".replace("%", " %")
+    rest = "" if guessing is None else f", and {guessing:.1%} by guessing the most frequent class"
+    return f"accuracy {training['accuracy']:.1%}{images}{rest}".replace("%", " %")
 
 
 def _guessing(training: dict[str, Any]) -> float | None:

@@ -5,14 +5,15 @@ __all__ = ["load_results"]
 from pathlib import Path
 
 from .folder import StudyFolder, cell_state
+from .loaded_results import LoadedResults
 from .plan import CellPlan, StudyPlan
-from .results import CellResult, StudyResults
+from .results import CellResult
 from .store import Cell
 
 DEFAULT_EPOCHS = 20  # of `GAETrainingArguments`, which is slow to import
 
 
-def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> StudyResults:
+def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> LoadedResults:
     """The results of the cells of a study, as far as they are done.
 
     Args:
@@ -28,7 +29,7 @@ def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> 
     records: dict[str, Cell] = {}
     for cell in plan.runnable():
         records[cell.id] = Cell(folder.cell(cell))
-    return StudyResults(
+    return LoadedResults(
         name=plan.name,
         title=plan.title,
         methods=plan.methods,

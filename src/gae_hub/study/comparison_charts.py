@@ -45,9 +45,7 @@ _Panel = tuple[str, Metric, Setup]
 _Rows = dict[str, dict[str, float]]  # method -> series -> printed value
 
 
-def _figure(
-    selector: Selector, kind: str, dataset: str, title: str, caption: str, task: str = "all"
-) -> StudyFigure:
+def _figure(selector: Selector, kind: str, dataset: str, title: str, caption: str, task: str = "all") -> StudyFigure:
     paper = PAPER_FIGURES.get(dataset, {}).get(kind) if selector.results.is_paper_grid else None
     if kind != "time":
         caption = " ".join([caption, *warn_of_extractors(selector.results, dataset)])
@@ -248,8 +246,8 @@ def _training_time(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw
         "time",
         dataset,
         f"{display(dataset)}: training time",
-        "Time of the training, without samplers and tasks, of the configuration with the lowest FID of generated images on validation, over all "
-        "samplers; without FID, of the one with the lowest MSE. " + SHARED_TIME,
+        "Time of the training, without samplers and tasks, of the configuration with the lowest FID of generated images "
+        "on validation, over all samplers; without FID, of the one with the lowest MSE. " + SHARED_TIME,
         "training",
     )
 

@@ -97,9 +97,7 @@ def _rows(selector: Selector, method: str, setup: Setup, columns: Sequence[Colum
     ]
 
 
-def _entries(
-    results: StudyResults, configuration: Configuration, columns: Sequence[Column]
-) -> tuple[Entry, ...]:
+def _entries(results: StudyResults, configuration: Configuration, columns: Sequence[Column]) -> tuple[Entry, ...]:
     """Means over the seeds that are done."""
     done = tuple(cell for cell in configuration.cells if cell.state == "done")
     if not done:

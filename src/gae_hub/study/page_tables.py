@@ -227,4 +227,4 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
-    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{40,}", text) else text
+    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{32,}", text) else text

@@ -105,7 +105,9 @@ def _interpolations(selector: Selector, dataset: str, network: str) -> tuple[Stu
         "Interpolations between the same two test images. Each method's configuration has the lowest FID of images "
         "from a Gaussian mixture on validation, or the lowest MSE where that is not measured."
     )
-    return _finish(selector, "interpolations", "interpolation", dataset, network, "interpolations", caption, titles, rows)
+    return _finish(
+        selector, "interpolations", "interpolation", dataset, network, "interpolations", caption, titles, rows
+    )
 
 
 def _samples(selector: Selector, dataset: str, network: str) -> tuple[StudyFigure, PictureFigure | None]:

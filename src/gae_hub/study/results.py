@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from ..models.base import GAEPreTrainedModel
     from ..samplers.base import GAESampler
-    from .table import Table
 
 CellState = Literal["done", "running", "failed", "waiting", "skipped"]
 
@@ -31,8 +30,8 @@ class CellResult:
         numbers: measured values by name, `task/metric/split` or `generation/sampler/metric/split`. Empty unless the
             cell is done. MSE is per pixel value, accuracies are proportions, log-likelihoods nats, times seconds.
         passports: how each number was measured, by the same names.
-        facts: `train_seconds`, `num_epochs`, `num_parameters`, `device`, `extractor`; `trained_together`, the number of
-            models that share the time of the training; `divergences`, how often the training diverged and was set
+        facts: `train_seconds`, `num_epochs`, `num_parameters`, `device`, `extractor`; `trained_together`, the number
+            of models that share the time of the training; `divergences`, how often the training diverged and was set
             back; `skipped_steps`, why steps were left out; `duplicate_of` for a configuration whose values equal an
             earlier one's.
         folder: folder of the cell.
@@ -56,7 +55,8 @@ class CellResult:
     def __repr__(self) -> str:
         fields = "".join(f", {name} {value}" for name, value in self.fields.items())
         place = f"{self.dataset}, {self.network}, {self.latent_dim} dimensions, seed {self.seed}"
-        return f"CellResult({self.method} {self.configuration}{fields}: {place}, {self.state}, {len(self.numbers)} numbers)"
+        name = f"{self.method} {self.configuration}{fields}"
+        return f"CellResult({name}: {place}, {self.state}, {len(self.numbers)} numbers)"
 
     def load_model(self) -> "GAEPreTrainedModel":
         """The trained model, on the CPU and in evaluation mode.
@@ -151,52 +151,3 @@ class StudyResults:
         """Whether the examples of a data set are images."""
         shape = self.settings.get("shapes", {}).get(dataset)
         return shape is None or len(shape) == 3
-
-    def best(
-        self,
-        task: str,
-        method: str | None = None,
-        *,
-        sampler: str | None = None,
-        dataset: str | None = None,
-        network: str | None = None,
-        latent_dim: int | None = None,
-        seed: int | None = None,
-    ) -> CellResult:
-        """The cell that is best at a task on validation, as tables choose it.
-
-        Args:
-            task: "reconstruction", "generation", "classification", "clustering" or "interpolation".
-            method: name of the method; by default the best of all.
-            sampler: name of the sampler, for "generation"; by default the best of the method's.
-            dataset, network, latent_dim: place of the cell; they can be left out if the study has one.
-            seed: seed of the training; by default the first.
-
-        Raises:
-            ValueError: for an unknown name, if a place is not given and the study has several, or if no configuration
-                is complete.
-        """
-        from .best_cells import find_best
-
-        return find_best(self, task, method, sampler, dataset, network, latent_dim, seed)
-
-    def tables(self) -> "list[Table]":
-        """All tables that the study has numbers for."""
-        from .tables import build_tables
-
-        return build_tables(self)
-
-    def table(self, name: str) -> "Table":
-        """A table of the study.
-
-        Args:
-            name: "reconstruction", "classification_clustering", "generation", "generation_all_samplers",
-                "generation_quality", "interpolation", "log_likelihood", "training" or "configurations".
-
-        Raises:
-            ValueError: if the study has no such table.
-        """
-        tables = {table.name: table for table in self.tables()}
-        if name not in tables:
-            raise ValueError(f"the study '{self.name}' has no table '{name}'; it has {', '.join(tables) or 'none yet'}")
-        return tables[name]

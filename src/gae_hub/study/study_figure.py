@@ -40,8 +40,8 @@ class StudyFigure:
 def file_name(*parts: str) -> str:
     """A file name, and a name in the page, of lower-case letters, digits, "-" and "_". Other parts give another name.
 
-    A part that has other characters gets a checksum: "beta-VAE" is "beta-vae_0c4f2a11". Parts are joined by "--", which
-    no part contains.
+    A part that has other characters gets a checksum: "beta-VAE" is "beta-vae_0c4f2a11". Parts are joined by "--",
+    which no part contains.
     """
     return "--".join(map(_slug, parts))
 

@@ -17,13 +17,10 @@ __all__ = [
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .passports import comparable
 from .selection import Configuration, Missing, SeedMean, Setup
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 MAX_DIGITS = 5  # after the point; a column with smaller values has powers of ten
 
@@ -197,37 +194,6 @@ class Table:
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}: {len(self.rows)} rows, {len(self.columns)} columns)"
-
-    def to_markdown(self) -> str:
-        """The table as Markdown, with its notes."""
-        from .table_files import to_markdown
-
-        return to_markdown(self)
-
-    def to_latex(self) -> str:
-        """The table as LaTeX, with its notes."""
-        from .table_latex import to_latex
-
-        return to_latex(self)
-
-    def to_csv(self) -> str:
-        """The table as CSV: see `to_pandas`."""
-        from .table_files import to_csv
-
-        return to_csv(self)
-
-    def to_pandas(self) -> "DataFrame":
-        """The table as a DataFrame with the columns of the CSV file.
-
-        Values have the printed unit and all digits. Names of columns end in `_std` for standard deviations, and in
-        `_low` and `_high` for 95 % intervals.
-        """
-        import pandas
-
-        from .table_files import list_cells
-
-        header, rows = list_cells(self)
-        return pandas.DataFrame(rows, columns=pandas.Index(header))
 
 
 def format_entry(entry: Entry, column: Column) -> str:

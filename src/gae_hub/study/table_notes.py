@@ -1,6 +1,14 @@
 """Notes below tables: how numbers were measured and chosen, and what is missing."""
 
-__all__ = ["describe_units", "describe_values", "explain_marks", "measured_with", "one_line", "selected_by", "warn_of_mixed"]
+__all__ = [
+    "describe_units",
+    "describe_values",
+    "explain_marks",
+    "measured_with",
+    "one_line",
+    "selected_by",
+    "warn_of_mixed",
+]
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -56,7 +64,9 @@ def describe_values(results: StudyResults, dataset: str) -> str:
     if options.get("normalize") == "standardize":
         return "standardized values (mean 0 and standard deviation 1 on the training data)"
     if options.get("normalize") == "unit" or results.has_images(dataset):
-        return "values from 0 to 1" + (" (0 and 1 are the ends of the training data)" if options.get("normalize") else "")
+        return "values from 0 to 1" + (
+            " (0 and 1 are the ends of the training data)" if options.get("normalize") else ""
+        )
     return "values as they are in the data"
 
 
@@ -138,7 +148,7 @@ def _left_out(selections: Sequence[Selection]) -> list[str]:
 
 
 def _counts(results: StudyResults, rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Numbers of examples: "mnist 50,000 training, ... images; 10,000 generated images and 10,000 references per FID"."""
+    """Numbers of examples: "mnist 50,000 training, ... images; 10,000 images and 10,000 references per FID"."""
     sizes = results.settings.get("sizes", {})
     found = [
         f"{name} {split['train']:,} training, {split['validation']:,} validation and {split['test']:,} test "

@@ -72,9 +72,11 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
         "After ±: standard deviation over the probes (on test), or over the fits of k-means (on training embeddings); "
         "with several seeds, the root of its mean square over seeds."
     )
+    num_pairs = results.tasks.get("interpolation", {}).get("num_pairs")
     paths = (
-        "Paths between pairs of test examples. Error of the ends: MSE between the ends of a path and the examples. "
-        "Smoothness: 1 for even steps, near 0 for a jump. Straightness: 1 for a cross-fade, less for a detour."
+        f"Paths between {num_pairs or 'some'} pairs of test examples. Error of the ends: MSE between the ends of a path "
+        "and the examples. Smoothness: 1 for even steps, near 0 for a jump. Straightness: 1 for a cross-fade, less for "
+        "a detour."
     )
     build = _Builder(selector, paper_columns)
     tables = [
@@ -87,7 +89,12 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
         build.of_task("generation_quality", "Quality of generated images", sampled, QUALITY, "generation"),
         build.of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths),
         build.of_task(
-            "log_likelihood", "Log-likelihood", lines, [LOG_LIKELIHOOD], "reconstruction", *_describe_importance(results)
+            "log_likelihood",
+            "Log-likelihood",
+            lines,
+            [LOG_LIKELIHOOD],
+            "reconstruction",
+            *_describe_importance(results),
         ),
         build.training(lines),
         configuration_table(selector),
@@ -115,7 +122,9 @@ class _Builder:
         """Table of the metrics of one task."""
         choose = self._chooser(task)
         parts = [
-            _Part(self.results, lines, metric.column(setup), metric, choose) for setup in self.selector.setups for metric in metrics
+            _Part(self.results, lines, metric.column(setup), metric, choose)
+            for setup in self.selector.setups
+            for metric in metrics
         ]
         return self._finish(name, title, lines, parts, notes)
 
@@ -141,7 +150,9 @@ class _Builder:
         if shared:
             metrics.insert(1, NUM_TOGETHER)
         parts = [
-            _Part(self.results, lines, metric.column(setup), metric, choose) for setup in self.selector.setups for metric in metrics
+            _Part(self.results, lines, metric.column(setup), metric, choose)
+            for setup in self.selector.setups
+            for metric in metrics
         ]
         note = (
             "Of the configuration with the lowest FID of generated images on validation, over all samplers; without "
@@ -181,7 +192,11 @@ class _Builder:
             *chosen,
             *describe_units(self.results, columns),
             *notes,
-            *([f"Training diverged, and went on from its last good state: {'; '.join(diverged)}."] if diverged else []),
+            *(
+                [f"Training diverged, and went on from its last good state: {'; '.join(diverged)}."]
+                if diverged
+                else []
+            ),
             *explain_marks(rows),
             *warn_of_mixed(mixed),
             *measured_with(self.results, rows, columns),
@@ -197,9 +212,7 @@ class _Builder:
 class _Part:
     """A column, its entries, and how their configurations were chosen."""
 
-    def __init__(
-        self, results: StudyResults, lines: Sequence[Line], column: Column, metric: Metric, choose: Chooser
-    ):
+    def __init__(self, results: StudyResults, lines: Sequence[Line], column: Column, metric: Metric, choose: Chooser):
         assert column.setup is not None
         self.column = column
         self.selections = [choose(line, column.setup) for line in lines]
