@@ -246,8 +246,8 @@ def _training_time(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw
         "time",
         dataset,
         f"{display(dataset)}: training time",
-        "Time of the training, without samplers and tasks, of the configuration with the lowest FID of generated images "
-        "on validation, over all samplers; without FID, of the one with the lowest MSE. " + SHARED_TIME,
+        "Time of the training, without samplers and tasks, of the configuration with the lowest FID of generated "
+        "images on validation, over all samplers; without FID, of the one with the lowest MSE. " + SHARED_TIME,
         "training",
     )
 

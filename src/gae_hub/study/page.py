@@ -123,6 +123,7 @@ def _drawing(folder: Path, figure: StudyFigure) -> Markup:
     svg = re.sub(r'data:image/png;base64,([^"]+)', _smaller, svg)
     colours = "|".join(map(re.escape, _CSS_COLOURS))
     svg = re.sub(colours, lambda found: _CSS_COLOURS[found[0]], svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{figure.name}-", svg)  # equal marks of two charts share names
     # attributes cannot hold var(), styles can
     svg = re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg)
     width = re.search(r'width="([\d.]+)(pt)?"', svg)
