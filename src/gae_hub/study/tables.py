@@ -74,9 +74,9 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
     )
     num_pairs = results.tasks.get("interpolation", {}).get("num_pairs")
     paths = (
-        f"Paths between {num_pairs or 'some'} pairs of test examples. Error of the ends: MSE between the ends of a path "
-        "and the examples. Smoothness: 1 for even steps, near 0 for a jump. Straightness: 1 for a cross-fade, less for "
-        "a detour."
+        f"Paths between {num_pairs or 'some'} pairs of test examples. Error of the ends: MSE between the ends of a "
+        "path and the examples. Smoothness: 1 for even steps, near 0 for a jump. Straightness: 1 for a cross-fade, "
+        "less for a detour."
     )
     build = _Builder(selector, paper_columns)
     tables = [
