@@ -2,25 +2,34 @@
 
 __all__ = ["load_results"]
 
+from pathlib import Path
+
 from .folder import StudyFolder, cell_state
+from .loaded_results import LoadedResults
 from .plan import CellPlan, StudyPlan
-from .results import CellResult, StudyResults
+from .results import CellResult
 from .store import Cell
 
 DEFAULT_EPOCHS = 20  # of `GAETrainingArguments`, which is slow to import
 
 
-def load_results(folder: StudyFolder) -> StudyResults:
+def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> LoadedResults:
     """The results of the cells of a study, as far as they are done.
 
+    Args:
+        folder: the folder that `run_study` or `gae-hub study run` wrote to.
+        study: name of the study, if the folder holds several.
+
     Raises:
-        ValueError: if the study has no plan.
+        ValueError: if the folder holds no such study, or several and no name is given.
     """
+    if not isinstance(folder, StudyFolder):
+        folder = StudyFolder.find(folder, study)
     plan = folder.read_plan()
     records: dict[str, Cell] = {}
     for cell in plan.runnable():
         records[cell.id] = Cell(folder.cell(cell))
-    return StudyResults(
+    return LoadedResults(
         name=plan.name,
         title=plan.title,
         methods=plan.methods,
@@ -76,4 +85,5 @@ def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) ->
 def _describe_settings(plan: StudyPlan, records: dict[str, Cell]) -> dict[str, object]:
     """The settings of the plan, and the devices that cells were trained on."""
     devices = {str(cell.steps["train"].facts.get("device")) for cell in records.values() if "train" in cell.steps}
-    return {**plan.settings, "hardware": ", ".join(sorted(devices)), "omitted": plan.omitted}
+    shapes = {cell.dataset: cell.settings["config"]["input_shape"] for cell in plan.cells if cell.skipped is None}
+    return {**plan.settings, "shapes": shapes, "hardware": ", ".join(sorted(devices)), "omitted": plan.omitted}

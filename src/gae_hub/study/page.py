@@ -18,6 +18,7 @@ from PIL import Image
 
 from .._version import __version__
 from ..core.files import write_text
+from .cell_facts import describe_extractors, warn_of_extractors
 from .charts import INK, MUTED, PALETTE, PAPER
 from .charts import RULE as RULE_COLOUR
 from .figures import read_figures
@@ -26,10 +27,10 @@ from .page_methods import image_uri, view_methods
 from .page_tables import Passports, view_table
 from .results import StudyResults
 from .selection import Selector
-from .study_figure import StudyFigure
+from .study_figure import PAPER_URL, StudyFigure
 from .table import Table
 from .table_metrics import display
-from .table_notes import one_line
+from .table_notes import describe_values, one_line
 
 _TEMPLATES = Path(__file__).with_name("templates")
 # colours of charts become the page's, which has a dark variant
@@ -91,8 +92,11 @@ def write_page(
             drawings=drawings,
             methods=methods,
             settings=settings,
-            tasks=list(results.tasks),
+            tasks=results.measured_tasks,
+            warnings=warn_of_extractors(results),
+            paper_url=PAPER_URL,
             passports=Markup(passports.to_json()),
+            passport_lists=passports.to_lists(),
         )
     )
     write_text(output, page)
@@ -119,6 +123,7 @@ def _drawing(folder: Path, figure: StudyFigure) -> Markup:
     svg = re.sub(r'data:image/png;base64,([^"]+)', _smaller, svg)
     colours = "|".join(map(re.escape, _CSS_COLOURS))
     svg = re.sub(colours, lambda found: _CSS_COLOURS[found[0]], svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{figure.name}-", svg)  # equal marks of two charts share names
     # attributes cannot hold var(), styles can
     svg = re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg)
     width = re.search(r'width="([\d.]+)(pt)?"', svg)
@@ -133,26 +138,56 @@ def _smaller(uri: re.Match[str]) -> str:
 
 def _facts(results: StudyResults) -> dict[str, str]:
     """What the study is and how it ran."""
-    settings = results.settings
-    sizes = settings.get("sizes") or {}
-    dims = results.latent_dims
-    data = []
-    for name in results.datasets:
-        counts = ", ".join(f"{count:,} {split}" for split, count in (sizes.get(name) or {}).items())
-        latent = ", ".join(map(str, dims.get(name, [])))
-        data.append(f"{display(name)}: {latent} latent dimensions" + (f"; {counts}" if counts else ""))
+    settings, tasks = results.settings, results.measured_tasks
     facts = {
-        "Data": "\n".join(data),
+        "Data": "\n".join(_describe_data(results, name) for name in results.datasets),
         "Networks": ", ".join(map(display, results.networks)),
         "Training": "\n".join(_describe_training(results)),
-        "Samplers": ", ".join(map(display, results.samplers)),
-        "Tasks": ", ".join(results.tasks),
-        "Extractor": one_line(settings.get("extractor")),
+        "Samplers": ", ".join(map(display, results.samplers)) if "generation" in tasks else "",
+        "Tasks": ", ".join(tasks),
+        "Left out": "\n".join(_describe_omitted(results)),
+        "Extractor": _describe_extractor(results),
         "Seeds": one_line(settings.get("seeds")),
         "Hardware": one_line(settings.get("hardware")),
         "Versions": one_line(settings.get("versions")),
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _describe_data(results: StudyResults, name: str) -> str:
+    """Source, sizes, shape, scale of the values and latent dimensions of a data set."""
+    settings = results.settings
+    source = settings.get("data", {}).get(name, {})
+    parts = [f"from {source['dataset']}"] if source.get("dataset") not in (None, name) else []
+    counts = ", ".join(f"{count:,} {split}" for split, count in (settings.get("sizes", {}).get(name) or {}).items())
+    parts += [counts] if counts else []
+    if shape := settings.get("shapes", {}).get(name):
+        kind = "images of" if results.has_images(name) else "rows of"
+        parts.append(f"{kind} {' x '.join(map(str, shape))} {describe_values(results, name)}")
+    options = {key: value for key, value in source.get("options", {}).items() if key != "normalize"}
+    parts += [one_line(options)] if options else []
+    parts.append(f"{', '.join(map(str, results.latent_dims.get(name, [])))} latent dimensions")
+    return f"{display(name)}: {'; '.join(parts)}"
+
+
+def _describe_omitted(results: StudyResults) -> list[str]:
+    """Tasks that data sets cannot have, and why: "digits, classification: the data have no labels"."""
+    omitted = results.settings.get("omitted", {})
+    found: list[str] = []
+    for name in results.datasets:
+        reasons: dict[str, list[str]] = {}
+        for task, reason in omitted.get(name, {}).items():
+            reasons.setdefault(reason, []).append(task.replace("reconstruction/fid", "FID of reconstructions"))
+        found += [f"{display(name)}, {', '.join(tasks)}: {reason}" for reason, tasks in reasons.items()]
+    return found
+
+
+def _describe_extractor(results: StudyResults) -> str:
+    """The extractors that measured, with their accuracy; nothing where no task compares features."""
+    passports = (passport for cell in results.cells for passport in cell.passports.values())
+    used = describe_extractors(passports)
+    is_needed = "generation" in results.measured_tasks
+    return "\n".join(used) or (one_line(results.settings.get("extractor")) if is_needed else "")
 
 
 def _describe_training(results: StudyResults) -> list[str]:

@@ -160,3 +160,14 @@ function filterAll() {
 filters.forEach((select) => select.addEventListener("change", filterAll));
 document.querySelectorAll("table").forEach(enter);
 if (filters.some((select) => select.value)) filterAll(); // a reload keeps the values
+
+// Printing: everything that is folded is shown
+
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const element of document.querySelectorAll("details:not([open])")) {
+    element.open = true;
+    opened.push(element);
+  }
+});
+addEventListener("afterprint", () => opened.splice(0).forEach((element) => (element.open = false)));
