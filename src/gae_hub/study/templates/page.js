@@ -160,3 +160,13 @@ function filterAll() {
 filters.forEach((select) => select.addEventListener("change", filterAll));
 document.querySelectorAll("table").forEach(enter);
 if (filters.some((select) => select.value)) filterAll(); // a reload keeps the values
+
+// Print: the evidence of findings is open on paper
+
+const evidence = [...document.querySelectorAll("#findings details")];
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = evidence.filter((details) => !details.open);
+  closed.forEach((details) => (details.open = true));
+});
+addEventListener("afterprint", () => closed.forEach((details) => (details.open = false)));
