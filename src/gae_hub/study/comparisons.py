@@ -46,9 +46,9 @@ PRIORS = Group("method with a more expressive prior", groups=("prior",))
 RAES = Group("RAE-L2 or RAE-GP", models=("rae_l2", "rae_gp"))
 BETA_VAES = Group("beta-VAE or beta-TC-VAE", models=("beta_vae", "beta_tc_vae"))
 VAEGAN = Group("VAEGAN", models=("vae_gan",))
-VAE = Group("VAE", models=("vae",))
-AE = Group("AE", models=("ae",))
-BASELINES = Group("VAE or AE", models=("vae", "ae"))
+VAE = Group("VAE", models=("vae",), is_reference=True)
+AE = Group("AE", models=("ae",), is_reference=True)
+BASELINES = Group("VAE or AE", models=("vae", "ae"), is_reference=True)
 OTHERS = Group("other methods", num_models=2)
 METHODS = Group("methods", num_models=2)
 
@@ -205,7 +205,9 @@ def network_is_better(better: str, worse: str, tasks: Sequence[str]) -> Callable
     def compare(evidence: Evidence) -> Rows:
         first, second = evidence.network(better), evidence.network(worse)
         if first is None or second is None:
-            evidence.note(f"networks {better} and {worse}")
+            for name, key in ((better, first), (worse, second)):
+                if key is None:
+                    evidence.note(f"no network {name}")
             return []
         rows: Rows = []
         for setup in evidence.setups:

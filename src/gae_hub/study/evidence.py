@@ -38,12 +38,14 @@ class Group:
         groups: groups of a method, any of which makes it a member.
         models: short names of `AutoGAE`, any of which makes it a member. Without groups and models, all are members.
         num_models: number of different models that must be measured, so that the claim can be judged.
+        is_reference: whether others are compared with its members, so that any member is enough.
     """
 
     label: str
     groups: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     num_models: int = 1
+    is_reference: bool = False
 
     @property
     def has_all(self) -> bool:
@@ -126,7 +128,7 @@ class Evidence:
             sampler: name of the sampler.
         """
         if sampler is not None and sampler not in self.results.samplers:
-            self.note(f"the sampler {sampler}")
+            self.note(f"no sampler {sampler}")
             return {}
         found: dict[str, Value] = {}
         passports: list[dict[str, Any]] = []

@@ -33,6 +33,7 @@ RULE = (
     "could change its verdict. The verdict of the paper's own tables is about all of its methods."
 )
 MAX_NAMES = 8  # of methods in a list that is not about a group of the claim
+MAX_LEFT_OUT = 4
 _COUNTS = ("agree", "undecided", "compared")
 
 
@@ -67,6 +68,13 @@ class Finding:
     def is_measured(self) -> bool:
         """Whether any comparison was possible."""
         return self.verdict != "not measured"
+
+    @property
+    def restriction(self) -> str:
+        """The left out methods: "without VQVAE, RAE-GP"; empty without any."""
+        if len(self.left_out) > MAX_LEFT_OUT:
+            return f"without {len(self.left_out)} of the paper's methods"
+        return f"without {', '.join(self.left_out)}" if self.left_out else ""
 
     @property
     def count(self) -> str:
@@ -189,19 +197,19 @@ def _describe_scope(ours: Evidence) -> tuple[str, tuple[str, ...]]:
     texts: list[str] = []
     all_absent: dict[str, None] = {}
     for group, names in ours.compared.items():
-        label = group.label[0].upper() + group.label[1:]
         if group.has_all and len(names) > MAX_NAMES:
-            texts.append(f"{label}: {len(names)}.")
+            texts.append(f"{len(names)} {group.label}")
             continue
         models = ours.models(names)
         absent = [
             name
             for name, method in paper_methods().items()
-            if not group.has_all and group.contains(method) and method["model"] not in models
+            if group.contains(method) and method["model"] not in models and not (group.has_all or group.is_reference)
         ]
         all_absent |= dict.fromkeys(absent)
-        texts.append(f"{label}: {', '.join(names)}" + (f"; not {', '.join(absent)}." if absent else "."))
-    return " ".join(texts), tuple(all_absent)
+        members = ", ".join(names) + (f"; without {', '.join(absent)}" if absent else "")
+        texts.append(members if members == group.label else f"{group.label} ({members})")
+    return f"Compared: {', '.join(texts)}.", tuple(all_absent)
 
 
 def _evidence_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
