@@ -14,8 +14,9 @@ from study.synthetic import make_cell, make_results, synthetic_results
 from gae_hub.study.figures import write_figures
 from gae_hub.study.findings import Finding, find_findings
 from gae_hub.study.page import write_page
+from gae_hub.study.paper_values import PAPER_URL
 from gae_hub.study.report import write_report
-from gae_hub.study.study_figure import PAPER_URL, file_name
+from gae_hub.study.study_figure import file_name
 from gae_hub.study.table import format_entry
 from gae_hub.study.tables import build_tables
 
@@ -128,8 +129,19 @@ def test_every_finding_has_its_verdict_and_evidence(report, page):
     (section,) = page.find("section", id="findings")
     verdicts = [e.text for e in page.inside("span", section) if e.attributes.get("class") == "verdict"]
     findings = find_findings(report[0])
-    assert verdicts == [finding.verdict for finding in findings]
-    assert len(page.inside("table", section)) == sum(bool(finding.evidence) for finding in findings) > 2
+    measured = [finding for finding in findings if finding.is_measured]
+    assert verdicts == [finding.verdict for finding in measured]
+    assert len(page.inside("table", section)) == len(measured) > 2
+    assert [link.attributes["href"] for link in page.inside("a", section)] == [PAPER_URL]
+
+
+def test_claims_without_numbers_are_under_one_closed_line(page, report):
+    (section,) = page.find("section", id="findings")
+    *evidence, (folded, line) = zip(page.inside("details", section), page.inside("summary", section), strict=True)
+    claims = [e.text for e in page.inside("strong", section)]
+    assert claims == [finding.claim for finding in find_findings(report[0]) if not finding.is_measured]
+    assert line.text.startswith(f"{len(claims)} claims of the paper are not measured")
+    assert all("open" not in details.attributes for details, _ in (*evidence, (folded, line)))
 
 
 def test_page_names_failed_cells_and_missing_figures(page):
@@ -344,6 +356,45 @@ def test_print_has_no_controls_and_nothing_is_folded(report, tmp_path):
         assert browser.run("document.querySelectorAll('details:not([open])').length") == 0
         browser.run("dispatchEvent(new Event('afterprint'))")
         assert browser.run("document.querySelectorAll('details:not([open])').length") > 0
+
+
+CUT = """[...document.querySelectorAll('#findings .evidence')].flatMap(box => {
+  const edge = box.getBoundingClientRect();
+  return [...box.querySelectorAll('td')].filter(cell => {
+    const place = cell.getBoundingClientRect();
+    const outside = place.right > edge.right + 1 || place.left < edge.left - 1;
+    return !place.width || outside || cell.scrollWidth > cell.clientWidth + 1;
+  }).map(cell => cell.textContent);
+})"""
+
+
+@in_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_evidence_shows_all_columns(report, tmp_path, width):
+    with Browser(tmp_path / "chromium", width=width) as browser:
+        browser.open(report[1])
+        browser.run("document.querySelectorAll('#findings details').forEach(details => (details.open = true))")
+        assert browser.run("document.querySelectorAll('#findings .evidence td').length") > 50
+        assert browser.run(CUT) == []
+        assert browser.run("document.documentElement.scrollWidth") == width
+
+
+@in_browser
+def test_evidence_is_open_in_print(report, tmp_path):
+    shown = (
+        "[...document.querySelectorAll('#findings .evidence, .unmeasured ul')]"
+        ".map(e => e.checkVisibility({contentVisibilityAuto: true}))"
+    )
+    with Browser(tmp_path / "chromium") as browser:
+        browser.open(report[1])
+        assert set(browser.run(shown)) == {False}
+        browser.send("Emulation.setEmulatedMedia", media="print")
+        assert set(browser.run(shown)) == {True}
+        browser.send("Emulation.setEmulatedMedia", media="")
+        browser.run("dispatchEvent(new Event('beforeprint'))")
+        assert set(browser.run(shown)) == {True}
+        browser.run("dispatchEvent(new Event('afterprint'))")
+        assert set(browser.run(shown)) == {False}
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .folder import StudyFolder, cell_state
 from .loaded_results import LoadedResults
+from .method_groups import groups_of
 from .plan import CellPlan, StudyPlan
 from .results import CellResult
 from .store import Cell
@@ -32,7 +33,10 @@ def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> 
     return LoadedResults(
         name=plan.name,
         title=plan.title,
-        methods=plan.methods,
+        methods={
+            name: {**method, "groups": list(groups_of(method["model"], method["groups"]))}
+            for name, method in plan.methods.items()
+        },
         datasets=plan.datasets,
         networks=plan.networks,
         latent_dims=plan.latent_dims,
@@ -62,7 +66,10 @@ def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) ->
     state = cell_state(folder, plan, record)
     current = {name: step for name, step in record.steps.items() if plan.steps.get(name) == step.digest}
     trained = current.get("train")
-    facts = {"num_epochs": plan.settings["training"].get("num_train_epochs", DEFAULT_EPOCHS)}
+    facts = {
+        "num_epochs": plan.settings["training"].get("num_train_epochs", DEFAULT_EPOCHS),
+        "config": plan.settings["config"],
+    }
     if trained is not None:
         facts |= {**trained.facts, "train_seconds": trained.seconds}
     if plan.duplicate_of is not None:

@@ -22,12 +22,14 @@ from .cell_facts import describe_extractors, warn_of_extractors
 from .charts import INK, MUTED, PALETTE, PAPER
 from .charts import RULE as RULE_COLOUR
 from .figures import read_figures
-from .findings import RULE, Finding
+from .findings import PAPER_TITLE, RULE, Finding, describe_unmeasured
+from .page_findings import view_findings
 from .page_methods import image_uri, view_methods
 from .page_tables import Passports, view_table
+from .paper_values import PAPER_URL
 from .results import StudyResults
 from .selection import Selector
-from .study_figure import PAPER_URL, StudyFigure
+from .study_figure import StudyFigure
 from .table import Table
 from .table_metrics import display
 from .table_notes import describe_values, one_line
@@ -66,6 +68,7 @@ def write_page(
     script, style = (_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     views = [view_table(table, passports) for table in tables if table.name != _WHOLE]
     methods = list(view_methods(selector, output))
+    measured, unmeasured = view_findings(findings)
     settings = {}
     if configurations is not None:
         settings = {method.name: view_table(configurations, passports, method.name) for method in methods}
@@ -83,10 +86,11 @@ def write_page(
             states=_states(results),
             problems=_problems(results),
             tables=views,
-            findings=list(findings),
+            findings=measured,
+            unmeasured=unmeasured,
+            unmeasured_line=describe_unmeasured(len(unmeasured)),
             finding_rule=RULE,
-            number=_number,
-            columns=_columns,
+            paper_title=PAPER_TITLE,
             figures=[figure for figure in all_figures if figure.method is None],
             grids={figure.name: figure for figure in all_figures if figure.method is not None},
             drawings=drawings,
@@ -200,17 +204,6 @@ def _describe_training(results: StudyResults) -> list[str]:
     if len(set(lines.values())) == 1:
         return list(lines.values())[:1]
     return [f"{display(name)}: {line}" for name, line in lines.items()]
-
-
-def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Names of all values in the rows of a finding's evidence, the counts of comparisons last."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return sorted(names, key=lambda name: name in ("agree", "compared"))
-
-
-def _number(value: Any) -> str:
-    """A value of a finding's evidence."""
-    return f"{value:,.4g}" if isinstance(value, float) else one_line(value)
 
 
 def _states(results: StudyResults) -> dict[str, int]:

@@ -1,14 +1,11 @@
 """One figure of a study: its file, what it shows, and why it is missing if it is."""
 
-__all__ = ["PAPER_URL", "StudyFigure", "file_name"]
+__all__ = ["StudyFigure", "file_name"]
 
 import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
-
-PAPER_URL = "https://arxiv.org/abs/2206.08309"
-"""The paper whose tables and figures a study of its methods repeats."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..core.files import write_atomically
-from .paper_values import PaperValue
+from .paper_values import PAPER_URL, PaperValue
 from .results import StudyResults
-from .study_figure import PAPER_URL
 from .table import Column, Entry, Row, Table, column_blocks, format_entry
 from .table_latex import to_latex
 from .table_parquet import parquet_bytes
