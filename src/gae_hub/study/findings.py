@@ -22,7 +22,7 @@ from .paper_columns import LATENT_DIMS
 from .paper_values import PAPER_URL, PaperValue, load_paper_values, paper_methods
 from .results import CellResult, StudyResults
 
-PAPER_TITLE = "Pythae: Unifying Generative Autoencoders in Python (Chadebec, Vincent & Allassonnière, 2022)"
+PAPER_TITLE = "Pythae: Unifying Generative Autoencoders in Python (Chadebec et al., 2022, arXiv:2206.08309)"
 RULE = (
     "Each claim is checked by comparisons of test numbers; configurations are chosen on validation. A claim holds if "
     "at least three quarters of its comparisons agree, does not hold if at most one quarter does, and is mixed in "
@@ -134,7 +134,7 @@ def describe_unmeasured(number: int) -> str:
     """The line that stands for the claims that are not measured."""
     claims, need = ("1 claim", "it needs") if number == 1 else (f"{number} claims", "they need")
     verb = "is" if number == 1 else "are"
-    return f"{claims} of the paper {verb} not measured: {need} other methods, tasks or networks, or unfinished cells"
+    return f"{claims} of the paper {verb} not measured: {need} other methods, tasks or networks, or cells that have yet to finish"
 
 
 def evidence_table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
