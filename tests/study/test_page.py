@@ -389,6 +389,7 @@ def test_evidence_is_open_in_print(report, tmp_path):
         browser.open(report[1])
         assert set(browser.run(shown)) == {False}
         browser.send("Emulation.setEmulatedMedia", media="print")
+        browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         assert set(browser.run(shown)) == {True}
         browser.send("Emulation.setEmulatedMedia", media="")
         browser.run("dispatchEvent(new Event('beforeprint'))")

@@ -132,9 +132,10 @@ def findings_markdown(findings: Iterable[Finding]) -> str:
 
 def describe_unmeasured(number: int) -> str:
     """The line that stands for the claims that are not measured."""
-    claims, need = ("1 claim", "it needs") if number == 1 else (f"{number} claims", "they need")
-    verb = "is" if number == 1 else "are"
-    return f"{claims} of the paper {verb} not measured: {need} other methods, tasks or networks, or cells that have yet to finish"
+    claims = "1 claim of the paper is not measured: it needs"
+    if number != 1:
+        claims = f"{number} claims of the paper are not measured: they need"
+    return f"{claims} other methods, tasks or networks, or cells that are not finished"
 
 
 def evidence_table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
