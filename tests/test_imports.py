@@ -20,6 +20,7 @@ LAYERS = re.search(r"^    (core -> .+)$", (Path(__file__).parents[1] / "CONTRIBU
 # the files that assemble the package may import any layer, on first use
 ASSEMBLY = {"__init__", "_autoload", "_hooks", "_lazy"}
 DYNAMIC = {  # files that call import_module with a name that is not a constant, and what they import
+    "_autoload.py": "pipelines, ours and those of transformers",
     "_lazy.py": "the names in the stub",
     "models/__init__.py": "every file of its folder",
     "samplers/__init__.py": "every file of its folder",

@@ -49,6 +49,11 @@ def array_to_image(array: Tensor) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
+def _to_tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor. One that is read-only, such as that of a PIL image, is copied: torch warns of it."""
+    return torch.as_tensor(array if array.flags.writeable else array.copy())
+
+
 class GAEImageProcessorKwargs(TypedDict, total=False):
     """The settings of [`GAEImageProcessor`], as transformers declares those of its image processors."""
 
@@ -276,7 +281,7 @@ class GAEImageProcessor(BaseImageProcessor):
         if not isinstance(image, (Tensor, np.ndarray, list, tuple)):
             raise ValueError(f"expected a PIL image, a path, an array or a tensor, got {describe(image)}")
         try:
-            array = torch.as_tensor(image if isinstance(image, Tensor) else np.asarray(image))
+            array = image if isinstance(image, Tensor) else _to_tensor(np.asarray(image))
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected an array of numbers for an image, got {describe(image)}: {error}") from error
         return self._normalize(self._arrange(array))
