@@ -81,6 +81,8 @@ class _LazyPipeline:
         return self.implementation
 
     def __getattr__(self, name: str) -> Any:
+        if name == "implementation":  # of a copy that is being made
+            raise AttributeError(name)
         return getattr(self.load(), name)
 
     def __call__(self, **arguments: Any) -> Any:

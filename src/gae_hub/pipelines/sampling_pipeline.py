@@ -115,7 +115,7 @@ class SamplingPipeline(TaskPipeline):
             fitted = load_sampler(name, where, sampler)
             if fitted is None and sampler != "sampler":
                 raise ValueError(explain_missing_sampler(name, sampler))
-        return cls(model, fitted, load_processor(name, where))
+        return cls(model, fitted, load_processor(model, name, where))
 
     def save_pretrained(self, save_directory: str | Path, repo_id: str | None = None):
         """Write model, sampler, processor, a card and a picture of samples into a folder.

@@ -77,8 +77,7 @@ class TaskPipeline(Pipeline):
             )
         if isinstance(image_processor, str):
             image_processor = GAEImageProcessor.from_pretrained(image_processor)
-        found = processor or image_processor or model.processor or load_processor(*pinned_source(model))
-        found = found or GAEImageProcessor.for_model(model)
+        found = processor or image_processor or model.processor or load_processor(model, *pinned_source(model))
         if tuple(getattr(found, "input_shape", ())) != tuple(model.config.input_shape):
             raise ValueError(
                 f"processor must be a GAEImageProcessor for input_shape {model.config.input_shape}, got "
@@ -226,7 +225,7 @@ class TaskPipeline(Pipeline):
 
         name = pretrained_model_name_or_path
         model = AutoGAE.from_pretrained(name, **kwargs)
-        return cls(model, processor=load_processor(name, fetch_options(kwargs)))
+        return cls(model, processor=load_processor(model, name, fetch_options(kwargs)))
 
     def save_pretrained(self, save_directory: str | Path, repo_id: str | None = None):
         """Write model, processor and a card into a folder.
@@ -317,15 +316,16 @@ def pinned_source(model: GAEPreTrainedModel) -> tuple[str, dict[str, Any]]:
     return name, {**where, "revision": commit} if commit else where
 
 
-def load_processor(name: str | Path, where: dict[str, Any]) -> GAEImageProcessor | None:
-    """The processor of a folder or repository, or None if it has none.
+def load_processor(model: GAEPreTrainedModel, name: str | Path, where: dict[str, Any]) -> GAEImageProcessor:
+    """The processor of a folder or repository; if it has none, one for the model's input_shape.
 
     Args:
+        model: the model, for its input_shape.
         name: folder or repository; "" for none.
         where: arguments of [`fetch_file`].
     """
     if not str(name) or fetch_file(name, "preprocessor_config.json", **where) is None:
-        return None
+        return GAEImageProcessor.for_model(model)
     return GAEImageProcessor.from_pretrained(name, **where)
 
 
