@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..core.argument_checks import check_count, check_seed
+from .call_options import choose_options
 from .sampling_pipeline import UNSET, SamplerChoice, SamplingPipeline
-from .task_pipeline import choose_options
 
 # latents per call of the sampler; the images of a seed depend on it, so it is fixed
 _LATENTS_PER_DRAW = 1000

@@ -8,10 +8,10 @@ from typing import Any, Literal, Self, TypeAlias
 
 import torch
 
-from ..core.hub_files import fetch_file
 from ..images.processing import GAEImageProcessor
 from ..models.base import GAEPreTrainedModel, LatentSampler, check_sampler
-from .task_pipeline import TaskPipeline, fetch_options, load_processor, pinned_source
+from .stored_parts import explain_missing_sampler, fetch_options, load_processor, load_sampler, pinned_source
+from .task_pipeline import TaskPipeline
 
 
 class Unset(Enum):
@@ -141,33 +141,3 @@ class SamplingPipeline(TaskPipeline):
     def stale_files(self) -> str | None:
         """Without a sampler, one in the repository was fitted to another model."""
         return None if self.sampler is not None else "sampler/*"
-
-
-def load_sampler(name: str | Path, where: dict[str, Any], subfolder: str) -> LatentSampler | None:
-    """The sampler in a subfolder of a folder or repository, or None if there is none.
-
-    Args:
-        name: folder or repository; "" for none.
-        where: arguments of [`fetch_file`]; a subfolder in them holds the other one.
-        subfolder: such as "sampler".
-    """
-    where = dict(where)
-    place = "/".join(filter(None, (where.pop("subfolder", None), subfolder)))
-    if not str(name) or fetch_file(name, "config.json", subfolder=place, **where) is None:
-        return None
-    from ..auto import AutoSampler
-
-    return AutoSampler.from_pretrained(name, subfolder=place, **where)
-
-
-def explain_missing_sampler(name: str | Path, subfolder: str) -> str:
-    """The error about a repository without a sampler in a subfolder."""
-    if not str(name):
-        return (
-            f"sampler '{subfolder}' names a subfolder of the model's repository, but this model was not loaded from "
-            "one: pass a sampler object, or None for the model's own prior"
-        )
-    return (
-        f"'{name}' has no sampler in its subfolder '{subfolder}': create it with "
-        f"gae-hub fit-sampler {name} --sampler_name {subfolder}"
-    )

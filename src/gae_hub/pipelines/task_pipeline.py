@@ -2,8 +2,7 @@
 
 __all__ = ["TaskPipeline"]
 
-from collections.abc import Callable, Iterable, Mapping
-from inspect import signature
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import GeneratorType
@@ -16,14 +15,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.pipelines.base import Pipeline
 
-from ..core.argument_checks import describe, suggest
+from ..core.argument_checks import describe
 from ..core.hub_errors import explained
-from ..core.hub_files import FETCH_OPTIONS, fetch_card, fetch_file, open_repository
+from ..core.hub_files import fetch_card, open_repository
 from ..images.processing import GAEImageProcessor, is_image_shape
 from ..images.reading import is_encoded_image
 from ..models.base import GAEPreTrainedModel
 from ..modules.precision import at_least_float32
+from .call_options import choose_options
 from .image_urls import download_image, is_url
+from .stored_parts import fetch_options, load_processor, pinned_source
 
 
 class TaskPipeline(Pipeline):
@@ -85,13 +86,8 @@ class TaskPipeline(Pipeline):
             )
         if device is None and task is None and getattr(model, "hf_device_map", None) is None:
             device = model.device
-        super().__init__(
-            model,
-            image_processor=found,
-            task=task or self.default_task,
-            device=device,
-            **options,
-        )
+        task = task or self.default_task
+        super().__init__(model, image_processor=found, task=task, device=device, **options)
         self.processor = found
 
     # Calls
@@ -282,51 +278,6 @@ class TaskPipeline(Pipeline):
     def stale_files(self) -> str | None:
         """Pattern of the files in a repository that a push makes stale, and deletes."""
         return None
-
-
-def choose_options(name: str, options: dict[str, Any], *functions: Callable[..., Any]) -> list[dict[str, Any]]:
-    """The options of a call for each function: those that it has parameters for, after its first.
-
-    Args:
-        name: the pipeline's class, for the error.
-        options: the options.
-        functions: bound methods.
-
-    Raises:
-        TypeError: if no function has such a parameter.
-    """
-    accepted = [list(signature(function).parameters)[1:] for function in functions]
-    known = [option for names in accepted for option in names]
-    for option in options:
-        if option not in known:
-            hint = suggest(option, [*known, "batch_size", "num_workers"], "its options are")
-            raise TypeError(f"{name} has no option '{option}'; {hint}")
-    return [{option: options[option] for option in names if option in options} for names in accepted]
-
-
-def fetch_options(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `from_pretrained` that say where files are."""
-    return {key: kwargs[key] for key in FETCH_OPTIONS if key in kwargs}
-
-
-def pinned_source(model: GAEPreTrainedModel) -> tuple[str, dict[str, Any]]:
-    """Folder or repository that a model was loaded from, "" if none, and where in it, with the model's commit."""
-    name, where = model.source
-    commit = getattr(model.config, "_commit_hash", None)
-    return name, {**where, "revision": commit} if commit else where
-
-
-def load_processor(model: GAEPreTrainedModel, name: str | Path, where: dict[str, Any]) -> GAEImageProcessor:
-    """The processor of a folder or repository; if it has none, one for the model's input_shape.
-
-    Args:
-        model: the model, for its input_shape.
-        name: folder or repository; "" for none.
-        where: arguments of [`fetch_file`].
-    """
-    if not str(name) or fetch_file(name, "preprocessor_config.json", **where) is None:
-        return GAEImageProcessor.for_model(model)
-    return GAEImageProcessor.from_pretrained(name, **where)
 
 
 def _nest(items: list[Any], axes: tuple[int, ...]) -> Any:
