@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 TRANSFORMERS = (ROOT / "docs" / "transformers.md").read_text(encoding="utf-8")
+PIPELINES = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 X = images(8, (1, 28, 28))
 
@@ -113,6 +115,24 @@ def test_transformers_page(tmp_path, monkeypatch):
     suite = (ROOT / "tests" / "peers" / "test_transformers_suite.py").read_text(encoding="utf-8")
     absent = set(re.findall(r'"(test_\w+)": "', suite))
     assert absent and absent == set(re.findall(r"`(test_\w+)`", TRANSFORMERS))
+
+
+def test_pipelines_page(trained, digits, tmp_path, monkeypatch):
+    """The snippets run in order; the table has every task, its class and its call."""
+    from gae_hub.pipelines import TASKS
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "betavae-digits")
+    image = gae_hub.GAEImageProcessor((1, 8, 8)).postprocess(digits[1][0]["pixel_values"][None])[0]
+    image.save("digit.png")
+    scope = {}
+    for snippet in snippets("python", PIPELINES):
+        exec(snippet, scope)
+    assert len(scope["images"]) == len(scope["better"]) == 16 and len(scope["path"]) == 10
+    assert len(scope["strips"]) == 2 and len(scope["embedding"]) == 4 and scope["image"].size == (8, 8)
+    assert type(scope["generate"].sampler).__name__ == "GaussianMixtureSampler"
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| `(\w+)` \|", PIPELINES, re.M))
+    assert rows == {task: path.split(".")[1] for task, path in TASKS.items()}
 
 
 def test_errors_in_the_readme(tmp_path, monkeypatch):

@@ -110,7 +110,14 @@ from .models.wae_mmd import WAEMMDModel as WAEMMDModel
 from .modules.backbones import Backbone as Backbone
 from .modules.backbones import BackboneConfig as BackboneConfig
 from .modules.backbones import register_backbone as register_backbone
+
+# Pipelines
+from .pipelines.feature_extraction import FeatureExtractionPipeline as FeatureExtractionPipeline
 from .pipelines.generation import GenerationPipeline as GenerationPipeline
+from .pipelines.interpolation import InterpolationPipeline as InterpolationPipeline
+from .pipelines.reconstruction import ReconstructionPipeline as ReconstructionPipeline
+from .pipelines.training import TrainingPipeline as TrainingPipeline
+from .pipelines.traversal import TraversalPipeline as TraversalPipeline
 
 # Samplers
 from .samplers.base import GAESampler as GAESampler
@@ -162,6 +169,7 @@ __all__ = [
     "EmpiricalSamplerConfig",
     "FactorVAEConfig",
     "FactorVAEModel",
+    "FeatureExtractionPipeline",
     "FlowPriorVAEConfig",
     "FlowPriorVAEModel",
     "GAEConfig",
@@ -186,6 +194,7 @@ __all__ = [
     "InMemoryDataset",
     "InfoVAEConfig",
     "InfoVAEModel",
+    "InterpolationPipeline",
     "KernelDensitySampler",
     "KernelDensitySamplerConfig",
     "LatentGANConfig",
@@ -220,10 +229,13 @@ __all__ = [
     "RHVAEManifoldSampler",
     "RHVAEManifoldSamplerConfig",
     "RHVAEModel",
+    "ReconstructionPipeline",
     "RegularizedAEConfig",
     "RegularizedAEModel",
     "SVAEConfig",
     "SVAEModel",
+    "TrainingPipeline",
+    "TraversalPipeline",
     "TwoStageVAESampler",
     "TwoStageVAESamplerConfig",
     "VAEConfig",

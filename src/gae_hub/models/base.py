@@ -409,6 +409,29 @@ class GAEPreTrainedModel(HubModel):
         """
         return torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t.view(1, -1, *[1] * (start.dim() - 1)))
 
+    @inference
+    def traverse(self, latents: Tensor, dimensions: Tensor, values: Tensor) -> Tensor:
+        """(batch, num_dimensions, steps, *input_shape): images of latents in which one dimension at a time changes.
+
+        Arguments as in `traverse_latents`.
+        """
+        check_latents(latents, self.latent_shape)
+        paths = self.traverse_latents(latents, dimensions, values)
+        return self.decode(paths.flatten(0, 2)).unflatten(0, paths.shape[:3])
+
+    def traverse_latents(self, latents: Tensor, dimensions: Tensor, values: Tensor) -> Tensor:
+        """(batch, num_dimensions, steps, *latent_shape): latents in which one dimension at a time takes its values.
+
+        Args:
+            latents: (batch, *latent_shape).
+            dimensions: (num_dimensions,) integers, indices into one example's flattened latents.
+            values: (num_dimensions, steps).
+        """
+        paths = latents.flatten(1)[:, None, None].repeat(1, *values.shape, 1)
+        index = dimensions.view(1, -1, 1, 1).expand(*paths.shape[:-1], 1)
+        paths.scatter_(-1, index, values.to(paths)[None, ..., None].expand(*paths.shape[:-1], 1))
+        return paths.unflatten(-1, self.latent_shape)
+
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, *latent_shape): latents drawn from the prior, N(0, I) unless the method has another."""
         like = torch.empty(0, device=self.device, dtype=self.dtype)
