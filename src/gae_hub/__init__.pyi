@@ -111,6 +111,7 @@ from .modules.backbones import Backbone as Backbone
 from .modules.backbones import BackboneConfig as BackboneConfig
 from .modules.backbones import register_backbone as register_backbone
 from .pipelines.generation import GenerationPipeline as GenerationPipeline
+from .pipelines.scikit_learn import GAETransformer as GAETransformer
 
 # Samplers
 from .samplers.base import GAESampler as GAESampler
@@ -172,6 +173,7 @@ __all__ = [
     "GAESamplerConfig",
     "GAETrainer",
     "GAETrainingArguments",
+    "GAETransformer",
     "GaussianMixtureSampler",
     "GaussianMixtureSamplerConfig",
     "GenerationPipeline",
