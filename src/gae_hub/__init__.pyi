@@ -15,6 +15,7 @@ from . import metrics as metrics
 from . import models as models
 from . import modules as modules
 from . import pipelines as pipelines
+from . import plot as plot
 from . import samplers as samplers
 from . import study as study
 from . import training as training

@@ -5,8 +5,9 @@ import torch
 from cases import AE, VAE, generator, images
 
 from gae_hub import GenerationPipeline
+from gae_hub.data.latent_dimensions import traverse_latents
 from gae_hub.hub.cards import pictures
-from gae_hub.hub.cards.pictures import draw_pictures, traverse_latents
+from gae_hub.hub.cards.pictures import draw_pictures
 from gae_hub.images.examples import draw_rows
 from gae_hub.images.normalization import Normalization
 from gae_hub.images.processing import GAEImageProcessor
