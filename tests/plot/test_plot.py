@@ -58,6 +58,8 @@ def test_samples(model):
     sampler = GaussianMixtureSampler(num_components=2).fit(model.embed(X))
     figure = plot.plot_samples(model, 5, sampler)
     np.testing.assert_array_equal(pixels(figure), grey(model.generate(5, sampler, generator(0))))
+    with pytest.raises(ValueError, match=r"data is for tables, .*, got examples of shape \(1, 8, 8\)"):
+        plot.plot_samples(model, data=X)
     with pytest.raises(NotImplementedError, match="has no prior"):
         plot.plot_samples(AE.build())
 
@@ -261,6 +263,15 @@ def test_labels_of_the_data_set(model, digits):
     figure = plot.plot_embeddings(model, train, num_examples=100)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [str(i) for i in range(10)]
     assert len(points(figure)) == 100 and "100 examples, PCA of 4 dimensions" in texts(figure)
+
+
+def test_a_part_of_the_data_has_its_own_labels():
+    model = VAE.build(latent_dim=2).eval()
+    labels = np.linspace(0, 1, 30)
+    (drawn,) = plot.plot_embeddings(model, X, labels, num_examples=8).axes[0].collections
+    z = model.embed(X).double().numpy()
+    for place, value in zip(np.asarray(drawn.get_offsets()), drawn.get_array(), strict=True):
+        assert value == pytest.approx(labels[np.abs(z - place).sum(1).argmin()]) and len(drawn.get_offsets()) == 8
 
 
 def test_tsne_is_seeded():

@@ -5,6 +5,5 @@ One file for each step: `options` says how data are read, `sources` opens them, 
 `embeddings` encodes a data set with a model, `caches` recognises networks that were used before, and
 `latent_dimensions` measures and changes single dimensions.
 
-Files here import core, modules and images, and models for annotations only. They import Hugging Face `datasets` on
-first use.
+Files here import core, modules, models and images. They import Hugging Face `datasets` on first use.
 """

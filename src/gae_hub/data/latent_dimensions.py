@@ -2,16 +2,16 @@
 
 __all__ = ["measure_latents", "traverse_latents"]
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from ..models.base import GAEPreTrainedModel
+from ..models.base import GAEPreTrainedModel, inference
 
 
-def measure_latents(model: "GAEPreTrainedModel", images: Tensor) -> dict[str, Any]:
+@inference
+def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
     """Measure how many latent dimensions a model uses on some images: the fact "latents".
 
     Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
@@ -25,15 +25,13 @@ def measure_latents(model: "GAEPreTrainedModel", images: Tensor) -> dict[str, An
         `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
         `order` and `values`, largest value first. Empty for latent maps.
     """
-    model.eval()
-    with torch.no_grad():
-        posterior = model.encode(images)
-        means = posterior.mean
-        if means.dim() != 2:
-            return {}
-        variance = means.var(0, correction=0)
-        kl = getattr(posterior, "kl_per_dimension", None)
-        values = variance if kl is None else kl().mean(0)
+    posterior = model.encode(images)
+    means = posterior.mean
+    if means.dim() != 2:
+        return {}
+    variance = means.var(0, correction=0)
+    kl = getattr(posterior, "kl_per_dimension", None)
+    values = variance if kl is None else kl().mean(0)
     order = values.argsort(descending=True)
     return {
         "num_images": len(images),
@@ -44,8 +42,9 @@ def measure_latents(model: "GAEPreTrainedModel", images: Tensor) -> dict[str, An
     }
 
 
+@inference
 def traverse_latents(
-    model: "GAEPreTrainedModel", examples: Tensor, dimensions: list[int], num_steps: int = 9
+    model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9
 ) -> tuple[Tensor, list[tuple[float, float]]]:
     """Decode the first example's latents with one dimension changed at a time.
 
@@ -65,5 +64,4 @@ def traverse_latents(
     for row, dimension in zip(rows, dimensions, strict=True):
         row[:, dimension] = embeddings[:, dimension].mean() + offsets * embeddings[:, dimension].std()
         ranges.append((row[0, dimension].item(), row[-1, dimension].item()))
-    with torch.no_grad():
-        return model.decode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), ranges
+    return model.decode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), ranges

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..core.argument_checks import check_count, check_seed, describe
+from ..data.datasets import BatchedDataset, InMemoryDataset
 from ..data.embeddings import embed_dataset
-from ..data.loading import as_dataset
+from ..data.loading import as_dataset, iterate_batches
 from ..images.colours import INK, MUTED, PALETTE, PAPER, RULE, SCALE
 from ..models.base import GAEPreTrainedModel
 from .style import new_axes
@@ -52,15 +53,18 @@ def plot_embeddings(
     """
     check_count("num_examples", num_examples)
     dataset = as_dataset(data, model.config.input_shape)
-    embeddings = embed_dataset(model, dataset, progress=False, cache=False).cpu()
     labels = getattr(dataset, "labels", None) if labels is None else labels
     names = getattr(dataset, "label_names", None) if label_names is None else label_names
-    if labels is not None and len(labels) != len(embeddings):
-        raise ValueError(f"there are {len(embeddings):,} examples, but {len(labels):,} labels")
-    if len(embeddings) > num_examples:
-        chosen = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(check_seed(seed)))
-        chosen = chosen[:num_examples].sort().values
-        embeddings, labels = embeddings[chosen], None if labels is None else np.asarray(labels)[chosen.numpy()]
+    if not isinstance(dataset, BatchedDataset):  # a stream, or a data set of items
+        dataset = InMemoryDataset(torch.cat([*iterate_batches(dataset)]))
+    if labels is not None and len(labels) != len(dataset):
+        raise ValueError(f"there are {len(dataset):,} examples, but {len(labels):,} labels")
+    if len(dataset) > num_examples:
+        order = np.random.default_rng(check_seed(seed)).permutation(len(dataset))
+        chosen = np.sort(order[:num_examples])
+        dataset = InMemoryDataset(dataset.read(chosen.tolist()))
+        labels = None if labels is None else np.asarray(labels)[chosen]
+    embeddings = embed_dataset(model, dataset, progress=False, cache=False).cpu()
     return plot_embedding_map(embeddings, labels, method=method, label_names=names, seed=seed, title=title)
 
 

@@ -44,6 +44,8 @@ def plot_samples(
         ValueError: if the examples have no pictures.
     """
     shape = model.config.input_shape
+    if data is not None and kind_of(shape) != "rows":
+        raise ValueError(f"data is for tables, whose samples are compared with it, got examples of shape {shape}")
     num_samples = num_to_draw(shape, 64) if num_samples is None else num_samples
     generator = torch.Generator().manual_seed(check_seed(seed))
     samples = model.generate(num_samples, sampler=sampler, generator=generator)
