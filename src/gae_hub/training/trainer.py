@@ -291,7 +291,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
             self.plain_model.examples = examples = self.first_images(dataset, 500)
             labels = getattr(dataset, "labels", None)
-            if isinstance(labels, torch.Tensor):
+            if isinstance(labels, torch.Tensor) and labels.dim() == 1:
                 self.plain_model.example_labels = labels[: len(examples)]
                 self.plain_model.label_names = getattr(dataset, "label_names", None)
 

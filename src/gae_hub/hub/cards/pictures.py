@@ -63,7 +63,7 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
     save_picture(picture, assets / "reconstructions.png")
     labels = model.example_labels
     if labels is not None and len(labels) == len(examples) and len(labels.unique()) > 1:
-        figure = plot_embedding_map(model.embed(examples), labels.numpy(), label_names=model.label_names)
+        figure = plot_embedding_map(model.embed(examples), labels.cpu().numpy(), label_names=model.label_names)
         save_picture(to_image(figure), assets / "embeddings.png")
     if kind == "rows":
         return
