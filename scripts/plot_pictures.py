@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/pictures.md: python scripts/plot_pictures.py [--num_train_epochs 60].
+"""Draw the pictures of docs/pictures.md: python scripts/plot_pictures.py [--num_train_epochs 40].
 
 Trains a beta-VAE and a VQ-VAE on handwritten digits of 8 x 8 pixels, and writes PNG files into docs/images/.
 """
@@ -38,15 +38,22 @@ def train_model(
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_train_epochs", type=int, default=60, help="passes over the 1,397 training images")
+    parser.add_argument("--num_train_epochs", type=int, default=40, help="passes over the 1,397 training images")
     args = parser.parse_args()
     train, validation = load_images("digits", splits=("train", "validation"))
     torch.manual_seed(0)
-    config = BetaVAEConfig(input_shape=train.input_shape, latent_dim=10, beta=0.5, observation_std=0.2)
+    config = BetaVAEConfig(input_shape=train.input_shape, latent_dim=8, beta=0.2, observation_std=0.5)
     model = train_model(BetaVAEModel(config), train, validation, args.num_train_epochs)
     networks = {"encoder_config": "conv", "decoder_config": "conv"}
     config = VQVAEConfig(input_shape=train.input_shape, latent_dim=8, num_embeddings=64, **networks)
     quantized = train_model(VQVAEModel(config), train, validation, args.num_train_epochs)
+    draw_all(model, quantized, train, validation)
+
+
+def draw_all(
+    model: GAEPreTrainedModel, quantized: GAEPreTrainedModel, train: InMemoryDataset, validation: InMemoryDataset
+):
+    """Write the figures of a model with latent vectors and of one with a codebook."""
     start, end = validation.read(range(4)), validation.read(range(4, 8))
     save(plot.plot_reconstructions(model, validation), "plot_reconstructions")
     save(plot.plot_interpolation(model, start, end), "plot_interpolation")
