@@ -7,7 +7,7 @@ from cases import AE, MODELS, images
 from plot.artists import grey, pixels, texts
 
 from gae_hub import plot
-from gae_hub.data.latent_dimensions import measure_latents, traverse_latents
+from gae_hub.data.latent_dimensions import decode_traversals, measure_latents
 
 VQ = next(case for case in MODELS if case.id == "vq_vae")
 X = images(30)
@@ -27,12 +27,12 @@ def test_traversals_are_ordered_by_kl(model):
     usage = measure_latents(model, X)
     kl = model.encode(X).kl_per_dimension().mean(0)
     assert usage["order"] == kl.argsort(descending=True).tolist() and usage["order"][0] == 2
-    rows, _ = traverse_latents(model, X, usage["order"][:3], 5)
+    rows, _ = decode_traversals(model, X, usage["order"][:3], 5)
     np.testing.assert_array_equal(pixels(figure), grey(rows))
     labels = [f"z[{d}]  {kl[d]:.2f} nats" for d in usage["order"][:3]]
     assert texts(figure) == ["Latent traversals", "−2σ", "−1σ", "mean", "+1σ", "+2σ", *labels]
     chosen = plot.plot_traversals(model, X, dimensions=[1], num_steps=5)
-    np.testing.assert_array_equal(pixels(chosen), grey(traverse_latents(model, X, [1], 5)[0]))
+    np.testing.assert_array_equal(pixels(chosen), grey(decode_traversals(model, X, [1], 5)[0]))
 
 
 def test_traversals_of_a_model_without_kl():

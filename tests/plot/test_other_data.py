@@ -7,7 +7,7 @@ from cases import VAE, generator, images
 from matplotlib.figure import Figure
 
 from gae_hub import GAEImageProcessor, plot
-from gae_hub.data.latent_dimensions import measure_latents, traverse_latents
+from gae_hub.data.latent_dimensions import decode_traversals, measure_latents
 from gae_hub.images.normalization import Normalization
 from gae_hub.images.tiles import to_image
 
@@ -48,7 +48,7 @@ def test_paths_of_tables_are_lines(table):
             np.testing.assert_allclose(line.get_ydata(), path[:, column], rtol=1e-6)
     traversal = plot.plot_traversals(model, x, processor=PROCESSOR, num_steps=5)
     order = measure_latents(model, x)["order"]
-    rows, _ = traverse_latents(model, x, order, 5)
+    rows, _ = decode_traversals(model, x, order, 5)
     np.testing.assert_allclose(traversal.axes[1].lines[0].get_ydata(), in_units(rows)[0, :, 1], rtol=1e-6)
 
 

@@ -1,6 +1,6 @@
 """Dimensions of latent vectors: how much each carries, and examples along each."""
 
-__all__ = ["measure_latents", "traverse_latents"]
+__all__ = ["decode_traversals", "measure_latents"]
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]
 
 
 @inference
-def traverse_latents(
+def decode_traversals(
     model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9
 ) -> tuple[Tensor, list[tuple[float, float]]]:
     """Decode the first example's latents with one dimension changed at a time.

@@ -50,7 +50,7 @@ _OWN_ARGUMENTS = {
 
 
 def _overrides(method: str) -> Callable[["GAETransformer"], bool]:
-    """Whether an estimator's method of autoencoding defines `method`. An unknown one is an error of `fit`."""
+    """A check whether the estimator's model class defines `method`. An unknown class is an error of `fit`."""
 
     def is_available(estimator: "GAETransformer") -> bool:
         cls = type(estimator.model_) if hasattr(estimator, "model_") else MODELS.get(estimator.method)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..core.argument_checks import check_count, describe
-from ..data.latent_dimensions import measure_latents, traverse_latents
+from ..data.latent_dimensions import decode_traversals, measure_latents
 from ..images.examples import arrange_rows, kind_of
 from ..images.plots import plot_column_paths
 from ..images.processing import GAEImageProcessor
@@ -97,7 +97,7 @@ def plot_traversals(
     for dimension in chosen:
         if dimension not in values:
             raise ValueError(f"dimensions must be integers from 0 to {len(values) - 1}, got {describe(dimension)}")
-    rows, _ = traverse_latents(model, examples, chosen, num_steps)
+    rows, _ = decode_traversals(model, examples, chosen, num_steps)
     unit = "nats" if usage["by"] == "kl" else "variance"
     labels = [f"z[{dimension}]  {values[dimension]:.2f} {unit}" for dimension in chosen]
     offsets = np.linspace(-2, 2, num_steps)

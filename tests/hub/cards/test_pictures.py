@@ -5,7 +5,7 @@ import torch
 from cases import AE, VAE, generator, images
 
 from gae_hub import GenerationPipeline
-from gae_hub.data.latent_dimensions import traverse_latents
+from gae_hub.data.latent_dimensions import decode_traversals
 from gae_hub.hub.cards import pictures
 from gae_hub.hub.cards.pictures import draw_pictures
 from gae_hub.images.examples import draw_rows
@@ -102,7 +102,7 @@ def test_rows_of_the_traversal_are_labelled(tmp_path, monkeypatch):
 def test_latent_traversal():
     """The middle image of a row has the mean of its dimension; the other dimensions stay."""
     model, examples = VAE.build(latent_dim=3).eval(), images()
-    rows, ranges = traverse_latents(model, examples, [1, 2], num_steps=5)
+    rows, ranges = decode_traversals(model, examples, [1, 2], num_steps=5)
     assert rows.shape == (2, 5, 1, 8, 8)
     embeddings = model.embed(examples)
     for row, dimension in ((0, 1), (1, 2)):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...data.latent_dimensions import traverse_latents
+from ...data.latent_dimensions import decode_traversals
 from ...images.curves import save_loss_curves
 from ...images.examples import can_draw, draw_reconstructions, draw_rows, draw_samples, kind_of, num_to_draw
 from ...images.grids import save_picture
@@ -73,7 +73,7 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
     save_picture(draw_rows(_restore_rows(restore, paths), title), assets / "interpolations.png")
     if facts.get("latents"):
         dimensions = facts["latents"]["order"][:8]
-        rows, ranges = traverse_latents(model, examples, dimensions)
+        rows, ranges = decode_traversals(model, examples, dimensions)
         labels = [f"z[{d}]  {low:.2g} to {high:.2g}" for d, (low, high) in zip(dimensions, ranges, strict=True)]
         title = "One latent dimension per row, from -2 to 2 standard deviations"
         save_picture(draw_rows(_restore_rows(restore, rows.cpu()), title, labels), assets / "traversal.png")
