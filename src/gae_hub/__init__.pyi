@@ -15,6 +15,7 @@ from . import metrics as metrics
 from . import models as models
 from . import modules as modules
 from . import pipelines as pipelines
+from . import plot as plot
 from . import samplers as samplers
 from . import study as study
 from . import training as training
@@ -116,6 +117,7 @@ from .pipelines.feature_extraction import FeatureExtractionPipeline as FeatureEx
 from .pipelines.generation import GenerationPipeline as GenerationPipeline
 from .pipelines.interpolation import InterpolationPipeline as InterpolationPipeline
 from .pipelines.reconstruction import ReconstructionPipeline as ReconstructionPipeline
+from .pipelines.scikit_learn import GAETransformer as GAETransformer
 from .pipelines.training import TrainingPipeline as TrainingPipeline
 from .pipelines.traversal import TraversalPipeline as TraversalPipeline
 
@@ -180,6 +182,7 @@ __all__ = [
     "GAESamplerConfig",
     "GAETrainer",
     "GAETrainingArguments",
+    "GAETransformer",
     "GaussianMixtureSampler",
     "GaussianMixtureSamplerConfig",
     "GenerationPipeline",

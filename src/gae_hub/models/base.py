@@ -217,6 +217,8 @@ class GAEPreTrainedModel(HubModel):
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
+    example_labels: Tensor | None = None  # their classes, -1 without one
+    label_names: tuple[str, ...] | None = None  # names of the classes
     processor: Any = None  # the image processor of the training data, after training
 
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..images.colours import INK, MUTED, PALETTE, RULE
 from .charts import (
-    INK,
-    MUTED,
-    PALETTE,
-    RULE,
     Chart,
     MethodStyle,
     method_styles,

@@ -18,8 +18,8 @@ from PIL import Image
 
 from .._version import __version__
 from ..core.files import write_text
-from .charts import INK, MUTED, PALETTE, PAPER
-from .charts import RULE as RULE_COLOUR
+from ..images.colours import INK, MUTED, PALETTE, PAPER
+from ..images.colours import RULE as RULE_COLOUR
 from .figures import read_figures
 from .findings import RULE, Finding
 from .page_methods import image_uri, view_methods
