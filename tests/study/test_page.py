@@ -245,7 +245,7 @@ def test_picture_opens_and_escape_closes_it(browser):
 def test_filters_hide_columns_tables_and_figures(browser):
     def choose(name, value):
         browser.run(
-            f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')); }})"
+            f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change', {{bubbles: true}})); }})"
             f"(document.querySelector('[data-filter={name}]'))"
         )
 
