@@ -4,8 +4,10 @@ __all__ = ["write_page"]
 
 import base64
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -15,7 +17,7 @@ from .findings import Finding
 from .page_methods import view_methods
 from .page_parts import describe_context, environment, read_template
 from .page_tables import Passports, view_table
-from .results import StudyResults
+from .results import CellResult, StudyResults
 from .selection import Selector
 from .table import Table
 
@@ -46,7 +48,7 @@ def write_page(
     configurations = next((table for table in tables if table.name == _WHOLE), None)
     script = read_template("page.js")
     views = [view_table(table, passports) for table in tables if table.name != _WHOLE]
-    methods = list(view_methods(selector, output))
+    methods = list(view_methods(selector, lambda cell: _link(cell, output)))
     settings = {}
     if configurations is not None:
         settings = {method.name: view_table(configurations, passports, method.name) for method in methods}
@@ -63,3 +65,8 @@ def write_page(
     }
     write_text(output, environment().get_template("page.html").render(context))
     return output
+
+
+def _link(cell: CellResult, output: Path) -> str | None:
+    """The folder of a cell, relative to the page."""
+    return None if cell.folder is None else quote(os.path.relpath(cell.folder, output.parent).replace(os.sep, "/"))

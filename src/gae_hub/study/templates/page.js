@@ -6,15 +6,15 @@ const viewer = () => document.getElementById("viewer");
 // Passports: shown for the number under the pointer, or that has the focus
 
 let passports = null, source = null;
-function readPassports() {
-  const element = document.getElementById("passports"); // replaced by another when a Space changes its tables
+function readPassports(cell) {
+  const element = cell.closest(".numbers").querySelector(".passports");
   if (element !== source) passports = JSON.parse(element.textContent);
   source = element;
   return passports;
 }
 let shown = null;
 function showPassport(cell) {
-  const { entries, lines } = readPassports();
+  const { entries, lines } = readPassports(cell);
   const list = document.createElement("dl");
   for (const line of entries[cell.dataset.p].map((index) => lines[index])) {
     const colon = line.indexOf(": ");
