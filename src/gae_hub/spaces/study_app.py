@@ -104,7 +104,10 @@ class _App:
         import gradio as gr
 
         compared, dims = self.compared, self.results.latent_dims
-        datasets, networks = _distinct(s.dataset for s in compared.setups), _distinct(s.network for s in compared.setups)
+        datasets, networks = (
+            _distinct(s.dataset for s in compared.setups),
+            _distinct(s.network for s in compared.setups),
+        )
         with gr.Row(elem_classes="controls"):
             self.dataset = gr.Dropdown(
                 _named(datasets), value=setup.dataset, label="Data", visible=len(datasets) > 1, elem_id="dataset"
@@ -122,14 +125,9 @@ class _App:
             self.task = gr.Dropdown(
                 compared.tasks,
                 value=compared.tasks[0],
-                label="Configuration of each method: best at",
+                label="Configurations chosen for",
                 elem_id="task",
             )
-            self._add_methods()
-
-    def _add_methods(self):
-        import gradio as gr
-
         names = list(self.results.methods)
         with gr.Accordion(f"Methods ({len(names)})", open=False, elem_classes="methods"):
             self.methods = gr.CheckboxGroup(
@@ -163,11 +161,11 @@ class _App:
 
         samplers = self.compared.samplers
         with gr.Tab("Sample", id="sample"):
-            with gr.Row(elem_classes="controls"):
+            with gr.Row(elem_classes="sampling"):
                 self.samplers = gr.CheckboxGroup(
                     _named(samplers), value=samplers[:_NUM_SAMPLERS], label="Samplers", scale=3, elem_id="samplers"
                 )
-                self.num = gr.Slider(1, MAX_SAMPLES, value=10, step=1, label="Images of each", elem_id="num")
+                self.num = gr.Slider(1, MAX_SAMPLES, value=10, step=1, label="Images", elem_id="num")
                 self.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed", elem_id="seed")
                 self.other_seed = gr.Button("Next seed", elem_id="next-seed", min_width=80)
             self.samples = _html("", "samples", js_on_load=_OPEN_METHOD)
@@ -192,7 +190,11 @@ class _App:
     def _add_events(self, app: "Blocks"):
         import gradio as gr
 
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
+        private: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "trigger_mode": "always_last",
+        }
         self.method.change(self.pages.method, self.method, self.about_method, **private)
         if not self.compared.setups:
             return
@@ -201,7 +203,12 @@ class _App:
         grids = [
             ("reconstruct", self.views.show_reconstructions, [self.picked, self.files], self.reconstructions),
             ("sample", self.views.show_samples, [self.samplers, self.num, self.seed], self.samples),
-            ("interpolate", self.views.show_interpolations, [self.start, self.end, self.num_steps], self.interpolations),
+            (
+                "interpolate",
+                self.views.show_interpolations,
+                [self.start, self.end, self.num_steps],
+                self.interpolations,
+            ),
         ]
         shown = gr.State("reconstruct")
         own = [component for _, _, components, _ in grids for component in components]
@@ -222,6 +229,7 @@ class _App:
             "inputs": [shown, *shared, *own],
             "outputs": [grid for *_, grid in grids],
         }
+
         def open_method(event: gr.EventData) -> list[Any]:
             return [gr.Tabs(selected="methods"), event._data["method"]]
 

@@ -13,7 +13,7 @@ from ..hub.cards.escaping import clean, escape
 from ..hub.cards.front_matter import dump_metadata
 from ..hub.cards.license import DEFAULT_LICENSE
 from ..hub.cards.merging import BEGIN, END, write_merged
-from ..metrics.spaces.requirements import GRADIO_VERSION, requirements
+from ..metrics.spaces.requirements import GRADIO_VERSION, PYTHON_VERSION, requirements
 from ..study.collect import load_results
 from ..study.figures import write_figures
 from ..study.folder import StudyFolder
@@ -146,6 +146,7 @@ def _write_card(
         "colorTo": "blue",
         "sdk": "gradio",
         "sdk_version": GRADIO_VERSION,
+        "python_version": PYTHON_VERSION,
         "app_file": "app.py",
         "pinned": False,
         "short_description": _shorten(f"{len(results.methods)} generative autoencoders side by side"),

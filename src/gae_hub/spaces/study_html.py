@@ -37,8 +37,8 @@ def render_header(results: StudyResults) -> str:
     """Title of the study, and what it compares."""
     done = sum(cell.state == "done" for cell in results.cells)
     template = _environment().from_string(
-        "<h1>{{ title }}</h1><p class='lead'><b>{{ num }} methods</b> on {{ data }} with {{ networks }}, side by side. "
-        "Configurations are chosen on validation; {{ done }} of {{ cells }} cells are done.</p>"
+        "<h1>{{ title }}</h1><p class='lead'><b>{{ num }} methods</b> on {{ data }} with {{ networks }}, side by "
+        "side. Configurations are chosen on validation; {{ done }} of {{ cells }} cells are done.</p>"
     )
     return template.render(
         title=results.title,

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from ..study.selection import Setup
-from ..study.tables import build_tables
 from ..study.table import format_entry
+from ..study.tables import build_tables
 from .comparison import Comparison, Inputs, MethodRow
 from .encoding import as_data_uri
 from .request_checks import check_choice, check_integer
@@ -128,7 +128,9 @@ class StudyViews:
     def setups(self) -> list[dict[str, Any]]:
         """Data sets, networks and latent dimensions of the Space, with the methods of the study."""
         methods = list(self.compared.results.methods)
-        return [{**setup._asdict(), "methods": methods, "tasks": self.compared.tasks} for setup in self.compared.setups]
+        return [
+            {**setup._asdict(), "methods": methods, "tasks": self.compared.tasks} for setup in self.compared.setups
+        ]
 
     def reconstruct(
         self,
@@ -186,10 +188,7 @@ class StudyViews:
                 "name": table.name,
                 "title": table.title,
                 "columns": [*table.labels, *(column.key for column in table.columns)],
-                "rows": [
-                    [*row.labels, *map(format_entry, row.entries, table.columns)]
-                    for row in table.rows
-                ],
+                "rows": [[*row.labels, *map(format_entry, row.entries, table.columns)] for row in table.rows],
             }
             for table in build_tables(self.compared.results)
         ]

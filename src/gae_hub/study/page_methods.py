@@ -94,9 +94,7 @@ def view_methods(selector: Selector, link: Callable[[CellResult], str | None]) -
         )
 
 
-def _choices(
-    selector: Selector, method: str, link: Callable[[CellResult], str | None]
-) -> Iterator[Choice]:
+def _choices(selector: Selector, method: str, link: Callable[[CellResult], str | None]) -> Iterator[Choice]:
     for setup in selector.setups:
         for task in CRITERIA:
             if task not in selector.results.tasks:

@@ -1,11 +1,14 @@
 """The packages that a Space installs, in the versions that the library is tested with."""
 
-__all__ = ["GRADIO_VERSION", "requirements"]
+__all__ = ["GRADIO_VERSION", "PINNED", "PYTHON_VERSION", "requirements"]
 
 from ..._version import __version__
 
 GRADIO_VERSION = "6.31.0"
 """Version of Gradio that the Spaces are tested with, and that the Hub installs."""
+
+PYTHON_VERSION = "3.11"
+"""Version of Python of the Spaces: the oldest that the library supports. The Hub's default is older."""
 
 PINNED = {
     "torch": "2.13.0",
@@ -22,6 +25,7 @@ PINNED = {
     "matplotlib": "3.11.2",
     "gradio": GRADIO_VERSION,
 }
+"""Version of each package that a Space imports."""
 
 
 def requirements() -> str:

@@ -14,7 +14,7 @@ PAGE_STYLE = """
 .gradio-container { --block-label-text-color: var(--body-text-color-subdued); }
 .gradio-container h1 { font-size: clamp(1.5rem, 3.4vw, 2.1rem); letter-spacing: -.02em; line-height: 1.2; }
 .gradio-container main { max-width: 78rem; }
-@media (max-width: 40rem) { .gradio-container main { padding: 8px !important; } .gradio-container main .block { padding-inline: 4px; } }
+@media (max-width: 40rem) { .gradio-container .main.app { padding: 8px 4px !important; } }
 """
 """CSS of every page, in addition to the theme."""
 
