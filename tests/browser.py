@@ -102,7 +102,10 @@ class Browser:
         """Press the mouse in an element and move it; places are shares of its width and height."""
         box = self._box(selector)
         places = [
-            [box[axis] + box[axis + 2] * (start[axis] + (end[axis] - start[axis]) * step / num_steps) for axis in (0, 1)]
+            [
+                box[axis] + box[axis + 2] * (start[axis] + (end[axis] - start[axis]) * step / num_steps)
+                for axis in (0, 1)
+            ]
             for step in range(num_steps + 1)
         ]
         kinds = ["mousePressed", *["mouseMoved"] * num_steps, "mouseReleased"]

@@ -112,7 +112,9 @@ class Endpoints:
         latents = self.explorer.lift(check_number("x", x), check_number("y", y))
         return {"image": self._encode(self.explorer.decode(latents))[0]}
 
-    def sample_latents(self, sampler: str, seed: int = 0, num_samples: int = 16, format: str = "npz") -> dict[str, Any]:
+    def sample_latents(
+        self, sampler: str, seed: int = 0, num_samples: int = 16, format: str = "npz"
+    ) -> dict[str, Any]:
         """The latents of `sample` as a file, npz or csv: {"file": data URI, "name": its name}."""
         return self._file(self._draw(sampler, seed, num_samples), f"latents-seed{seed}", format)
 
@@ -120,9 +122,7 @@ class Endpoints:
         """The latents of an image as a file, npz or csv: {"file": data URI, "name": its name}."""
         return self._file(self.explorer.embed(self._read_image("image", image)), "latents", format)
 
-    def explored_latents(
-        self, values: list[float], example: int | None = None, format: str = "npz"
-    ) -> dict[str, Any]:
+    def explored_latents(self, values: list[float], example: int | None = None, format: str = "npz") -> dict[str, Any]:
         """The latents of `explore` as a file, npz or csv: {"file": data URI, "name": its name}."""
         return self._file(self._move(values, example), "explored", format)
 

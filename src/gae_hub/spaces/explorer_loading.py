@@ -14,7 +14,7 @@ from ..samplers.base import GAESampler
 from .example_sets import EXAMPLES_FILE, ExampleSet, generate_examples, load_examples
 from .explorer import Explorer, check_model
 
-MODEL_FILES = ["*.json", "*.safetensors", "README.md", "sampler/*", "samplers/*"]
+MODEL_FILES = ["*.json", "*.safetensors", "README.md", "sampler/*", "samplers/*/*"]
 """Patterns of the files of a repository that a Space reads."""
 
 

@@ -1,7 +1,8 @@
 """A panel of a page: one HTML component that is its controls, and invisible ones that receive the answers."""
 
-__all__ = ["add_panel"]
+__all__ = ["NUM_WORKERS", "QUEUE", "add_panel", "call_checked"]
 
+import os
 from collections.abc import Callable, Mapping
 from html import escape
 from inspect import signature
@@ -13,7 +14,11 @@ from .theme import read_static
 if TYPE_CHECKING:
     from gradio import HTML
 
-_QUEUE = "model"  # all requests share one queue, since they share the processor's cores
+QUEUE = "model"
+"""The queue of all requests, since they share the cores of one machine."""
+
+NUM_WORKERS = max(1, os.cpu_count() or 1)
+"""Number of requests that are computed at the same time."""
 
 
 def add_panel(
@@ -21,7 +26,6 @@ def add_panel(
     scripts: tuple[str, ...],
     config: dict[str, Any],
     requests: Mapping[str, Callable[..., dict[str, Any]]] | None = None,
-    num_workers: int = 1,
 ) -> "HTML":
     """Add a panel to the page that is being built.
 
@@ -32,7 +36,6 @@ def add_panel(
         scripts: files of static/ that build it, after common.js.
         config: what the scripts read.
         requests: name of each request to the function that answers it.
-        num_workers: requests that are computed at the same time.
     """
     import gradio as gr
 
@@ -61,8 +64,8 @@ def add_panel(
             trigger_mode="always_last",
             show_progress="hidden",
             api_visibility="private",
-            concurrency_id=_QUEUE,
-            concurrency_limit=num_workers,
+            concurrency_id=QUEUE,
+            concurrency_limit=NUM_WORKERS,
         )
     return panel
 

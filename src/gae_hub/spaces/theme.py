@@ -19,15 +19,17 @@ def read_static(name: str) -> str:
 
 
 def make_theme() -> "Base":
-    """The theme of every Space. The style sheet has the colours; the fonts come with Gradio."""
+    """The theme of every Space. The style sheet has the colours.
+
+    The fonts come with Gradio, whose semi-bold IBM Plex Sans has few letters."""
     from gradio import themes
 
     return themes.Base(
         primary_hue=themes.colors.teal,
         neutral_hue=themes.colors.stone,
         radius_size=themes.sizes.radius_md,
-        font=[themes.LocalFont("IBM Plex Sans", weights=(400, 500, 600)), "ui-sans-serif", "system-ui", "sans-serif"],
-        font_mono=[themes.LocalFont("IBM Plex Mono", weights=(400, 500)), "ui-monospace", "Consolas", "monospace"],
+        font=[themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"],
+        font_mono=[themes.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace"],
     ).set(
         body_background_fill="var(--gae-paper)",
         body_background_fill_dark="var(--gae-paper)",

@@ -1,7 +1,6 @@
 // One slider for each active direction of the latent space, with a strip of what it does.
 
 const axes = config.axes;
-const numSteps = 7;
 const state = {
   example: readState("base") === null ? null : readNumber("base", null, 0, config.examples.length - 1),
   num: Math.min(axes.length, Math.max(config.numShown, readNumber("axes", config.numShown, 1, axes.length))),
@@ -17,7 +16,7 @@ const base = el("select", { onchange: () => reset(base.value === "" ? null : Num
   el("option", { value: "" }, "Mean of the examples"),
   ...config.examples.map((example, index) => el("option", { value: index, selected: index === state.example }, example.label === null ? `Example ${index + 1}` : `Example ${index + 1} (${example.label})`)));
 const list = el("div", { class: "gae-axes" });
-const more = button("", () => { state.num = Math.min(axes.length, state.num + config.numShown); build(); ask_(); }, { class: "gae-quiet" });
+const more = button("", () => { state.num = Math.min(axes.length, state.num + config.numShown); build(); refresh(); }, { class: "gae-quiet" });
 
 element.replaceChildren(
   el("div", { class: "gae-split gae-explore" },
@@ -69,7 +68,7 @@ function remember() {
   });
 }
 
-function ask_() {
+function refresh() {
   ask("explore", request());
   askForStrips();
 }
@@ -78,7 +77,7 @@ function askForStrips() {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
     remember();
-    ask("traverse", { ...request(), axes: rows.map((row) => row.index), num_steps: numSteps });
+    ask("traverse", { ...request(), axes: rows.map((row) => row.index), num_steps: rows.length > 8 ? 5 : 7 });
   }, 60);
 }
 
@@ -122,7 +121,7 @@ function reset(example) {
   state.example = example;
   state.values = [...baseValues()];
   build();
-  ask_();
+  refresh();
 }
 
 onAnswer("explore", (answer) => {
@@ -131,6 +130,7 @@ onAnswer("explore", (answer) => {
   else output.append(picture(current, "Image at the sliders' values"));
 });
 onAnswer("traverse", (answer) => {
+  const numSteps = answer.images.length / answer.axes.length;
   answer.axes.forEach((index, i) => {
     const row = rows.find((other) => other.index === index);
     if (!row) return;
@@ -144,4 +144,4 @@ onAnswer("traverse", (answer) => {
 onAnswer("explored_latents", (answer) => saveUri(answer.file, answer.name));
 state.values = readValues();
 build();
-whenShown(ask_);
+whenShown(refresh);

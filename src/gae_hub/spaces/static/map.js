@@ -18,7 +18,9 @@ const canvas = el("canvas", {
   "aria-label": "Map of the embeddings. The arrow keys move the point that is decoded.",
 });
 const decoded = el("div", { class: "gae-frame" });
-const nearest = el("div", { class: "gae-nearest" });
+const tile = el("span", { class: "gae-sprite gae-pixels", role: "img" });
+const nearestText = el("span");
+const nearest = el("div", { class: "gae-nearest" }, tile, nearestText);
 const where = el("p", { class: "gae-mono", "aria-live": "polite" });
 const legend = el("div", { class: "gae-legend", role: "group", "aria-label": "Classes" },
   ...classes.map((label, i) => button(el("span", {}, el("i", { style: `background: ${palette[i % palette.length]}` }), label), (event) => {
@@ -36,6 +38,10 @@ element.replaceChildren(
         ["Points, CSV", () => saveText(["x,y,label", ...points.map(([x, y], i) => `${x},${y},${JSON.stringify(config.labels[i] ?? "")}`)].join("\n"), "text/csv", "map.csv")])),
   ),
 );
+
+// one picture of all examples: showing another one only moves it
+tile.style.backgroundImage = `url(${config.sheet})`;
+tile.style.backgroundSize = config.sheetSize.map((count) => `${count * 100}%`).join(" ");
 
 function toScreen([x, y]) {
   const { width, height } = canvas.getBoundingClientRect();
@@ -90,18 +96,14 @@ function move(x, y, isFinal = true) {
   point[1] = Math.min(Math.max(y, ranges[1][0]), ranges[1][1]);
   draw();
   where.textContent = `x ${point[0].toFixed(2)}, y ${point[1].toFixed(2)}`;
-  let best = 0;
-  points.forEach((other, i) => {
-    const distance = (other_) => Math.hypot(other_[0] - point[0], other_[1] - point[1]);
-    if (distance(other) < distance(points[best])) best = i;
-  });
+  const distances = points.map(([a, b]) => Math.hypot(a - point[0], b - point[1]));
+  const best = distances.indexOf(Math.min(...distances));
   const label = config.labels[best];
-  const tile = el("span", { class: "gae-sprite gae-pixels", role: "img", "aria-label": `Example ${best + 1}${label === null ? "" : `, label ${label}`}` });
+  nearestText.textContent = `Example ${best + 1}${label === null ? "" : `, label ${label}`}`;
+  tile.setAttribute("aria-label", nearestText.textContent);
   const [columns, rowsOfSheet] = config.sheetSize;
-  tile.style.backgroundImage = `url(${config.sheet})`;
-  tile.style.backgroundSize = `${columns * 100}% ${rowsOfSheet * 100}%`;
-  tile.style.backgroundPosition = `${columns > 1 ? ((best % columns) / (columns - 1)) * 100 : 0}% ${rowsOfSheet > 1 ? (Math.floor(best / columns) / (rowsOfSheet - 1)) * 100 : 0}%`;
-  nearest.replaceChildren(tile, el("span", {}, `Example ${best + 1}${label === null ? "" : `, label ${label}`}`));
+  const share = (index, count) => (count > 1 ? (index / (count - 1)) * 100 : 0);
+  tile.style.backgroundPosition = `${share(best % columns, columns)}% ${share(Math.floor(best / columns), rowsOfSheet)}%`;
   ask("decode_point", { x: point[0], y: point[1] });
   if (isFinal) writeState({ x: point[0].toFixed(3), y: point[1].toFixed(3) });
 }
