@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
-from study.browser import CHROMIUM, Browser
+from browser import CHROMIUM, Browser
 from study.pictures import draw_pictures
 from study.synthetic import make_cell, make_results, synthetic_results
 
