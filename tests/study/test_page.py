@@ -136,6 +136,14 @@ def test_page_names_failed_cells_and_missing_figures(page):
     assert "the study has one number of latent dimensions" in text
 
 
+def test_training_is_one_line_or_one_line_per_data_set(page, tmp_path):
+    (training,) = [e for e in page.find("dd") if "recipe paper" in e.text]
+    assert training.text == "MNIST: recipe paper, num_train_epochs 100\nCELEBA: recipe paper, num_train_epochs 50"
+    settings = {"training": {"mnist": {"recipe": None, "num_train_epochs": 5, "learning_rate": 0.001}}}
+    path = write_report(make_results([make_cell("VAE", state="waiting")], settings=settings), tmp_path)
+    assert "<dd>num_train_epochs 5, learning_rate 0.001</dd>" in path.read_text(encoding="utf-8")
+
+
 def test_page_makes_no_external_request(report, page):
     text = report[1].read_text(encoding="utf-8")
     for element in page.elements:

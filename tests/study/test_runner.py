@@ -359,3 +359,15 @@ def test_default_number_of_epochs():
     from gae_hub.study.collect import DEFAULT_EPOCHS
 
     assert GAETrainingArguments("unused").num_train_epochs == DEFAULT_EPOCHS
+
+
+def test_missing_extractor_raises_before_anything_trains(tmp_path):
+    settings = quick(tasks={"reconstruction": {}}, extractor=str(tmp_path / "classifier"))
+    with pytest.raises(OSError, match=r"there is no extractor '.*classifier'"):
+        run_study(write_study(tmp_path, settings), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_extractor_is_not_loaded_if_no_task_uses_it(tmp_path):
+    settings = quick(tasks={"reconstruction": {"fid": False}}, extractor=str(tmp_path / "classifier"))
+    assert run_study(write_study(tmp_path, settings), tmp_path / "out", progress=False)["done"] > 0

@@ -20,7 +20,7 @@ from ..models.base import GAEPreTrainedModel
 from ..pipelines.generation import GenerationPipeline
 from ..samplers.base import GAESampler
 from ..study.selection import CRITERIA, Selection, Selector, Setup
-from .examples import ExampleSet, load_examples
+from .example_sets import ExampleSet, load_examples
 from .model_cache import ModelCache
 from .study_record import SpaceModel, StudyRecord, examples_file, read_record
 

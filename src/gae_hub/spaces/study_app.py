@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.hub_errors import HubError
-from ..metrics.spaces.theme import PAGE_STYLE, make_theme
 from ..study.selection import Setup
 from ..study.table_metrics import display
 from .study_html import StudyPages, page_head, render_header
 from .study_views import MAX_SAMPLES, MAX_STEPS, StudyViews
+from .theme import launch_settings
 from .uploads import MAX_UPLOAD_BYTES
 
 if TYPE_CHECKING:
@@ -41,13 +41,8 @@ def launch_study_app(root: str | Path, **options: Any):
 
 def launch_options() -> dict[str, Any]:
     """Options of Gradio's `launch` for the app: its style, and how large uploads may be."""
-    return {
-        "theme": make_theme(),
-        "head": f"<style>{PAGE_STYLE}</style>{page_head()}",
-        "max_file_size": MAX_UPLOAD_BYTES,
-        "show_error": True,
-        "footer_links": ["api", "settings"],
-    }
+    options = launch_settings(MAX_UPLOAD_BYTES)
+    return {**options, "head": page_head(), "footer_links": ["api", "settings"]}
 
 
 def build_study_app(root: str | Path) -> "Blocks":

@@ -2,30 +2,33 @@
 
 __all__ = ["write_study_space"]
 
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile, copytree, rmtree
 from typing import Any
 
+from ..core.argument_checks import require_extra
 from ..core.files import remove_leftovers, write_text
 from ..hub.cards.escaping import clean, escape
 from ..hub.cards.front_matter import dump_metadata
 from ..hub.cards.license import DEFAULT_LICENSE
 from ..hub.cards.merging import BEGIN, END, write_merged
-from ..metrics.spaces.requirements import GRADIO_VERSION, PYTHON_VERSION, requirements
 from ..study.collect import load_results
 from ..study.figures import write_figures
 from ..study.folder import StudyFolder
 from ..study.publish_models import StudyModel, choose_models, describe_study
 from ..study.results import StudyResults
 from ..study.study_data import StudyData
-from .examples import bake_examples
+from .example_sets import bake_examples
+from .requirements import pin_requirements
+from .space_folder import MAX_DESCRIPTION
 from .study_record import MODELS, SpaceModel, StudyRecord, examples_file, write_record
 
 MAX_MODEL_BYTES = 500 << 20
 NUM_EXAMPLES = 24
-_MAX_DESCRIPTION = 60  # characters of a Space's short description
 _APP = '''"""Compares the methods of a study. Written by gae-hub space."""
 
 from pathlib import Path
@@ -62,7 +65,9 @@ def write_study_space(
 
     Raises:
         ValueError: if no cell of the study is done, the models are too large, or the data set has no test split.
+        ImportError: if Gradio is not installed.
     """
+    require_extra("gradio", "a Space")
     root, results = Path(folder), load_results(study)
     models = choose_models(results, "chosen", published or f"local/{results.name}")
     if not models:
@@ -82,7 +87,7 @@ def write_study_space(
     write_record(StudyRecord(_keep_folders(results, models), stored), root)
     _write_examples(study, results, root, num_examples)
     write_text(root / "app.py", _APP)
-    write_text(root / "requirements.txt", requirements())
+    write_text(root / "requirements.txt", pin_requirements())
     _write_card(results, models, root, published, license)
     return root
 
@@ -145,8 +150,8 @@ def _write_card(
         "colorFrom": "indigo",
         "colorTo": "blue",
         "sdk": "gradio",
-        "sdk_version": GRADIO_VERSION,
-        "python_version": PYTHON_VERSION,
+        "sdk_version": version("gradio"),
+        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
         "app_file": "app.py",
         "pinned": False,
         "short_description": _shorten(f"{len(results.methods)} generative autoencoders side by side"),
@@ -166,4 +171,4 @@ def _write_card(
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_DESCRIPTION else f"{text[: _MAX_DESCRIPTION - 1]}…"
+    return text if len(text) <= MAX_DESCRIPTION else f"{text[: MAX_DESCRIPTION - 1]}…"

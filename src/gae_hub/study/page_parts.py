@@ -108,7 +108,7 @@ def _facts(results: StudyResults) -> dict[str, str]:
     facts = {
         "Data": "\n".join(data),
         "Networks": ", ".join(map(display, results.networks)),
-        "Training": one_line(settings.get("training")),
+        "Training": "\n".join(_describe_training(results)),
         "Samplers": ", ".join(map(display, results.samplers)),
         "Tasks": ", ".join(results.tasks),
         "Extractor": one_line(settings.get("extractor")),
@@ -117,6 +117,18 @@ def _facts(results: StudyResults) -> dict[str, str]:
         "Versions": one_line(settings.get("versions")),
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _describe_training(results: StudyResults) -> list[str]:
+    """The arguments of training in one line, or in one line per data set where they differ."""
+    of_data = {name: results.training(name) for name in results.datasets}
+    lines = {
+        name: one_line({key: value for key, value in training.items() if value is not None})
+        for name, training in of_data.items()
+    }
+    if len(set(lines.values())) == 1:
+        return list(lines.values())[:1]
+    return [f"{display(name)}: {line}" for name, line in lines.items()]
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:

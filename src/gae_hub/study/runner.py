@@ -19,6 +19,7 @@ from transformers.utils import logging
 from ..core.argument_checks import check_count, describe, require_extra
 from ..core.files import remove_leftovers, write_text
 from ..core.yaml_files import dump_yaml, read_yaml_file
+from ..metrics.networks.extractors import load_extractor
 from .claims import claim
 from .declaration import Study, find_study_file, read_study, read_with_base
 from .folder import StudyFolder, cell_state
@@ -74,7 +75,7 @@ def run_study(
     Raises:
         ValueError: for an unknown study, or a setting that does not fit, before anything runs.
         StudyChangedError: if the study is started with another declaration meanwhile.
-        OSError: if the disk is full, or the Hub does not respond.
+        OSError: if the disk is full, the extractor cannot be loaded, or the Hub does not respond.
         ImportError: if executor is "ray" and Ray is not installed.
         RayClusterError: if the Ray cluster cannot be reached, disappears, or has no room for a worker.
     """
@@ -90,6 +91,8 @@ def run_study(
     if executor == "ray":
         require_extra("ray", "executor 'ray'")
     folder, study, plan, data = prepare_study(source, output_dir)
+    if study.extractor != "trained" and _needs_extractor(folder, plan, study):
+        load_extractor(study.extractor)  # before anything trains; the workers then find it in the cache
     if retry_failed:
         forget_failures(folder, plan)
     deadline = time.time() + 3600 * study.hours if study.hours < inf else inf
@@ -132,6 +135,17 @@ def prepare_study(
         for task, reason in tasks.items():
             logger.warning(f"{dataset}: the task '{task}' is left out: {reason}")
     return folder, study, plan, data
+
+
+def _needs_extractor(folder: StudyFolder, plan: StudyPlan, study: Study) -> bool:
+    """Whether a cell that is not done has a task that uses the extractor."""
+    tasks = {name for name, task in study.tasks.items() if task.uses_extractor}
+    for cell in plan.runnable():
+        wanted = {step: digest for step, digest in cell.steps.items() if step.split("/")[0] in tasks}
+        record = Cell(folder.cell(cell)) if wanted else None
+        if record is not None and not all(record.is_finished(*step) for step in wanted.items()):
+            return True
+    return False
 
 
 def _read_declaration(folder: StudyFolder) -> dict[str, Any] | None:
