@@ -126,9 +126,11 @@ def wait_for(browser, selector, uris):
 
 
 def enter(browser, selector, value, event="input"):
+    """Set the value of a control as a visitor does."""
+    value, event, selector = map(json.dumps, (value, event, selector))
     browser.run(
-        f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event({json.dumps(event)}, {{bubbles: true}})) }})"
-        f"(document.querySelector({json.dumps(selector)}))"
+        f"(e => {{ e.value = {value}; e.dispatchEvent(new Event({event}, {{bubbles: true}})) }})"
+        f"(document.querySelector({selector}))"
     )
 
 

@@ -14,8 +14,8 @@ from .endpoints import Endpoints
 from .example_sets import EXAMPLES_FILE
 from .explorer import Explorer
 from .explorer_loading import load_explorer, model_folder
-from .panels import NUM_WORKERS, QUEUE, add_panel, call_checked
 from .panel_data import describe_axes, describe_examples, describe_map, describe_model, describe_samplers
+from .panels import NUM_WORKERS, QUEUE, add_panel, call_checked
 from .theme import launch_settings
 from .uploads import MAX_UPLOAD_BYTES
 
