@@ -34,7 +34,7 @@ _GEOMETRIES: dict[type[GAEPreTrainedModel], str] = {
     PoincareVAEModel: "hyperbolic geodesic",
     QuantizedModel: "quantized line",
 }
-_KEPT_DRAWS = 64
+_KEPT_DRAWS = 16
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,6 @@ def launch_settings(max_file_size: int) -> dict[str, Any]:
         "allowed_paths": [],
         "footer_links": [],
         "ssr_mode": False,
-        "show_error": True,
+        "show_error": False,  # of errors that are not meant for visitors
         "enable_monitoring": False,
     }

@@ -114,7 +114,8 @@ function build() {
   });
   list.replaceChildren(...rows.map((row) => row.root));
   more.hidden = state.num >= axes.length;
-  more.textContent = `Show ${Math.min(config.numShown, axes.length - state.num)} more of ${axes.length - state.num}`;
+  const rest = axes.length - state.num;
+  more.textContent = rest > config.numShown ? `Show ${config.numShown} of ${rest} more` : `Show ${rest} more`;
 }
 
 function reset(example) {

@@ -72,8 +72,8 @@ onAnswer("reconstruct", (answer) => {
   after.replaceChildren(picture(answer.reconstruction, "Reconstruction"));
   difference.replaceChildren(picture(answer.input, ""), picture(answer.reconstruction, ""));
   numbers.replaceChildren(
-    number("Mean squared error", answer.mse.toPrecision(3)),
-    number("PSNR", `${answer.psnr.toFixed(2)} dB`),
+    number("Mean squared error", answer.mse === null ? "not finite" : answer.mse.toPrecision(3)),
+    number("PSNR", answer.psnr === null ? "not finite" : `${answer.psnr.toFixed(2)} dB`),
     number("Latents", answer.latent_shape.join(" × ")),
   );
   codes.hidden = answer.codes === null;
