@@ -1,4 +1,4 @@
-"""Write, serve or publish the Space of a model: a page to sample, reconstruct, interpolate and explore it."""
+"""Write, serve or publish the Space of a model, to sample and explore it, or of a study, to compare its methods."""
 
 __all__ = ["add_arguments", "run"]
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .flags import DATASET, EVALUATION_SPLIT, OUTPUT_DIR, Flag
 from .parser import Parser, UsageError
 from .run_record import find_data, load_split
+from .study_report import STUDY
 
 if TYPE_CHECKING:
     from ..spaces.example_sets import ExampleSet
@@ -26,6 +27,8 @@ def add_arguments(parser: Parser):
         Flag("push", str | None, "Publish to this Space on the Hub, user/name"),
         Flag("private", bool, "Make a new Space private"),
         Flag("license", str | None, "License for the card, such as mit; by default that of the model, or apache-2.0"),
+        STUDY,
+        Flag("published", str | None, "Name that the study was published as, user/name: its models load from the Hub"),
     )
     parser.epilog = (
         f"Without --{DATASET.name}, the examples of the page are from the data of the training run, or else generated "
@@ -40,24 +43,36 @@ def run(args: Namespace):
     from ..spaces.model_app import launch_app
     from ..spaces.space_folder import write_space
     from ..spaces.space_publishing import publish_space
+    from ..spaces.study_app import launch_study_app
+    from ..spaces.study_folder import write_study_space
+    from ..study.folder import StudyFolder
 
     if args.port is not None and not args.serve:
         raise UsageError("--port needs --serve")
     if args.private and args.push is None:
         raise UsageError("--private needs --push")
-    examples = _find_examples(args)
+    is_study = (Path(args.model) / "studies").is_dir()
+    if not is_study and (args.study or args.published):
+        raise UsageError(f"--study and --published need the folder of a study, and '{args.model}' holds none")
     with TemporaryDirectory() as temporary:
         name = Path(args.model).resolve().name
         is_kept = args.output_dir is not None or not (args.serve or args.push)
         folder = Path(args.output_dir or f"{name}-space") if is_kept else Path(temporary) / name
-        write_space(args.model, folder, examples=examples, repo_id=args.push, license=args.license)
+        if is_study:
+            study = StudyFolder.find(args.model, args.study)
+            write_study_space(study, folder, published=args.published, license=args.license)
+        else:
+            examples = _find_examples(args)
+            write_space(args.model, folder, examples=examples, repo_id=args.push, license=args.license)
         if is_kept:
             print(f"wrote the Space to {folder}\nnext: python {folder / 'app.py'}, or gae-hub space with --push")
         if args.push is not None:
             is_new = publish_space(folder, args.push, name, private=args.private or None)
             state = "published to" if is_new else "nothing changed at"
             print(f"{state} https://huggingface.co/spaces/{args.push}")
-        if args.serve:
+        if args.serve and is_study:
+            launch_study_app(folder, server_port=args.port)
+        elif args.serve:
             model = Path(args.model).resolve() if Path(args.model).is_dir() else args.model
             launch_app(model, folder=folder, title=name, server_port=args.port)
 
