@@ -14,6 +14,8 @@ from pathlib import Path
 
 def build(folder: Path) -> dict[str, dict]:
     """For each metric: the components of its page in their order, which inputs are visible, and what it answers."""
+    import os
+
     import gradio as gr
 
     from gae_hub.metrics import MEASURES
@@ -23,12 +25,13 @@ def build(folder: Path) -> dict[str, dict]:
     sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
     sides |= {"latent_usage": ("latents", "latents"), "log_likelihood": ("numbers", None)}
     sides |= dict.fromkeys(("mig", "dci", "sap", "factor_vae_score", "beta_vae_score"), ("latents", "factors"))
+    os.chdir(folder)  # visitors can name extractors beside app.py only
     pages = {}
     for name in MEASURES:
         page = build_page(name)
         (button,) = [function for function in page.fns.values() if function.api_name == "run"]
         predictions, references, textbox = button.inputs
-        extractor = textbox.value and str(folder / "extractor")
+        extractor = textbox.value and "extractor"
         files = [None if key is None else [str(folder / f"{key}.npy")] for key in sides.get(name, ("x", "y"))]
         example = write_example(name, folder)
         try:

@@ -48,11 +48,14 @@ class StudyViews:
     ) -> str:
         """A table: the picked test images and uploaded files, and each method's reconstructions."""
         setup = self.find_setup(dataset, network, latent_dim)
-        inputs = self._read_inputs(setup, picked or [], files or [])
+        processor = self.compared.processor(setup)
+        # Gradio's component accepts files of its own upload folder only
+        own = [read_upload({"path": file}, processor, Path(file).parent) for file in _limit(files or [])]
+        inputs = self._inputs(setup, picked or [], own)
         if not len(inputs.pixel_values):
             return '<p class="empty">Pick one or more images.</p>'
         rows = self.compared.reconstruct(setup, self._task(task), self._methods(methods), inputs.pixel_values)
-        images = self.compared.processor(setup).postprocess(inputs.pixel_values)
+        images = processor.postprocess(inputs.pixel_values)
         columns = list(zip(inputs.names, images, strict=True))
         return _table("Reconstructions", "input", columns, rows, "reconstruction of {column}")
 
@@ -146,8 +149,9 @@ class StudyViews:
         if not isinstance(images, list) or not images:
             raise ValueError("images must be a list of one or more indices of test images or data URIs")
         indices = [image for image in images if isinstance(image, (int, float))]
-        uploads = [image for image in images if not isinstance(image, (int, float))]
-        inputs = self._read_inputs(setup, indices, uploads)
+        uploads = _limit([image for image in images if not isinstance(image, (int, float))])
+        processor = self.compared.processor(setup)
+        inputs = self._inputs(setup, indices, [read_upload(upload, processor) for upload in uploads])
         rows = self.compared.reconstruct(setup, self._task(task), self._methods(methods), inputs.pixel_values)
         return [_plain(row) for row in rows]
 
@@ -230,23 +234,19 @@ class StudyViews:
         a, b = examples.pixel_values[[first]], examples.pixel_values[[last]]
         return self.compared.interpolate(setup, self._task(task), self._methods(methods), a, b, num_steps)
 
-    def _read_inputs(self, setup: Setup, picked: Sequence[Any], uploads: Sequence[Any]) -> Inputs:
-        """Test images by their indices, and what a visitor sent."""
-        examples, processor = self.compared.examples(setup), self.compared.processor(setup)
+    def _inputs(self, setup: Setup, picked: Sequence[Any], own: Sequence[torch.Tensor]) -> Inputs:
+        """Test images by their indices, and the images of a visitor, (1, *input_shape) each."""
+        examples = self.compared.examples(setup)
         indices = sorted(check_integer("an index of a test image", index, 0, len(examples) - 1) for index in picked)
-        if len(uploads) > MAX_UPLOADS:
-            raise ValueError(f"expected at most {MAX_UPLOADS} images at a time, got {len(uploads)}")
-        read = [_read(upload, processor) for upload in uploads]
         names = [_name(index, examples.label_of(index)) for index in indices]
-        names += [f"image {number} of yours" for number in range(1, len(read) + 1)]
-        return Inputs(torch.cat([examples.pixel_values[indices], *read]), tuple(names))
+        names += [f"image {number} of yours" for number in range(1, len(own) + 1)]
+        return Inputs(torch.cat([examples.pixel_values[indices], *own]), tuple(names))
 
 
-def _read(upload: Any, processor: Any) -> torch.Tensor:
-    """An uploaded image: a path from Gradio's own component, which accepts its upload folder only, or a data URI."""
-    if isinstance(upload, str) and not upload.startswith("data:") and Path(upload).is_absolute():
-        return read_upload({"path": upload}, processor, Path(upload).parent)
-    return read_upload(upload, processor)
+def _limit(uploads: Sequence[Any]) -> Sequence[Any]:
+    if len(uploads) > MAX_UPLOADS:
+        raise ValueError(f"expected at most {MAX_UPLOADS} images at a time, got {len(uploads)}")
+    return uploads
 
 
 def _name(index: int, label: str | None) -> str:

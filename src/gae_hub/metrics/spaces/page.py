@@ -100,9 +100,8 @@ def build_page(name: str) -> "Blocks":
             passports = gr.JSON(label="passports", elem_id="passports")
         inputs, outputs = [predictions, references, extractor], [table, words, passports]
         button.click(run, inputs, outputs, api_name="run")
-        example.click(use_example, None, inputs, api_visibility="private").then(
-            run, inputs, outputs, api_visibility="private"
-        )
+        chosen = example.click(use_example, None, inputs, api_name="use_example", api_visibility="private")
+        chosen.then(run, inputs, outputs, api_name="run_example", api_visibility="private")
     return page
 
 
