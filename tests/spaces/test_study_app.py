@@ -200,7 +200,7 @@ def test_tables_are_those_of_the_study(views, study):
         (
             "reconstruct",
             {"images": [0], "methods": ["none"]},
-            "a method must be one of AE, VAE, VQVAE, got the text 'none'",
+            "be one of AE, VAE, VQVAE, got the text 'none'",
         ),
         ("reconstruct", {"images": [0], "task": "x"}, "task must be one of reconstruction, generation, interpolation"),
         ("reconstruct", {"images": [0], "dataset": "x"}, "no models for x, , 0; it has: digits, mlp, 3"),

@@ -214,8 +214,8 @@ def test_apps_answer_over_http(serve, folder):
     clustering, fid = serve("clustering"), serve("fid")
     pixels = torch.randint(0, 256, (9, 8, 8), generator=generator(), dtype=torch.uint8)
     files = [str(folder / f"{index}.png") for index in range(9)]
-    for path, image in zip(files, pixels, strict=True):
-        Image.fromarray(image.numpy()).save(path)
+    for file, image in zip(files, pixels, strict=True):
+        Image.fromarray(image.numpy()).save(file)
     requests = [
         (clustering, [str(folder / "latents.npy")], [str(folder / "labels.npy")], ""),
         (fid, files[:4], files[4:], "extractor"),
