@@ -170,7 +170,7 @@ class Explorer:
             num_steps: images on the path, ends included.
             straight: whether to follow the straight line instead of the model's geometry.
         """
-        a, b = self.model.embed(torch.cat([start, end])).split(1)
+        a, b = self.model.embed(start), self.model.embed(end)
         t = torch.linspace(0, 1, num_steps, dtype=a.dtype)
         lerp = GAEPreTrainedModel.interpolate_latents if straight else type(self.model).interpolate_latents
         path = lerp(self.model, a, b, t)[0]
