@@ -129,7 +129,7 @@ def png_header(width, height):
 
 GREY = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
 HOSTILE = {
-    "bomb": (png_header(50_000, 50_000), "far more pixels than the 25 million that are accepted: make it smaller"),
+    "bomb": (png_header(50_000, 50_000), "far more pixels than the 25 million that are accepted: reduce it"),
     "many pixels": (png_header(6_000, 6_000), "6,000 x 6,000 pixels, more than the 25 million that are accepted"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "this is not an image file of a known kind: expected PNG"),
     "text": (b"no image at all", "this is not an image file of a known kind"),
