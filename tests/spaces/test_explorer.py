@@ -144,7 +144,7 @@ def test_examples_take_the_classes_in_turn(tmp_path):
     assert (loaded.labels, loaded.label_names, loaded.origin) == (found.labels, found.label_names, "here")
 
 
-def test_values_between_255ths_are_kept(tmp_path):
+def test_values_that_8_bits_do_not_hold_are_kept(tmp_path):
     ExampleSet(X, "here").save(tmp_path / "examples.npz")
     assert torch.equal(load_examples(tmp_path / "examples.npz", (1, 8, 8)).pixel_values, X)
 
