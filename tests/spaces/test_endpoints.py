@@ -128,15 +128,17 @@ def png_header(width, height):
 
 
 GREY = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8))
 HOSTILE = {
-    "bomb": (png_header(50_000, 50_000), "50,000 x 50,000 pixels, more than the 25 million that are accepted"),
+    "bomb": (png_header(50_000, 50_000), "far more pixels than the 25 million that are accepted: reduce it"),
+    "many pixels": (png_header(6_000, 6_000), "6,000 x 6,000 pixels, more than the 25 million that are accepted"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "this is not an image file of a known kind: expected PNG"),
     "text": (b"no image at all", "this is not an image file of a known kind"),
     "empty": (b"", "this is not an image file of a known kind"),
     "tiny": (encode(GREY.resize((1, 1))), "1 x 1 pixels: expected 4 or more on each edge"),
     "line": (encode(Image.new("L", (20_000, 1))), "20,000 x 1 pixels: expected 4 or more on each edge"),
     "strip": (encode(Image.new("L", (2_000, 10))), "at most 16 times the shorter one; crop it first"),
-    "cut": (encode(GREY)[:120], "this image cannot be read: "),
+    "cut": (encode(NOISE)[:200], "this image cannot be read: "),
     "large": (b"\0" * (MAX_UPLOAD_BYTES + 10), "8.0 MB, more than the 8 MB that are accepted: make it smaller"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n", "not an image file of a known kind"),
 }

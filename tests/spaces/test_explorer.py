@@ -8,6 +8,7 @@ from cases import MODELS, generator, images
 
 from gae_hub import BetaVAEConfig, BetaVAEModel, GAEImageProcessor, GaussianMixtureSampler, SVAEConfig, SVAEModel
 from gae_hub.metrics.functional.reconstruction import psnr, squared_error
+from gae_hub.samplers.latent_kinds import get_latent_kind
 from gae_hub.spaces.example_sets import ExampleSet, bake_examples, generate_examples, load_examples
 from gae_hub.spaces.explorer import PRIOR, Explorer
 
@@ -36,6 +37,8 @@ def test_every_method(case):
         assert torch.equal(result.codes, model.encode_codes(X[:1]))
     path = found.interpolate(X[:1], X[1:2], 5, straight=False)[1]
     assert torch.equal(path, model.interpolate(X[:1], X[1:2], 5)[0])
+    if get_latent_kind(model) == "codes":  # quantizing a sum of code vectors again may choose other codes
+        return
     near = found.vary(found.embed(X[:1]), 0.0, 0, 2)
     torch.testing.assert_close(found.decode(near), found.reconstruct(X[:1]).reconstruction.expand(2, -1, -1, -1))
     values = found.axes.coordinates(found.embed(X[2:3]))[0].tolist()
@@ -98,7 +101,7 @@ def test_latents_stay_on_the_sphere():
         torch.testing.assert_close(latents.norm(dim=-1), torch.ones(len(latents)))
     straight, along = (found.interpolate(X[:1], X[1:2], 5, flag)[0] for flag in (True, False))
     assert found.geometry == "great circle"
-    assert straight[2].norm() < 0.999 and abs(along[2].norm() - 1) < 1e-5
+    assert straight[2].norm() < along[2].norm() and abs(along[2].norm() - 1) < 1e-5
 
 
 def test_a_seed_gives_one_set_of_variations(vectors):
@@ -141,7 +144,7 @@ def test_examples_take_the_classes_in_turn(tmp_path):
     assert (loaded.labels, loaded.label_names, loaded.origin) == (found.labels, found.label_names, "here")
 
 
-def test_values_between_255ths_are_kept(tmp_path):
+def test_values_that_8_bits_do_not_hold_are_kept(tmp_path):
     ExampleSet(X, "here").save(tmp_path / "examples.npz")
     assert torch.equal(load_examples(tmp_path / "examples.npz", (1, 8, 8)).pixel_values, X)
 

@@ -57,7 +57,7 @@ def test_the_folder_holds_all_that_it_needs(space, trained):
     for name, parameter in original.state_dict().items():
         assert torch.equal(parameter, copied.state_dict()[name])
     examples = load_examples(space / EXAMPLES_FILE, (1, 8, 8))
-    assert examples.origin == "digits, validation split" and examples.labels[:10] == list(range(10))
+    assert examples.origin == "digits, test split" and examples.labels[:10] == list(range(10))
 
 
 def test_samplers_of_a_repository(trained, tmp_path):

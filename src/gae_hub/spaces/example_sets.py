@@ -51,7 +51,7 @@ class ExampleSet:
         return self.label_names[label] if self.label_names and label < len(self.label_names) else str(label)
 
     def save(self, path: str | Path):
-        """Write them into an npz file. Pixels that are whole 255ths are stored in 8 bits."""
+        """Write them into an npz file. Pixels that 8 bits hold exactly are stored in 8 bits."""
         pixels = self.pixel_values.cpu().float()
         bytes_ = pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
         arrays: dict[str, Any] = {

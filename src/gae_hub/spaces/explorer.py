@@ -93,7 +93,7 @@ class Explorer:
             self.points = self.plane.project(self.embeddings)
         # embeddings stay the same, so that the spread is measured once
         self._spread = self.embeddings.float().std(0, correction=0, keepdim=True)
-        self.draw_latents = lru_cache(_KEPT_DRAWS)(self._draw_latents)
+        self._draw_once = lru_cache(_KEPT_DRAWS)(self._draw)
 
     @property
     def geometry(self) -> str | None:
@@ -106,8 +106,17 @@ class Explorer:
 
     # Sampling
 
-    def _draw_latents(self, sampler: str, seed: int, num: int) -> Tensor:
-        """(num, *latent_shape): the latents of `model.generate` with this sampler and seed."""
+    def draw_latents(self, sampler: str, seed: int, num: int) -> Tensor:
+        """(num, *latent_shape): the latents of `model.generate` with this sampler and seed. The last few are kept.
+
+        Args:
+            sampler: name of a sampler, or "prior".
+            seed: seed of the latents.
+            num: number of images.
+        """
+        return self._draw_once(sampler, seed, num)
+
+    def _draw(self, sampler: str, seed: int, num: int) -> Tensor:
         with torch.inference_mode():
             return self.model.draw_latents(num, self.samplers[sampler], torch.Generator().manual_seed(seed))
 
@@ -170,7 +179,7 @@ class Explorer:
             num_steps: images on the path, ends included.
             straight: whether to follow the straight line instead of the model's geometry.
         """
-        a, b = self.model.embed(torch.cat([start, end])).split(1)
+        a, b = self.model.embed(start), self.model.embed(end)
         t = torch.linspace(0, 1, num_steps, dtype=a.dtype)
         lerp = GAEPreTrainedModel.interpolate_latents if straight else type(self.model).interpolate_latents
         path = lerp(self.model, a, b, t)[0]

@@ -80,7 +80,8 @@ def answer_requests(event: str, function: Callable[..., dict[str, Any]]) -> Call
 
     def handle(value: Any) -> dict[str, Any]:
         request = value.get(event) if isinstance(value, dict) else None
-        return {**call_checked(function, names, request), "id": request.get("id")}  # pyright: ignore[reportOptionalMemberAccess]
+        answer = call_checked(function, names, request)
+        return {**answer, "id": (request or {}).get("id")}
 
     return handle
 

@@ -72,6 +72,10 @@ def _check_header(content: bytes):
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as header:
             width, height = header.size
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"this image has far more pixels than the {_MAX_PIXELS // 10**6} million that are accepted: reduce it"
+        ) from error
     except DAMAGED as error:
         raise ValueError(f"this is not an image file of a known kind: expected {', '.join(_FORMATS)}") from error
     if width * height > _MAX_PIXELS:
