@@ -80,8 +80,10 @@ def read_states(root: Path, name: str = "tiny") -> dict[str, str]:
     return {f"{cell.method} {cell.configuration}": cell.state for cell in load_results(StudyFolder(root, name)).cells}
 
 
-def make_split(num: int, shape: tuple[int, ...] = (1, 8, 8), classes: int | None = 4, seed: int = 0):
-    """Random examples in [0, 1], with labels unless `classes` is None."""
+def make_split(
+    num: int, shape: tuple[int, ...] = (1, 8, 8), classes: int | None = 4, seed: int = 0, maximum: float = 1.0
+):
+    """Random examples in [0, maximum], with labels unless `classes` is None."""
     generator = torch.Generator().manual_seed(seed)
     labels = None if classes is None else torch.arange(num) % classes
-    return InMemoryDataset(torch.rand(num, *shape, generator=generator), labels=labels)
+    return InMemoryDataset(maximum * torch.rand(num, *shape, generator=generator), labels=labels)

@@ -53,7 +53,7 @@ def test_failed_cells(tmp_path, capsys, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("gae_hub.study.execution.CellRunner.train", fail)
-        assert run("study", "run", path, "--output_dir", tmp_path / "out") == 0
+        assert run("study", "run", path, "--output_dir", tmp_path / "out") == 1
     out = capsys.readouterr().out
     assert "1 failed" in out and "study status" in out and "--retry_failed" in out
     assert run("study", "status", tmp_path / "out", "--errors") == 0
@@ -106,6 +106,7 @@ def test_errors(tmp_path, error):
 def test_words(error):
     """The commands of two words."""
     assert "study needs one of init, run, status" in error("study")
+    assert run("study", "--help") == 0
     assert "unknown command study rnu; did you mean run?" in error("study", "rnu").replace("'", "")
 
 

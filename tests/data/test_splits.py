@@ -11,7 +11,7 @@ from gae_hub import load_data, load_images
 from gae_hub.data.options import DataOptions
 from gae_hub.data.sources.arrays import ArraySplit
 from gae_hub.data.sources.base import Source
-from gae_hub.data.splits import count_validation, hold_out_validation, split_rows
+from gae_hub.data.splits import hold_out_validation, split_rows
 
 
 def test_classes_keep_their_shares():
@@ -61,6 +61,27 @@ def test_a_folder_of_classes(tmp_path):
     assert plain.held_out == "6 of 30 training examples, drawn at random with seed 3"
 
 
+def test_held_out_test_split():
+    """All examples are in exactly one of three splits, and the same ones in each call."""
+    data = np.arange(100, dtype=np.float32)[:, None] / 100
+    splits = load_data(data, ("train", "validation", "test"), validation_size=20, test_size=0.3)
+    values = [np.sort(split[:]["pixel_values"].numpy()[:, 0]) for split in splits]
+    assert [len(part) for part in values] == [50, 20, 30]
+    np.testing.assert_array_equal(np.sort(np.concatenate(values)), data[:, 0])
+    again = load_data(data, "test", test_size=0.3)
+    np.testing.assert_array_equal(np.sort(again[:]["pixel_values"].numpy()[:, 0]), values[2])
+    test = "test: 30 of 100 training examples, drawn at random with seed 0"
+    assert again.held_out == test
+    assert splits[0].held_out == f"{test}; validation: 20 of 70 training examples, drawn at random with seed 0"
+
+
+def test_test_split_is_not_held_out_unless_asked():
+    with pytest.raises(ValueError, match=r"has no split 'test'; it has train: pass test_size=0.1"):
+        load_data(np.zeros((10, 2), np.float32), "test")
+    with pytest.raises(ValueError, match=r"test_size 0.01 leaves no training or no test examples"):
+        load_data(np.zeros((10, 2), np.float32), "test", test_size=0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "num"), [("ylecun/mnist", 60_000), ("uoft-cs/cifar10", 50_000), ("../data/mnist", 60_000)]
 )
@@ -83,7 +104,9 @@ def test_other_splits_stay():
     [(100, None, 10), (49_999, None, 5000), (50_000, None, 10_000), (100, 0.25, 25), (9, 2, 2)],
 )
 def test_validation_counts(num, size, expected):
-    assert count_validation(num, size, "x") == expected
+    whole = ArraySplit(torch.zeros(num, 1), "x")
+    found = hold_out_validation(Source("x", {"train": whole}, DataOptions(validation_size=size)))
+    assert len(found.splits["validation"]) == expected
 
 
 @pytest.mark.parametrize("size", [0, 10, 1.0, 0.01])

@@ -193,7 +193,7 @@ def test_unknown_study(tmp_path):
         ("training: there is no recipe '3'", {"training": {"recipe": 3}}),
         ("seeds: expected a list of integers", {"seeds": 3}),
         ("seeds: expected a list of integers", {"seeds": [0, True]}),
-        ("seeds: expected a list of integers of 0 or more", {"seeds": [-1]}),
+        ("seeds: expected a list of integers from 0 to 1,000,000", {"seeds": [-1]}),
         ("seeds: a number occurs twice", {"seeds": [0, 1, 0]}),
         ("latent_dims: expected a list of integers of 1 or more", {"latent_dims": [0]}),
         ("latent_dims: a number occurs twice", {"latent_dims": [4, 4]}),
@@ -226,6 +226,38 @@ def test_unknown_study(tmp_path):
         ("extractor: num_train_epochs: must be above 0", {"extractor": {"num_train_epochs": 0}}),
         ("extractor: batch_size: expected an integer", {"extractor": {"batch_size": "big"}}),
         ("extractor: .*feature_dim", {"extractor": {"feature_dim": -1}}),
+        ("extractor: seed: expected a number from 0 to", {"extractor": {"seed": -1}}),
+        ("extractor: learning_rate: must be above 0 and finite", {"extractor": {"learning_rate": float("inf")}}),
+        ("extractor: expected 'trained', 'inception'", {"extractor": ""}),
+        ("seeds: expected a list of integers from 0 to 1,000,000", {"seeds": [2**40]}),
+        ("training: num_train_epochs: expected a finite number", {"training": {"num_train_epochs": float("inf")}}),
+        ("title: expected text without control characters", {"title": "a\ud800"}),
+        ("title: expected text without control characters", {"title": "a\x1b[0m"}),
+        ("methods: expected a name for each method", {"methods": {" ": {"model": "vae"}}}),
+        (
+            r"methods\.V\.grid\[1\]\.latent_dim: the study sets it for all methods",
+            {"methods": {"V": {"model": "vae", "grid": [{"latent_dim": 2}]}}},
+        ),
+        (
+            r"methods\.V\.fields\.input_shape: the study sets it",
+            {"methods": {"V": {"model": "vae", "fields": {"input_shape": [1, 8, 8]}}}},
+        ),
+        (
+            r"methods\.V\.grid\[1\]\.beta: expected a finite number, got inf",
+            {"methods": {"V": {"model": "beta_vae", "grid": [{"beta": float("inf")}]}}},
+        ),
+        (
+            r"methods\.V\.grid\[1\]\.seed: expected a number from 0",
+            {"methods": {"V": {"model": "vae", "grid": [{"seed": -3}]}}},
+        ),
+        (
+            r"methods\.V\.symbols: .* have the same symbol 'x'",
+            {"methods": {"V": {"model": "beta_vae", "symbols": {"beta": "x", "observation_std": "x"}, "grid": [{}]}}},
+        ),
+        (
+            r"data\.digits: load: unknown setting 'splits'",
+            {"data": {"digits": {**DIGITS, "load": {"splits": "x"}}}},
+        ),
         ("train_together: expected true or false, got 1", {"train_together": 1}),
         ("budget: expected settings by name", {"budget": 8}),
         ("budget: hours: must be above 0, got 0", {"budget": {"hours": 0}}),
@@ -257,6 +289,7 @@ def test_hostile_names(name):
 def test_numbers_as_names():
     """A data set may be called 5 or true: YAML's keys become text."""
     assert list(declare(tiny(data={5: DIGITS})).data) == ["5"]
+    assert list(declare(tiny(data={5: DIGITS, "d": DIGITS}, only={"data": [5, "d"]})).data) == ["5", "d"]
 
 
 # Files

@@ -23,14 +23,21 @@ SIZES = {"train": 40, "validation": 12, "test": 12}
 def stand_ins():
     """Data sets of random values: of the shape of a known name, or of the shape in a name such as "random 3 8 8".
 
-    "unlabelled" at the end leaves labels out; "other" gives other values.
+    "unlabelled" at the end leaves labels out, "alike" gives all the same label, "other" gives other values, and "wide"
+    gives values up to 9.
     """
 
     def load(dataset, splits, **options):
         words = dataset.split()
         shape = SHAPES.get(words[0]) or tuple(int(word) for word in words if word.isdigit()) or (1, 8, 8)
         return tuple(
-            make_split(SIZES[split], shape, None if "unlabelled" in words else 4, seed=index + 10 * ("other" in words))
+            make_split(
+                SIZES[split],
+                shape,
+                None if "unlabelled" in words else 1 if "alike" in words else 4,
+                seed=index + 10 * ("other" in words),
+                maximum=9.0 if "wide" in words else 1.0,
+            )
             for index, split in enumerate(splits)
         )
 
@@ -350,11 +357,39 @@ def test_samplers_of_a_method():
 def test_data_without_labels():
     """Classification and clustering are left out, and what needs an extractor that is trained on labels."""
     found = plan(data={"d": {"dataset": "random 1 8 8 unlabelled", "latent_dim": 3}})
-    assert set(found.cells[0].steps) == {"train", "reconstruction", "interpolation", "likelihood"}
+    assert {name.partition("/")[0] for name in found.cells[0].steps} == {
+        *("train", "reconstruction", "sampler", "generation", "interpolation", "likelihood")
+    }
     omitted = found.omitted["d"]
     assert omitted["classification"] == omitted["clustering"] == "the data have no labels"
-    assert "no labels to train an extractor on" in omitted["generation"]
-    assert omitted["reconstruction/fid"] == omitted["generation"]
+    assert "no labels to train an extractor on" in omitted["generation/fid"]
+    assert omitted["reconstruction/fid"] == omitted["generation/fid"]
+
+
+def test_data_of_one_class():
+    found = plan(data={"d": {"dataset": "random 1 8 8 alike", "latent_dim": 3}})
+    assert not {"classification", "clustering"} & steps_of(found).keys()
+    assert found.omitted["d"]["classification"] == "all examples have the same label"
+    assert "only one label to train an extractor on" in found.omitted["d"]["generation/fid"]
+
+
+def test_networks_and_values_that_do_not_fit_raise_before_anything_runs():
+    paper_conv = {"p": {"encoder_config": "paper_conv", "decoder_config": "paper_conv"}}
+    place = r"data\.digits, networks\.p, methods\.AE\.grid\[1\]: the paper's networks need"
+    with pytest.raises(ValueError, match=place):
+        plan(networks=paper_conv)
+    with pytest.raises(ValueError, match=r"methods\.AE\.grid\[1\]: .* pixel_values must lie in \[0, 1\]"):
+        plan(data={"d": {"dataset": "random 5 wide", "latent_dim": 3}})
+
+
+def test_content_of_a_local_extractor_counts(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"a")
+    before = steps_of(plan(extractor=str(tmp_path)))
+    assert before == steps_of(plan(extractor=str(tmp_path)))
+    (tmp_path / "model.safetensors").write_bytes(b"b")
+    after = steps_of(plan(extractor=str(tmp_path)))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"reconstruction", "generation/normal", "generation/gmm"}
 
 
 def test_data_without_labels_and_another_extractor():
@@ -367,9 +402,10 @@ def test_data_without_labels_and_another_extractor():
 def test_data_that_are_no_images():
     """Vectors have no features to compare, and no need of an extractor."""
     found = plan(data={"d": {"dataset": "random 5", "latent_dim": 3}})
-    assert set(found.omitted["d"]) == {"generation", "reconstruction/fid"}
+    assert set(found.omitted["d"]) == {"generation/fid", "reconstruction/fid"}
     assert set(found.cells[0].steps) == {
-        *("train", "reconstruction", "classification", "clustering", "interpolation", "likelihood")
+        *("train", "reconstruction", "classification", "clustering", "interpolation", "likelihood"),
+        *(f"{step}/{sampler}" for step in ("sampler", "generation") for sampler in ("normal", "gmm")),
     }
 
 

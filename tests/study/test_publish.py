@@ -354,6 +354,15 @@ def test_foreign_repositories_stay(hub, machine, study, files, message):
     assert len(hub.repos) == 1 and len(hub.log(PAGE, "space")) == 2
 
 
+def test_foreign_model_is_found_before_anything_is_published(hub, machine, study):
+    name = f"{PAGE}-beta-vae-02"
+    hub.create_repo(name, "model")
+    hub.commit(name, {"model.bin": "weights"})
+    with machine(), pytest.raises(ValueError, match="was not made by gae-hub study publish"):
+        publish(study, models="all")
+    assert len(hub.repos) == 1
+
+
 def test_unfinished_and_changed_cells(hub, machine, study, quick_report, tmp_path, capsys):
     """What is done is published; the rest is named."""
     shutil.copytree(study.root, tmp_path / "copy")

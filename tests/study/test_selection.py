@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from pathlib import Path
 
 import pytest
 from study.synthetic import make_cell, make_results
@@ -76,10 +77,34 @@ def test_only_done_cells_win(state):
 
 def test_duplicates_never_win():
     better = make_cell("VAE", 2, {"reconstruction/mse/validation": 0.0}, fields={"beta": 1}, facts={"duplicate_of": 1})
-    same_fields = make_cell("VAE", 3, {"reconstruction/mse/validation": 0.0}, fields={"beta": 1})
-    chosen = select([cell(1, 0.3, 0.3), better, same_fields])
+    shared = cell(3, 0.0, 0.0, folder=Path("cells/a"))
+    chosen = select([cell(1, 0.3, 0.3, folder=Path("cells/a")), better, shared])
     assert chosen.configuration.number == 1
     assert chosen.left_out == dict.fromkeys((2, 3), "the same as configuration 1")
+
+
+def test_configurations_that_print_alike_are_not_duplicates():
+    cells = [make_cell("VAE", k, {"reconstruction/mse/validation": 1 / k}, fields={"v": "a"}) for k in (1, 2)]
+    assert select(cells).configuration.number == 2
+
+
+def test_cell_that_failed_later_counts_for_what_was_measured():
+    """A sampler that cannot be fitted does not withdraw the reconstruction error."""
+    numbers = {"training/seconds": 3.0, "reconstruction/mse/validation": 0.1}
+    failed = make_cell("VAE", 1, numbers, fields={"beta": 1}, state="failed", error="sampler/gmm: singular")
+    assert select([failed, cell(2, 0.3, 0.3)]).configuration.number == 1
+    chosen = select([failed, cell(2, 0.3, 0.3)], "generation", "gmm")
+    assert chosen.left_out[1] == "failed: sampler/gmm: singular"
+
+
+def test_numbers_of_different_extractors_are_not_compared():
+    """The second would win, but its features are those of another network."""
+    name = "generation/gmm/fid/validation"
+    cells = [make_cell("VAE", k, {name: value}, fields={"beta": k}) for k, value in ((1, 9.0), (2, 1.0), (3, 8.0))]
+    cells[1].passports[name]["extractor_sha256"] = "cd" * 32
+    chosen = select(cells, "generation", "gmm")
+    assert chosen.configuration.number == 3
+    assert chosen.left_out == {2: f"{name} was measured in another way than for 1"}
 
 
 def test_numbers_that_are_not_finite_never_win():

@@ -127,7 +127,15 @@ def test_same_splits_as_load_data():
 
 
 def test_data_without_a_test_split(tmp_path):
-    """The message says what is missing."""
-    np.save(tmp_path / "x.npy", np.zeros((20, 1, 8, 8), dtype=np.float32))
-    with pytest.raises(ValueError, match="test"):
+    """A tenth of the training examples is held out, or what the study says."""
+    np.save(tmp_path / "x.npy", np.zeros((200, 1, 8, 8), dtype=np.float32))
+    name = str(tmp_path / "x.npy")
+    assert StudyData(DataSettings("d", name)).sizes == {"train": 162, "validation": 18, "test": 20}
+    options = {"test_size": 50, "validation_size": 30}
+    assert StudyData(DataSettings("d", name, options=options)).sizes == {"train": 120, "validation": 30, "test": 50}
+
+
+def test_remedies_are_written_as_in_a_study_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((20, 3, 8, 3), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"data\.d: .*\(in a study file, .*: `layout: channels_first`"):
         StudyData(DataSettings("d", str(tmp_path / "x.npy")))

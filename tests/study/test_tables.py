@@ -12,7 +12,8 @@ from study.synthetic import make_cell, make_results, synthetic_results
 from gae_hub.metrics import Passport
 from gae_hub.study.findings import find_findings
 from gae_hub.study.paper_values import PaperValue
-from gae_hub.study.table import COMPARED_FIELDS, format_entry
+from gae_hub.study.passports import COMPARED_FIELDS
+from gae_hub.study.table import format_entry
 from gae_hub.study.table_files import to_csv, to_markdown, write_tables
 from gae_hub.study.table_latex import escape_latex, to_latex
 from gae_hub.study.table_parquet import parquet_bytes

@@ -16,6 +16,7 @@ from gae_hub.metrics.functional.probe import LinearProbe
 from gae_hub.study.collect import load_results
 from gae_hub.study.execution import CellRunner
 from gae_hub.study.folder import StudyFolder
+from gae_hub.study.selection import Selector, Setup
 
 SEED = 3
 
@@ -297,9 +298,21 @@ def test_data_without_an_extractor(tmp_path, monkeypatch, kind):
     numbers = results.cells[0].numbers
     assert "reconstruction/mse/test" in numbers and "reconstruction/fid/test" not in numbers
     assert ("classification/accuracy/test" in numbers) == (kind != "unlabelled")
-    assert not any(name.startswith("generation") for name in numbers)
+    generated = {name for name in numbers if name.startswith("generation")}
+    assert generated == {
+        f"generation/{sampler}/energy_distance/{split}"
+        for sampler in ("normal", "gmm")
+        for split in ("validation", "test")
+    }
+    model = AutoGAE.from_pretrained(results.cells[0].folder)
+    sampler = AutoSampler.from_pretrained(results.cells[0].folder / "samplers" / "gmm")
+    splits = load("x", ("train", "validation", "test"))
+    for split, dataset in zip(("validation", "test"), splits[1:], strict=True):
+        found = evaluate_model(model, dataset, ["energy"], sampler, num_samples=40, seed=0)
+        assert numbers[f"generation/gmm/energy_distance/{split}"] == pytest.approx(found["energy_distance"], rel=1e-5)
+    assert Selector(results).best_sampler("VAE", Setup("mlp", "d", 2)).criterion.endswith("energy_distance/validation")
     assert "likelihood/log_likelihood/test" in numbers
-    assert {"generation", "reconstruction/fid"} <= results.settings["omitted"]["d"].keys()
+    assert {"generation/fid", "reconstruction/fid"} <= results.settings["omitted"]["d"].keys()
     assert not (tmp_path / "out" / "extractors").exists()
 
 

@@ -1,5 +1,6 @@
 """A worker: every cell once, in spite of failures, full disks, changed files, and changes of the study."""
 
+import json
 import shutil
 
 import pytest
@@ -10,9 +11,10 @@ from gae_hub import AutoGAE
 from gae_hub.models.vae import VAEConfig, VAEModel
 from gae_hub.study import execution, planning
 from gae_hub.study.collect import load_results
-from gae_hub.study.execution import CellRunner
+from gae_hub.study.execution import CellRunner, fit_sampler
 from gae_hub.study.folder import StudyFolder
 from gae_hub.study.runner import prepare_study, run_study
+from gae_hub.study.selection import Selector, Setup
 from gae_hub.study.status import describe_status
 from gae_hub.study.worker import StudyChangedError, Worker
 
@@ -132,7 +134,7 @@ def test_another_sampler_refits_it_alone(tmp_path, work):
 # Changed files
 
 
-@pytest.mark.parametrize("change", ["flip", "truncate", "remove", "edit record", "empty record"])
+@pytest.mark.parametrize("change", ["flip", "truncate", "remove", "edit record", "empty record", "results"])
 def test_changed_files(folder, work, change):
     """A changed cell is set aside and run again. Nothing is deleted, and no other cell is touched."""
     cell = read_cells(folder)["VAE 1"].folder
@@ -145,6 +147,8 @@ def test_changed_files(folder, work, change):
         weights.write_bytes(weights.read_bytes()[:-8])
     elif change == "remove":
         weights.unlink()
+    elif change == "results":
+        (cell / "results.json").write_text('{"metrics": {"clustering/accuracy/train": 0.99}}')
     elif change == "edit record":
         text = record.read_text()
         value = str(read_cells(folder)["VAE 1"].steps["clustering"].numbers["clustering/accuracy/train"])
@@ -160,6 +164,21 @@ def test_changed_files(folder, work, change):
     after = snapshot(folder)
     for name, content in others.items():
         assert cell.name in name or after[name] == content
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_something_else_in_place_of_a_cell(tmp_path, kind):
+    settings = quick(methods={"AE": {"model": "ae"}})
+    run(settings, tmp_path / "out")
+    cell = read_cells(tmp_path / "out")["AE 1"].folder
+    shutil.rmtree(cell)
+    if kind == "file":
+        cell.write_text("not a cell")
+    else:
+        cell.symlink_to(tmp_path / "nowhere")
+    assert run(settings, tmp_path / "out") == {"done": 1} and cell.is_dir()
+    (aside,) = cell.parent.glob("*.changed-*")
+    assert aside.is_symlink() or aside.read_text() == "not a cell"
 
 
 def test_same_weights_after_running_again(folder):
@@ -260,9 +279,38 @@ def test_failing_cell(tmp_path, brittle, work, monkeypatch, place):
     work.clear()
     brittle.broken = None
     assert run(BRITTLE, root, retry_failed=True) == {"done": 3}
-    steps = ["interpolation", "clustering"]
-    assert work == (["Brittle 1: train", *steps] if place == "forward" else steps)
+    assert work == (["Brittle 1: train", "interpolation", "clustering"] if place == "forward" else ["interpolation"])
     assert read_cells(root)["Brittle 1"].error is None
+
+
+def test_sampler_that_cannot_be_fitted(tmp_path, monkeypatch):
+    """What does not need the sampler is measured, and is in the tables and in results.json."""
+
+    def fit(settings, context):
+        if settings.name == "gmm":
+            raise ValueError("all latents are equal")
+        return fit_sampler(settings, context)
+
+    monkeypatch.setattr("gae_hub.study.execution.fit_sampler", fit)
+    root = tmp_path / "out"
+    assert run(tiny(methods={"AE": {"model": "ae"}}), root) == {"failed": 1}
+    results = load_results(StudyFolder(root, "tiny"))
+    (cell,) = results.cells
+    assert cell.error == "sampler/gmm: ValueError: all latents are equal"
+    assert {
+        "reconstruction/mse/test",
+        "generation/normal/fid/test",
+        "clustering/accuracy/train",
+    } <= cell.numbers.keys()
+    assert not any("gmm" in name for name in cell.numbers)
+    assert "reconstruction/mse/test" in json.loads((cell.folder / "results.json").read_text())["metrics"]
+    chosen = Selector(results).select("reconstruction", "AE", Setup("mlp", "digits", 3))
+    assert chosen.estimate("reconstruction/mse/test").value == cell.numbers["reconstruction/mse/test"]
+
+    monkeypatch.undo()
+    assert run(tiny(methods={"AE": {"model": "ae"}}), root, retry_failed=True) == {"done": 1}
+    metrics = json.loads((cell.folder / "results.json").read_text())["metrics"]
+    assert "generation/gmm/fid/test" in metrics
 
 
 def test_changed_setting_of_a_failed_step(tmp_path, brittle):

@@ -21,6 +21,7 @@ __all__ = [
     "SEED",
     "SPLIT",
     "STRATIFY",
+    "TEST_SIZE",
     "VALIDATION_SIZE",
     "Flag",
     "sampler_subfolder",
@@ -141,6 +142,9 @@ BINARIZE = Flag(
 VALIDATION_SIZE = Flag(
     "validation_size", float | int | None, "Number (or share, below 1) of examples held out for validation", minimum=0
 )
+TEST_SIZE = Flag(
+    "test_size", float | int | None, "Number (or share, below 1) of examples held out for the test split", minimum=0
+)
 STRATIFY = Flag("stratify", bool, "Whether to hold out the same share of each class", True)
 ON_ERROR = Flag(
     "on_error",
@@ -163,6 +167,7 @@ DATA_OPTIONS = (
     NORMALIZE,
     BINARIZE,
     VALIDATION_SIZE,
+    TEST_SIZE,
     STRATIFY,
     ON_ERROR,
 )

@@ -4,7 +4,7 @@ __all__ = ["COMMANDS", "main", "make_parser"]
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import ModuleType
 
 from . import (
@@ -50,7 +50,7 @@ COMMANDS: dict[str, ModuleType] = {
     "quickstart": quickstart,
 }
 """Name to module of each command. A module has a docstring that says what the command does, `add_arguments(parser)`,
-and `run(args)`."""
+and `run(args)`, which may return an exit status."""
 
 _USAGE = "usage: gae-hub command [flags]"
 _HELP_HINT = "; `gae-hub --help` lists the commands"
@@ -64,18 +64,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `gae-hub`; by default from the command line.
 
     Returns:
-        The exit status: 0, 2 after an error, 130 after Ctrl-C.
+        The exit status: 0, 1 if a part of the work failed, 2 after an error, 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     prog = " ".join(["gae-hub", *_split_command(words)[0]])
     try:
-        _run(words)
+        return _run(words)
     except SystemExit as stop:  # argparse exits after --help
         return int(stop.code or 0)
     except BrokenPipeError:  # the reader of our output closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as stop:
-        print(f"\n{prog}: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"\n{prog}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except _reported_errors() as error:
         if os.environ.get(_TRACEBACK):
@@ -94,13 +94,18 @@ def make_parser(name: str) -> Parser:
     return parser
 
 
-def _run(words: list[str]):
+def _run(words: list[str]) -> int:
+    """Run a command, and return its exit status."""
     if words[:1] in (["--help"], ["-h"]):
         print(_overview())
-        return
+        return 0
     if not words:
         raise UsageError(f"missing command: {', '.join(COMMANDS)}\n{_USAGE}")
     found, rest = _split_command(words)
+    group = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+    if not found and group and words[1:] in (["--help"], ["-h"]):
+        print(_overview(group))
+        return 0
     if not found:
         raise UsageError(_describe_unknown(words))
     name = " ".join(found)
@@ -111,7 +116,7 @@ def _run(words: list[str]):
 
     logging.disable_progress_bar()
     with errors_in_flags(parser.flags):
-        COMMANDS[name].run(args)
+        return COMMANDS[name].run(args) or 0
 
 
 def _split_command(words: list[str]) -> tuple[list[str], list[str]]:
@@ -135,9 +140,9 @@ def _describe_unknown(words: list[str]) -> str:
     return f"unknown {kind} {first}{did_you_mean(first, COMMANDS) or _HELP_HINT}"
 
 
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    rows = [f"  {name.ljust(width)}  {_summary(command)}" for name, command in COMMANDS.items()]
+def _overview(names: Collection[str] = COMMANDS.keys()) -> str:
+    width = max(map(len, names))
+    rows = [f"  {name.ljust(width)}  {_summary(COMMANDS[name])}" for name in names]
     about = "Generative autoencoders: train, sample, measure and share them."
     return "\n".join([_USAGE, "", about, "", "commands:", *rows, "", "`gae-hub command --help` shows the flags."])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.yaml_files import dump_yaml, read_yaml_file
-from .flags import DATA_OPTIONS, DATASET, IMAGE_SIZE, SEED, VALIDATION_SIZE, Flag
+from .flags import DATA_OPTIONS, DATASET, IMAGE_SIZE, SEED, TEST_SIZE, VALIDATION_SIZE, Flag
 from .parser import UsageError
 
 RUN_FILE = "run.yaml"
@@ -59,11 +59,12 @@ def loading_arguments(run: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: if one has the wrong type.
     """
     found = {flag.name: _read(run, flag) for flag in (*DATA_OPTIONS, SEED)}
-    size = found[VALIDATION_SIZE.name]
-    if size is not None and size >= 1:
-        if size % 1:
-            raise ValueError(f"{VALIDATION_SIZE.name}: expected a share below 1, or a number of examples, got {size}")
-        found[VALIDATION_SIZE.name] = int(size)
+    for name in (VALIDATION_SIZE.name, TEST_SIZE.name):
+        size = found[name]
+        if size is not None and size >= 1:
+            if size % 1:
+                raise ValueError(f"{name}: expected a share below 1, or a number of examples, got {size}")
+            found[name] = int(size)
     image_size = found[IMAGE_SIZE.name]
     if isinstance(image_size, list) and [type(edge) for edge in image_size] != [int, int]:
         raise ValueError(f"{IMAGE_SIZE.name}: expected an edge length, or height and width, got {image_size}")

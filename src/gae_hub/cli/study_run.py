@@ -36,10 +36,17 @@ def add_arguments(parser: Parser):
         Flag("gpus_per_cell", float, "GPUs that a worker on Ray reserves; part of one shares it", 0.0, minimum=0),
         Flag("results_repo", str, "Data set repository for results of workers on Ray that do not share --output_dir"),
     )
-    parser.epilog = "Ctrl-C stops after the current step; the same line goes on."
+    parser.epilog = "Ctrl-C stops; the same line goes on. The exit status is 1 if a cell failed."
 
 
-def run(args: Namespace):
+def run(args: Namespace) -> int:
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same line goes on") from None
+
+
+def _run(args: Namespace) -> int:
     from ..study.runner import run_study
     from ..study.worker import StudyStoppedError
 
@@ -58,9 +65,8 @@ def run(args: Namespace):
         )
     except StudyStoppedError as error:
         raise UsageError(str(error)) from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same line goes on") from None
     print(", ".join(f"{number} {state}" for state, number in sorted(counts.items())))
     if counts.get("failed"):
-        print(f"gae-hub study status {args.output_dir} shows the errors; --retry_failed tries again")
+        print(f"gae-hub study status {args.output_dir} --errors shows the errors; --retry_failed tries again")
     print(f"next: gae-hub study report {args.output_dir}")
+    return 1 if counts.get("failed") else 0

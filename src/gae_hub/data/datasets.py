@@ -53,7 +53,7 @@ class _Described:
         options: how the data were read.
         normalization: what was applied to the data's own values, or None.
         binarization: what made grey values binary, or None.
-        held_out: how the validation split was made, or None if the source has one.
+        held_out: how validation and test splits were made, or None if the source has them.
         labels: (num,) integers, -1 for examples without a label; or None. Metrics use them; models do not.
         factors: (num, num_factors) integers, the factors of variation that the images were made from. Set it to
             measure disentanglement; None by default.

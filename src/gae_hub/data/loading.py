@@ -18,7 +18,7 @@ from .options import DataOptions, LoadingOptions
 from .sources.datasets_objects import is_datasets_object
 from .sources.opening import open_source
 from .split_reading import fit_normalization, read_split
-from .splits import hold_out_validation
+from .splits import hold_out_test, hold_out_validation
 
 if TYPE_CHECKING:
     import datasets
@@ -75,7 +75,7 @@ def load_images(source: Any, splits: str | Sequence[str] | None = None, *, strea
             training split if there are several.
         streaming: read a data set of the Hub while training, without a copy on disk.
         **options: the fields of [`DataOptions`]: column, label_column, layout, channels, image_size, background,
-            normalize, binarize, validation_size, stratify, on_error and seed; and arguments of
+            normalize, binarize, validation_size, test_size, stratify, on_error and seed; and arguments of
             `datasets.load_dataset`, such as `name`, `revision` and `token`.
 
     Returns:
@@ -176,6 +176,8 @@ def _load(
     is_partial = splits is not None and bool({"train", "validation"} & set(names))
     # the test split is normalized as the training data, without the held-out part
     is_normalized = isinstance(chosen.normalize, str) and splits is not None and not streaming
+    if "test" in names and "test" not in opened.splits and "train" in opened.splits:
+        opened = hold_out_test(opened)
     if may_hold_out and (is_partial or is_normalized):
         opened = hold_out_validation(opened)
     elif is_partial and "validation" not in opened.splits:

@@ -29,6 +29,7 @@ class LoadingOptions(TypedDict, total=False):
     normalize: Literal["unit", "standardize"] | Normalization | None
     binarize: Literal["threshold", "stochastic"] | Binarization | None
     validation_size: float | None
+    test_size: float | None
     stratify: bool
     on_error: OnError
     seed: int
@@ -65,6 +66,8 @@ class DataOptions:
         validation_size: number of examples (int), or share of the training split (float), to hold out at random if the
             source has no validation split. By default 10,000, or 10 % of fewer than 50,000 examples. MNIST and
             CIFAR-10 hold out their last 10,000 images, as the paper does.
+        test_size: number or share of the training examples to hold out at random as a test split if the source has
+            none. By default none: asking for the test split then raises.
         stratify: whether the held-out examples have the same shares of classes as the others.
         on_error: "raise" for an error that names the first example that cannot be read or is missing; "skip" to leave
             such examples out, with their labels, and to log one warning that counts and names them.
@@ -83,6 +86,7 @@ class DataOptions:
     normalize: Literal["unit", "standardize"] | Normalization | None = None
     binarize: Literal["threshold", "stochastic"] | Binarization | None = None
     validation_size: float | None = None
+    test_size: float | None = None
     stratify: bool = True
     on_error: OnError = "raise"
     seed: int = 0
@@ -114,9 +118,10 @@ class DataOptions:
             raise ValueError(
                 "binarize needs values in [0, 1], but normalize='standardize' gives them mean 0: pass normalize='unit'"
             )
-        size = self.validation_size
-        if size is not None and (isinstance(size, bool) or not isinstance(size, (int, float))):
-            raise ValueError(f"validation_size must be a number of examples or a share of them, got {describe(size)}")
+        for name in ("validation_size", "test_size"):
+            size = getattr(self, name)
+            if size is not None and (isinstance(size, bool) or not isinstance(size, (int, float))):
+                raise ValueError(f"{name} must be a number of examples or a share of them, got {describe(size)}")
         if not isinstance(self.stratify, bool):
             raise ValueError(f"stratify must be True or False, got {describe(self.stratify)}")
         if self.on_error not in ("raise", "skip"):

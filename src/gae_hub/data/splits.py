@@ -1,6 +1,6 @@
-"""Holds out a validation split: at random and stratified by class, or the last images of MNIST and CIFAR-10."""
+"""Holds out validation and test splits: at random, stratified by class, or the last images of MNIST and CIFAR-10."""
 
-__all__ = ["hold_out_validation", "split_rows"]
+__all__ = ["hold_out_test", "hold_out_validation", "split_rows"]
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,35 +22,64 @@ def hold_out_validation(source: Source) -> Source:
     Raises:
         ValueError: if the training split is a stream, or one of the two parts would be empty.
     """
-    rows, options = source.get_split("train"), source.options
+    rows, size = _rows_to_split(source, "validation"), source.options.validation_size
+    if size is None:
+        size = 10_000 if len(rows) >= 50_000 else 0.1
+    num, num_validation = len(rows), _count_held_out(len(rows), size, "validation", source.name)
+    if _PAPER_SPLITS.get(Path(source.name).name.lower()) != num:
+        return _hold_out_at_random(source, rows, "validation", num_validation)
+    how = f"the last {num_validation:,} of {num:,} training examples, as in the Pythae paper"
+    rest, held_out = np.arange(num - num_validation), np.arange(num - num_validation, num)
+    return _divide(source, rows, "validation", rest, held_out, how)
+
+
+def hold_out_test(source: Source) -> Source:
+    """This source with a part of its training split as its test split, drawn at random as `hold_out_validation` does.
+
+    Raises:
+        ValueError: if the options have no `test_size`, the training split is a stream, or a part would be empty.
+    """
+    rows, size = _rows_to_split(source, "test"), source.options.test_size
+    if size is None:
+        raise ValueError(
+            f"'{source.name}' has no split 'test'; it has {', '.join(source.splits)}: pass test_size=0.1 to hold out "
+            "10 % of the training examples"
+        )
+    return _hold_out_at_random(source, rows, "test", _count_held_out(len(rows), size, "test", source.name))
+
+
+def _rows_to_split(source: Source, split: str) -> Split:
+    """The training examples."""
+    rows = source.get_split("train")
     if not isinstance(rows, Split):
         raise ValueError(
-            f"'{source.name}' has no validation split, and a part of a stream cannot be held out: pass splits=None"
+            f"'{source.name}' has no {split} split, and a part of a stream cannot be held out: pass splits=None"
         )
-    num = len(rows)
-    num_validation = count_validation(num, options.validation_size, source.name)
-    if _PAPER_SPLITS.get(Path(source.name).name.lower()) == num:
-        train, validation = np.arange(num - num_validation), np.arange(num - num_validation, num)
-        how = f"the last {num_validation:,} of {num:,} training examples, as in the Pythae paper"
-    else:
-        found = rows.read_labels() if options.stratify else None
-        labels = None if found is None else found.numpy()
-        train, validation = split_rows(num, num_validation, options.seed, labels)
-        how = f"{num_validation:,} of {num:,} training examples, drawn at random with seed {options.seed}"
-        how += "" if labels is None else ", stratified by class"
-    splits = {**source.splits, "train": rows.select(train), "validation": rows.select(validation)}
+    return rows
+
+
+def _hold_out_at_random(source: Source, rows: Split, split: str, num_held_out: int) -> Source:
+    options = source.options
+    found = rows.read_labels() if options.stratify else None
+    labels = None if found is None else found.numpy()
+    how = f"{num_held_out:,} of {len(rows):,} training examples, drawn at random with seed {options.seed}"
+    how += "" if labels is None else ", stratified by class"
+    return _divide(source, rows, split, *split_rows(len(rows), num_held_out, options.seed, labels), how)
+
+
+def _divide(source: Source, rows: Split, split: str, rest: np.ndarray, held_out: np.ndarray, how: str) -> Source:
+    """The source with these training examples, and a new split of the others."""
+    splits = {**source.splits, "train": rows.select(rest), split: rows.select(held_out)}
+    if split == "test" or source.held_out:
+        how = "; ".join(filter(None, [source.held_out, f"{split}: {how}"]))
     return replace(source, splits=splits, held_out=how)
 
 
-def count_validation(num: int, size: float | None, name: str) -> int:
+def _count_held_out(num: int, size: float, split: str, name: str) -> int:
     """How many of `num` training examples are held out: see `DataOptions`."""
-    if size is None:
-        size = 10_000 if num >= 50_000 else 0.1
     count = round(size * num) if isinstance(size, float) else size
     if not 0 < count < num:
-        raise ValueError(
-            f"validation_size {size} leaves no training or no validation examples: '{name}' has {num} to split"
-        )
+        raise ValueError(f"{split}_size {size} leaves no training or no {split} examples: '{name}' has {num} to split")
     return count
 
 

@@ -10,9 +10,10 @@ __all__ = [
 ]
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,6 +122,7 @@ def read_with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return {**inherited, **content}
 
 
+MAX_SEED = 10**6  # torch accepts seeds below 2**32, and configurations have seeds of their own
 _SETTINGS = (
     *("name", "title", "data", "networks", "methods", "only", "training", "seeds", "latent_dims", "samplers"),
     *("tasks", "extractor", "train_together", "budget"),
@@ -134,6 +136,7 @@ def read_study(content: Mapping[str, Any], where: str) -> Study:
         content: settings by name.
         where: name of the file, for errors.
     """
+    _check_texts(content, where)
     read = _Reader(content, where)
     read.check_names(_SETTINGS)
     name = read.get("name", str)
@@ -147,8 +150,8 @@ def read_study(content: Mapping[str, Any], where: str) -> Study:
         networks=read.parts("networks", _read_networks),
         methods=methods,
         training=_read_training(read),
-        seeds=tuple(read.integers("seeds", [0], minimum=0)),
-        latent_dims=tuple(read.integers("latent_dims", [], minimum=1)),
+        seeds=tuple(read.integers("seeds", [0], 0, MAX_SEED)),
+        latent_dims=tuple(read.integers("latent_dims", [], 1)),
         samplers=read.parts("samplers", _read_sampler, {}),
         tasks=read.parts("tasks", _read_task),
         extractor=extractor,
@@ -163,6 +166,19 @@ def read_study(content: Mapping[str, Any], where: str) -> Study:
         if not getattr(study, part):
             raise ValueError(f"{where}: {part} is empty")
     return study
+
+
+def _check_texts(content: Any, where: str):
+    """Raise ValueError for a text, anywhere in a study, that cannot be written into files and pages."""
+    if isinstance(content, str) and any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in content):
+        raise ValueError(f"{where}: expected text without control characters, got {describe(content)}")
+    if isinstance(content, Mapping):
+        for name, value in content.items():
+            _check_texts(name, where)
+            _check_texts(value, f"{where}: {name}")
+    elif isinstance(content, list | tuple):
+        for value in content:
+            _check_texts(value, where)
 
 
 class _Reader:
@@ -209,10 +225,11 @@ class _Reader:
             _check_part_name(key, self.at(name), "a name")
         return {key: read(key, value, self.at(name)) for key, value in self.mapping(name, default).items()}
 
-    def integers(self, name: str, default: list[int], minimum: int) -> list[int]:
+    def integers(self, name: str, default: list[int], minimum: int, maximum: float = inf) -> list[int]:
         found = self.content.get(name, default)
-        if not isinstance(found, list) or any(type(value) is not int or value < minimum for value in found):
-            raise ValueError(f"{self.at(name)}: expected a list of integers of {minimum} or more, got {found!r}")
+        if not isinstance(found, list) or any(type(one) is not int or not minimum <= one <= maximum for one in found):
+            limits = f"of {minimum} or more" if maximum == inf else f"from {minimum} to {maximum:,}"
+            raise ValueError(f"{self.at(name)}: expected a list of integers {limits}, got {found!r}")
         if len(set(found)) < len(found):
             raise ValueError(f"{self.at(name)}: a number occurs twice in {found}")
         return found
@@ -230,12 +247,14 @@ _DATA_NUMBERS = ("num_train", "num_validation", "num_test")
 
 
 def _read_data(name: str, content: Any, where: str) -> DataSettings:
-    from ..data.options import DataOptions
+    from ..data.options import DataOptions, LoadingOptions
 
     read = _Reader(content, f"{where}.{name}")
     own = ("dataset", "latent_dim", *_DATA_NUMBERS, "training", "load")
     read.check_names((*own, *DataOptions.names()))
     given = {key: value for key, value in read.content.items() if key in DataOptions.names()}
+    of_load_dataset = sorted(LoadingOptions.__annotations__.keys() - {*DataOptions.names(), "token"})
+    _Reader(read.mapping("load", {}), read.at("load")).check_names(of_load_dataset)
     try:
         DataOptions(**given)
     except ValueError as error:
@@ -268,6 +287,9 @@ def _read_training(read: _Reader) -> dict[str, Any]:
     """The training arguments of a study, a data set or a sampler. `make_plan` checks their values."""
     found = read.mapping("training", {})
     _Reader(found, read.at("training")).check_names(("recipe", *(item.name for item in fields(GAETrainingArguments))))
+    for name, value in found.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{read.at('training')}: {name}: expected a finite number, got {value}")
     if found.get("recipe") is not None and found["recipe"] not in RECIPES:
         hint = suggest(str(found["recipe"]), RECIPES, "recipes are")
         raise ValueError(f"{read.at('training')}: there is no recipe '{found['recipe']}'; {hint}")
@@ -280,7 +302,7 @@ _EXTRACTOR_FIELDS = ("channels", "feature_dim")
 
 def _read_extractor(content: Any, where: str) -> tuple[str, dict[str, Any]]:
     """Name of the extractor, and the arguments of `train_extractor`."""
-    if isinstance(content, str):
+    if isinstance(content, str) and content:
         return content, {}
     if not isinstance(content, Mapping):
         raise ValueError(
@@ -291,8 +313,10 @@ def _read_extractor(content: Any, where: str) -> tuple[str, dict[str, Any]]:
     read.check_names((*_EXTRACTOR_TRAINING, *_EXTRACTOR_FIELDS))
     for name, kind in _EXTRACTOR_TRAINING.items():
         value = read.get(name, kind, 1)
-        if not value > 0 and name != "seed":
-            raise ValueError(f"{read.at(name)}: must be above 0, got {value}")
+        if name == "seed" and not 0 <= value < 2**32:
+            raise ValueError(f"{read.at(name)}: expected a number from 0 to 2**32 - 1, got {value}")
+        if name != "seed" and not 0 < value < inf:
+            raise ValueError(f"{read.at(name)}: must be above 0 and finite, got {value}")
     try:
         with one_error("fields"):
             FeatureClassifierConfig(**{name: value for name, value in content.items() if name in _EXTRACTOR_FIELDS})
@@ -417,7 +441,8 @@ def _choose(known: Mapping[str, Any], names: Any, where: str) -> dict[str, Any]:
     for name in names:
         if str(name) not in known:
             raise ValueError(f"{where}: there is no '{name}'; {suggest(str(name), known, 'names are')}")
-    return {name: value for name, value in known.items() if name in names}
+    chosen = {str(name) for name in names}
+    return {name: value for name, value in known.items() if name in chosen}
 
 
 def _select_methods(methods: dict[str, GridMethod], content: Mapping[str, Any], where: str) -> dict[str, GridMethod]:

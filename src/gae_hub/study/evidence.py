@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from .paper_columns import paper_name
+from .passports import comparable
 from .results import StudyResults
 from .selection import Configuration, Selection, Selector, Setup
-from .table import comparable
 
 NUMBERS = {
     "reconstruction": "reconstruction/mse/test",

@@ -5,8 +5,8 @@ __all__ = ["CellRunner", "extractor_folder"]
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -51,6 +51,7 @@ from .tasks import NUM_TILES
 logger = logging.get_logger(__name__)
 
 EVALUATED = ("validation", "test")
+RESULTS = "results.json"
 
 
 class CellRunner:
@@ -173,37 +174,57 @@ class CellRunner:
                 "trained_together": facts.get("trained_together", 1),
             },
         )
-        cell.finish("train", record, ("config.json", "model.safetensors"))
+        cell.finish("train", record, ("config.json", "model.safetensors", "preprocessor_config.json"))
         delete_files(cell.folder, CHECKPOINTS)
 
     # Samplers and tasks
 
-    def run_steps(self, plan: CellPlan, cell: Cell):
-        """Run the steps of a trained cell, as `open_cell` returned it, that are not finished."""
+    def run_steps(self, plan: CellPlan, cell: Cell, guard: Callable[[], AbstractContextManager[Any]] = nullcontext):
+        """Run the steps of a trained cell, as `open_cell` returned it, that are not finished.
+
+        Args:
+            plan, cell: of the cell.
+            guard: makes a context for each step, which may record an error instead of raising it. The other steps
+                then run, except those that need a sampler that failed.
+        """
         waiting = [step for step, digest in plan.steps.items() if not cell.is_finished(step, digest)]
         if not waiting:
             return
         self.step = waiting[0]
         context = self.make_context(plan, cell)
+        cell.forget_files(RESULTS)
         for step in waiting:
             kind, _, name = step.partition("/")
-            start = time.perf_counter()
+            fitted = f"sampler/{name}"
+            if kind != "sampler" and fitted in plan.steps and not cell.is_finished(fitted, plan.steps[fitted]):
+                continue  # the sampler failed
             self.step = step
-            torch.manual_seed(plan.seed)  # each step has the same random numbers, whichever ran before
-            try:
-                if kind == "sampler":
-                    cell.forget_files(f"samplers/{name}")
-                    record = self._fit_sampler(self.study.samplers[name], context, plan.steps[step])
-                else:
-                    record = self._measure(cell, step, context, plan.steps[step])
-            except NotImplementedError as error:  # a task that has no meaning for the method
-                record = StepRecord(plan.steps[step], "skipped", reason=str(error))
-            folder = cell.folder / "samplers" / name
-            files = sorted(folder.iterdir()) if kind == "sampler" and record.state == "done" else []
-            record = replace(record, seconds=round(time.perf_counter() - start, 3))
-            if step == waiting[-1]:  # before cell.json says that nothing is left to do
-                self._write_results(plan, cell, [*cell.steps.values(), record], context.model)
-            cell.finish(step, record, [f"samplers/{name}/{file.name}" for file in files])
+            with guard():
+                self._run_step(plan, cell, step, context, is_last=step == waiting[-1])
+        if cell.error is not None:
+            self._write_results(plan, cell, [*cell.steps.values()], context.model)
+
+    def _run_step(self, plan: CellPlan, cell: Cell, step: str, context: CellContext, is_last: bool):
+        """Run a step, and record it. The last writes the results of all, before cell.json says that all are done."""
+        kind, _, name = step.partition("/")
+        start = time.perf_counter()
+        torch.manual_seed(plan.seed)  # each step has the same random numbers, whichever ran before
+        try:
+            if kind == "sampler":
+                cell.forget_files(f"samplers/{name}")
+                record = self._fit_sampler(self.study.samplers[name], context, plan.steps[step])
+            else:
+                record = self._measure(cell, step, context, plan.steps[step])
+        except NotImplementedError as error:  # a task that has no meaning for the method
+            record = StepRecord(plan.steps[step], "skipped", reason=str(error))
+        folder = cell.folder / "samplers" / name
+        written = sorted(folder.iterdir()) if kind == "sampler" and record.state == "done" else []
+        files = [f"samplers/{name}/{file.name}" for file in written]
+        record = replace(record, seconds=round(time.perf_counter() - start, 3))
+        if is_last and cell.error is None:
+            self._write_results(plan, cell, [*cell.steps.values(), record], context.model)
+            files.append(RESULTS)
+        cell.finish(step, record, files)
 
     def make_context(self, plan: CellPlan, cell: Cell) -> CellContext:
         """The trained model of a cell, with its data."""
@@ -289,7 +310,7 @@ class CellRunner:
 
 def extractor_folder(folder: Path, study: Study, data: StudyData) -> Path:
     """Where the extractor that is trained on a data set is, in the folder of a study."""
-    return folder / "extractors" / f"{data.settings.name}-{str(extractor_digest(study, data))[:12]}"
+    return folder / "extractors" / f"classifier-{str(extractor_digest(study, data))[:12]}"
 
 
 def _save_at_once(network: FeatureClassifier, folder: Path):

@@ -8,7 +8,7 @@ __all__ = ["BUILTIN_GRIDS", "Configuration", "Grid", "GridMethod", "check_config
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +129,8 @@ def read_methods(content: Mapping[str, Any], where: str = "methods") -> dict[str
     """
     if not content:
         raise ValueError(f"{where}: expected at least one method, got none")
+    if not all(str(name).strip() for name in content):
+        raise ValueError(f"{where}: expected a name for each method, got an empty one")
     return {str(name): _read_method(str(name), value, f"{where}.{name}") for name, value in content.items()}
 
 
@@ -170,7 +172,10 @@ def _read_method(name: str, content: Any, where: str) -> GridMethod:
     _check_keys(content, _METHOD_KEYS, where)
     symbols = _take(content, "symbols", dict, where, default={})
     for field in symbols:
-        _take(symbols, field, str, f"{where}.symbols")
+        symbol = _take(symbols, field, str, f"{where}.symbols")
+        others = [other for other in symbols if other != field and symbols[other] == symbol]
+        if others:
+            raise ValueError(f"{where}.symbols: {field} and {others[0]} have the same symbol '{symbol}'")
     entries = _take(content, "grid", list, where, default=[{}])
     if not entries:
         raise ValueError(f"{where}.grid: expected at least one configuration, got none")
@@ -233,12 +238,24 @@ def _find_original(entry: dict[str, Any], earlier: Sequence[Configuration], wher
 
 
 def _check_fields(fields: Mapping[str, Any], where: str):
-    """Raise ValueError for a bad seed or scaled value. `check_configuration` checks the other values."""
-    _take(fields, "seed", int, where, default=None)
+    """Raise ValueError for a bad seed or scaled value, a number that is not finite, and a field of the data set.
+
+    `check_configuration` checks the other values.
+    """
+    seed = _take(fields, "seed", int, where, default=None)
+    if seed is not None and not 0 <= seed < 2**31:
+        raise ValueError(f"{where}.seed: expected a number from 0 to 2**31 - 1, got {seed}")
     for name, value in fields.items():
+        if name in _OF_THE_DATA:
+            raise ValueError(f"{where}.{name}: the study sets it for all methods, {_OF_THE_DATA[name]}; remove it")
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{where}.{name}: expected a finite number, got {value}")
         if _is_scaled(value):
             _check_keys(value, (_SCALED,), f"{where}.{name}")
             _take(value, _SCALED, float, f"{where}.{name}")
+
+
+_OF_THE_DATA = {"input_shape": "from its data", "latent_dim": "as data.NAME.latent_dim or latent_dims"}
 
 
 def _is_scaled(value: Any) -> bool:

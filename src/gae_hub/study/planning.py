@@ -4,21 +4,24 @@ __all__ = ["make_plan"]
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .._version import __version__
-from ..auto import AutoSampler
+from ..auto import AutoGAE, AutoSampler
 from ..models.base import GAEConfig
 from ..samplers.learned import LearnedSampler
 from ..training.arguments import RECIPES, GAETrainingArguments
+from ..training.model_checks import check_data
 from .declaration import Study
 from .digests import digest
 from .method_grids import Configuration, GridMethod, check_configuration
 from .plan import CellPlan, StudyPlan
 from .settings import NORMAL, DataSettings, SamplerSettings
 from .stacking import can_stack_arguments, stack_key
+from .store import hash_file
 from .study_data import StudyData
 
 MAX_STACK = 16  # cells that train together
@@ -114,19 +117,22 @@ def find_omitted_tasks(study: Study, data: StudyData) -> dict[str, str]:
     for name, task in study.tasks.items():
         if task.needs_labels and not data.has_labels:
             found[name] = "the data have no labels"
+        elif task.needs_labels and not data.has_classes:
+            found[name] = "all examples have the same label"
         elif task.needs_sampler and not study.samplers:
             found[name] = "the study has no samplers"
         elif task.uses_extractor and not can_compare_features(study, data):
             reason = "an extractor needs images with 1 or 3 channels"
             if data.is_images:
-                reason = "the data have no labels to train an extractor on: set extractor to 'inception' or a model"
-            found[name if task.needs_sampler else f"{name}/fid"] = reason
+                what = "no labels" if not data.has_labels else "only one label"
+                reason = f"the data have {what} to train an extractor on: set extractor to 'inception' or a model"
+            found[f"{name}/fid"] = reason
     return found
 
 
 def can_compare_features(study: Study, data: StudyData) -> bool:
     """Whether the study's extractor accepts a data set, and can be trained on it if it has to be."""
-    return data.is_images and (study.extractor != "trained" or data.has_labels)
+    return data.is_images and (study.extractor != "trained" or data.has_classes)
 
 
 def _plan_method(
@@ -174,6 +180,9 @@ def _plan_cell(
     if configuration.skip is None:
         config = check_configuration(method, configuration, values)
         group = _group_of(study, data, config, arguments, seed)
+        if seed == study.seeds[0] or "seed" in configuration.fields:
+            place = f"methods.{method.name}.grid[{configuration.number}]"
+            _check_fit(config, arguments, data, f"data.{data.settings.name}, networks.{network}, {place}")
     settings = {
         "format": FORMAT,
         "versions": versions(),
@@ -200,6 +209,16 @@ def _plan_cell(
         skipped=configuration.skip,
         duplicate_of=configuration.duplicate_of,
     )
+
+
+def _check_fit(config: GAEConfig, arguments: GAETrainingArguments, data: StudyData, place: str):
+    """Raise ValueError if a model cannot be built, or not be trained on the data. It is built without memory."""
+    try:
+        with torch.device("meta"):
+            model = AutoGAE.from_config(config)
+        check_data(model, arguments, data.splits["train"], data.splits["validation"])
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _check_training(training: Mapping[str, Any], where: str) -> GAETrainingArguments:
@@ -264,7 +283,10 @@ def extractor_digest(study: Study, data: StudyData) -> str | None:
     if not study.uses_extractor or not can_compare_features(study, data):
         return None
     if study.extractor != "trained":
-        return digest(study.extractor)
+        folder = Path(study.extractor)
+        files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+        content = [[file.name, hash_file(file)] for file in files]
+        return digest([study.extractor, *content] if content else study.extractor)
     return digest([data.fingerprints, study.extractor_training, versions(), FORMAT])
 
 

@@ -174,6 +174,8 @@ class _Publication:
     def run(self, progress: bool) -> Publication:
         self.publisher.check(self.results_repo, "dataset")
         self.publisher.check(self.page, "space")
+        for model in self.models:
+            self.publisher.check(model.repo_id, "model")
         bar = tqdm(total=self.num_steps, desc="publishing", unit=" repositories", disable=not progress)
         try:
             with bar, hide_progress_bars():

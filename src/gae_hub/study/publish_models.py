@@ -203,7 +203,7 @@ def build_model(model: StudyModel, study: dict[str, Any], license: str | None, f
         license: license for the card; None keeps that of the card in the folder or the cell.
         folder: empty, or with the README.md of the repository.
     """
-    if not (folder / "README.md").is_file():
+    if not (folder / "README.md").is_file() and (model.folder / "README.md").is_file():
         copyfile(model.folder / "README.md", folder / "README.md")
     for name, path in _list_sources(model).items():
         if not name.startswith(("pictures/", "samplers/")):

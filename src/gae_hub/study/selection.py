@@ -8,14 +8,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from .passports import comparable
 from .results import CellResult, StudyResults
 
 # task to the numbers that choose its configuration, the first that is measured, and whether less is better
 CRITERIA: dict[str, tuple[tuple[str, ...], bool]] = {
     "reconstruction": (("reconstruction/mse/validation",), True),
-    "generation": (("generation/{sampler}/fid/validation",), True),
+    "generation": (("generation/{sampler}/fid/validation", "generation/{sampler}/energy_distance/validation"), True),
     "classification": (("classification/accuracy/validation",), False),
     "clustering": (("clustering/accuracy/validation",), False),
     "interpolation": (("generation/gmm/fid/validation", "reconstruction/mse/validation"), True),
@@ -120,8 +122,8 @@ class Selection:
 class Selector:
     """Chooses configurations of a study on validation; the test split never decides.
 
-    The criterion is its mean over seeds. A configuration is compared only when all of its seeds are done. Failed,
-    skipped and duplicated configurations never win, and of equal ones the first wins.
+    The criterion is its mean over seeds. A configuration is compared only when all of its seeds are done, or failed
+    after the criterion was measured. Skipped and duplicated configurations never win. Of equal ones the first wins.
 
     Args:
         results: results of the study.
@@ -192,8 +194,17 @@ class Selector:
                 break
         else:
             criterion = criteria[0]
+            left_out |= {c.number: f"failed: {error}" for c in ready if (error := _error(c))}
             return self._nothing(method, setup, task, sampler, criterion, [c for c, _ in candidates], left_out)
-        left_out |= {c.number: f"{criterion} is not a finite number" for c, found in estimates if found is None}
+        unknown = [configuration for configuration, found in estimates if found is None]
+        left_out |= {
+            c.number: f"failed: {error}" if (error := _error(c)) else f"{criterion} is not a finite number"
+            for c in unknown
+        }
+        first = known[0][0]
+        unlike = {c.number for c, _ in known if not _are_comparable(first, c, criterion)}
+        left_out |= dict.fromkeys(unlike, f"{criterion} was measured in another way than for {first.number}")
+        known = [(configuration, value) for configuration, value in known if configuration.number not in unlike]
         # min and max return the first of equals, and candidates are ordered by their number
         chosen, value = (min if smaller_wins else max)(known, key=lambda pair: pair[1])
         note = None
@@ -232,13 +243,14 @@ class Selector:
 
     def _read_candidates(self, method: str, setup: Setup) -> Iterator[tuple[Configuration, str | None]]:
         num_seeds = len(self.results.settings.get("seeds") or [0])
-        seen: dict[str, int] = {}
+        seen: dict[frozenset[Path], int] = {}
         for number, cells in sorted(self._cells.get((method, setup), {}).items()):
             configuration = Configuration(number, tuple(sorted(cells, key=lambda cell: cell.seed)))
-            first = seen.setdefault(repr(sorted(configuration.fields.items())), number)
             duplicate_of = cells[0].facts.get("duplicate_of")
-            if duplicate_of is None and first != number and configuration.fields:
-                duplicate_of = first
+            folders = frozenset(cell.folder for cell in cells if cell.folder is not None)
+            if duplicate_of is None and folders:  # configurations of equal settings share their cells
+                first = seen.setdefault(folders, number)
+                duplicate_of = first if first != number else None
             yield configuration, _reason(configuration.cells, duplicate_of, num_seeds)
 
 
@@ -259,11 +271,26 @@ def _number(cell: CellResult, name: str) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
+def _is_trained(cell: CellResult) -> bool:
+    """Whether a cell is done, or failed only at a step after its training."""
+    return cell.state == "done" or (cell.state == "failed" and "training/seconds" in cell.numbers)
+
+
+def _error(configuration: Configuration) -> str | None:
+    """The first error of a configuration's cells."""
+    return next((cell.error for cell in configuration.cells if cell.error is not None), None)
+
+
+def _are_comparable(one: Configuration, other: Configuration, number: str) -> bool:
+    """Whether a number of two configurations was measured in the same way, for example with the same extractor."""
+    return comparable([cell.passports.get(number, {}) for cell in (*one.cells, *other.cells)])
+
+
 def _reason(cells: Sequence[CellResult], duplicate_of: int | None, num_seeds: int) -> str | None:
     """Why a configuration cannot be chosen; None if it can."""
     if duplicate_of is not None:
         return f"the same as configuration {duplicate_of}"
-    undone = [cell for cell in cells if cell.state != "done"]
+    undone = [cell for cell in cells if not _is_trained(cell)]
     num_missing = max(0, num_seeds - len(cells))
     if not undone and not num_missing:
         return None

@@ -17,6 +17,10 @@ from .tables import build_tables
 
 MAX_ERRORS = 10
 NUM_TABLES = 3
+_MARKS = {
+    " ± ": "±: standard deviation over probes, fits or seeds",
+    " [": "[ ]: 95 % interval of the mean over seeds",
+}
 
 
 def describe_status(folder: StudyFolder, tracebacks: bool = False) -> str:
@@ -32,7 +36,7 @@ def describe_status(folder: StudyFolder, tracebacks: bool = False) -> str:
     parts = [f"{counts[state]} {state}" for state in states if counts[state]]
     lines = [f"{results.title}: {len(results.cells)} cells, {', '.join(parts)}"]
     workers = _find_workers(folder)
-    lines += [f"  process {worker} runs {', '.join(cells)}" for worker, cells in workers.items()]
+    lines += [f"  process {worker} runs {'; '.join(cells)}" for worker, cells in workers.items()]
     left, num_workers = estimate_seconds(results), max(1, len(workers))
     if left:
         lines.append(f"  about {format_seconds(left / num_workers)} left with {num_workers} process(es)")
@@ -60,7 +64,8 @@ def _tables_so_far(results: StudyResults) -> list[str]:
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         found += ["", table.title]
         found += ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells]
-    return [line.rstrip() for line in found]
+    marks = [meaning for mark, meaning in _MARKS.items() if any(mark in line for line in found)]
+    return [line.rstrip() for line in [*found, *(["", "; ".join(marks)] if marks else [])]]
 
 
 def _heading(column: Column, levels: Sequence[set[str]]) -> str:
@@ -71,13 +76,16 @@ def _heading(column: Column, levels: Sequence[set[str]]) -> str:
 
 
 def _find_workers(folder: StudyFolder) -> dict[str, list[str]]:
-    """Living workers, and the cells that they have claimed."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Living workers, and the configurations whose cells they have claimed, by method."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for cell in folder.read_plan().runnable():
         worker = holder(folder.lock(cell))
         if worker is not None:
-            found[f"{worker.get('process')} on {worker.get('host')}"].append(cell.id)
-    return dict(sorted(found.items()))
+            found[f"{worker.get('process')} on {worker.get('host')}"][cell.method].append(str(cell.configuration))
+    return {
+        worker: [f"{method} {', '.join(dict.fromkeys(numbers))}" for method, numbers in methods.items()]
+        for worker, methods in sorted(found.items())
+    }
 
 
 def describe_cell(cell: CellResult) -> str:

@@ -69,7 +69,9 @@ class Cell:
 
     def _read(self):
         path = self.folder / CELL_FILE
-        if not path.exists():
+        if not self.folder.is_dir() and (self.folder.exists() or self.folder.is_symlink()):
+            self.problem = "it is not a folder"
+        if self.problem is not None or not path.exists():
             return
         try:
             content = read_json_object(path, MAX_BYTES, any_depth=True)
@@ -117,9 +119,9 @@ class Cell:
             self.error = None
         self.write()
 
-    def forget_files(self, folder: str):
-        """Forget the files of a folder of the cell, before they are written anew."""
-        kept = {name: known for name, known in self.files.items() if not name.startswith(f"{folder}/")}
+    def forget_files(self, path: str):
+        """Forget a file of the cell, or the files of one of its folders, before they are written anew."""
+        kept = {name: one for name, one in self.files.items() if name != path and not name.startswith(f"{path}/")}
         if len(kept) < len(self.files):
             self.files = kept
             self.write()

@@ -2,33 +2,42 @@
 
 __all__ = ["StudyData"]
 
+import re
 from functools import cached_property
 from typing import Any, Literal, cast
 
 from ..data.datasets import InMemoryDataset
 from ..data.fingerprints import fingerprint_data
 from ..data.loading import load_data
+from ..data.options import DataOptions
 from .digests import digest
 from .settings import DataSettings
 
 Split = Literal["train", "validation", "test"]
 
 
+DEFAULT_TEST_SIZE = 0.1  # share of the training examples, if there is no test split
+
+
 class StudyData:
-    """The three splits of a data set.
+    """The three splits of a data set. What is missing is held out from the training split: see `DataOptions`.
 
     Args:
         settings: what the study declares.
 
     Raises:
-        ValueError: if the data have no test split, or cannot be fingerprinted.
+        ValueError: if the data cannot be loaded, have no training split, or cannot be fingerprinted.
     """
 
     def __init__(self, settings: DataSettings):
         self.settings = settings
-        splits: tuple[Any, ...] = load_data(
-            settings.dataset, ("train", "validation", "test"), **cast(Any, settings.options)
-        )
+        options = {"test_size": DEFAULT_TEST_SIZE, **settings.options}
+        try:
+            splits: tuple[Any, ...] = load_data(
+                settings.dataset, ("train", "validation", "test"), **cast(Any, options)
+            )
+        except ValueError as error:
+            raise ValueError(f"data.{settings.name}: {error}{_in_the_study_file(str(error))}") from error
         numbers = settings.num_train, settings.num_validation, settings.num_test
         self.splits: dict[str, Any] = {
             name: _first(split, number, name)
@@ -57,6 +66,11 @@ class StudyData:
         return all(split.labels is not None and bool((split.labels >= 0).all()) for split in self.splits.values())
 
     @property
+    def has_classes(self) -> bool:
+        """Whether the training examples have labels of two or more classes."""
+        return self.has_labels and len(self.splits["train"].labels.unique()) > 1
+
+    @property
     def is_images(self) -> bool:
         """Whether examples are (channels, height, width) with 1 or 3 channels, which an extractor accepts."""
         return len(self.input_shape) == 3 and self.input_shape[0] in (1, 3)
@@ -65,6 +79,13 @@ class StudyData:
     def sizes(self) -> dict[str, int]:
         """Number of examples of each split."""
         return {name: len(split) for name, split in self.splits.items()}
+
+
+def _in_the_study_file(message: str) -> str:
+    """How options that an error proposes are written in a study file."""
+    options = re.findall(r"\b(\w+)='(\w+)'", message)
+    lines = dict.fromkeys(f"`{name}: {value}`" for name, value in options if name in DataOptions.names())
+    return f" (in a study file, below the name of the data: {' or '.join(lines)})" if lines else ""
 
 
 def _first(split: Any, number: int | None, name: str) -> Any:

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .passports import comparable
 from .selection import Configuration, Missing, SeedMean, Setup
-
-# fields of a passport that two comparable numbers have in common, as `Passport.COMPARED_FIELDS` (importing it would
-# load torch)
-COMPARED_FIELDS = ("metric", "settings", "extractor", "extractor_sha256", "resize", "references_fingerprint")
 
 
 @dataclass(frozen=True)
@@ -185,13 +182,6 @@ def mark_best(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Row]
                 entries[k][i] = replace(entries[k][i], mark="best" if value == best else "near")
     marked = [replace(row, entries=tuple(changed)) for row, changed in zip(rows, entries, strict=True)]
     return marked, mixed
-
-
-def comparable(passports: Sequence[dict[str, Any]]) -> bool:
-    """Whether numbers with these passports were measured in the same way. Empty passports are accepted."""
-    known = [passport for passport in passports if passport]
-    fields = [*COMPARED_FIELDS, *sorted({count for passport in known for count in passport.get("biased_by", ())})]
-    return all(passport.get(name) == known[0].get(name) for passport in known for name in fields)
 
 
 def column_blocks(columns: Sequence[Column]) -> list[tuple[str, list[int]]]:

@@ -110,10 +110,12 @@ class ReconstructionTask(Task):
 
 @dataclass(frozen=True)
 class GenerationTask(Task):
-    """Images of one sampler: FID on validation, which selects configurations, and all metrics on test.
+    """Samples of one sampler: FID on validation, which selects configurations, and all metrics on test.
+
+    Data without an extractor, such as vectors, have the energy distance between samples and data instead.
 
     Args:
-        num_samples: number of generated images.
+        num_samples: number of generated examples.
         metrics: "fid" and others of fid, inception_score, kid and prdc.
     """
 
@@ -138,6 +140,9 @@ class GenerationTask(Task):
 
     def measure(self, cell: "CellContext", sampler: GAESampler | None = None) -> Numbers:
         validation, test = (cell.evaluation(split, sampler, self.num_samples) for split in ("validation", "test"))
+        if not cell.has_extractor:
+            name, runs = "energy_distance", {"validation": validation, "test": test}
+            return {f"{name}/{split}": METRICS["energy"].compute(run)[name] for split, run in runs.items()}
         found = {"fid/validation": METRICS["fid"].compute(validation)["fid"]}
         test.share_samples(validation)
         for metric in self.metrics:

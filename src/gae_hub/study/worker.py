@@ -172,11 +172,11 @@ class Worker:
                 self._train(plan, cell)
             if cell.error is None:
                 self._report(plan, "measuring")
-                self._runner.run_steps(plan, cell)
+                self._runner.run_steps(plan, cell, lambda: self._record_error(plan, cell))
 
     @contextmanager
     def _record_error(self, plan: CellPlan, cell: Cell) -> Iterator[None]:
-        """Record an error of this context in a cell, unless it concerns the whole study."""
+        """Record an error of this context in a cell, its first one, unless it concerns the whole study."""
         try:
             yield
         except Exception as error:
@@ -184,7 +184,8 @@ class Worker:
                 raise
             step, message = self._runner.step, f"{type(error).__name__}: {error}"
             logger.warning(f"{plan.id}: {step} failed: {message}")
-            cell.fail(step, message, traceback.format_exc(), plan.steps.get(step))
+            if cell.error is None:
+                cell.fail(step, message, traceback.format_exc(), plan.steps.get(step))
 
     def _train(self, plan: CellPlan, cell: Cell):
         """Train a cell, with the other cells of its group."""

@@ -127,7 +127,7 @@ class Source:
         splits: name to split.
         options: the options it was opened with.
         normalization: what its values went through before, or None.
-        held_out: how a validation split was made of the training split, for cards; None if the source had one.
+        held_out: how splits were made of the training split, for cards; None if the source had them.
     """
 
     name: str
