@@ -459,14 +459,26 @@ class GAEPreTrainedModel(HubModel):
             ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape.
             NotImplementedError: if there is no sampler and the model has no prior.
         """
-        check_count("num_samples", num_samples)
         check_count("batch_size", batch_size)
+        latents = self.draw_latents(num_samples, sampler, generator)
+        return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
+
+    @inference
+    def draw_latents(
+        self,
+        num_samples: int = 1,
+        sampler: LatentSampler | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """(num_samples, *latent_shape): the latents of new images, which `generate` decodes.
+
+        Arguments and errors as in `generate`.
+        """
+        check_count("num_samples", num_samples)
         check_generator(generator)
         if sampler is None:
-            latents = self.sample_prior(num_samples, generator)
-        else:
-            latents = self._draw_latents(sampler, num_samples, generator).to(self.dtype)
-        return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
+            return self.sample_prior(num_samples, generator)
+        return self._draw_latents(sampler, num_samples, generator).to(self.dtype)
 
     def _draw_latents(self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None) -> Tensor:
         """(num_samples, *latent_shape): a sampler's latents, on the model's device.
