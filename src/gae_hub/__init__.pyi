@@ -17,6 +17,7 @@ from . import modules as modules
 from . import pipelines as pipelines
 from . import plot as plot
 from . import samplers as samplers
+from . import spaces as spaces
 from . import study as study
 from . import training as training
 from ._version import __version__ as __version__
