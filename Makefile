@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help quickstart test test-lowest test-kills test-kills-study test-gpu coverage docs quality style wheel-test clean
+.PHONY: help quickstart test test-lowest test-kills test-kills-study test-spaces test-gpu coverage docs quality style wheel-test clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
