@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..hub.cards.facts import measure_latents
+from ..data.latent_dimensions import measure_latents
 from ..models.base import GAEPreTrainedModel
 
 _MAX_COMPONENTS = 32

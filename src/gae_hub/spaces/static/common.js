@@ -3,6 +3,7 @@
 
 const config = props.config;
 let lastId = 0;
+const scheduled = {};
 
 function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -33,11 +34,19 @@ function figure(uri, alt, caption) {
 
 // Requests and answers
 
-// Send a request. While one of this kind is pending, only the last of the next ones is sent.
+// Send a request with the next frame of the screen: of several of one kind before it, only the last is sent. Gradio
+// keeps one of a kind in flight, and again only the last of those that arrive meanwhile.
 function ask(event, request) {
   lastId += 1;
-  props.value = { ...props.value, [event]: { ...request, id: lastId } };
-  trigger(event);
+  const isScheduled = event in scheduled;
+  scheduled[event] = { ...request, id: lastId };
+  if (!isScheduled) {
+    requestAnimationFrame(() => {
+      props.value = { ...props.value, [event]: scheduled[event] };
+      delete scheduled[event];
+      trigger(event);
+    });
+  }
   return lastId;
 }
 
