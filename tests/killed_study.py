@@ -144,7 +144,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "together, checkpoint not deleted": partial(arm, Stack, "delete"),
 }
 REPORT_POINTS: dict[str, Callable[[], None]] = {
-    "table half written": partial(arm, files, "move_file", is_named("table1_reconstruction.csv")),
+    "table half written": partial(arm, files, "move_file", is_named("reconstruction.csv")),
     "page half written": partial(arm, files, "move_file", is_named("index.html")),
 }
 

@@ -80,7 +80,7 @@ def test_left_out_tasks(tmp_path, caplog, capsys, monkeypatch):
     text = "\n".join(messages)
     assert "d: the task 'classification' is left out: the data have no labels" in text
     assert "d: the task 'clustering' is left out: the data have no labels" in text
-    assert "'generation' is left out: the data have no labels to train an extractor on" in text
+    assert "'generation/fid' is left out: the data have no labels to train an extractor on" in text
 
 
 def test_errors(tmp_path, error):

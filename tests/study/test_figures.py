@@ -1,5 +1,8 @@
 """Figures of a study: what is drawn, what is missing, and that equal results give equal files."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 from study.pictures import draw_pictures
@@ -8,6 +11,8 @@ from study.synthetic import make_cell, make_results, synthetic_results
 from gae_hub.study.charts import nice_ticks, spread_labels
 from gae_hub.study.figures import read_figures, write_figures
 from gae_hub.study.picture_figures import read_tiles
+from gae_hub.study.report import write_report
+from gae_hub.study.study_figure import file_name
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def test_figures_drawn_twice_are_equal(study, tmp_path):
 
 def test_rows_of_pictures_belong_to_their_methods(study, tmp_path):
     write_figures(study, tmp_path)
-    with Image.open(tmp_path / "interpolations-mnist-convnet.png") as image:
+    with Image.open(tmp_path / "interpolations--mnist--convnet.png") as image:
         levels = [image.getpixel((image.width - 20, 40 + 36 * row + 10))[0] for row in range(3)]
     assert levels == [5, 15, 25]
 
@@ -60,9 +65,9 @@ def test_a_figure_that_lost_its_data_is_deleted(study, tmp_path):
     write_figures(study, tmp_path)
     one = make_results([cell for cell in study.cells if cell.network == "convnet" and cell.latent_dim == 16])
     figures = {figure.name: figure for figure in write_figures(one, tmp_path)}
-    assert "one kind of networks" in figures["networks-mnist"].missing
-    assert "one number of latent dimensions" in figures["latent-dims-mnist"].missing
-    assert not (tmp_path / "networks-mnist.svg").exists() and not (tmp_path / "latent-dims-mnist.png").exists()
+    assert "one kind of networks" in figures["networks--mnist"].missing
+    assert "one number of latent dimensions" in figures["latent-dims--mnist"].missing
+    assert not (tmp_path / "networks--mnist.svg").exists() and not (tmp_path / "latent-dims--mnist.png").exists()
 
 
 def test_hostile_names_are_escaped_in_svg_files(tmp_path):
@@ -79,6 +84,54 @@ def test_hostile_names_are_escaped_in_svg_files(tmp_path):
     for figure in drawn:
         assert "<script" not in (tmp_path / "figures" / f"{figure.name}.svg").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+
+
+def test_names_of_files_are_different_for_different_names():
+    names = [
+        "VAE",
+        "vae",
+        "v-ae",
+        "v_ae",
+        "v ae",
+        "--vae",
+        "vae-",
+        "Väe",
+        "väe",
+        "",
+        "-",
+        "日本",
+        "中国",
+        "a" * 90,
+        "a" * 91,
+    ]
+    assert len({file_name("x", name) for name in names}) == len(names)
+    assert file_name("a-b", "c") != file_name("a", "b-c") and file_name("a", "") != file_name("a")
+    assert file_name("samplers", "mnist") == "samplers--mnist"  # readable where that is enough
+    for name in names:
+        assert re.fullmatch(r"[a-z0-9_-]+", file_name(name)) and len(file_name(name)) < 100
+
+
+def test_methods_whose_names_differ_by_case_have_their_own_figures_and_sections(tmp_path):
+    methods = {name: {"model": "vae", "groups": [], "samplers": [], "table": None} for name in ("my-vae", "My_VAE")}
+    numbers = {f"reconstruction/mse/{split}": 0.1 for split in ("validation", "test")}
+    results = make_results([make_cell(name, 1, numbers) for name in methods], methods=methods, samplers=[])
+    page = write_report(results, tmp_path).read_text(encoding="utf-8")
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert len(list((tmp_path / "figures").glob("configurations--*.svg"))) == 2
+
+
+def test_files_of_figures_that_are_gone_are_deleted(study, tmp_path):
+    write_figures(study, tmp_path)
+    few = [cell for cell in study.cells if cell.method == "VAE"]
+    names = {figure.name for figure in write_figures(make_results(few), tmp_path) if figure.missing is None}
+    assert {path.stem for path in tmp_path.glob("*.svg")} == names
+
+
+def test_figures_of_own_methods_have_no_number_of_the_paper(study, tmp_path):
+    methods = {name: {**method, "table": None} for name, method in study.methods.items()}
+    figures = write_figures(replace(study, methods=methods), tmp_path)
+    assert {figure.paper for figure in figures} == {None}
 
 
 def test_unreadable_pictures_are_left_out(tmp_path):

@@ -208,7 +208,7 @@ def test_long_entries():
 
 def test_a_method_needs_only_a_model():
     method = read_methods({"X": {"model": "vae"}})["X"]
-    assert (method.table, method.groups, method.samplers, method.fields) == (None, (), (), {})
+    assert (method.table, method.groups, method.samplers, method.fields) == (None, ("variational", "baseline"), (), {})
     assert [one.fields for one in method.configurations] == [{}]
 
 

@@ -14,7 +14,9 @@ from study.synthetic import make_cell, make_results, synthetic_results
 from gae_hub.study.figures import write_figures
 from gae_hub.study.findings import Finding, find_findings
 from gae_hub.study.page import write_page
+from gae_hub.study.paper_values import PAPER_URL
 from gae_hub.study.report import write_report
+from gae_hub.study.study_figure import file_name
 from gae_hub.study.table import format_entry
 from gae_hub.study.tables import build_tables
 
@@ -110,11 +112,12 @@ def test_group_headings_cover_all_columns(page):
 
 def test_each_method_has_a_section_with_its_configurations_and_links(report, page):
     results, path = report
-    for name, anchor in (("VAE", "method-vae"), ("beta-VAE", "method-beta-vae"), ("AAE", "method-aae")):
+    for name in ("VAE", "beta-VAE", "AAE"):
+        anchor = file_name("method", name)
         (section,) = page.find("section", id=anchor)
         assert page.inside("h3", section)[0].text == name
         assert len(page.inside("img", section)) == 4 * 4  # four setups
-        links = {a.attributes["href"] for a in page.inside("a", section)}
+        links = {a.attributes["href"] for a in page.inside("a", section)} - {PAPER_URL}
         cells = [cell for cell in results.cells if cell.method == name]
         folders = {cell.folder for cell in cells if cell.state == "done"}
         assert links and {(path.parent / link).resolve() for link in links} <= {f.resolve() for f in folders}
@@ -126,8 +129,19 @@ def test_every_finding_has_its_verdict_and_evidence(report, page):
     (section,) = page.find("section", id="findings")
     verdicts = [e.text for e in page.inside("span", section) if e.attributes.get("class") == "verdict"]
     findings = find_findings(report[0])
-    assert verdicts == [finding.verdict for finding in findings]
-    assert len(page.inside("table", section)) == sum(bool(finding.evidence) for finding in findings) > 2
+    measured = [finding for finding in findings if finding.is_measured]
+    assert verdicts == [finding.verdict for finding in measured]
+    assert len(page.inside("table", section)) == len(measured) > 2
+    assert [link.attributes["href"] for link in page.inside("a", section)] == [PAPER_URL]
+
+
+def test_claims_without_numbers_are_under_one_closed_line(page, report):
+    (section,) = page.find("section", id="findings")
+    *evidence, (folded, line) = zip(page.inside("details", section), page.inside("summary", section), strict=True)
+    claims = [e.text for e in page.inside("strong", section)]
+    assert claims == [finding.claim for finding in find_findings(report[0]) if not finding.is_measured]
+    assert line.text.startswith(f"{len(claims)} claims of the paper are not measured")
+    assert all("open" not in details.attributes for details, _ in (*evidence, (folded, line)))
 
 
 def test_page_names_failed_cells_and_missing_figures(page):
@@ -149,7 +163,8 @@ def test_page_makes_no_external_request(report, page):
     for element in page.elements:
         for name, value in element.attributes.items():
             if name in ("src", "href", "srcset", "action", "poster", "data", "xlink:href"):
-                assert value.startswith(("#", "data:image/", "../study/")), (element.tag, name, value[:60])
+                is_link = element.tag == "a" and value == PAPER_URL
+                assert is_link or value.startswith(("#", "data:image/", "../study/")), (element.tag, name, value[:60])
     assert "@import" not in text and not re.search(r"url\((?!#)", text)
     assert (
         "default-src 'none'" in page.find("meta", **{"http-equiv": "Content-Security-Policy"})[0].attributes["content"]
@@ -177,6 +192,57 @@ def test_hostile_texts_are_escaped(tmp_path):
     assert "49" not in page.find("h1")[0].text and page.find("h1")[0].text == HOSTILE
     assert HOSTILE in page.find("pre")[0].text and html.escape("<script>") in text
     assert f"extractor: {HOSTILE}" in json.loads(page.find("script", id="passports")[0].text)["lines"]
+
+
+def passport_of(page, table, row=0):
+    """Lines of the passport of the first number in a row of a table."""
+    (element,) = page.find("table", id=f"table-{table}")
+    cells = [cell for cell in page.inside("td", element) if "data-p" in cell.attributes]
+    passports = json.loads(page.find("script", id="passports")[0].text)
+    return [passports["lines"][i] for i in passports["entries"][int(cells[row].attributes["data-p"])]]
+
+
+def test_passport_of_a_mean_has_all_seeds_in_the_unit_of_the_table(tmp_path):
+    cells = [
+        make_cell(
+            "VAE",
+            1,
+            {f"reconstruction/mse/{split}": value for split in ("validation", "test")},
+            seed=seed,
+            folder=tmp_path / "cells" / f"vae-{seed}",
+            passports={"reconstruction/mse/test": {"metric": "mse", "seed": seed, "standard_error": 0.002}},
+        )
+        for seed, value in ((0, 0.08), (3, 0.09))
+    ]
+    page = Page(write_report(make_results(cells), tmp_path / "report").read_text(encoding="utf-8"))
+    lines = passport_of(page, "reconstruction")
+    assert "mean over seeds: 80.00 x 1000 (seed 0), 90.00 x 1000 (seed 3)" in lines
+    assert "cells: cells/vae-0, cells/vae-3" in lines
+    assert not any(line.startswith(("seed:", "standard error")) for line in lines)
+    one = Page(write_report(make_results(cells[:1]), tmp_path / "one").read_text(encoding="utf-8"))
+    lines = passport_of(one, "reconstruction")
+    assert {"seed: 0", "standard error: 2.00 x 1000", "cell: cells/vae-0"} <= set(lines)
+    (table,) = [table for table in one.find("table") if "chosen by" in table.text]
+    assert "80.00 x 1000" in table.text
+
+
+def test_page_links_the_paper_where_it_has_its_numbers(page):
+    tags = {a.text for a in page.find("a", href=PAPER_URL)}
+    assert {"Table 1 of the paper", "Figure 19 of the paper", "Table 12 of the paper"} <= tags
+
+
+def test_page_without_scripts_lists_how_numbers_were_measured(page):
+    styles = [e.text for e in page.find("style") if any(parent.tag == "noscript" for parent in e.parents)]
+    assert len(styles) == 1 and ".scripted { display: none" in styles[0] and "attr(data-p)" in styles[0]
+    hidden = [e for e in page.elements if "scripted" in e.attributes.get("class", "").split()]
+    assert {e.tag for e in hidden} == {"div", "p"} and any("Point at a number" in e.text for e in hidden)
+    (section,) = page.find("section", id="measured")
+    assert any(parent.tag == "noscript" for parent in section.parents)
+    items = {item.attributes["value"]: item.text for item in page.inside("li", section)}
+    passports = json.loads(page.find("script", id="passports")[0].text)
+    assert len(items) == len(passports["entries"])
+    for index, entry in enumerate(passports["entries"]):
+        assert items[str(index)] == "; ".join(passports["lines"][i] for i in entry)
 
 
 def test_page_of_a_study_without_finished_cells(tmp_path):
@@ -207,9 +273,9 @@ def browser(report, tmp_path_factory):
 
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-HEADER = "#table-table3_generation th.number"
+HEADER = "#table-generation th.number"
 COLUMN = (
-    "[...document.querySelectorAll('#table-table3_generation tbody tr')]"
+    "[...document.querySelectorAll('#table-generation tbody tr')]"
     ".map(row => row.querySelector('td[data-v]').dataset.v).map(Number)"
 )
 
@@ -229,7 +295,7 @@ def test_click_and_enter_on_a_heading_sort_numerically(browser):
 
 @in_browser
 def test_focus_shows_the_passport_and_arrow_keys_move_it(browser):
-    cell = "#table-table3_generation td[tabindex='0']"
+    cell = "#table-generation td[tabindex='0']"
     browser.run(f'document.querySelector("{cell}").focus()')
     browser.press("ArrowDown")
     assert browser.run("document.getElementById('passport').hidden") is False
@@ -242,7 +308,7 @@ def test_focus_shows_the_passport_and_arrow_keys_move_it(browser):
 
 @in_browser
 def test_picture_opens_and_escape_closes_it(browser):
-    browser.click("#figure-samplers-mnist .enlarge")
+    browser.click("#figure-samplers--mnist .enlarge")
     assert browser.run("document.getElementById('viewer').open") is True
     assert browser.run("document.querySelectorAll('#viewer .stage svg').length") == 1
     browser.press("Escape")
@@ -260,9 +326,9 @@ def test_filters_hide_columns_tables_and_figures(browser):
     choose("dataset", "celeba")
     shown = f"[...document.querySelectorAll('{HEADER}')].filter(th => !th.hidden).map(th => th.dataset.dataset)"
     assert set(browser.run(shown)) == {"celeba"}
-    assert browser.run("document.getElementById('figure-samplers-mnist').hidden") is True
+    assert browser.run("document.getElementById('figure-samplers--mnist').hidden") is True
     choose("task", "classification")
-    assert browser.run("document.getElementById('section-table1_reconstruction').hidden") is True
+    assert browser.run("document.getElementById('section-reconstruction').hidden") is True
     choose("dataset", "")
     choose("task", "")
     assert set(browser.run(shown)) == {"mnist", "celeba"}
@@ -277,6 +343,59 @@ def test_phone_page_does_not_scroll_sideways_and_requests_nothing(report, tmp_pa
         assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
         assert {url[:5] for url in browser.requests} <= {"file:", "data:"}
         assert sum(url.startswith("file:") for url in browser.requests) == 1
+
+
+@in_browser
+def test_print_has_no_controls_and_nothing_is_folded(report, tmp_path):
+    with Browser(tmp_path / "chromium") as browser:
+        browser.open(report[1])
+        browser.send("Emulation.setEmulatedMedia", media="print")
+        assert "Point at a number" not in browser.run("document.body.innerText")
+        assert browser.run("getComputedStyle(document.querySelector('nav.bar')).display") == "none"
+        browser.run("dispatchEvent(new Event('beforeprint'))")
+        assert browser.run("document.querySelectorAll('details:not([open])').length") == 0
+        browser.run("dispatchEvent(new Event('afterprint'))")
+        assert browser.run("document.querySelectorAll('details:not([open])').length") > 0
+
+
+CUT = """[...document.querySelectorAll('#findings .evidence')].flatMap(box => {
+  const edge = box.getBoundingClientRect();
+  return [...box.querySelectorAll('td')].filter(cell => {
+    const place = cell.getBoundingClientRect();
+    const outside = place.right > edge.right + 1 || place.left < edge.left - 1;
+    return !place.width || outside || cell.scrollWidth > cell.clientWidth + 1;
+  }).map(cell => cell.textContent);
+})"""
+
+
+@in_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_evidence_shows_all_columns(report, tmp_path, width):
+    with Browser(tmp_path / "chromium", width=width) as browser:
+        browser.open(report[1])
+        browser.run("document.querySelectorAll('#findings details').forEach(details => (details.open = true))")
+        assert browser.run("document.querySelectorAll('#findings .evidence td').length") > 50
+        assert browser.run(CUT) == []
+        assert browser.run("document.documentElement.scrollWidth") == width
+
+
+@in_browser
+def test_evidence_is_open_in_print(report, tmp_path):
+    shown = (
+        "[...document.querySelectorAll('#findings .evidence, .unmeasured ul')]"
+        ".map(e => e.checkVisibility({contentVisibilityAuto: true}))"
+    )
+    with Browser(tmp_path / "chromium") as browser:
+        browser.open(report[1])
+        assert set(browser.run(shown)) == {False}
+        browser.send("Emulation.setEmulatedMedia", media="print")
+        browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert set(browser.run(shown)) == {True}
+        browser.send("Emulation.setEmulatedMedia", media="")
+        browser.run("dispatchEvent(new Event('beforeprint'))")
+        assert set(browser.run(shown)) == {True}
+        browser.run("dispatchEvent(new Event('afterprint'))")
+        assert set(browser.run(shown)) == {False}
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """The paper's own values: spot values of each table, written here by hand from the paper."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from study.synthetic import make_cell, make_results
 
 from gae_hub.study.method_grids import load_grid
 from gae_hub.study.paper_values import find_paper_value, load_paper_values
+from gae_hub.study.tables import build_tables
 
 TABLE_1 = [  # method, network, data, MSE x 1000, FID
     ("VAE", "convnet", "mnist", 16.85, 30.71),
@@ -118,6 +121,19 @@ def test_table_7_contains_table_3():
         if value.table == 3:
             again = find_paper_value(7, value.method, value.network, value.dataset, value.metric, value.sampler)
             assert again is not None and again.value == value.value
+
+
+def test_a_method_of_another_model_has_no_value_of_the_paper():
+    numbers = {f"reconstruction/mse/{split}": 0.017 for split in ("validation", "test")}
+    results = make_results([make_cell("VAE", 1, numbers), make_cell("AE", 1, numbers)])
+    renamed = replace(results, methods={**results.methods, "VAE": {**results.methods["VAE"], "model": "beta_vae"}})
+    values = {}
+    for name, study in (("known", results), ("renamed", renamed)):
+        table = build_tables(study)[0]
+        (column,) = [i for i, one in enumerate(table.columns) if one.source == "paper" and one.metric == "mse"]
+        values[name] = {row.method: row.entries[column].value for row in table.rows}
+    assert values["known"] == pytest.approx({"VAE": 0.01685, "AE": 0.00547})
+    assert values["renamed"] == {"VAE": None, "AE": values["known"]["AE"]}
 
 
 def test_what_the_paper_does_not_have():

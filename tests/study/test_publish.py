@@ -176,7 +176,7 @@ def test_the_results(hub, machine, study, quick_report):
     results = load_results(study)
     rows, cells = tables["results"], tables["cells"]
     assert len(rows) == sum(len(cell.numbers) for cell in results.cells) and len(cells) == 3
-    assert set(cells.state) == {"done"} and "table3_generation" in tables
+    assert set(cells.state) == {"done"} and "generation" in tables
     for cell in results.cells:
         own = rows[(rows.method == cell.method) & (rows.configuration == cell.configuration)]
         for name, value in cell.numbers.items():

@@ -39,7 +39,7 @@ def mse(method, value, interval=None, **changes):
     )
 
 
-def table(cells, name="table1_reconstruction", paper=(), **changes):
+def table(cells, name="reconstruction", paper=(), **changes):
     [found] = [t for t in build_tables(make_results(cells, **changes), paper) if t.name == name]
     return found
 
@@ -115,10 +115,10 @@ def test_papers_columns_are_never_marked_and_extractors_set_them_apart():
         for i, column in enumerate(one.columns):
             if column.source == "paper":
                 assert {row.entries[i].mark for row in one.rows} == {None}
-    [generation] = [one for one in found if one.name == "table3_generation"]
+    [generation] = [one for one in found if one.name == "generation"]
     [theirs] = [c for c in generation.columns if c.source == "paper"]
     assert theirs.apart and any("extractor trained instead of Inception" in note for note in generation.notes)
-    [first] = [one for one in found if one.name == "table1_reconstruction"]
+    [first] = [one for one in found if one.name == "reconstruction"]
     assert "The paper's values of VAE: doubtful print." in first.notes
 
 
@@ -132,10 +132,10 @@ def test_seeds_give_mean_and_interval():
 def test_tables_of_a_benchmark():
     names = [one.name for one in build_tables(synthetic_results(), [])]
     assert names == [
-        "table1_reconstruction",
-        "table2_classification_clustering",
-        "table3_generation",
-        "table7_all_samplers",
+        "reconstruction",
+        "classification_clustering",
+        "generation",
+        "generation_all_samplers",
         "generation_quality",
         "log_likelihood",
         "training",
@@ -144,7 +144,7 @@ def test_tables_of_a_benchmark():
 
 
 def test_methods_have_their_samplers_in_generation():
-    found = table(synthetic_results(("convnet",), ("mnist",)).cells, "table3_generation")
+    found = table(synthetic_results(("convnet",), ("mnist",)).cells, "generation")
     rows = [row.labels for row in found.rows]
     assert len(rows) == 37 and ("VAMP", "VAMP") in rows and ("AE", "normal") in rows  # as in the paper
 

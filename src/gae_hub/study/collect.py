@@ -2,28 +2,41 @@
 
 __all__ = ["load_results"]
 
+from pathlib import Path
+
 from .folder import StudyFolder, cell_state
+from .loaded_results import LoadedResults
+from .method_groups import groups_of
 from .plan import CellPlan, StudyPlan
-from .results import CellResult, StudyResults
+from .results import CellResult
 from .store import Cell
 
 DEFAULT_EPOCHS = 20  # of `GAETrainingArguments`, which is slow to import
 
 
-def load_results(folder: StudyFolder) -> StudyResults:
+def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> LoadedResults:
     """The results of the cells of a study, as far as they are done.
 
+    Args:
+        folder: the folder that `run_study` or `gae-hub study run` wrote to.
+        study: name of the study, if the folder holds several.
+
     Raises:
-        ValueError: if the study has no plan.
+        ValueError: if the folder holds no such study, or several and no name is given.
     """
+    if not isinstance(folder, StudyFolder):
+        folder = StudyFolder.find(folder, study)
     plan = folder.read_plan()
     records: dict[str, Cell] = {}
     for cell in plan.runnable():
         records[cell.id] = Cell(folder.cell(cell))
-    return StudyResults(
+    return LoadedResults(
         name=plan.name,
         title=plan.title,
-        methods=plan.methods,
+        methods={
+            name: {**method, "groups": list(groups_of(method["model"], method["groups"]))}
+            for name, method in plan.methods.items()
+        },
         datasets=plan.datasets,
         networks=plan.networks,
         latent_dims=plan.latent_dims,
@@ -53,7 +66,10 @@ def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) ->
     state = cell_state(folder, plan, record)
     current = {name: step for name, step in record.steps.items() if plan.steps.get(name) == step.digest}
     trained = current.get("train")
-    facts = {"num_epochs": plan.settings["training"].get("num_train_epochs", DEFAULT_EPOCHS)}
+    facts = {
+        "num_epochs": plan.settings["training"].get("num_train_epochs", DEFAULT_EPOCHS),
+        "config": plan.settings["config"],
+    }
     if trained is not None:
         facts |= {**trained.facts, "train_seconds": trained.seconds}
     if plan.duplicate_of is not None:
@@ -76,4 +92,5 @@ def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) ->
 def _describe_settings(plan: StudyPlan, records: dict[str, Cell]) -> dict[str, object]:
     """The settings of the plan, and the devices that cells were trained on."""
     devices = {str(cell.steps["train"].facts.get("device")) for cell in records.values() if "train" in cell.steps}
-    return {**plan.settings, "hardware": ", ".join(sorted(devices)), "omitted": plan.omitted}
+    shapes = {cell.dataset: cell.settings["config"]["input_shape"] for cell in plan.cells if cell.skipped is None}
+    return {**plan.settings, "shapes": shapes, "hardware": ", ".join(sorted(devices)), "omitted": plan.omitted}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..images.colours import INK, MUTED, PALETTE, RULE
+from .cell_facts import SHARED_TIME, warn_of_extractors
 from .charts import (
     Chart,
     MethodStyle,
@@ -17,11 +18,12 @@ from .charts import (
 )
 from .selection import SeedMean, Selector, Setup
 from .study_figure import StudyFigure, file_name
+from .table import clip
 from .table_metrics import CLASSIFICATION, CLUSTERING, FID, MSE, SECONDS, Metric, display
 
 PAPER_FIGURES = {  # by data set
-    "mnist": {"latent_dims": "Figure 2", "samplers": "Figure 12", "networks": "Figure 13", "time": "Figure 14"},
-    "cifar10": {"latent_dims": "Figure 9"},
+    "mnist": {"latent-dims": "Figure 2", "samplers": "Figure 12", "networks": "Figure 13", "time": "Figure 14"},
+    "cifar10": {"latent-dims": "Figure 9"},
 }
 SAMPLER_COLOURS = ("blue", "vermilion", "green", "orange", "purple", "sky", "black")
 SHAPES = ("o", "s", "D", "^", "v", "P", "X")
@@ -40,8 +42,10 @@ _Panel = tuple[str, Metric, Setup]
 _Rows = dict[str, dict[str, float]]  # method -> series -> printed value
 
 
-def _figure(kind: str, dataset: str, title: str, caption: str, task: str = "all") -> StudyFigure:
-    paper = PAPER_FIGURES.get(dataset, {}).get(kind)
+def _figure(selector: Selector, kind: str, dataset: str, title: str, caption: str, task: str = "all") -> StudyFigure:
+    paper = PAPER_FIGURES.get(dataset, {}).get(kind) if selector.results.is_paper_grid else None
+    if kind != "time":
+        caption = " ".join([caption, *warn_of_extractors(selector.results, dataset)])
     return StudyFigure(file_name(kind, dataset), title, caption, paper, task, dataset=dataset)
 
 
@@ -83,7 +87,8 @@ def comparison_figures(selector: Selector) -> Iterator[tuple[StudyFigure, _Draw 
 def _latent_dims(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw | None]:
     dims = selector.results.latent_dims.get(dataset, [])
     figure = _figure(
-        "latent_dims",
+        selector,
+        "latent-dims",
         dataset,
         f"{display(dataset)}: the four tasks by latent dimension",
         f"{CHOSEN} Images are generated with the Gaussian mixture, or the method's own prior where it has no other "
@@ -149,7 +154,7 @@ def _draw_latent_dims(
                 )
                 for dim, mean in points:
                     if mean.interval and mean.interval_kind == "seeds":
-                        ends_of_interval = [value * metric.scale for value in mean.interval]
+                        ends_of_interval = [value * metric.scale for value in clip(mean.interval, metric.bounds)]
                         axes.plot([dim, dim], ends_of_interval, color=style.colour, linewidth=0.7)
                 ends.append((method, xs[-1], ys[-1]))
             _label_lines(axes, ends, height, styles)
@@ -176,6 +181,7 @@ def _label_lines(axes: Any, ends: Sequence[tuple[str, float, float]], height: fl
 
 def _samplers(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw | None]:
     figure = _figure(
+        selector,
         "samplers",
         dataset,
         f"{display(dataset)}: FID by sampler",
@@ -206,6 +212,7 @@ def _samplers(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw | No
 
 def _networks(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw | None]:
     figure = _figure(
+        selector,
         "networks",
         dataset,
         f"{display(dataset)}: the four tasks by networks",
@@ -232,11 +239,12 @@ def _networks(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw | No
 
 def _training_time(selector: Selector, dataset: str) -> tuple[StudyFigure, _Draw | None]:
     figure = _figure(
+        selector,
         "time",
         dataset,
         f"{display(dataset)}: training time",
-        "Time of training alone, of the configuration with the lowest FID of generated images on validation, over all "
-        "samplers; without FID, of the one with the lowest MSE.",
+        "Time of the training, without samplers and tasks, of the configuration with the lowest FID of generated "
+        "images on validation, over all samplers; without FID, of the one with the lowest MSE. " + SHARED_TIME,
         "training",
     )
 

@@ -1,163 +1,170 @@
-"""The comparisons behind the findings: each returns rows of numbers, and how many of them agree with a claim."""
+"""Comparisons between methods, samplers and networks: each returns rows of numbers with the outcomes for a claim."""
 
 __all__ = [
-    "Rows",
-    "autoencoders",
-    "best_dimensions",
-    "beta_hurts_reconstruction",
+    "ADVERSARIAL",
+    "AUTOENCODERS",
+    "BETA_VAES",
+    "KL_ALTERNATIVES",
+    "VAE",
+    "VARIATIONAL",
+    "describe_setup",
     "disentangling_classifies",
     "flows_train_fast",
-    "generation_wants_larger_beta",
     "gmm_and_maf_are_alike",
     "group_is_best",
-    "iwae_samples",
-    "large_beta_hurts_all",
     "network_is_better",
     "prior_classifies",
     "rae_beats_ae",
     "sampler_is_worse",
-    "small_beta_reconstructs",
     "vae_equals_in_clustering",
     "vaegan_costs_and_generates",
-    "variational_are_robust",
-    "without_kl",
 ]
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from .evidence import LABELS, LOWER_IS_BETTER, NUMBERS, TASK_NAMES, Evidence
-from .selection import Configuration, Setup
+from .evidence import LABELS, LOWER_IS_BETTER, Evidence, Group
+from .method_groups import FAMILIES
+from .outcomes import Rows, Value, decide
+from .selection import Setup
+from .table_metrics import display
 
-Rows = list[dict[str, Any]]
-GAP_SHARE = 0.75  # of the gap between VAE and autoencoders
 ALIKE = 0.10  # relative difference of FID
 EQUALLED = 1.0  # percentage points
-RANK_CORRELATION = 0.5
 REASONABLE_TIME = 2.0  # times the VAE's
 
+AUTOENCODERS = Group("autoencoder-based methods", groups=("autoencoder",), num_models=2)
+VARIATIONAL = Group("variational methods", groups=("variational",), num_models=2)
+ADVERSARIAL = Group("adversarial method", groups=("adversarial",))
+KL_ALTERNATIVES = Group("alternative to the KL regularisation", models=("wae_mmd", "wae_gan", "rae_l2", "rae_gp"))
+DISENTANGLING = Group("disentangling methods", groups=("disentangling",), num_models=2)
+FLOWS = Group("method with flows on the posterior", groups=("flow",))
+PRIORS = Group("method with a more expressive prior", groups=("prior",))
+RAES = Group("RAE-L2 or RAE-GP", models=("rae_l2", "rae_gp"))
+BETA_VAES = Group("beta-VAE or beta-TC-VAE", models=("beta_vae", "beta_tc_vae"))
+VAEGAN = Group("VAEGAN", models=("vae_gan",))
+VAE = Group("VAE", models=("vae",), is_reference=True)
+AE = Group("AE", models=("ae",), is_reference=True)
+BASELINES = Group("VAE or AE", models=("vae", "ae"), is_reference=True)
+OTHERS = Group("other methods", num_models=2)
+METHODS = Group("methods", num_models=2)
 
-def group_is_best(task: str, group_of: Callable[[Evidence], list[str]]) -> Callable[[Evidence], Rows]:
-    """Whether a group's median is better and most of the best methods belong to it, for each setup."""
+
+def group_is_best(task: str, *groups: Group) -> Callable[[Evidence], Rows]:
+    """Whether the median of groups is better than that of the others, and most of the best methods belong to them."""
+    sign = _sign(task)
 
     def compare(evidence: Evidence) -> Rows:
         rows: Rows = []
-        group = group_of(evidence)
         for setup in evidence.setups:
             values = evidence.values(task, setup, evidence.results.methods)
-            inside = {name: value for name, value in values.items() if name in group}
-            outside = {name: value for name, value in values.items() if name not in group}
-            if not inside or not outside:
+            parts = [[name for name in evidence.members(group) if name in values] for group in groups]
+            inside = [name for name in values if any(name in part for part in parts)]
+            outside = [name for name in values if name not in inside]
+            covered = [evidence.cover(group, part) for group, part in zip(groups, parts, strict=True)]
+            if not (all(covered) and evidence.cover(OTHERS, outside)):
                 continue
-            sign = 1 if task in LOWER_IS_BETTER else -1
-            ranked = sorted(values, key=lambda name: sign * values[name])
-            num_top = sum(name in inside for name in ranked[: len(inside)])
-            medians = statistics.median(inside.values()), statistics.median(outside.values())
-            agrees = sign * medians[0] < sign * medians[1] and num_top > len(inside) / 2
+
+            ranked = sorted(values, key=lambda name: sign * values[name].mean)
+            row = {
+                "group": ", ".join(inside),
+                f"median {LABELS[task]} of the group": _median(values[name].mean for name in inside),
+                f"median {LABELS[task]} of the others": _median(values[name].mean for name in outside),
+                "in the group, of as many best": f"{len({*ranked[: len(inside)]} & {*inside})} of {len(inside)}",
+                "best": ranked[0],
+            }
             rows.append(
-                _place(setup)
-                | {
-                    f"median {LABELS[task]} of the group": medians[0],
-                    f"median {LABELS[task]} of the others": medians[1],
-                    f"of the group among the best {len(inside)}": num_top,
-                    "best": ranked[0],
-                }
-                | _count(agrees)
+                describe_setup(setup)
+                | row
+                | decide(partial(_lead_of_group, inside=inside, outside=outside, sign=sign), values)
             )
         return rows
 
     return compare
 
 
-def autoencoders(evidence: Evidence) -> list[str]:
-    return evidence.by_group("autoencoder")
+def _lead_of_group(numbers: dict[str, float], inside: Sequence[str], outside: Sequence[str], sign: int) -> float:
+    """How much better a group is: by its median, and by the member that makes it a majority of the best methods."""
+    ours, theirs = (sorted(sign * numbers[name] for name in names) for names in (inside, outside))
+    majority = len(ours) // 2 + 1
+    rival = len(ours) - majority  # index of the other method that `majority` members have to beat
+    margin = theirs[rival] - ours[majority - 1] if rival < len(theirs) else math.inf
+    return min(statistics.median(theirs) - statistics.median(ours), margin)
 
 
-def without_kl(evidence: Evidence) -> list[str]:
-    return evidence.by_model("aae", "vae_gan", "wae_mmd", "rae_l2", "rae_gp")
+# Pairs of methods
 
 
 def rae_beats_ae(evidence: Evidence) -> Rows:
-    pairs = [(method, base) for method in evidence.by_model("rae_l2", "rae_gp") for base in evidence.by_model("ae")]
-    return _pairs(evidence, "reconstruction", pairs)
+    return _compare_pairs(evidence, "reconstruction", RAES, AE)
 
 
 def disentangling_classifies(evidence: Evidence) -> Rows:
-    better = evidence.by_model("beta_vae", "beta_tc_vae")
-    return _pairs(evidence, "classification", [(name, base) for name in better for base in evidence.by_model("vae")])
-
-
-def prior_classifies(evidence: Evidence) -> Rows:
-    bases = {"variational": evidence.by_model("vae"), "autoencoder": evidence.by_model("ae")}
-    pairs = [
-        (method, base)
-        for method in evidence.by_group("prior")
-        for family, names in bases.items()
-        for base in names
-        if family in evidence.results.methods[method]["groups"]
-    ]
-    return _pairs(evidence, "classification", pairs)
+    return _compare_pairs(evidence, "classification", BETA_VAES, VAE)
 
 
 def vae_equals_in_clustering(evidence: Evidence) -> Rows:
-    pairs = [(base, name) for base in evidence.by_model("vae") for name in evidence.by_group("disentangling")]
-    return _pairs(evidence, "clustering", pairs, tolerance=EQUALLED)
+    return _compare_pairs(evidence, "clustering", VAE, DISENTANGLING, tolerance=EQUALLED)
 
 
-def _pairs(evidence: Evidence, task: str, pairs: Sequence[tuple[str, str]], tolerance: float = 0.0) -> Rows:
-    """Whether the first method of each pair is better than the second, or at most `tolerance` worse if given."""
+def prior_classifies(evidence: Evidence) -> Rows:
+    """Each method with a more expressive prior against the baseline of its family."""
+
+    def is_baseline(method: str, base: str) -> bool:
+        one, other = (set(evidence.results.methods[name].get("groups") or ()) for name in (method, base))
+        return not one.isdisjoint(other & {*FAMILIES})
+
+    return _compare_pairs(evidence, "classification", PRIORS, BASELINES, is_pair=is_baseline)
+
+
+def _compare_pairs(
+    evidence: Evidence,
+    task: str,
+    first: Group,
+    second: Group,
+    tolerance: float = 0.0,
+    is_pair: Callable[[str, str], bool] = lambda one, other: True,
+) -> Rows:
+    """Whether each method of the first group is better than each of the second, or at most `tolerance` worse."""
+    sign = _sign(task)
+    members = evidence.members(first), evidence.members(second)
+    pairs = [(one, other) for one in members[0] for other in members[1] if is_pair(one, other)]
     rows: Rows = []
-    sign = 1 if task in LOWER_IS_BETTER else -1
     for setup in evidence.setups:
         values = evidence.values(task, setup, dict.fromkeys(name for pair in pairs for name in pair))
-        for first, second in pairs:
-            if first in values and second in values:
-                lead = sign * (values[second] - values[first])
-                row = {"method": first, LABELS[task]: values[first], "against": second}
-                row[f"its {LABELS[task]}"] = values[second]
-                rows.append(_place(setup) | row | _count(lead >= -tolerance if tolerance else lead > 0))
+        known = [pair for pair in pairs if pair[0] in values and pair[1] in values]
+        covered = [
+            evidence.cover(group, dict.fromkeys(pair[i] for pair in known)) for i, group in enumerate((first, second))
+        ]
+        for one, other in known if all(covered) else ():
+            ours, theirs = values[one], values[other]
+            row = {"method": one, LABELS[task]: ours.mean, "against": other, f"its {LABELS[task]}": theirs.mean}
+            rows.append(describe_setup(setup) | row | _decide_pair(ours, theirs, sign, tolerance))
     return rows
 
 
-def small_beta_reconstructs(evidence: Evidence) -> Rows:
-    rows: Rows = []
-    methods, vaes = evidence.by_model("beta_vae", "beta_tc_vae"), evidence.by_model("vae")
-    for setup in evidence.setups:
-        values = evidence.values("reconstruction", setup, evidence.results.methods)
-        plain = [values[name] for name in evidence.by_group("autoencoder") if name in values]
-        for method in methods:
-            for vae in vaes:
-                if not plain or method not in values or vae not in values:
-                    continue
-                target, mse = statistics.median(plain), values[method]
-                gap = values[vae] - target
-                share = (values[vae] - mse) / gap if gap > 0 else math.inf if mse <= target else -math.inf
-                chosen = evidence.select("reconstruction", method, setup).configuration
-                beta = chosen.fields.get("beta") if chosen else None
-                row = {"method": method, "beta": "not known" if beta is None else beta, "MSE x 1000": mse}
-                row |= {"its VAE": values[vae], "median of autoencoders": target, "share of the gap": share}
-                rows.append(_place(setup) | row | _count(share >= GAP_SHARE and (beta is None or beta < 1)))
-    return rows
+# Samplers
 
 
-def sampler_is_worse(worse: str, better: str, groups: Sequence[str]) -> Callable[[Evidence], Rows]:
-    """For how many methods FID is higher with one sampler than with another, for each setup."""
+def sampler_is_worse(worse: str, better: str, group: Group) -> Callable[[Evidence], Rows]:
+    """For how many methods of a group FID is higher with one sampler than with another, for each setup."""
 
     def compare(evidence: Evidence) -> Rows:
         rows: Rows = []
+        methods = evidence.members(group)
         for setup in evidence.setups:
-            first = evidence.values("generation", setup, evidence.by_group(*groups), worse)
-            second = evidence.values("generation", setup, evidence.by_group(*groups), better)
+            first = evidence.values("generation", setup, methods, worse)
+            second = evidence.values("generation", setup, methods, better)
             shared = [name for name in first if name in second]
-            if shared:
-                exceptions = [name for name in shared if first[name] <= second[name]]
-                row = {f"median FID, {worse}": statistics.median(first[name] for name in shared)}
-                row |= {f"median FID, {better}": statistics.median(second[name] for name in shared)}
-                row |= {"exceptions": ", ".join(exceptions)}
-                counts = {"agree": len(shared) - len(exceptions), "compared": len(shared)}
-                rows.append(_place(setup) | row | counts)
+            if evidence.cover(group, shared):
+                outcomes = {name: _decide_pair(second[name], first[name], 1) for name in shared}
+                row = {f"median FID, {display(worse)}": _median(first[name].mean for name in shared)}
+                row |= {f"median FID, {display(better)}": _median(second[name].mean for name in shared)}
+                row |= {"exceptions": _exceptions(outcomes)}
+                rows.append(describe_setup(setup) | row | _sum(outcomes))
         return rows
 
     return compare
@@ -168,157 +175,39 @@ def gmm_and_maf_are_alike(evidence: Evidence) -> Rows:
     for setup in evidence.setups:
         gmm, maf = (evidence.values("generation", setup, evidence.results.methods, name) for name in ("gmm", "maf"))
         shared = [name for name in gmm if name in maf]
-        if shared:
-            difference = statistics.median(abs(maf[name] - gmm[name]) / gmm[name] for name in shared)
-            lower = sum(gmm[name] < maf[name] for name in shared)
-            row = {"median relative difference": difference, "GMM lower": f"{lower} of {len(shared)} methods"}
-            rows.append(_place(setup) | row | _count(difference <= ALIKE))
+        if not evidence.cover(METHODS, shared):
+            continue
+
+        values = {(sampler, name): by[name] for sampler, by in (("gmm", gmm), ("maf", maf)) for name in shared}
+        difference = _difference_of_samplers({key: value.mean for key, value in values.items()})
+        lower = sum(gmm[name].mean < maf[name].mean for name in shared)
+        row = {"median relative difference": difference, "GMM lower": f"{lower} of {len(shared)} methods"}
+        rows.append(describe_setup(setup) | row | decide(_likeness, values, inclusive=True))
     return rows
 
 
-def iwae_samples(evidence: Evidence) -> Rows:
-    rows: Rows = []
-    for method in evidence.by_model("iwae"):
-        for setup in evidence.setups:
-            pairs = evidence.configurations(method, setup, "num_samples")
-            for number, label, sign in (
-                ("reconstruction/mse/test", "MSE", -1),
-                ("training/seconds", "training time", 1),
-            ):
-                known = _known(pairs, number)
-                if len(known) >= 3:
-                    rank = _spearman(known)
-                    row = {"method": method, "number": label, "configurations": len(known), "rank correlation": rank}
-                    rows.append(_place(setup) | row | _count(sign * rank >= RANK_CORRELATION))
-    return rows
+def _likeness(numbers: dict[tuple[str, str], float]) -> float:
+    return ALIKE - _difference_of_samplers(numbers)
 
 
-def beta_hurts_reconstruction(evidence: Evidence) -> Rows:
-    rows: Rows = []
-    for method in evidence.by_model("beta_vae", "beta_tc_vae"):
-        for setup in evidence.setups:
-            known = _known(evidence.configurations(method, setup, "beta"), NUMBERS["reconstruction"])
-            if len(known) >= 3:
-                rank = _spearman(known)
-                row = {"method": method, "configurations": len(known), "rank correlation": rank}
-                rows.append(_place(setup) | row | _count(rank >= RANK_CORRELATION))
-    return rows
+def _difference_of_samplers(numbers: dict[tuple[str, str], float]) -> float:
+    """Median over methods of |MAF - GMM| / GMM."""
+    gmm, maf = ({name: x for (one, name), x in numbers.items() if one == sampler} for sampler in ("gmm", "maf"))
+    return statistics.median(abs(maf[name] - gmm[name]) / gmm[name] for name in gmm)
 
 
-def large_beta_hurts_all(evidence: Evidence) -> Rows:
-    numbers = dict(NUMBERS) | {"generation": "generation/normal/fid/test"}
-    rows: Rows = []
-    for method in evidence.by_model("beta_vae", "beta_tc_vae"):
-        for setup in evidence.setups:
-            pairs = evidence.configurations(method, setup, "beta")
-            for task in TASK_NAMES:
-                known = _known(pairs, numbers[task])
-                if len(known) < 3:
-                    continue
-                largest, median = known[-1][1], statistics.median(value for _, value in known)
-                worse = largest > median if task in LOWER_IS_BETTER else largest < median
-                row = {"method": method, "task": task, "largest beta": known[-1][0]}
-                row |= {"its number": largest, "median of all": median}
-                rows.append(_place(setup) | row | _count(worse))
-    return rows
-
-
-def generation_wants_larger_beta(evidence: Evidence) -> Rows:
-    rows: Rows = []
-    for method in evidence.by_model("beta_vae", "beta_tc_vae"):
-        for setup in evidence.setups:
-            chosen = [
-                evidence.select("reconstruction", method, setup).configuration,
-                evidence.select("generation", method, setup, "normal").configuration,
-            ]
-            betas = [configuration.fields.get("beta") for configuration in chosen if configuration is not None]
-            known = [float(beta) for beta in betas if beta is not None]
-            if len(known) == 2:
-                row = {"method": method, "beta for reconstruction": known[0], "beta for generation": known[1]}
-                rows.append(_place(setup) | row | _count(known[1] > known[0]))
-            else:
-                evidence.missing.setdefault("beta chosen for reconstruction and for the normal prior", set()).add(
-                    method
-                )
-    return rows
-
-
-def best_dimensions(evidence: Evidence) -> Rows:
-    """Spread over tasks of the best number of dimensions, of autoencoders and variational methods."""
-    rows: Rows = []
-    for network, dataset, dims in _dimension_studies(evidence):
-        spreads: dict[str, list[float]] = {"autoencoder": [], "variational": []}
-        best: dict[str, dict[str, list[int]]] = {family: {} for family in spreads}
-        for family in spreads:
-            for method in evidence.by_group(family):
-                found = {
-                    task: dim
-                    for task in TASK_NAMES
-                    if (dim := _best_dimension(evidence, task, method, network, dataset, dims)) is not None
-                }
-                if len(found) >= 2:
-                    spreads[family].append(statistics.pstdev(math.log2(dim) for dim in found.values()))
-                    for task, dim in found.items():
-                        best[family].setdefault(task, []).append(dim)
-        if all(spreads.values()):
-            row: dict[str, Any] = {"networks": network, "data": dataset}
-            for family, label in (("autoencoder", "autoencoders"), ("variational", "variational methods")):
-                dims_text = ", ".join(f"{task} {statistics.median(found):g}" for task, found in best[family].items())
-                row |= {f"mean spread, {label}": statistics.fmean(spreads[family])}
-                row |= {f"median of the best, {label}": dims_text}
-            agrees = row["mean spread, autoencoders"] > row["mean spread, variational methods"]
-            rows.append(row | _count(agrees))
-    return rows
-
-
-def variational_are_robust(evidence: Evidence) -> Rows:
-    rows: Rows = []
-    for network, dataset, dims in _dimension_studies(evidence):
-        for task in TASK_NAMES:
-            medians: dict[str, float] = {}
-            for family in ("autoencoder", "variational"):
-                methods = evidence.by_group(family)
-                by_dim = [evidence.values(task, Setup(network, dataset, dim), methods) for dim in dims]
-                changes = [
-                    (max(curve) - min(curve)) / min(curve)
-                    for method in methods
-                    if len(curve := [values[method] for values in by_dim if method in values]) == len(dims)
-                    and min(curve) > 0
-                ]
-                if changes:
-                    medians[family] = statistics.median(changes)
-            if len(medians) == 2:
-                row = {"networks": network, "data": dataset, "task": task}
-                row |= {"change, autoencoders": medians["autoencoder"]}
-                row |= {"change, variational methods": medians["variational"]}
-                rows.append(row | _count(medians["variational"] < medians["autoencoder"]))
-    return rows
-
-
-def _dimension_studies(evidence: Evidence) -> list[tuple[str, str, list[int]]]:
-    dims = evidence.results.latent_dims
-    found = [(n, d, dims.get(d, [])) for n in evidence.results.networks for d in evidence.results.datasets]
-    return [study for study in found if len(study[2]) >= 3]
-
-
-def _best_dimension(
-    evidence: Evidence, task: str, method: str, network: str, dataset: str, dims: Sequence[int]
-) -> int | None:
-    """The number of dimensions that is best on validation. None unless every number of dimensions is measured."""
-    values = [evidence.select(task, method, Setup(network, dataset, dim)).value for dim in dims]
-    known = [value for value in values if value is not None]
-    if len(known) < len(dims):
-        evidence.missing.setdefault(f"{task} at every number of dimensions", set()).add(method)
-        return None
-    best = min(known) if task in LOWER_IS_BETTER else max(known)
-    return dims[known.index(best)]
+# Networks
 
 
 def network_is_better(better: str, worse: str, tasks: Sequence[str]) -> Callable[[Evidence], Rows]:
+    """For how many methods numbers are better with one network than with another, for each setup and task."""
+
     def compare(evidence: Evidence) -> Rows:
         first, second = evidence.network(better), evidence.network(worse)
         if first is None or second is None:
-            evidence.missing.setdefault(f"networks {better} and {worse}", set())
+            for name, key in ((better, first), (worse, second)):
+                if key is None:
+                    evidence.note(f"no network {name}")
             return []
         rows: Rows = []
         for setup in evidence.setups:
@@ -328,71 +217,100 @@ def network_is_better(better: str, worse: str, tasks: Sequence[str]) -> Callable
                 ours = evidence.values(task, setup, evidence.results.methods)
                 theirs = evidence.values(task, setup._replace(network=second), evidence.results.methods)
                 shared = [name for name in ours if name in theirs]
-                sign = 1 if task in LOWER_IS_BETTER else -1
-                if shared:
-                    row = {"data": setup.dataset, "latent dimensions": setup.latent_dim, "task": task}
-                    row |= {f"median, {first}": statistics.median(ours[name] for name in shared)}
-                    row |= {f"median, {second}": statistics.median(theirs[name] for name in shared)}
-                    agree = sum(sign * ours[name] < sign * theirs[name] for name in shared)
-                    rows.append(row | {"agree": agree, "compared": len(shared)})
+                if not evidence.cover(METHODS, shared):
+                    continue
+                outcomes = {name: _decide_pair(ours[name], theirs[name], _sign(task)) for name in shared}
+                row: dict[str, Any] = {"data": f"{display(setup.dataset)} ({setup.latent_dim})", "task": task}
+                row |= {f"median, {display(first)}": _median(ours[name].mean for name in shared)}
+                row |= {f"median, {display(second)}": _median(theirs[name].mean for name in shared)}
+                row |= {"exceptions": _exceptions(outcomes)}
+                rows.append(row | _sum(outcomes))
         return rows
 
     return compare
 
 
+# Times of training
+
+
 def vaegan_costs_and_generates(evidence: Evidence) -> Rows:
     rows: Rows = []
-    for method in evidence.by_model("vae_gan"):
-        for setup in evidence.setups:
-            times = evidence.seconds(setup, evidence.results.methods)
-            fids = evidence.values("generation", setup, evidence.results.methods)
-            for label, values, choose in (("seconds of training", times, max), ("FID", fids, min)):
-                if method in values and len(values) > 1:
-                    best = choose(values, key=lambda name: values[name])
-                    row = {"number": label, method: values[method], "extreme": best, "its value": values[best]}
-                    rows.append(_place(setup) | row | _count(best == method))
+    for setup in evidence.setups:
+        times = evidence.seconds(setup, evidence.results.methods)
+        fids = evidence.values("generation", setup, evidence.results.methods)
+        for label, values, sign in (("seconds of training", times, -1), ("FID", fids, 1)):
+            own = [name for name in evidence.members(VAEGAN) if name in values]
+            others = [name for name in values if name not in own]
+            if not (evidence.cover(VAEGAN, own) and evidence.cover(OTHERS, others)):
+                continue
+            for method in own:
+                best = min(others, key=lambda name: sign * values[name].mean)
+                row = {"method": method, "number": label, "its value": values[method].mean}
+                row |= {"extreme of the others": f"{best}: {values[best].mean:.4g}"}
+                compared = {name: values[name] for name in (method, *others)}
+                rows.append(describe_setup(setup) | row | decide(partial(_lead_of_one, method, sign), compared))
     return rows
+
+
+def _lead_of_one(method: str, sign: int, numbers: dict[str, float]) -> float:
+    """How much better a method is than the best of the others."""
+    return min(sign * value for name, value in numbers.items() if name != method) - sign * numbers[method]
 
 
 def flows_train_fast(evidence: Evidence) -> Rows:
     rows: Rows = []
+    flows, vaes = evidence.members(FLOWS), evidence.members(VAE)
     for setup in evidence.setups:
-        times = evidence.seconds(setup, [*evidence.by_group("flow"), *evidence.by_model("vae")])
-        for method in evidence.by_group("flow"):
-            for vae in evidence.by_model("vae"):
-                if method in times and vae in times:
-                    ratio = times[method] / times[vae]
-                    row = {"method": method, "seconds": times[method], "VAE's": times[vae], "ratio": ratio}
-                    rows.append(_place(setup) | row | _count(ratio <= REASONABLE_TIME))
+        times = evidence.seconds(setup, [*flows, *vaes])
+        known = [[name for name in names if name in times] for names in (flows, vaes)]
+        if not (evidence.cover(FLOWS, known[0]) and evidence.cover(VAE, known[1])):
+            continue
+        for method in known[0]:
+            for vae in known[1]:
+                ours, theirs = times[method], times[vae]
+                ratio = ours.mean / theirs.mean
+                row = {"method": method, "seconds": ours.mean, "VAE's": theirs.mean, "ratio": ratio}
+                outcome = decide(_time_left, {"ours": ours, "theirs": theirs}, inclusive=True)
+                rows.append(describe_setup(setup) | row | outcome)
     return rows
+
+
+def _time_left(numbers: dict[str, float]) -> float:
+    return REASONABLE_TIME * numbers["theirs"] - numbers["ours"]
 
 
 # Parts of comparisons
 
 
-def _place(setup: Setup) -> dict[str, Any]:
-    return {"networks": setup.network, "data": setup.dataset, "latent dimensions": setup.latent_dim}
+def describe_setup(setup: Setup) -> dict[str, Any]:
+    """First value of a row: networks, data set and latent dimensions."""
+    return {"setup": f"{display(setup.network)}, {display(setup.dataset)} ({setup.latent_dim})"}
 
 
-def _count(agrees: bool) -> dict[str, int]:
-    return {"agree": int(agrees), "compared": 1}
+def _sign(task: str) -> int:
+    return 1 if task in LOWER_IS_BETTER else -1
 
 
-def _known(pairs: Sequence[tuple[float, Configuration]], number: str) -> list[tuple[float, float]]:
-    """Values of a field with a number of their configurations, where it is measured."""
-    found = [(value, configuration.estimate(number)) for value, configuration in pairs]
-    return [(value, mean.value) for value, mean in found if mean is not None]
+def _decide_pair(ours: Value, theirs: Value, sign: int, tolerance: float = 0.0) -> dict[str, int]:
+    """Whether ours is better than theirs, or at most `tolerance` worse. `sign` is 1 where lower is better, else -1."""
+    values = {"ours": ours, "theirs": theirs}
+    return decide(partial(_lead_of_pair, sign, tolerance), values, inclusive=tolerance > 0)
 
 
-def _spearman(pairs: Sequence[tuple[float, float]]) -> float:
-    """Spearman's rank correlation; 0 where one side is constant."""
-    first, second = _ranks([pair[0] for pair in pairs]), _ranks([pair[1] for pair in pairs])
-    if len(set(first)) < 2 or len(set(second)) < 2:
-        return 0.0
-    return statistics.correlation(first, second)
+def _lead_of_pair(sign: int, tolerance: float, numbers: dict[str, float]) -> float:
+    return sign * (numbers["theirs"] - numbers["ours"]) + tolerance
 
 
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks, equal values share the mean of theirs."""
-    ordered = sorted(values)
-    return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def _sum(outcomes: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """The counts of several comparisons."""
+    return {key: sum(outcome[key] for outcome in outcomes.values()) for key in ("agree", "undecided", "compared")}
+
+
+def _exceptions(outcomes: Mapping[str, Mapping[str, int]]) -> str:
+    """Names of those that are decided and do not agree."""
+    names = [name for name, outcome in outcomes.items() if not outcome["agree"] and not outcome["undecided"]]
+    return ", ".join(names) or "none"

@@ -6,21 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+from .cell_facts import SHARED_TIME, describe_divergences, explain_missing, timing_passport, warn_of_extractors
+from .results import StudyResults
 from .selection import Configuration, Missing, Selector, Setup
-from .table import Column, Entry, Row, Table
+from .table import Column, Entry, Row, Table, fit_digits
 from .table_metrics import (
     CLASSIFICATION,
     CLUSTERING,
     FID,
+    INTERPOLATION,
     LOG_LIKELIHOOD,
     MSE,
     NUM_PARAMETERS,
+    NUM_TOGETHER,
     RECONSTRUCTION_FID,
     SECONDS,
     Metric,
     display,
 )
-from .table_notes import measured_with
+from .table_notes import describe_units, explain_marks, measured_with
 
 LABELS = ("method", "configuration", "settings", "networks", "data", "latent dimensions", "state", "chosen for")
 
@@ -38,11 +42,20 @@ def configuration_table(selector: Selector) -> Table | None:
         return None
     used = [i for i in range(len(columns)) if any(row.entries[i].value is not None for row in rows)]
     rows = [replace(row, entries=tuple(row.entries[i] for i in used)) for row in rows]
+    columns = fit_digits([columns[i] for i in used], rows)
+    results = selector.results
+    diverged = describe_divergences(results.cells)
     notes = (
         "Numbers are means over the seeds that are done. Nothing is marked, since setups differ by row.",
-        *measured_with(selector.results, rows),
+        *describe_units(results, columns),
+        *([SHARED_TIME] if any(column.metric == NUM_TOGETHER.name for column in columns) else []),
+        *([f"Training diverged, and went on from its last good state: {'; '.join(diverged)}."] if diverged else []),
+        *explain_marks(rows),
+        *measured_with(results, rows, columns),
     )
-    return Table("configurations", "All configurations", LABELS, tuple(columns[i] for i in used), tuple(rows), notes)
+    passports = [entry.passport for row in rows for entry in row.entries if entry.passport]
+    warnings = tuple(warn_of_extractors(results, passports=passports))
+    return Table("configurations", "All configurations", LABELS, tuple(columns), tuple(rows), notes, warnings)
 
 
 def _metrics(selector: Selector) -> list[Metric]:
@@ -52,7 +65,9 @@ def _metrics(selector: Selector) -> list[Metric]:
         number = FID.number.format(sampler=sampler)
         metrics += _by_split(replace(FID, label=f"FID {display(sampler)}", number=number), "validation", "test")
     metrics += _by_split(CLASSIFICATION, "validation", "test") + _by_split(CLUSTERING, "validation", "train")
-    return [*metrics, LOG_LIKELIHOOD, SECONDS, NUM_PARAMETERS]
+    shared = any(int(cell.facts.get("trained_together", 1)) > 1 for cell in selector.results.cells)
+    metrics += [*INTERPOLATION, LOG_LIKELIHOOD, SECONDS, *([NUM_TOGETHER] if shared else []), NUM_PARAMETERS]
+    return metrics
 
 
 def _by_split(metric: Metric, *splits: str) -> list[Metric]:
@@ -74,7 +89,7 @@ def _rows(selector: Selector, method: str, setup: Setup, columns: Sequence[Colum
                 _state(configuration),
                 ", ".join(chosen.get(configuration.number, [])),
             ),
-            entries=_entries(configuration, columns),
+            entries=_entries(selector.results, configuration, columns),
             method=method,
             setup=setup,
         )
@@ -82,15 +97,23 @@ def _rows(selector: Selector, method: str, setup: Setup, columns: Sequence[Colum
     ]
 
 
-def _entries(configuration: Configuration, columns: Sequence[Column]) -> tuple[Entry, ...]:
+def _entries(results: StudyResults, configuration: Configuration, columns: Sequence[Column]) -> tuple[Entry, ...]:
     """Means over the seeds that are done."""
     done = tuple(cell for cell in configuration.cells if cell.state == "done")
     if not done:
         state = configuration.cells[0].state
         missing = cast(Missing, "unfinished" if state in ("running", "waiting") else state)
-        return (Entry(missing=missing),) * len(columns)
+        return (Entry.of(None, configuration, missing, reason=configuration.cells[0].error),) * len(columns)
     part = Configuration(configuration.number, done)
-    return tuple(Entry.of(part.estimate(str(column.number)), part) for column in columns)
+    return tuple(_entry(results, part, column) for column in columns)
+
+
+def _entry(results: StudyResults, part: Configuration, column: Column) -> Entry:
+    number = str(column.number)
+    mean = part.estimate(number)
+    reason = explain_missing(results, part.cells, number) if mean is None else None
+    entry = Entry.of(mean, part, bounds=column.bounds, reason=reason)
+    return replace(entry, passport=timing_passport(part.cells)) if column.metric == SECONDS.name else entry
 
 
 def _state(configuration: Configuration) -> str:
@@ -101,7 +124,9 @@ def _state(configuration: Configuration) -> str:
     distinct = sorted(set(states))
     text = distinct[0] if len(distinct) == 1 else ", ".join(f"{states.count(state)} {state}" for state in distinct)
     error = next((cell.error for cell in configuration.cells if cell.error), None)
-    return f"{text}: {error}" if error else text
+    text = f"{text}: {error}" if error else text
+    num = sum(cell.facts.get("divergences", 0) for cell in configuration.cells)
+    return f"{text}, diverged {num} time{'s' if num > 1 else ''}" if num else text
 
 
 def _chosen_for(selector: Selector, method: str, setup: Setup) -> dict[int, list[str]]:

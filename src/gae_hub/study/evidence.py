@@ -1,14 +1,16 @@
 """Numbers of a study for findings: of chosen configurations, by method, group and setup."""
 
-__all__ = ["Evidence"]
+__all__ = ["Evidence", "Group"]
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from .outcomes import Value
 from .paper_columns import paper_name
 from .passports import comparable
 from .results import StudyResults
-from .selection import Configuration, Selection, Selector, Setup
+from .selection import Configuration, SeedMean, Selection, Selector, Setup
 
 NUMBERS = {
     "reconstruction": "reconstruction/mse/test",
@@ -24,6 +26,36 @@ LABELS = {
 }
 TASK_NAMES = tuple(LABELS)
 LOWER_IS_BETTER = ("reconstruction", "generation")
+MIN_CONFIGURATIONS = 3  # different values of a field, to see how a number depends on it
+
+
+@dataclass(frozen=True)
+class Group:
+    """Methods that a claim is about.
+
+    Args:
+        label: what they are, for texts: plural, or singular if one model is enough.
+        groups: groups of a method, any of which makes it a member.
+        models: short names of `AutoGAE`, any of which makes it a member. Without groups and models, all are members.
+        num_models: number of different models that must be measured, so that the claim can be judged.
+        is_reference: whether others are compared with its members, so that any member is enough.
+    """
+
+    label: str
+    groups: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    num_models: int = 1
+    is_reference: bool = False
+
+    @property
+    def has_all(self) -> bool:
+        """Whether every method is a member."""
+        return not self.groups and not self.models
+
+    def contains(self, method: dict[str, Any]) -> bool:
+        """Whether a method of `StudyResults.methods` is a member."""
+        own = method.get("groups") or ()
+        return self.has_all or method.get("model") in self.models or not set(self.groups).isdisjoint(own)
 
 
 class Evidence:
@@ -35,30 +67,58 @@ class Evidence:
 
     def __init__(self, results: StudyResults):
         self.results, self.selector = results, Selector(results)
-        self.missing: dict[str, set[str]] = {}
+        self.missing: dict[str, dict[str, str]] = {}
+        self.compared: dict[Group, dict[str, None]] = {}
+
+    def clear(self):
+        """Forget which methods were compared, and what was missing."""
+        self.missing.clear()
+        self.compared.clear()
 
     @property
     def setups(self) -> list[Setup]:
         """Setups of the study."""
         return self.selector.setups
 
-    def by_group(self, *groups: str) -> list[str]:
-        """Methods that belong to any of the groups."""
-        return [name for name, facts in self.results.methods.items() if set(groups) & set(facts.get("groups", ()))]
+    def members(self, group: Group) -> list[str]:
+        """Names of the methods of a group."""
+        return [name for name, method in self.results.methods.items() if group.contains(method)]
 
-    def by_model(self, *models: str) -> list[str]:
-        """Methods of these models. Models that the study does not have are noted as missing."""
-        found = [name for name, facts in self.results.methods.items() if facts.get("model") in models]
-        for model in models:
-            if all(facts.get("model") != model for facts in self.results.methods.values()):
-                self.missing.setdefault(f"a method of the model {model}", set())
-        return found
+    def models(self, methods: Iterable[str]) -> list[str]:
+        """Different models of the methods."""
+        return list(dict.fromkeys(str(self.results.methods[name].get("model")) for name in methods))
+
+    def cover(self, group: Group, methods: Iterable[str]) -> bool:
+        """Whether measured methods are enough to judge a group. They are noted as compared, or as too few.
+
+        Args:
+            group: the group.
+            methods: names of its methods that are measured.
+        """
+        methods = list(methods)
+        if len(self.models(methods)) >= group.num_models:
+            self.compared.setdefault(group, {}).update(dict.fromkeys(methods))
+            return True
+        declared = self.members(group)
+        if len(self.models(declared)) < group.num_models:
+            there = f", only {', '.join(declared)}" if declared else ""
+            several = f"{group.num_models} {group.label} of different models"
+            self.note(f"the study does not have {several}{there}" if group.num_models > 1 else f"no {group.label}")
+        elif not self.missing:
+            self.note(f"numbers of at least {group.num_models} {group.label}")
+        return False
+
+    def note(self, what: str, method: str | None = None, remark: str = ""):
+        """Note what is missing, and for which method."""
+        methods = self.missing.setdefault(what, {})
+        if method is not None:
+            methods[method] = remark
 
     def network(self, name: str) -> str | None:
         """Key of the study's ConvNet or ResNet."""
         return next((key for key in self.results.networks if paper_name(key) == name), None)
 
-    def values(self, task: str, setup: Setup, methods: Iterable[str], sampler: str | None = None) -> dict[str, float]:
+    def values(self, task: str, setup: Setup, methods: Iterable[str], sampler: str | None = None) -> dict[str, Value]:
         """A task's test number by method, of those that have it; empty where they were measured in different ways.
 
         Args:
@@ -67,7 +127,10 @@ class Evidence:
             methods: names of methods.
             sampler: name of the sampler.
         """
-        found: dict[str, float] = {}
+        if sampler is not None and sampler not in self.results.samplers:
+            self.note(f"no sampler {sampler}")
+            return {}
+        found: dict[str, Value] = {}
         passports: list[dict[str, Any]] = []
         for method in methods:
             if sampler is not None and sampler not in self.selector.method_samplers(method):
@@ -76,13 +139,12 @@ class Evidence:
             number = NUMBERS.get(task, f"generation/{selection.sampler}/fid/test")
             mean = selection.estimate(number)
             if mean is None:
-                what = "FID of generated images" if task == "generation" and sampler is None else number
-                self.missing.setdefault(what, set()).add(method)
+                self.note("FID of generated images" if task == "generation" and sampler is None else number, method)
             else:
-                found[method] = mean.value * SCALES[task]
+                found[method] = _value(mean, SCALES[task])
                 passports.append(mean.passport)
         if not comparable(passports):
-            self.missing.setdefault(f"{task} in one way for all methods", set())
+            self.note(f"{task} in one way for all methods")
             return {}
         return found
 
@@ -92,34 +154,61 @@ class Evidence:
             return self.selector.best_sampler(method, setup)
         return self.selector.select(task, method, setup, sampler)
 
-    def seconds(self, setup: Setup, methods: Iterable[str]) -> dict[str, float]:
+    def validation(self, task: str, method: str, setup: Setup) -> Value | None:
+        """The number on validation that chose a configuration."""
+        selection = self.select(task, method, setup)
+        mean = selection.estimate(selection.criterion)
+        return None if mean is None else _value(mean)
+
+    def seconds(self, setup: Setup, methods: Iterable[str]) -> dict[str, Value]:
         """Seconds of training of the configuration that generates best on validation, by method."""
-        found: dict[str, float] = {}
+        found: dict[str, Value] = {}
         for method in methods:
-            mean = self.select("generation", method, setup).estimate("training/seconds")
-            if mean is None:
-                self.missing.setdefault("training time of the configuration that generates best", set()).add(method)
+            configuration = self.select("generation", method, setup).configuration
+            value = None if configuration is None else _measure(configuration, "training/seconds")
+            if value is None:
+                self.note("training time of the configuration that generates best, trained alone", method)
             else:
-                found[method] = mean.value
+                found[method] = value
         return found
 
-    def configurations(self, method: str, setup: Setup, field: str) -> list[tuple[float, Configuration]]:
-        """Complete configurations with the value of a numeric field, by increasing value."""
-        found = [(c.fields.get(field), c) for c in self.selector.complete(method, setup)]
-        pairs = [(float(value), c) for value, c in found if isinstance(value, int | float)]
-        if not pairs:
-            self.missing.setdefault(f"configurations that set {field}", set()).add(method)
-        return sorted(pairs, key=lambda pair: pair[0])
+    def field(self, configuration: Configuration, field: str) -> float | None:
+        """Value of a numeric field of the config of a configuration, None if it is not known."""
+        cell = configuration.cells[0]
+        value = {**cell.fields, **cell.facts.get("config", {})}.get(field)
+        return float(value) if isinstance(value, int | float) else None
+
+    def curve(self, method: str, setup: Setup, field: str, number: str) -> list[tuple[float, Value]]:
+        """Values of a numeric field with a number of their complete configurations, by increasing field.
+
+        Empty if the field has fewer than `MIN_CONFIGURATIONS` different values.
+        """
+        pairs = [(self.field(one, field), _measure(one, number)) for one in self.selector.complete(method, setup)]
+        found = [(setting, value) for setting, value in pairs if setting is not None and value is not None]
+        count = len({setting for setting, _ in found})
+        if count < MIN_CONFIGURATIONS:
+            self.note(f"{number} at {MIN_CONFIGURATIONS} values of {field}", method, f" has {count}")
+            return []
+        return sorted(found, key=lambda pair: pair[0])
 
     def describe_missing(self) -> str:
         """The numbers that were asked for and are not there: "generation/maf/fid/test (VAE, AE)"."""
         return "; ".join(
-            f"{what} ({_names(self.results, methods)})" if methods else what
-            for what, methods in sorted(self.missing.items())
+            f"{what} ({self._names(methods)})" if methods else what for what, methods in sorted(self.missing.items())
         )
 
+    def _names(self, methods: dict[str, str]) -> str:
+        if len(methods) == len(self.results.methods) > 1 and not any(methods.values()):
+            return "all methods"
+        return ", ".join(name + methods[name] for name in self.results.methods if name in methods)
 
-def _names(results: StudyResults, methods: set[str]) -> str:
-    if len(methods) == len(results.methods) > 1:
-        return "all methods"
-    return ", ".join(name for name in results.methods if name in methods)
+
+def _value(mean: SeedMean, scale: float = 1.0) -> Value:
+    return Value(mean.value * scale, tuple(value * scale for value in mean.values))
+
+
+def _measure(configuration: Configuration, number: str) -> Value | None:
+    """A number of a configuration. Times of models that trained together are shares, and count as not measured."""
+    together = any(cell.facts.get("trained_together", 1) > 1 for cell in configuration.cells)
+    mean = None if number == "training/seconds" and together else configuration.estimate(number)
+    return None if mean is None else _value(mean)

@@ -24,7 +24,7 @@ from ..metrics.evaluation import to_results
 from ..metrics.evaluation_run import EvaluationRun
 from ..metrics.networks.classifier import FeatureClassifier
 from ..metrics.networks.classifier_training import train_extractor
-from ..metrics.networks.extractors import load_extractor
+from ..metrics.networks.extractors import ClassifierExtractor, load_extractor
 from ..models.base import GAEPreTrainedModel
 from ..pipelines.generation import GenerationPipeline
 from ..samplers.base import GAESampler
@@ -37,6 +37,7 @@ from ..training.output_folder import CHECKPOINTS, delete_files, delete_temporary
 from ..training.quiet import hide_diagnostics
 from ..training.run_lock import LOCK_FILE
 from ..training.trainer import GAETrainer
+from .cell_facts import REMEDY
 from .claims import claim
 from .context import CellContext
 from .declaration import Study
@@ -283,6 +284,8 @@ class CellRunner:
                 extractor = load_extractor(self.find_extractor(dataset))
                 if self.study.extractor == "trained":
                     extractor.name = f"classifier trained on {dataset}"  # not its path, in passports
+                    if isinstance(extractor, ClassifierExtractor):
+                        extractor.remedy = REMEDY
             self._evaluations[dataset] = {
                 split: EvaluationRun(model, data.splits[split], extractor=extractor, keep_features=("data", "samples"))
                 for split in EVALUATED
@@ -302,7 +305,7 @@ class CellRunner:
                     network = train_extractor(
                         data.splits["train"],
                         data.splits["validation"],
-                        **{"seed": 0, "progress": self.progress, **self.study.extractor_training},
+                        **{"seed": 0, "progress": self.progress, "remedy": REMEDY, **self.study.extractor_training},
                     )
                     _save_at_once(network, folder)
         return str(folder)

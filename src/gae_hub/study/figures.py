@@ -21,7 +21,7 @@ INDEX_FILE = "figures.json"
 def write_figures(results: StudyResults, folder: str | Path) -> list[StudyFigure]:
     """Draw every figure that the study has data for, and write what each shows into figures.json.
 
-    Files of figures that no longer have data are deleted.
+    Files of earlier figures that no longer have data are deleted.
 
     Args:
         results: results of the study.
@@ -32,6 +32,7 @@ def write_figures(results: StudyResults, folder: str | Path) -> list[StudyFigure
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = _read_names(folder)
     selector = Selector(results)
     figures: list[StudyFigure] = []
     for figure, draw in comparison_figures(selector):
@@ -46,12 +47,19 @@ def write_figures(results: StudyResults, folder: str | Path) -> list[StudyFigure
         if draw is not None:
             save_chart(draw(), folder, figure.name)
         figures.append(figure)
-    for figure in figures:
-        if figure.missing is not None:
-            for suffix in (".svg", ".png"):
-                (folder / f"{figure.name}{suffix}").unlink(missing_ok=True)
+    for name in (earlier | {f.name for f in figures}) - {f.name for f in figures if f.missing is None}:
+        for suffix in (".svg", ".png"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
     write_json(folder / INDEX_FILE, [asdict(figure) for figure in figures])
     return figures
+
+
+def _read_names(folder: Path) -> set[str]:
+    """Names of the figures that are in a folder, as far as its index can be read."""
+    try:
+        return {figure.name for figure in read_figures(folder) if Path(figure.name).name == figure.name}
+    except (OSError, ValueError, TypeError):  # none yet, damaged, or of another version
+        return set()
 
 
 def read_figures(folder: str | Path) -> list[StudyFigure]:

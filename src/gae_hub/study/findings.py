@@ -1,25 +1,38 @@
 """Findings: whether each claim of the paper's text holds in a study, with the numbers behind each answer."""
 
-__all__ = ["Finding", "Verdict", "find_findings", "findings_markdown"]
+__all__ = [
+    "PAPER_TITLE",
+    "RULE",
+    "Finding",
+    "describe_unmeasured",
+    "evidence_table",
+    "find_findings",
+    "findings_markdown",
+]
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any
 
 from .evidence import Evidence
 from .finding_rules import RULES, Rule
+from .outcomes import Verdict, describe_outcome, find_verdict
 from .paper_columns import LATENT_DIMS
-from .paper_values import PaperValue, load_paper_values
+from .paper_values import PAPER_URL, PaperValue, load_paper_values, paper_methods
 from .results import CellResult, StudyResults
 
-Verdict = Literal["holds", "does not hold", "mixed", "not measured"]
-
-HOLDS, FAILS = 0.75, 0.25  # shares of the comparisons
+PAPER_TITLE = "Pythae: Unifying Generative Autoencoders in Python (Chadebec et al., 2022, arXiv:2206.08309)"
 RULE = (
     "Each claim is checked by comparisons of test numbers; configurations are chosen on validation. A claim holds if "
     "at least three quarters of its comparisons agree, does not hold if at most one quarter does, and is mixed in "
-    "between. Differences are not tested for significance."
+    "between. With one seed, differences are not tested for significance. With several, a comparison is undecided if "
+    "the 95 % interval of its difference over the seeds includes 0, and a claim is undecided if such comparisons "
+    "could change its verdict. The verdict of the paper's own tables is about all of its methods."
 )
+MAX_NAMES = 8  # of methods in a list that is not about a group of the claim
+MAX_LEFT_OUT = 4
+_COUNTS = ("agree", "undecided", "compared")
 
 
 @dataclass(frozen=True)
@@ -29,11 +42,14 @@ class Finding:
     Args:
         claim: the claim.
         section: where the paper makes it.
-        verdict: "holds", "does not hold", "mixed" or "not measured".
+        verdict: "holds", "does not hold", "mixed", "undecided" or "not measured".
         criterion: what a comparison is, and when it agrees.
-        evidence: rows of numbers. `agree` of `compared` comparisons in a row agree with the claim.
+        evidence: rows of numbers. Of `compared` comparisons in a row, `agree` agree with the claim, and `undecided`
+            have no decision.
         note: what is missing, and what to know about the paper's own numbers.
         paper_verdict: verdict of the same criterion for the values in the paper's tables, where they suffice.
+        scope: which methods of the study were compared.
+        left_out: the paper's methods of the claim's groups that were not compared, nor another method of their models.
     """
 
     claim: str
@@ -43,16 +59,30 @@ class Finding:
     evidence: list[dict[str, Any]]
     note: str = ""
     paper_verdict: Verdict = "not measured"
+    scope: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
-    def num_agree(self) -> int:
-        """Number of comparisons that agree with the claim."""
-        return sum(row["agree"] for row in self.evidence)
+    def is_measured(self) -> bool:
+        """Whether any comparison was possible."""
+        return self.verdict != "not measured"
 
     @property
-    def num_compared(self) -> int:
-        """Number of comparisons."""
-        return sum(row["compared"] for row in self.evidence)
+    def restriction(self) -> str:
+        """The left out methods: "without VQVAE, RAE-GP"; empty without any."""
+        if len(self.left_out) > MAX_LEFT_OUT:
+            return f"without {len(self.left_out)} of the paper's methods"
+        return f"without {', '.join(self.left_out)}" if self.left_out else ""
+
+    @property
+    def count(self) -> str:
+        """Number of comparisons by outcome, "12 of 13 comparisons agree, 1 is undecided"; empty without any."""
+        agree, undecided, compared = (sum(row.get(name, 0) for row in self.evidence) for name in _COUNTS)
+        if not compared:
+            return ""
+        text = f"{agree} of {compared} comparisons agree{'s' if compared == 1 else ''}"
+        text = text.replace("comparisons agrees", "comparison agrees")
+        return text + (f", {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else "")
 
 
 def find_findings(results: StudyResults, paper: Iterable[PaperValue] | None = None) -> list[Finding]:
@@ -63,31 +93,58 @@ def find_findings(results: StudyResults, paper: Iterable[PaperValue] | None = No
         paper: the paper's values; by default those of the package.
     """
     ours = Evidence(results)
-    theirs = Evidence(paper_results(results, load_paper_values() if paper is None else paper))
-    return [_check(rule, ours, theirs) for rule in RULES]
+    verdicts = _paper_verdicts(load_paper_values() if paper is None else tuple(paper))
+    return [_check(rule, ours, verdict) for rule, verdict in zip(RULES, verdicts, strict=True)]
 
 
 def findings_markdown(findings: Iterable[Finding]) -> str:
-    """The findings as a page: an overview, and each claim with its criterion, numbers and notes."""
+    """The findings as a page: an overview, each measured claim with its numbers, and the claims without numbers."""
     findings = list(findings)
-    lines = ["# Findings", "", RULE, "", "| claim | section | this study | comparisons | the paper's own tables |"]
-    lines.append("| --- | --- | --- | ---: | --- |")
-    for finding in findings:
-        count = f"{finding.num_agree} of {finding.num_compared}" if finding.evidence else "–"
-        lines.append(
-            f"| {finding.claim} | {finding.section} | **{finding.verdict}** | {count} | {finding.paper_verdict} |"
-        )
-    for finding in findings:
-        lines += ["", f"## {finding.claim}", "", f"**{finding.verdict}** (section {finding.section})"]
+    measured = [finding for finding in findings if finding.is_measured]
+    others = [finding for finding in findings if not finding.is_measured]
+    lines = ["# Findings", "", f"The claims are those of [{PAPER_TITLE}]({PAPER_URL}). {RULE}", ""]
+    if measured:
+        lines.append("| claim | section | this study | comparisons | the paper's own tables |")
+        lines.append("| --- | --- | --- | --- | --- |")
+        for finding in measured:
+            verdict = f"**{finding.verdict}**" + (
+                f", without {', '.join(finding.left_out)}" if finding.left_out else ""
+            )
+            lines.append(
+                f"| {finding.claim} | {finding.section} | {verdict} | {finding.count} | {finding.paper_verdict} |"
+            )
+    if others:
+        lines += ["", f"{describe_unmeasured(len(others))}: [see below](#not-measured)."]
+    for finding in measured:
+        lines += ["", f"## {finding.claim}", "", f"**{finding.verdict}** (section {finding.section}). {finding.scope}"]
         lines += ["", f"Criterion: {finding.criterion}"]
         if finding.note:
             lines += ["", finding.note]
-        if finding.evidence:
-            lines += ["", *_evidence_lines(finding.evidence)]
+        lines += ["", *_evidence_lines(finding.evidence)]
+    if others:
+        lines += ["", "## Not measured", ""]
+    for finding in others:
+        lines.append(
+            f"- **{finding.claim}** (section {finding.section}). {finding.note} Criterion: {finding.criterion}"
+        )
     return "\n".join(lines) + "\n"
 
 
-def paper_results(results: StudyResults, values: Iterable[PaperValue]) -> StudyResults:
+def describe_unmeasured(number: int) -> str:
+    """The line that stands for the claims that are not measured."""
+    claims = "1 claim of the paper is not measured: it needs"
+    if number != 1:
+        claims = f"{number} claims of the paper are not measured: they need"
+    return f"{claims} other methods, tasks or networks, or cells that are not finished"
+
+
+def evidence_table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Headings and values of a finding's evidence. The last column is the outcome."""
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _COUNTS]
+    return [*names, "agrees"], [[*(row.get(name, "") for name in names), describe_outcome(row)] for row in rows]
+
+
+def paper_results(values: Iterable[PaperValue]) -> StudyResults:
     """The paper's tables as results of one configuration per method, whose validation numbers are its test numbers."""
     numbers: dict[tuple[str, str, str], dict[str, float]] = {}
     for value in values:
@@ -97,54 +154,68 @@ def paper_results(results: StudyResults, values: Iterable[PaperValue]) -> StudyR
     cells = [
         CellResult(method, 1, {}, data, network, LATENT_DIMS[data], 0, "done", found, {}, {}, None, None)
         for (method, network, data), found in numbers.items()
-        if method in results.methods
     ]
     return StudyResults(
         name="paper",
         title="Values of arXiv:2206.08309",
-        methods=results.methods,
+        methods=paper_methods(),
         datasets=list(dict.fromkeys(cell.dataset for cell in cells)),
         networks=list(dict.fromkeys(cell.network for cell in cells)),
         latent_dims={cell.dataset: [cell.latent_dim] for cell in cells},
         samplers=["normal", "gmm", "vamp", "two_stage_vae", "maf"],
-        tasks=results.tasks,
+        tasks={"reconstruction": {}, "generation": {}, "classification": {}, "clustering": {}},
         cells=cells,
         settings={},
     )
 
 
-def _check(rule: Rule, ours: Evidence, theirs: Evidence) -> Finding:
-    ours.missing.clear()
+@cache
+def _paper_verdicts(values: tuple[PaperValue, ...]) -> tuple[Verdict, ...]:
+    """The verdict of each rule for the paper's values."""
+    evidence = Evidence(paper_results(values))
+    return tuple(find_verdict(rule.compare(evidence)) for rule in RULES)
+
+
+def _check(rule: Rule, ours: Evidence, paper_verdict: Verdict) -> Finding:
+    ours.clear()
     rows = rule.compare(ours)
     notes = [rule.note] if rule.note else []
     if ours.missing:
-        missing = ours.describe_missing()
-        notes.insert(0, f"Not measured{'' if not rows else ' everywhere'}: {missing}.")
+        notes.insert(0, f"Not measured{'' if not rows else ' everywhere'}: {ours.describe_missing()}.")
     elif not rows:
         notes.insert(0, f"Not measured: {rule.needs}.")
-    theirs_rows = rule.compare(theirs)
-    verdict, paper_verdict = _verdict(rows), _verdict(theirs_rows)
-    return Finding(rule.claim, rule.section, verdict, rule.criterion, rows, " ".join(notes), paper_verdict)
+    scope, left_out = _describe_scope(ours) if rows else ("", ())
+    verdict = find_verdict(rows)
+    return Finding(
+        rule.claim, rule.section, verdict, rule.criterion, rows, " ".join(notes), paper_verdict, scope, left_out
+    )
 
 
-def _verdict(rows: list[dict[str, Any]]) -> Verdict:
-    num_compared = sum(row["compared"] for row in rows)
-    if not num_compared:
-        return "not measured"
-    share = sum(row["agree"] for row in rows) / num_compared
-    return "holds" if share >= HOLDS else "does not hold" if share <= FAILS else "mixed"
+def _describe_scope(ours: Evidence) -> tuple[str, tuple[str, ...]]:
+    """Which methods were compared, and which of the paper's were not, nor another one of their models."""
+    texts: list[str] = []
+    all_absent: dict[str, None] = {}
+    for group, names in ours.compared.items():
+        if group.has_all and len(names) > MAX_NAMES:
+            texts.append(f"{len(names)} {group.label}")
+            continue
+        models = ours.models(names)
+        absent = [
+            name
+            for name, method in paper_methods().items()
+            if group.contains(method) and method["model"] not in models and not (group.has_all or group.is_reference)
+        ]
+        all_absent |= dict.fromkeys(absent)
+        members = ", ".join(names) + (f"; without {', '.join(absent)}" if absent else "")
+        texts.append(members if members == group.label else f"{group.label} ({members})")
+    return f"Compared: {', '.join(texts)}.", tuple(all_absent)
 
 
-def _evidence_lines(rows: list[dict[str, Any]]) -> list[str]:
-    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("agree", "compared")]
-    lines = [f"| {' | '.join([*names, 'agrees'])} |", f"| {' | '.join(['---'] * (len(names) + 1))} |"]
-    for row in rows:
-        agrees = f"{row['agree']} of {row['compared']}"
-        if row["compared"] == 1:
-            agrees = "yes" if row["agree"] else "no"
-        lines.append(f"| {' | '.join([*(_text(row.get(name, '')) for name in names), agrees])} |")
-    return lines
+def _evidence_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    names, values = evidence_table(rows)
+    lines = [f"| {' | '.join(names)} |", f"| {' | '.join(['---'] * len(names))} |"]
+    return lines + [f"| {' | '.join(map(_text, row))} |" for row in values]
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", r"\|")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 State = Literal["done", "running", "failed", "waiting", "skipped"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class StudyFolder:
     """A study in a folder, which it may share with others: cells of equal settings are then run once.
 
@@ -27,6 +27,10 @@ class StudyFolder:
 
     root: Path
     name: str
+
+    def __init__(self, root: str | Path, name: str):
+        object.__setattr__(self, "root", Path(root))
+        object.__setattr__(self, "name", name)
 
     @property
     def study(self) -> Path:
@@ -63,7 +67,10 @@ class StudyFolder:
         if not names:
             raise ValueError(f"'{root}' holds no study; start one with gae-hub study run NAME --output_dir {root}")
         if name is None and len(names) > 1:
-            raise ValueError(f"'{root}' holds several studies: choose one with --study: {', '.join(names)}")
+            raise ValueError(
+                f"'{root}' holds several studies: choose one with --study: {', '.join(names)} (in Python: "
+                "load_results(folder, study=...))"
+            )
         if name is not None and name not in names:
             raise ValueError(f"'{root}' holds no study '{name}'; it holds {', '.join(names)}")
         return cls(root, name or names[0])

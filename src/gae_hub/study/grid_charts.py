@@ -48,7 +48,7 @@ def grid_name(method: str) -> str:
 def grid_figures(selector: Selector) -> Iterator[tuple[StudyFigure, Callable[[], Chart] | None]]:
     """A figure for each method, with the function that draws it, None if there is nothing to draw."""
     for method in selector.results.methods:
-        number = PAPER_GRID_FIGURES.get(method)
+        number = PAPER_GRID_FIGURES.get(method) if selector.results.methods[method].get("table") else None
         figure = StudyFigure(
             grid_name(method),
             f"{method}: results by configuration",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.yaml_files import read_yaml_file
+from .method_groups import groups_of
 
 if TYPE_CHECKING:  # slow to import: `check_configuration` imports what it needs
     from ..models.base import GAEConfig
@@ -56,7 +57,7 @@ class GridMethod:
         name: name in tables, such as "beta-VAE".
         model: short name of `AutoGAE`, such as "beta_vae".
         table: number of the paper's table with the grid, or None.
-        groups: groups for findings; in the grid "paper", the first is "autoencoder" or "variational".
+        groups: groups for findings and charts: those that are written out, and those of the model.
         samplers: keys of the study's samplers that generate with this method; empty for all.
         fields: fields of the config, of every configuration.
         configurations: the configurations, in the order of their numbers.
@@ -184,11 +185,12 @@ def _read_method(name: str, content: Any, where: str) -> GridMethod:
         configurations.append(_read_entry(entry, configurations, symbols, f"{where}.grid[{number}]"))
     fields = _take(content, "fields", dict, where, default={})
     _check_fields(fields, f"{where}.fields")
+    model = _take(content, "model", str, where)
     return GridMethod(
         name,
-        model=_take(content, "model", str, where),
+        model=model,
         table=_take(content, "table", int, where, default=None),
-        groups=_take_names(content, "groups", where),
+        groups=groups_of(model, _take_names(content, "groups", where)),
         samplers=_take_names(content, "samplers", where),
         fields=fields,
         configurations=tuple(configurations),

@@ -11,12 +11,14 @@ from typing import Any
 
 from PIL import Image
 
+from .cell_facts import describe_divergences
 from .grid_charts import grid_name
 from .picture_figures import read_tiles
 from .results import CellResult
 from .selection import CRITERIA, Selection, Selector, Setup
 from .study_figure import file_name
-from .table_metrics import display
+from .table import format_number
+from .table_metrics import CLASSIFICATION, FID, MSE, display
 
 NUM_INTERPOLATIONS = 2
 NUM_SAMPLERS = 2  # whose images are on the page
@@ -72,6 +74,7 @@ class MethodView:
     figure: str
     choices: tuple[Choice, ...]
     setups: tuple[SetupView, ...]
+    divergences: tuple[str, ...]
 
 
 def view_methods(selector: Selector, link: Callable[[CellResult], str | None]) -> Iterator[MethodView]:
@@ -83,7 +86,7 @@ def view_methods(selector: Selector, link: Callable[[CellResult], str | None]) -
     """
     for name, method in selector.results.methods.items():
         yield MethodView(
-            f"method-{file_name(name)}",
+            file_name("method", name),
             name,
             str(method.get("model", "")),
             tuple(map(str, method.get("groups") or [])),
@@ -91,13 +94,14 @@ def view_methods(selector: Selector, link: Callable[[CellResult], str | None]) -
             grid_name(name),
             tuple(_choices(selector, name, link)),
             tuple(_setups(selector, name)),
+            tuple(describe_divergences(cell for cell in selector.results.cells if cell.method == name)),
         )
 
 
 def _choices(selector: Selector, method: str, link: Callable[[CellResult], str | None]) -> Iterator[Choice]:
     for setup in selector.setups:
         for task in CRITERIA:
-            if task not in selector.results.tasks:
+            if task not in selector.results.tasks or selector.results.omitted(task, setup.dataset):
                 continue
             for sampler in selector.method_samplers(method) if task == "generation" else [None]:
                 yield _choice(selector.select(task, method, setup, sampler), link)
@@ -113,10 +117,19 @@ def _choice(selection: Selection, link: Callable[[CellResult], str | None]) -> C
         configuration=configuration.number if configuration else None,
         fields=_fields(configuration.fields) if configuration else "",
         criterion=selection.criterion,
-        value="" if selection.value is None else f"{selection.value:.4g}",
+        value=_criterion_value(selection),
         link=link(configuration.cells[0]) if configuration else None,
         missing=selection.missing,
     )
+
+
+def _criterion_value(selection: Selection) -> str:
+    """The number that decided, in the unit of the tables."""
+    if selection.value is None:
+        return ""
+    name = selection.criterion.split("/")[-2]
+    metric = {"mse": MSE, "fid": FID, "accuracy": CLASSIFICATION}[name]
+    return format_number(selection.value * metric.scale, metric.digits) + (f" {metric.unit}" if metric.unit else "")
 
 
 def _fields(fields: Mapping[str, Any]) -> str:

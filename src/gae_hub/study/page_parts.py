@@ -17,13 +17,16 @@ from PIL import Image
 
 from ..images.colours import INK, MUTED, PALETTE, PAPER
 from ..images.colours import RULE as RULE_COLOUR
+from .cell_facts import describe_extractors, warn_of_extractors
 from .figures import read_figures
-from .findings import RULE, Finding
+from .findings import PAPER_TITLE, RULE, Finding, describe_unmeasured
+from .page_findings import view_findings
 from .page_methods import image_uri
+from .paper_values import PAPER_URL
 from .results import StudyResults
 from .study_figure import StudyFigure
 from .table_metrics import display
-from .table_notes import one_line
+from .table_notes import describe_values, one_line
 
 TEMPLATES = Path(__file__).with_name("templates")
 # colours of charts become the page's, which has a dark variant
@@ -58,20 +61,24 @@ def describe_context(results: StudyResults, findings: Iterable[Finding], figures
         figures_folder: folder that `write_figures` wrote to.
     """
     figures = read_figures(figures_folder)
+    measured, unmeasured = view_findings(findings)
     return {
         "results": results,
         "display": display,
         "facts": _facts(results),
         "states": _states(results),
         "problems": _problems(results),
-        "findings": list(findings),
+        "findings": measured,
+        "unmeasured": unmeasured,
+        "unmeasured_line": describe_unmeasured(len(unmeasured)),
         "finding_rule": RULE,
-        "number": _number,
-        "columns": _columns,
+        "paper_title": PAPER_TITLE,
+        "paper_url": PAPER_URL,
+        "warnings": warn_of_extractors(results),
         "figures": [figure for figure in figures if figure.method is None],
         "grids": {figure.name: figure for figure in figures if figure.method is not None},
         "drawings": {f.name: _drawing(figures_folder, f) for f in figures if f.missing is None},
-        "tasks": list(results.tasks),
+        "tasks": results.measured_tasks,
     }
 
 
@@ -83,6 +90,7 @@ def _drawing(folder: Path, figure: StudyFigure) -> Markup:
     svg = re.sub(r'data:image/png;base64,([^"]+)', _smaller, svg)
     colours = "|".join(map(re.escape, _CSS_COLOURS))
     svg = re.sub(colours, lambda found: _CSS_COLOURS[found[0]], svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{figure.name}-", svg)  # equal marks of two charts share names
     # attributes cannot hold var(), styles can
     svg = re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg)
     width = re.search(r'width="([\d.]+)(pt)?"', svg)
@@ -97,26 +105,56 @@ def _smaller(uri: re.Match[str]) -> str:
 
 def _facts(results: StudyResults) -> dict[str, str]:
     """What the study is and how it ran."""
-    settings = results.settings
-    sizes = settings.get("sizes") or {}
-    dims = results.latent_dims
-    data = []
-    for name in results.datasets:
-        counts = ", ".join(f"{count:,} {split}" for split, count in (sizes.get(name) or {}).items())
-        latent = ", ".join(map(str, dims.get(name, [])))
-        data.append(f"{display(name)}: {latent} latent dimensions" + (f"; {counts}" if counts else ""))
+    settings, tasks = results.settings, results.measured_tasks
     facts = {
-        "Data": "\n".join(data),
+        "Data": "\n".join(_describe_data(results, name) for name in results.datasets),
         "Networks": ", ".join(map(display, results.networks)),
         "Training": "\n".join(_describe_training(results)),
-        "Samplers": ", ".join(map(display, results.samplers)),
-        "Tasks": ", ".join(results.tasks),
-        "Extractor": one_line(settings.get("extractor")),
+        "Samplers": ", ".join(map(display, results.samplers)) if "generation" in tasks else "",
+        "Tasks": ", ".join(tasks),
+        "Left out": "\n".join(_describe_omitted(results)),
+        "Extractor": _describe_extractor(results),
         "Seeds": one_line(settings.get("seeds")),
         "Hardware": one_line(settings.get("hardware")),
         "Versions": one_line(settings.get("versions")),
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _describe_data(results: StudyResults, name: str) -> str:
+    """Source, sizes, shape, scale of the values and latent dimensions of a data set."""
+    settings = results.settings
+    source = settings.get("data", {}).get(name, {})
+    parts = [f"from {source['dataset']}"] if source.get("dataset") not in (None, name) else []
+    counts = ", ".join(f"{count:,} {split}" for split, count in (settings.get("sizes", {}).get(name) or {}).items())
+    parts += [counts] if counts else []
+    if shape := settings.get("shapes", {}).get(name):
+        kind = "images of" if results.has_images(name) else "rows of"
+        parts.append(f"{kind} {' x '.join(map(str, shape))} {describe_values(results, name)}")
+    options = {key: value for key, value in source.get("options", {}).items() if key != "normalize"}
+    parts += [one_line(options)] if options else []
+    parts.append(f"{', '.join(map(str, results.latent_dims.get(name, [])))} latent dimensions")
+    return f"{display(name)}: {'; '.join(parts)}"
+
+
+def _describe_omitted(results: StudyResults) -> list[str]:
+    """Tasks that data sets cannot have, and why: "digits, classification: the data have no labels"."""
+    omitted = results.settings.get("omitted", {})
+    found: list[str] = []
+    for name in results.datasets:
+        reasons: dict[str, list[str]] = {}
+        for task, reason in omitted.get(name, {}).items():
+            reasons.setdefault(reason, []).append(task.replace("reconstruction/fid", "FID of reconstructions"))
+        found += [f"{display(name)}, {', '.join(tasks)}: {reason}" for reason, tasks in reasons.items()]
+    return found
+
+
+def _describe_extractor(results: StudyResults) -> str:
+    """The extractors that measured, with their accuracy; nothing where no task compares features."""
+    passports = (passport for cell in results.cells for passport in cell.passports.values())
+    used = describe_extractors(passports)
+    is_needed = "generation" in results.measured_tasks
+    return "\n".join(used) or (one_line(results.settings.get("extractor")) if is_needed else "")
 
 
 def _describe_training(results: StudyResults) -> list[str]:
@@ -129,17 +167,6 @@ def _describe_training(results: StudyResults) -> list[str]:
     if len(set(lines.values())) == 1:
         return list(lines.values())[:1]
     return [f"{display(name)}: {line}" for name, line in lines.items()]
-
-
-def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Names of all values in the rows of a finding's evidence, the counts of comparisons last."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return sorted(names, key=lambda name: name in ("agree", "compared"))
-
-
-def _number(value: Any) -> str:
-    """A value of a finding's evidence."""
-    return f"{value:,.4g}" if isinstance(value, float) else one_line(value)
 
 
 def _states(results: StudyResults) -> dict[str, int]:

@@ -4,10 +4,10 @@ __all__ = ["Passports", "TableView", "view_table"]
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from .table import Column, Entry, Row, Table, format_entry
+from .table import Column, Entry, Row, Table, format_entry, format_value
 
 
 class Passports:
@@ -34,6 +34,10 @@ class Passports:
         """Lines and entries as JSON that can stand in a script element."""
         text = json.dumps({"lines": self.lines, "entries": self.entries}, separators=(",", ":"), ensure_ascii=False)
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+    def to_lists(self) -> list[list[str]]:
+        """The lines of each passport, for pages without a script."""
+        return [[self.lines[i] for i in entry] for entry in self.entries]
 
     def _line(self, line: str) -> int:
         if line not in self._indices:
@@ -65,12 +69,13 @@ class ColumnView:
 
 @dataclass(frozen=True)
 class EntryView:
-    """An entry as it is printed, the value that sorts it, and the index of its passport."""
+    """An entry as it is printed, the value that sorts it, the index of its passport, and why it is missing."""
 
     text: str
     value: float | None
     mark: str | None
     passport: int | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ class TableView:
     headers: tuple[tuple[HeaderCell, ...], ...]
     columns: tuple[ColumnView, ...]
     rows: tuple[RowView, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    paper_table: int | None = None
 
 
 def view_table(table: Table, passports: Passports, method: str | None = None) -> TableView:
@@ -117,6 +124,8 @@ def view_table(table: Table, passports: Passports, method: str | None = None) ->
         columns=tuple(_view_column(column) for column in columns),
         rows=tuple(_view_row(row, used, columns, passports, skip) for row in rows),
         notes=table.notes,
+        warnings=table.warnings,
+        paper_table=table.paper_table,
     )
 
 
@@ -145,7 +154,7 @@ def _view_column(column: Column) -> ColumnView:
     return ColumnView(
         label=column.label,
         better=column.better,
-        task="training" if task == "num_parameters" else task,
+        task="training" if task in ("num_parameters", "trained_together") else task,
         dataset=setup.dataset if setup else "",
         network=setup.network if setup else "",
         paper=column.source == "paper",
@@ -157,7 +166,7 @@ def _view_row(row: Row, used: list[int], columns: list[Column], passports: Passp
     for i, column in zip(used, columns, strict=True):
         entry = row.entries[i]
         index = None if entry.value is None else passports.add(entry, column)
-        entries.append(EntryView(format_entry(entry, column), entry.value, entry.mark, index))
+        entries.append(EntryView(format_entry(entry, column), entry.value, entry.mark, index, entry.reason))
     setup = row.setup
     return RowView(
         row.labels[skip:],
@@ -168,22 +177,44 @@ def _view_row(row: Row, used: list[int], columns: list[Column], passports: Passp
     )
 
 
+# fields of a passport that are about one seed, which say nothing of a mean over seeds
+_OF_ONE_SEED = ("seed", "standard_error", "refit_std", "interval_method", "details")
+_IN_UNITS = ("standard_error", "refit_std")  # of the number itself
+_SHOWN_OTHERWISE = ("interval", "same_count_interval", "seed")
+
+
 def _describe(entry: Entry, column: Column) -> list[str]:
-    """Lines of a passport: "name: value"."""
+    """Lines of a passport: "name: value". Values have the unit of the table."""
+
+    def printed(value: float) -> str:
+        return format_value(value, column) + (f" {column.unit}" if column.unit else "")
+
     lines: dict[str, Any] = {}
     if column.source == "paper":
         lines["source"] = "value printed in the paper"
     if entry.configuration is not None:
         lines["configuration"] = entry.configuration
-        lines |= {"settings": _text(entry.fields)} if entry.fields else {}
+        lines |= {"sets": _text(entry.fields)} if entry.fields else {}
+    several = len(entry.values) > 1
+    if several:
+        pairs = zip(entry.seeds, entry.values, strict=False)
+        lines["mean over seeds"] = ", ".join(f"{printed(value)} (seed {seed})" for seed, value in pairs)
+    elif entry.seeds:
+        lines["seed"] = entry.seeds[0]
+    if entry.spread is not None:
+        lines["standard deviation over fits"] = printed(entry.spread)
     if entry.interval is not None:
-        low, high = (f"{end * column.scale:.{column.digits + 1}f}" for end in entry.interval)
-        lines[f"95 % interval over {entry.interval_kind}"] = f"{low} to {high}"
-    if len(entry.values) > 1:
-        lines["seeds"] = ", ".join(f"{value * column.scale:.{column.digits}f}" for value in entry.values)
+        low, high = map(printed, entry.interval)
+        clipped = ", clipped to possible values" if entry.clipped else ""
+        lines[f"95 % interval over {entry.interval_kind}"] = f"{low} to {high}{clipped}"
     for name, value in entry.passport.items():
-        if value is not None and name not in ("interval", "same_count_interval"):
-            lines.setdefault(name.replace("_", " "), _text(value))
+        if value is None or name in _SHOWN_OTHERWISE or (several and name in _OF_ONE_SEED):
+            continue
+        text = printed(value) if name in _IN_UNITS else _text(value)
+        if text:
+            lines.setdefault({"settings": "measured with"}.get(name, name.replace("_", " ")), text)
+    if entry.folders:
+        lines[f"cell{'s' if len(entry.folders) > 1 else ''}"] = ", ".join(f"cells/{name}" for name in entry.folders)
     return [f"{name}: {value}" for name, value in lines.items()] or ["no passport"]
 
 
@@ -196,4 +227,4 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
-    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{40,}", text) else text
+    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{32,}", text) else text

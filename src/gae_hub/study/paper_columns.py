@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .paper_values import PaperValue
+from .paper_values import PaperValue, paper_methods
 from .results import StudyResults
 from .table import Column, Entry, Row, Table
 
@@ -95,6 +95,9 @@ class PaperColumns:
     def _find(self, column: Column, row: Row) -> PaperValue | None:
         if column.setup is None or column.number is None:
             return None
+        theirs, ours = paper_methods().get(row.method), self.results.methods.get(row.method)
+        if theirs is None or ours is None or theirs["model"] != ours.get("model"):
+            return None  # no such method, or another one of its name
         dataset = paper_name(column.setup.dataset)
         if column.setup.latent_dim != LATENT_DIMS.get(dataset):
             return None

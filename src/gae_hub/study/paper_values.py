@@ -3,12 +3,18 @@
 They are in `data/paper_values/`, whose README names the columns and the doubtful places.
 """
 
-__all__ = ["PaperValue", "find_paper_value", "load_paper_values"]
+__all__ = ["PAPER_URL", "PaperValue", "find_paper_value", "load_paper_values", "paper_methods"]
 
 import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from .method_grids import load_grid
+
+PAPER_URL = "https://arxiv.org/abs/2206.08309"
+"""The paper whose tables and figures a study of its methods repeats."""
 
 _FOLDER = Path(__file__).parent / "data" / "paper_values"
 _UNITS = {"1e-3": 1e-3, "percent": 1e-2, "": 1.0}
@@ -73,6 +79,20 @@ def load_paper_values() -> tuple[PaperValue, ...]:
         with path.open(encoding="utf-8", newline="") as file:
             found += [_read_row(row) for row in csv.DictReader(file)]
     return tuple(found)
+
+
+@cache
+def paper_methods() -> dict[str, dict[str, Any]]:
+    """The paper's methods, as in `StudyResults.methods`."""
+    return {
+        name: {
+            "model": method.model,
+            "groups": list(method.groups),
+            "samplers": list(method.samplers),
+            "table": method.table,
+        }
+        for name, method in load_grid("paper").methods.items()
+    }
 
 
 def find_paper_value(

@@ -105,7 +105,9 @@ def _interpolations(selector: Selector, dataset: str, network: str) -> tuple[Stu
         "Interpolations between the same two test images. Each method's configuration has the lowest FID of images "
         "from a Gaussian mixture on validation, or the lowest MSE where that is not measured."
     )
-    return _finish("interpolations", "interpolation", dataset, network, "interpolations", caption, titles, rows)
+    return _finish(
+        selector, "interpolations", "interpolation", dataset, network, "interpolations", caption, titles, rows
+    )
 
 
 def _samples(selector: Selector, dataset: str, network: str) -> tuple[StudyFigure, PictureFigure | None]:
@@ -131,10 +133,11 @@ def _samples(selector: Selector, dataset: str, network: str) -> tuple[StudyFigur
         "Generated images. Each method's and sampler's configuration has the lowest FID on validation. Images are not "
         "selected."
     )
-    return _finish("samples", "generation", dataset, network, "generated images", caption, titles, rows)
+    return _finish(selector, "samples", "generation", dataset, network, "generated images", caption, titles, rows)
 
 
 def _finish(
+    selector: Selector,
     kind: str,
     task: str,
     dataset: str,
@@ -148,7 +151,7 @@ def _finish(
         file_name(kind, dataset, network),
         f"{display(dataset)}, {display(network)}: {what}",
         caption,
-        PAPER_FIGURES.get((kind, dataset)),
+        PAPER_FIGURES.get((kind, dataset)) if selector.results.is_paper_grid else None,
         task,
         dataset=dataset,
         network=network,

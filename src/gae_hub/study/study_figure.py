@@ -2,10 +2,10 @@
 
 __all__ = ["StudyFigure", "file_name"]
 
+import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
-from zlib import crc32
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,17 @@ class StudyFigure:
 
 
 def file_name(*parts: str) -> str:
-    """A file name of lower-case letters, digits and dashes. Other characters are told apart by a checksum."""
-    text = "-".join(parts)
+    """A file name, and a name in the page, of lower-case letters, digits, "-" and "_". Other parts give another name.
+
+    A part that has other characters gets a checksum: "beta-VAE" is "beta-vae_0c4f2a11". Parts are joined by "--",
+    which no part contains.
+    """
+    return "--".join(map(_slug, parts))
+
+
+def _slug(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80]
-    return slug if re.fullmatch(r"[A-Za-z0-9_-]+", text) else f"{slug}-{crc32(text.encode()):08x}".lstrip("-")
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80].strip("-")
+    if slug and slug == text:
+        return slug
+    return f"{slug}_{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"

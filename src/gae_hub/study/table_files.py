@@ -1,6 +1,6 @@
 """Tables as files: Markdown, CSV, LaTeX and Parquet. The same table gives the same bytes."""
 
-__all__ = ["to_csv", "to_markdown", "write_tables"]
+__all__ = ["list_cells", "to_csv", "to_markdown", "write_tables"]
 
 import csv
 import io
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..core.files import write_atomically
-from .paper_values import PaperValue
+from .paper_values import PAPER_URL, PaperValue
 from .results import StudyResults
 from .table import Column, Entry, Row, Table, column_blocks, format_entry
 from .table_latex import to_latex
@@ -63,6 +63,9 @@ def to_markdown(table: Table) -> str:
     Best values are bold, those inside the interval of the best are underlined.
     """
     parts = [f"## {_escape(table.title)}"]
+    if table.paper_table is not None:
+        parts.append(f"As Table {table.paper_table} of the [Pythae paper]({PAPER_URL}).")
+    parts += [f"**Warning:** {_escape(warning)}" for warning in table.warnings]
     for heading, indices in column_blocks(table.columns):
         columns = [table.columns[i] for i in indices]
         headings = [", ".join((*column.headers[1:-1], column.label)) for column in columns]
@@ -84,20 +87,30 @@ def to_csv(table: Table) -> str:
     Names of columns end in `_std` for standard deviations, and in `_low` and `_high` for 95 % intervals. The last
     column lists the missing values: "convnet_mnist_16_fid: failed".
     """
+    header, rows = list_cells(table)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow([repr(value) if isinstance(value, float) else value for value in row])
+    return buffer.getvalue()
+
+
+def list_cells(table: Table) -> tuple[list[str], list[list[str | float | None]]]:
+    """Header and rows of the CSV file."""
     used = [
         (i, suffix)
         for i in range(len(table.columns))
         for suffix, read in CSV_PARTS.items()
         if not suffix or any(read(row.entries[i]) is not None for row in table.rows)
     ]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     labels = [label.replace(" ", "_") for label in table.labels]
-    writer.writerow([*labels, *(table.columns[i].key + suffix for i, suffix in used), "missing"])
+    header = [*labels, *(table.columns[i].key + suffix for i, suffix in used), "missing"]
+    rows: list[list[str | float | None]] = []
     for row in table.rows:
         values = [_scaled(CSV_PARTS[suffix](row.entries[i]), table.columns[i]) for i, suffix in used]
-        writer.writerow([*row.labels, *values, _missing(row, table.columns)])
-    return buffer.getvalue()
+        rows.append([*row.labels, *values, _missing(row, table.columns)])
+    return header, rows
 
 
 def _marked(entry: Entry, column: Column) -> str:
@@ -110,10 +123,14 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _scaled(value: float | None, column: Column) -> str:
-    return "" if value is None else repr(float(value * column.scale))
+def _scaled(value: float | None, column: Column) -> float | None:
+    return None if value is None else float(value * column.scale)
 
 
 def _missing(row: Row, columns: Sequence[Column]) -> str:
     pairs = zip(row.entries, columns, strict=True)
-    return "; ".join(f"{column.key}: {entry.missing}" for entry, column in pairs if entry.missing)
+    return "; ".join(
+        f"{column.key}: {entry.missing}" + (f" ({entry.reason})" if entry.reason else "")
+        for entry, column in pairs
+        if entry.missing
+    )

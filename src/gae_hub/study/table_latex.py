@@ -2,6 +2,7 @@
 
 __all__ = ["escape_latex", "to_latex"]
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -49,8 +50,9 @@ def to_latex(table: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(SPECIAL.get(character, character) for character in text)
+    """Text that LaTeX prints as it is, also behind a line break or a rule, which take [ and * as their arguments."""
+    escaped = "".join(SPECIAL.get(character, character) for character in text)
+    return re.sub(r"^(\s*)([\[*])", r"\1{\2}", escaped)
 
 
 def _environment(table: Table, rows: Sequence[Row], indices: Sequence[int], title: str) -> str:
@@ -60,7 +62,9 @@ def _environment(table: Table, rows: Sequence[Row], indices: Sequence[int], titl
     label = f"\\label{{tab:{table.name}{'-paper' if columns[0].apart else ''}}}"
     heading = ["\\toprule", *_headings(table.labels, columns), "\\midrule"]
     body = [_row(row, columns, indices) for row in rows]
-    notes = [escape_latex(note) for note in table.notes]
+    notes = [f"\\textbf{{Warning:}} {escape_latex(warning)}" for warning in table.warnings]
+    notes += [] if table.paper_table is None else [f"As Table {table.paper_table} of arXiv:2206.08309."]
+    notes += [escape_latex(note) for note in table.notes]
     if len(rows) > MAX_ROWS:
         lines = ["{\\scriptsize", f"\\begin{{longtable}}{{{layout}}}", f"{caption}{label}\\\\", *heading, "\\endhead"]
         lines += [*body, "\\bottomrule", "\\end{longtable}", *notes, "\\par}"]

@@ -5,9 +5,11 @@ __all__ = [
     "CLUSTERING",
     "FID",
     "INCEPTION_SCORE",
+    "INTERPOLATION",
     "LOG_LIKELIHOOD",
     "MSE",
     "NUM_PARAMETERS",
+    "NUM_TOGETHER",
     "QUALITY",
     "RECONSTRUCTION_FID",
     "SECONDS",
@@ -15,6 +17,7 @@ __all__ = [
     "display",
 ]
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +56,7 @@ class Metric:
         scale: factor between a number and what is printed.
         digits: digits after the decimal point.
         std_number: name of the number that is printed after ±.
+        bounds: smallest and largest possible value, not scaled.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Metric:
     scale: float = 1.0
     digits: int = 2
     std_number: str | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def column(self, setup: Setup, metric_first: bool = False) -> Column:
         """Column of the metric in one setup.
@@ -80,6 +85,7 @@ class Metric:
             better=self.better,
             scale=self.scale,
             digits=self.digits,
+            bounds=self.bounds,
             number=self.number,
             setup=setup,
         )
@@ -94,12 +100,15 @@ class Metric:
             better=self.better,
             scale=self.scale,
             digits=self.digits,
+            bounds=self.bounds,
             number=self.number,
         )
 
 
-MSE = Metric("mse", "MSE", "reconstruction/mse/test", "lower", "x 1000", 1000.0)
-RECONSTRUCTION_FID = Metric("fid", "FID", "reconstruction/fid/test", "lower")
+POSITIVE, PROPORTION = (0.0, math.inf), (0.0, 1.0)
+
+MSE = Metric("mse", "MSE", "reconstruction/mse/test", "lower", "x 1000", 1000.0, bounds=POSITIVE)
+RECONSTRUCTION_FID = Metric("fid", "FID", "reconstruction/fid/test", "lower", bounds=POSITIVE)
 CLASSIFICATION = Metric(
     "classification_accuracy",
     "classification",
@@ -108,6 +117,7 @@ CLASSIFICATION = Metric(
     "%",
     100.0,
     std_number="classification/accuracy_std/test",
+    bounds=PROPORTION,
 )
 CLUSTERING = Metric(
     "clustering_accuracy",
@@ -117,16 +127,42 @@ CLUSTERING = Metric(
     "%",
     100.0,
     std_number="clustering/accuracy_std/train",
+    bounds=PROPORTION,
 )
-FID = Metric("fid", "FID", "generation/{sampler}/fid/test", "lower", digits=1)
-INCEPTION_SCORE = Metric("inception_score", "IS", "generation/{sampler}/inception_score/test", "higher", digits=1)
+FID = Metric("fid", "FID", "generation/{sampler}/fid/test", "lower", digits=1, bounds=POSITIVE)
+INCEPTION_SCORE = Metric(
+    "inception_score",
+    "IS",
+    "generation/{sampler}/inception_score/test",
+    "higher",
+    digits=1,
+    bounds=(1.0, math.inf),
+)
 QUALITY = (
     Metric("kid", "KID", "generation/{sampler}/kid/test", "lower", "x 1000", 1000.0),
-    Metric("precision", "precision", "generation/{sampler}/precision/test", "higher", digits=3),
-    Metric("recall", "recall", "generation/{sampler}/recall/test", "higher", digits=3),
-    Metric("density", "density", "generation/{sampler}/density/test", "higher", digits=3),
-    Metric("coverage", "coverage", "generation/{sampler}/coverage/test", "higher", digits=3),
+    Metric("precision", "precision", "generation/{sampler}/precision/test", "higher", digits=3, bounds=PROPORTION),
+    Metric("recall", "recall", "generation/{sampler}/recall/test", "higher", digits=3, bounds=PROPORTION),
+    Metric("density", "density", "generation/{sampler}/density/test", "higher", digits=3, bounds=POSITIVE),
+    Metric("coverage", "coverage", "generation/{sampler}/coverage/test", "higher", digits=3, bounds=PROPORTION),
 )
 LOG_LIKELIHOOD = Metric("log_likelihood", "log-likelihood", "likelihood/log_likelihood/test", "higher", "nats")
-SECONDS = Metric("seconds", "time", "training/seconds", "lower", "s", digits=1)
+INTERPOLATION = (
+    Metric(
+        "end_point_mse",
+        "error of the ends",
+        "interpolation/end_point_mse/test",
+        "lower",
+        "x 1000",
+        1000.0,
+        bounds=POSITIVE,
+    ),
+    Metric(
+        "path_smoothness", "smoothness", "interpolation/path_smoothness/test", "higher", digits=3, bounds=PROPORTION
+    ),
+    Metric(
+        "path_straightness", "straightness", "interpolation/path_straightness/test", None, digits=3, bounds=PROPORTION
+    ),
+)
+SECONDS = Metric("seconds", "time", "training/seconds", "lower", "s", digits=1, bounds=POSITIVE)
+NUM_TOGETHER = Metric("trained_together", "trained together", "trained_together", None, digits=0)
 NUM_PARAMETERS = Metric("num_parameters", "parameters", "num_parameters", None, digits=0)

@@ -1,11 +1,20 @@
 """Notes below tables: how numbers were measured and chosen, and what is missing."""
 
-__all__ = ["explain_marks", "measured_with", "one_line", "selected_by", "warn_of_mixed"]
+__all__ = [
+    "describe_units",
+    "describe_values",
+    "explain_marks",
+    "measured_with",
+    "one_line",
+    "selected_by",
+    "warn_of_mixed",
+]
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .cell_facts import describe_extractors
 from .results import StudyResults
 from .selection import CRITERIA, Selection
 from .table import Column, Row
@@ -13,15 +22,15 @@ from .table import Column, Row
 MAX_LEFT_OUT = 12  # configurations that a note lists
 
 
-def measured_with(results: StudyResults, rows: Sequence[Row]) -> list[str]:
-    """Numbers of images, extractor, epochs, seeds, hardware and versions."""
+def measured_with(results: StudyResults, rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Numbers of examples, extractor, epochs, seeds, hardware and versions."""
     settings = results.settings
     trainings = {name: results.training(name) for name in results.datasets}
     passports = [entry.passport for row in rows for entry in row.entries if entry.passport]
-    notes = [f"n: {count}." for count in [_counts(results, passports)] if count]
-    extractors = sorted({passport["extractor"] for passport in passports if passport.get("extractor")})
+    notes = [f"n: {count}." for count in [_counts(results, rows, columns)] if count]
+    extractors = describe_extractors(passports)
     if extractors:
-        notes.append(f"Extractor of features: {', '.join(extractors)}.")
+        notes.append(f"Extractor of features: {'; '.join(extractors)}.")
     epochs = sorted({cell.facts["num_epochs"] for cell in results.cells if "num_epochs" in cell.facts})
     facts = {
         "Recipe": _of_each(trainings, "recipe"),
@@ -33,6 +42,32 @@ def measured_with(results: StudyResults, rows: Sequence[Row]) -> list[str]:
     }
     notes.append(". ".join(f"{name}: {value}" for name, value in facts.items() if value) + ".")
     return notes
+
+
+def describe_units(results: StudyResults, columns: Sequence[Column]) -> list[str]:
+    """What the mean squared error is of, by data set."""
+    if not any(column.metric in ("mse", "end_point_mse") for column in columns):
+        return []
+    found: dict[str, list[str]] = defaultdict(list)
+    for dataset in results.datasets:
+        value = "pixel value" if results.has_images(dataset) else "value of a row"
+        found[f"per {value}, of {describe_values(results, dataset)}"].append(dataset)
+    if len(found) == 1:
+        return [f"MSE x 1000: mean squared error {next(iter(found))}, times 1000."]
+    parts = [f"{', '.join(names)}: {text}" for text, names in found.items()]
+    return [f"MSE x 1000: mean squared error, times 1000; {'; '.join(parts)}."]
+
+
+def describe_values(results: StudyResults, dataset: str) -> str:
+    """Scale of the values of a data set: "values from 0 to 1"."""
+    options = results.settings.get("data", {}).get(dataset, {}).get("options", {})
+    if options.get("normalize") == "standardize":
+        return "standardized values (mean 0 and standard deviation 1 on the training data)"
+    if options.get("normalize") == "unit" or results.has_images(dataset):
+        return "values from 0 to 1" + (
+            " (0 and 1 are the ends of the training data)" if options.get("normalize") else ""
+        )
+    return "values as they are in the data"
 
 
 def selected_by(selections: Iterable[Selection]) -> list[str]:
@@ -64,7 +99,12 @@ def explain_marks(rows: Sequence[Row]) -> list[str]:
     if any(entry.mark == "near" for entry in entries):
         notes.append(f"Underlined: inside the 95 % interval of the best (over {' or '.join(kinds)}).")
     if any(entry.interval_kind == "seeds" for entry in entries):
-        notes.append("In brackets: 95 % interval of the mean over seeds (Student's t).")
+        num_seeds = sorted({len(entry.values) for entry in entries if entry.interval_kind == "seeds"})
+        text = "In brackets: 95 % interval of the mean over seeds (Student's t); none where all seeds agree"
+        if any(entry.clipped for entry in entries):
+            text += "; clipped to the possible values of the metric"
+        wide = " With two seeds it is 12.7 standard errors wide on each side: three or more say more."
+        notes.append(f"{text}.{wide if num_seeds[0] == 2 else ''}")
     meanings = {
         "failed": '"failed": no configuration is complete, and some failed',
         "skipped": '"skipped": no configuration can run',
@@ -72,6 +112,12 @@ def explain_marks(rows: Sequence[Row]) -> list[str]:
         "not measured": "–: not measured",
     }
     missing = [meaning for state, meaning in meanings.items() if any(entry.missing == state for entry in entries)]
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        for entry in row.entries:
+            if entry.missing == "not defined" and row.method not in reasons[str(entry.reason)]:
+                reasons[str(entry.reason)].append(row.method)
+    missing += [f"n/a ({', '.join(methods)}): {reason}" for reason, methods in sorted(reasons.items())]
     return notes + ([f"{'; '.join(missing)}."] if missing else [])
 
 
@@ -101,16 +147,23 @@ def _left_out(selections: Sequence[Selection]) -> list[str]:
     ]
 
 
-def _counts(results: StudyResults, passports: Sequence[dict[str, Any]]) -> str:
-    """Numbers of images: "mnist 10,000 test images; 10,000 generated images"."""
+def _counts(results: StudyResults, rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    """Numbers of examples: "mnist 50,000 training, ... images; 10,000 images and 10,000 references per FID"."""
     sizes = results.settings.get("sizes", {})
     found = [
-        f"{name} {split['train']:,} training, {split['validation']:,} validation and {split['test']:,} test images"
+        f"{name} {split['train']:,} training, {split['validation']:,} validation and {split['test']:,} test "
+        + ("images" if results.has_images(name) else "rows")
         for name, split in sizes.items()
         if name in results.datasets and {"train", "validation", "test"} <= set(split)
     ]
-    counts = sorted({p["num_samples"] for p in passports if p.get("num_samples") and p.get("extractor")})
-    return "; ".join(found + ([f"{' or '.join(f'{count:,}' for count in counts)} images per FID"] if counts else []))
+    pairs: dict[tuple[int, int], None] = {}
+    for row in rows:
+        for entry, column in zip(row.entries, columns, strict=True):
+            passport = entry.passport
+            if column.metric == "fid" and passport.get("extractor") and passport.get("num_samples"):
+                pairs[passport["num_samples"], passport.get("num_references") or 0] = None
+    texts = [f"{num:,} images and {references:,} references" for num, references in sorted(pairs)]
+    return "; ".join(found + ([f"{' or '.join(texts)} per FID"] if texts else []))
 
 
 def _of_each(trainings: dict[str, dict[str, Any]], name: str) -> str:

@@ -61,6 +61,7 @@ RECORD = (
     "better",
     "mark",
     "missing",
+    "reason",
     "passport",
 )
 
@@ -93,6 +94,7 @@ def _record(table: Table, row: Row, column: Column, entry: Entry) -> tuple[Any, 
         column.better,
         entry.mark,
         entry.missing,
+        entry.reason,
         _json(entry.passport),
     )
 

@@ -1,4 +1,4 @@
-"""Tables of a study: the paper's Tables 1, 2, 3 and 7, quality, likelihood, training time and all configurations."""
+"""Tables of a study: the paper's Tables 1, 2, 3 and 7, quality, paths, likelihood, training, all configurations."""
 
 __all__ = ["Column", "Entry", "Row", "Table", "build_tables"]
 
@@ -6,28 +6,37 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from .cell_facts import SHARED_TIME, describe_divergences, explain_missing, timing_passport, warn_of_extractors
 from .configuration_table import configuration_table
 from .paper_columns import PaperColumns
 from .paper_values import PaperValue, load_paper_values
 from .results import StudyResults
 from .selection import Selection, Selector, Setup
-from .table import Column, Entry, Row, Table, mark_best
+from .table import Column, Entry, Row, Table, fit_digits, mark_best
 from .table_metrics import (
     CLASSIFICATION,
     CLUSTERING,
     FID,
     INCEPTION_SCORE,
+    INTERPOLATION,
     LOG_LIKELIHOOD,
     MSE,
     NUM_PARAMETERS,
+    NUM_TOGETHER,
     QUALITY,
     RECONSTRUCTION_FID,
     SECONDS,
     Metric,
     display,
 )
-from .table_notes import explain_marks, measured_with, selected_by, warn_of_mixed
+from .table_notes import describe_units, explain_marks, measured_with, selected_by, warn_of_mixed
 
+PAPER_TABLES = {
+    "reconstruction": 1,
+    "classification_clustering": 2,
+    "generation": 3,
+    "generation_all_samplers": 7,
+}
 TABLE_3_SAMPLERS = ("normal", "prior", "gmm", "vamp")
 
 
@@ -63,28 +72,49 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
         "After ±: standard deviation over the probes (on test), or over the fits of k-means (on training embeddings); "
         "with several seeds, the root of its mean square over seeds."
     )
-    importance = "Estimated by importance sampling, which is below the true value on average."
+    num_pairs = results.tasks.get("interpolation", {}).get("num_pairs")
+    paths = (
+        f"Paths between {num_pairs or 'some'} pairs of test examples. Error of the ends: MSE between the ends of a "
+        "path and the examples. Smoothness: 1 for even steps, near 0 for a jump. Straightness: 1 for a cross-fade, "
+        "less for a detour."
+    )
     build = _Builder(selector, paper_columns)
     tables = [
-        build.of_task(
-            "table1_reconstruction", "Table 1: reconstruction", lines, [MSE, RECONSTRUCTION_FID], "reconstruction"
-        ),
+        build.of_task("reconstruction", "Reconstruction", lines, [MSE, RECONSTRUCTION_FID], "reconstruction"),
         build.accuracies(lines, spread),
-        build.of_task("table3_generation", "Table 3: generation", main, scores, "generation"),
-        build.of_task("table7_all_samplers", "Table 7: generation with every sampler", sampled, scores, "generation"),
+        build.of_task("generation", "Generation", main, scores, "generation"),
+        build.of_task("generation_all_samplers", "Generation with every sampler", sampled, scores, "generation")
+        if sampled != main
+        else None,
         build.of_task("generation_quality", "Quality of generated images", sampled, QUALITY, "generation"),
-        build.of_task("log_likelihood", "Log-likelihood", lines, [LOG_LIKELIHOOD], "reconstruction", importance),
+        build.of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths),
+        build.of_task(
+            "log_likelihood",
+            "Log-likelihood",
+            lines,
+            [LOG_LIKELIHOOD],
+            "reconstruction",
+            *_describe_importance(results),
+        ),
         build.training(lines),
         configuration_table(selector),
     ]
     return [table for table in tables if table is not None]
 
 
+def _describe_importance(results: StudyResults) -> list[str]:
+    """How the log-likelihood is estimated."""
+    settings = results.tasks.get("likelihood", {})
+    samples = f" with {settings['num_samples']:,} samples each" if settings.get("num_samples") else ""
+    num = f"the first {settings['num_images']:,} test examples" if settings.get("num_images") else "the test examples"
+    return [f"Of {num}, by importance sampling{samples}, which is below the true value on average."]
+
+
 class _Builder:
     """Builds tables with a column for each setup and metric."""
 
     def __init__(self, selector: Selector, paper: PaperColumns):
-        self.selector, self.paper = selector, paper
+        self.selector, self.paper, self.results = selector, paper, selector.results
 
     def of_task(
         self, name: str, title: str, lines: Sequence[Line], metrics: Sequence[Metric], task: str, *notes: str
@@ -92,19 +122,21 @@ class _Builder:
         """Table of the metrics of one task."""
         choose = self._chooser(task)
         parts = [
-            _Part(lines, metric.column(setup), metric, choose) for setup in self.selector.setups for metric in metrics
+            _Part(self.results, lines, metric.column(setup), metric, choose)
+            for setup in self.selector.setups
+            for metric in metrics
         ]
         return self._finish(name, title, lines, parts, notes)
 
     def accuracies(self, lines: Sequence[Line], *notes: str) -> Table | None:
-        """Table 2: classification on the left and clustering on the right."""
+        """Classification on the left and clustering on the right."""
         parts = [
-            _Part(lines, metric.column(setup, metric_first=True), metric, self._chooser(task))
+            _Part(self.results, lines, metric.column(setup, metric_first=True), metric, self._chooser(task))
             for metric, task in ((CLASSIFICATION, "classification"), (CLUSTERING, "clustering"))
             for setup in self.selector.setups
         ]
-        title = "Table 2: classification and clustering of embeddings"
-        return self._finish("table2_classification_clustering", title, lines, parts, notes)
+        title = "Classification and clustering of embeddings"
+        return self._finish("classification_clustering", title, lines, parts, notes)
 
     def training(self, lines: Sequence[Line]) -> Table | None:
         """Seconds and parameters of the configuration that generates best on validation, as in Figure 14."""
@@ -114,14 +146,20 @@ class _Builder:
             return best if best.configuration else self.selector.select("reconstruction", line.method, setup)
 
         metrics = [SECONDS, NUM_PARAMETERS]
+        shared = any(int(cell.facts.get("trained_together", 1)) > 1 for cell in self.selector.results.cells)
+        if shared:
+            metrics.insert(1, NUM_TOGETHER)
         parts = [
-            _Part(lines, metric.column(setup), metric, choose) for setup in self.selector.setups for metric in metrics
+            _Part(self.results, lines, metric.column(setup), metric, choose)
+            for setup in self.selector.setups
+            for metric in metrics
         ]
         note = (
             "Of the configuration with the lowest FID of generated images on validation, over all samplers; without "
-            "FID, of the one with the lowest MSE. Times are those of training alone."
+            "FID, of the one with the lowest MSE. Times are those of the training, without samplers and tasks."
         )
-        return self._finish("training", "Training time and number of parameters", lines, parts, [note], rules=False)
+        notes = [note, *([SHARED_TIME] if shared else [])]
+        return self._finish("training", "Training time and number of parameters", lines, parts, notes, rules=False)
 
     def _chooser(self, task: str) -> Chooser:
         return lambda line, setup: self.selector.select(task, line.method, setup, line.sampler)
@@ -139,39 +177,62 @@ class _Builder:
         parts = [part for part in parts if part.has_values]
         if not parts:
             return None
-        columns = [part.column for part in parts]
         rows = [
             Row(line.labels, tuple(part.entries[i] for part in parts), line.method, line.sampler)
             for i, line in enumerate(lines)
         ]
-        if name == "log_likelihood":  # methods without a likelihood have no row
-            rows = [row for row in rows if any(entry.value is not None for entry in row.entries)]
+        columns = fit_digits([part.column for part in parts], rows)
         rows, mixed = mark_best(columns, rows)
-        chosen = selected_by(selection for part in parts for selection in part.selections) if rules else []
-        measured = measured_with(self.selector.results, rows)
-        all_notes = (*chosen, *notes, *explain_marks(rows), *warn_of_mixed(mixed), *measured)
+        selections = [selection for part in parts for selection in part.selections]
+        chosen = selected_by(selections) if rules else []
+        cells = [cell for selection in selections if selection.configuration for cell in selection.configuration.cells]
+        diverged = describe_divergences(cells)
+        passports = [entry.passport for row in rows for entry in row.entries if entry.passport]
+        all_notes = (
+            *chosen,
+            *describe_units(self.results, columns),
+            *notes,
+            *(
+                [f"Training diverged, and went on from its last good state: {'; '.join(diverged)}."]
+                if diverged
+                else []
+            ),
+            *explain_marks(rows),
+            *warn_of_mixed(mixed),
+            *measured_with(self.results, rows, columns),
+        )
         labels = ("method", "sampler") if lines[0].sampler else ("method",)
-        return self.paper.add_to(Table(name, title, labels, tuple(columns), tuple(rows), all_notes))
+        warnings = tuple(warn_of_extractors(self.results, passports=passports))
+        paper_table = PAPER_TABLES.get(name) if self.results.is_paper_grid else None
+        return self.paper.add_to(
+            Table(name, title, labels, tuple(columns), tuple(rows), all_notes, warnings, paper_table)
+        )
 
 
 class _Part:
     """A column, its entries, and how their configurations were chosen."""
 
-    def __init__(self, lines: Sequence[Line], column: Column, metric: Metric, choose: Chooser):
+    def __init__(self, results: StudyResults, lines: Sequence[Line], column: Column, metric: Metric, choose: Chooser):
         assert column.setup is not None
         self.column = column
         self.selections = [choose(line, column.setup) for line in lines]
-        self.entries = [_entry(selection, metric) for selection in self.selections]
+        self.entries = [_entry(results, selection, metric) for selection in self.selections]
 
     @property
     def has_values(self) -> bool:
         return any(entry.value is not None for entry in self.entries)
 
 
-def _entry(selection: Selection, metric: Metric) -> Entry:
+def _entry(results: StudyResults, selection: Selection, metric: Metric) -> Entry:
     """Mean over seeds of the chosen configuration, with its spread."""
-    number = metric.number.format(sampler=selection.sampler)
-    entry = Entry.of(selection.estimate(number), selection.configuration, selection.missing)
+    number, configuration = metric.number.format(sampler=selection.sampler), selection.configuration
+    mean = selection.estimate(number)
+    reason = None
+    if mean is None and configuration is not None:
+        reason = explain_missing(results, configuration.cells, number)
+    entry = Entry.of(mean, configuration, selection.missing, metric.bounds, reason)
+    if metric is SECONDS and configuration is not None:
+        entry = replace(entry, passport=timing_passport(configuration.cells))
     spread = selection.estimate(metric.std_number) if metric.std_number else None
     if entry.value is None or spread is None:
         return entry

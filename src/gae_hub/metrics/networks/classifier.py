@@ -27,6 +27,9 @@ Measured on the digits data: in the features of classifiers below 0.2, the FID o
 classes is 2 to 6 times that of as many images of all classes; with random weights, 2 to 3 times; above 0.78, 10 to 14.
 """
 
+REMEDY = "train it for longer (--num_train_epochs) or on more images"
+"""How to improve the accuracy of an extractor that `gae-hub train-extractor` trains."""
+
 RECORD_FIELDS = (
     "dataset",
     "dataset_split",
@@ -92,8 +95,12 @@ class FeatureClassifierConfig(StrictConfig):
         record = {name: getattr(self, name) for name in RECORD_FIELDS}
         return record | {"input_shape": None if self.input_shape is None else list(self.input_shape)}
 
-    def find_accuracy_problem(self) -> str | None:
-        """What makes the features meaningless for metrics as far as the accuracy tells, with the remedy; or None."""
+    def find_accuracy_problem(self, remedy: str = REMEDY) -> str | None:
+        """What makes the features meaningless for metrics as far as the accuracy tells, with the remedy; or None.
+
+        Args:
+            remedy: how to improve the accuracy, in the words of the caller's settings.
+        """
         if self.accuracy is None:
             return (
                 "its config records no accuracy on held-out images, so whether its features describe images is "
@@ -105,7 +112,7 @@ class FeatureClassifierConfig(StrictConfig):
             return (
                 f"it classifies {self.accuracy:.1%} of the held-out images, and always guessing the most frequent of "
                 f"{self.num_classes} classes {guessing:.1%}: its features hardly describe images, so numbers computed "
-                "from them say little; train it for longer (--num_train_epochs) or on more images"
+                f"from them say little; {remedy}"
             )
         return None
 

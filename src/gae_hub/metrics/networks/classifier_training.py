@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging
 
 from ...data.loading import as_dataset
-from .classifier import FeatureClassifier, FeatureClassifierConfig
+from .classifier import REMEDY, FeatureClassifier, FeatureClassifierConfig
 
 logger = logging.get_logger(__name__)
 
@@ -29,6 +29,7 @@ def train_extractor(
     batch_size: int = 128,
     seed: int = 0,
     progress: bool = True,
+    remedy: str = REMEDY,
     **fields: Any,
 ) -> FeatureClassifier:
     """Train a classifier on labelled images, with the Trainer of transformers.
@@ -46,6 +47,7 @@ def train_extractor(
         batch_size: images in a batch.
         seed: seed of the initial weights and the order of the images.
         progress: show a progress bar.
+        remedy: how to improve the accuracy, which the warning about a low one ends with.
         **fields: fields of [`FeatureClassifierConfig`].
 
     Raises:
@@ -99,7 +101,7 @@ def train_extractor(
             model.config.accuracy = _compute_accuracy(model, held_out)
             model.config.guessing_accuracy = int(held_out.labels.bincount().max()) / len(held_out)
             model.config.eval_split, model.config.num_eval_examples = held_out.images.split, len(held_out)
-    problem = model.config.find_accuracy_problem()
+    problem = model.config.find_accuracy_problem(remedy)
     if problem:
         logger.warning(f"the extractor was trained, but {problem}")
     return model

@@ -19,7 +19,7 @@ from ...core.hub_files import fetch_file
 from ...core.json_files import read_json_object
 from ...data.caches import hash_network, hash_tensors
 from ..functional.image_batches import as_uint8
-from .classifier import FeatureClassifier, FeatureClassifierConfig
+from .classifier import REMEDY, FeatureClassifier, FeatureClassifierConfig
 from .downloads import load_published_weights
 from .inception import PUBLISHED_SHA256, PUBLISHED_URL, RESIZES, InceptionV3, preprocess
 
@@ -186,9 +186,13 @@ class ClassifierExtractor(Extractor):
     Args:
         network: the classifier.
         name: its folder or Hub repository.
+
+    Attributes:
+        remedy: how to improve the accuracy, which the warning about a low one ends with.
     """
 
     network: FeatureClassifier
+    remedy: str = REMEDY
 
     def __init__(self, network: FeatureClassifier, name: str):
         size = network.config.image_size
@@ -215,7 +219,7 @@ class ClassifierExtractor(Extractor):
     def _warn_about_training(self, shape: tuple[int, ...]):
         """Log a warning, once, if the record of the training says that the features of such images mean little."""
         config = self.network.config
-        problem = config.find_accuracy_problem()
+        problem = config.find_accuracy_problem(self.remedy)
         if problem:
             logger.warning_once(f"the extractor '{self.name}': {problem}")
         if config.input_shape is None:

@@ -170,3 +170,14 @@ function filterAll() {
 document.addEventListener("change", (event) => event.target.closest("[data-filter]") && filterAll());
 document.querySelectorAll("table").forEach(enter);
 if (filters().some((select) => select.value)) filterAll(); // a reload keeps the values
+
+// Printing: everything that is folded is shown
+
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const element of document.querySelectorAll("details:not([open])")) {
+    element.open = true;
+    opened.push(element);
+  }
+});
+addEventListener("afterprint", () => opened.splice(0).forEach((element) => (element.open = false)));
