@@ -392,10 +392,8 @@ def test_phone_and_dark(address, tmp_path, width, dark):
         browser.open(address)
         browser.wait("document.querySelectorAll('#reconstructions tbody tr').length == 3")
         assert browser.run("document.documentElement.scrollWidth") == width
-            colour = "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor"
-            light = browser.run(f"{colour}.match(/\\d+/g).map(Number)[0]")
-            "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor.match(/\\d+/g).map(Number)[0]"
-        )
+        colour = "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor"
+        light = browser.run(f"{colour}.match(/\\d+/g).map(Number)[0]")
         assert (light < 60) == dark
         unnamed = "[...document.querySelectorAll('button, input, select, img')].filter(e => e.checkVisibility() && !("
         unnamed += "e.innerText || e.alt || e.title || e.ariaLabel || e.labels?.length)).map(e => e.outerHTML)"

@@ -133,7 +133,7 @@ class StudyPages:
         """What the study is, what failed, and its findings."""
         blocks, context = self._blocks(), self._module_context
         found = f"<h3>The study</h3>{blocks.facts_block()}"
-        if context["findings"]:
+        if context["findings"] or context["unmeasured"]:
             found += f'<h3>Findings</h3><p class="about">{context["finding_rule"]}</p>{blocks.findings_block()}'
         return found
 
