@@ -83,7 +83,7 @@ def test_best_is_the_cell_of_the_tables():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "reconstuction"}, "did you mean 'reconstruction'"),
+        ({"task": "reconstructions"}, "did you mean 'reconstruction'"),
         ({"task": "reconstruction", "method": "vae"}, "the study has no method 'vae'"),
         ({"task": "reconstruction"}, "choose one with dataset=, of 'mnist', 'celeba'"),
         ({"task": "reconstruction", "dataset": "mnist", "seed": 7}, "no seed '7'"),

@@ -250,11 +250,11 @@ def _check_fields(fields: Mapping[str, Any], where: str):
     for name, value in fields.items():
         if name in _OF_THE_DATA:
             raise ValueError(f"{where}.{name}: the study sets it for all methods, {_OF_THE_DATA[name]}; remove it")
-        if isinstance(value, float) and not isfinite(value):
-            raise ValueError(f"{where}.{name}: expected a finite number, got {value}")
         if _is_scaled(value):
             _check_keys(value, (_SCALED,), f"{where}.{name}")
             _take(value, _SCALED, float, f"{where}.{name}")
+        elif isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{where}.{name}: expected a finite number, got {value}")
 
 
 _OF_THE_DATA = {"input_shape": "from its data", "latent_dim": "as data.NAME.latent_dim or latent_dims"}
