@@ -60,7 +60,7 @@ def plot_signals(
     low, high = value_range(signals)
     palette = [_BLUE] if num_channels == 1 else list(color_sequences["petroff10"])
     lines: list[np.ndarray] = []
-    colours: list[str] = []
+    colours: list[Any] = []
     for index, signal in enumerate(signals):
         if np.isnan(signal).all():
             continue

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import GeneratorType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -199,8 +199,7 @@ class TaskPipeline(Pipeline):
 
     def to(self, device: str | torch.device) -> Self:
         """Move the model to a device, and return the pipeline."""
-        module: torch.nn.Module = self.model
-        module.to(device)
+        cast(torch.nn.Module, self.model).to(device)
         self.device = torch.device(device)
         return self
 

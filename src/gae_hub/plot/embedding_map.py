@@ -180,7 +180,8 @@ def _colour(
         values = labels if np.issubdtype(labels.dtype, np.number) else np.searchsorted(classes, labels)
         drawn = axes.scatter(*places[order].T, c=values[order], cmap=SCALE, **options)
         bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02)
-        bar.solids.set_alpha(1)
+        if bar.solids is not None:
+            bar.solids.set_alpha(1)
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0, labelsize=8, labelcolor=MUTED)
         return

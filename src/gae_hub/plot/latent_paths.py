@@ -46,7 +46,7 @@ def plot_interpolation(
         title: a line of text above the picture.
     """
     check_count("num_pairs", num_pairs)
-    paths = model.interpolate(*(read_first(model, data, num_pairs) for data in (start, end)), num_steps)
+    paths = model.interpolate(read_first(model, start, num_pairs), read_first(model, end, num_pairs), num_steps)
     positions = np.linspace(0, 1, num_steps)
     labels = [f"pair {index + 1}" for index in range(len(paths))] if kind_of(paths.shape[2:]) == "rows" else None
     return _plot_paths(

@@ -68,6 +68,7 @@ class _App:
 
     def build(self) -> "Blocks":
         import gradio as gr
+        from gradio.events import api
 
         setups = self.compared.setups
         with gr.Blocks(title=self.results.title, analytics_enabled=False) as app:
@@ -90,7 +91,7 @@ class _App:
             _html(self.pages.overlays())
             self._add_events(app)
             for function in self.views.endpoints:
-                gr.api(_explain_errors(function), api_name=function.__name__)
+                api(_explain_errors(function), api_name=function.__name__)
         return app
 
     # Components
