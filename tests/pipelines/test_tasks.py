@@ -359,8 +359,8 @@ def test_unknown_options_raise():
     pipe = InterpolationPipeline(VAE.build())
     with pytest.raises(TypeError, match="InterpolationPipeline has no option 'num_step'; did you mean 'num_steps'?"):
         pipe(tuple(pictures(2)), num_step=3)
-    with pytest.raises(TypeError, match="GenerationPipeline has no option 'num_stps'"):
-        GenerationPipeline(VAE.build(), num_stps=3)
+    with pytest.raises(TypeError, match="GenerationPipeline has no option 'num_stepss'"):
+        GenerationPipeline(VAE.build(), num_stepss=3)
     with pytest.raises(ValueError, match="num_samples and num_images are the same: pass one of them"):
         GenerationPipeline(VAE.build())(3, num_images=3)
     with pytest.raises(ValueError, match="num_images must be 1 or more, got 0"):
