@@ -138,14 +138,14 @@ def test_examples_take_the_classes_in_turn(tmp_path):
     found = bake_examples(data, "here", max_examples=9)
     assert found.labels == [0, 1, 2, 0, 1, 0, 1, 0, 0] and found.label_of(1) == "b"
     assert torch.equal(found.pixel_values, pixels[[0, 3, 5, 1, 4, 2, 9, 6, 8]] / 255)
-    found.save(tmp_path / "examples.npz")
+    found.write(tmp_path / "examples.npz")
     loaded = load_examples(tmp_path / "examples.npz", (1, 8, 8))
     assert torch.equal(loaded.pixel_values, found.pixel_values)
     assert (loaded.labels, loaded.label_names, loaded.origin) == (found.labels, found.label_names, "here")
 
 
 def test_values_that_8_bits_do_not_hold_are_kept(tmp_path):
-    ExampleSet(X, "here").save(tmp_path / "examples.npz")
+    ExampleSet(X, "here").write(tmp_path / "examples.npz")
     assert torch.equal(load_examples(tmp_path / "examples.npz", (1, 8, 8)).pixel_values, X)
 
 
@@ -154,7 +154,7 @@ def test_damaged_examples(tmp_path):
     path.write_bytes(b"PK no archive")
     with pytest.raises(ValueError, match="is not a file of examples"):
         load_examples(path, (1, 8, 8))
-    ExampleSet(X, "here").save(path)
+    ExampleSet(X, "here").write(path)
     with pytest.raises(ValueError, match=r"has examples of shape \(12, 1, 8, 8\), the model needs \(3, 8, 8\)"):
         load_examples(path, (3, 8, 8))
 

@@ -56,8 +56,9 @@ def explain_missing_sampler(name: str | Path, subfolder: str) -> str:
     """The error about a repository without a sampler in a subfolder."""
     if not str(name):
         return (
-            f"sampler '{subfolder}' names a subfolder of the model's repository, but this model was not loaded from "
-            "one: pass a sampler object, or None for the model's own prior"
+            f"sampler must be a fitted sampler, got the text '{subfolder}': pass "
+            "GaussianMixtureSampler().fit_to(model, images), or None for the model's own prior; a text names a "
+            "subfolder of the repository that the model was loaded from, and this model was not loaded from one"
         )
     return (
         f"'{name}' has no sampler in its subfolder '{subfolder}': create it with "

@@ -50,7 +50,7 @@ class ExampleSet:
             return None
         return self.label_names[label] if self.label_names and label < len(self.label_names) else str(label)
 
-    def save(self, path: str | Path):
+    def write(self, path: str | Path):
         """Write them into an npz file. Pixels that 8 bits hold exactly are stored in 8 bits."""
         pixels = self.pixel_values.cpu().float()
         bytes_ = pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
@@ -67,7 +67,7 @@ class ExampleSet:
 
 
 def load_examples(path: str | Path, input_shape: tuple[int, ...]) -> ExampleSet:
-    """Examples from a file that `ExampleSet.save` wrote.
+    """Examples from a file that `ExampleSet.write` wrote.
 
     Raises:
         ValueError: if the file is damaged, or its examples do not have the input_shape.

@@ -75,7 +75,7 @@ def write_space(
         _copy_model(source, place / MODEL_FOLDER)
     (place / EXAMPLES_FILE).unlink(missing_ok=True)
     if examples is not None:
-        examples.save(place / EXAMPLES_FILE)
+        examples.write(place / EXAMPLES_FILE)
     commit = None if is_local else source.name
     write_text(place / "app.py", _render_app(MODEL_FOLDER if is_local else str(model), commit, name))
     write_text(place / "requirements.txt", pin_requirements())

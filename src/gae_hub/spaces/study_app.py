@@ -227,7 +227,7 @@ class _App:
         }
 
         def open_method(event: gr.EventData) -> list[Any]:
-            return [gr.Tabs(selected="methods"), event._data["method"]]
+            return [gr.Tabs(selected="methods"), event.method]
 
         self.tabs.select(remember, None, shown, **private).then(**everything, **private)
         app.load(**everything, **private)

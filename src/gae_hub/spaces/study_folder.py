@@ -136,7 +136,7 @@ def _write_examples(study: StudyFolder, results: StudyResults, root: Path, num: 
     for name in results.datasets:
         data = StudyData(declared[name])
         if data.is_images:
-            bake_examples(data.splits["test"], f"test split of {name}", num).save(examples_file(root, name))
+            bake_examples(data.splits["test"], f"test split of {name}", num).write(examples_file(root, name))
 
 
 def _write_card(
