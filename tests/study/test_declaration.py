@@ -232,6 +232,11 @@ def test_unknown_study(tmp_path):
         ("seeds: expected a list of integers from 0 to 1,000,000", {"seeds": [2**40]}),
         ("training: num_train_epochs: expected a finite number", {"training": {"num_train_epochs": float("inf")}}),
         ("title: expected text without control characters", {"title": "a\ud800"}),
+        ("networks: 'mlp' and 'MLP' differ only by upper and lower case", {"networks": {"mlp": MLP, "MLP": MLP}}),
+        (
+            "methods: 'x' and 'X' differ only by upper and lower case",
+            {"methods": {"x": {"model": "vae"}, "X": {"model": "vae"}}},
+        ),
         ("title: expected text without control characters", {"title": "a\x1b[0m"}),
         ("methods: expected a name for each method", {"methods": {" ": {"model": "vae"}}}),
         (

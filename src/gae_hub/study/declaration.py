@@ -11,7 +11,7 @@ __all__ = [
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from math import inf, isfinite
 from pathlib import Path
@@ -159,6 +159,8 @@ def read_study(content: Mapping[str, Any], where: str) -> Study:
         train_together=read.get("train_together", bool, True),
         hours=_read_budget(content.get("budget"), read.at("budget")),
     )
+    for part in ("data", "networks", "methods", "samplers"):
+        _check_case(getattr(study, part), f"{where}: {part}")
     _check_references(study, names, content.get("methods"), where)
     if "only" in content:
         study = _select(study, content["only"], read.at("only"))
@@ -233,6 +235,15 @@ class _Reader:
         if len(set(found)) < len(found):
             raise ValueError(f"{self.at(name)}: a number occurs twice in {found}")
         return found
+
+
+def _check_case(names: Iterable[str], where: str):
+    """Raise ValueError for names that differ only by case: some file systems take them for one."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(f"{where}: '{other}' and '{name}' differ only by upper and lower case; rename one")
 
 
 def _check_part_name(name: str, where: str, what: str):

@@ -35,10 +35,10 @@ class StudyFigure:
 
 
 def file_name(*parts: str) -> str:
-    """A file name, and a name in the page, of lower-case letters, digits, "-" and "_". Other parts give another name.
+    """A file name, and a name in the page, of lower-case letters, digits, "-" and "_": "method--beta-vae".
 
-    A part that has other characters gets a checksum: "beta-VAE" is "beta-vae_0c4f2a11". Parts are joined by "--",
-    which no part contains.
+    A part that has other characters than letters, digits and "-" gets a checksum. Parts that differ in more than
+    upper and lower case, which the names of a study do, therefore give different names.
     """
     return "--".join(map(_slug, parts))
 
@@ -46,6 +46,6 @@ def file_name(*parts: str) -> str:
 def _slug(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80].strip("-")
-    if slug and slug == text:
+    if slug and slug == text.lower():
         return slug
     return f"{slug}_{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
