@@ -282,7 +282,7 @@ def rows(found):
 
 def wait_for(browser, grid, expected):
     """Wait until a grid shows these rows."""
-    browser.wait(f"JSON.stringify({ROWS.format(grid)}) == JSON.stringify({json.dumps(rows(expected))})", 120)
+    browser.wait(f"JSON.stringify({ROWS.format(grid)}) == JSON.stringify({json.dumps(rows(expected))})", 40)
 
 
 def open_tab(browser, name):
