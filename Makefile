@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help quickstart test test-lowest test-kills test-kills-study test-gpu coverage docs quality style wheel-test clean
+.PHONY: help quickstart test test-lowest test-kills test-kills-study test-spaces test-gpu coverage docs quality style wheel-test clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -25,6 +25,12 @@ test-kills: $(VENV)/installed-dev  ## kill training and fits 200 times and compa
 
 test-kills-study: $(VENV)/installed-dev  ## kill a study at random moments and compare its results; continues where it stopped
 	$(BIN)/python tests/kill_studies.py build/kill-studies
+
+test-spaces: $(VENV)/installed-dev  ## measure the Space of a model under load, and start it in an empty environment
+	$(BIN)/python -m gae_hub.cli quickstart --output_dir build/space-model
+	$(BIN)/python -m gae_hub.cli space build/space-model --output_dir build/space
+	$(BIN)/python tests/space_load.py build/space
+	$(BIN)/python tests/space_environment.py build/space
 
 test-gpu: $(VENV)/installed-dev  ## run the tests that need a CUDA GPU; without one they are skipped and counted
 	$(BIN)/python -m pytest -m gpu -rs

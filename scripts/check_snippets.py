@@ -16,6 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GIVEN = """from gae_hub import BetaVAEConfig as BetaVAEConfig, BetaVAEModel as BetaVAEModel
 from gae_hub import GAEPreTrainedModel, GAETrainingArguments, InMemoryDataset
 from torch import Tensor
+from typing import Any
 
 images: Tensor
 fresh: Tensor
@@ -24,6 +25,8 @@ model: GAEPreTrainedModel
 args: GAETrainingArguments
 train: InMemoryDataset
 validation: InMemoryDataset
+digits: InMemoryDataset
+pipeline: Any  # transformers types it for its own tasks only
 """
 SETTINGS = """[tool.basedpyright]
 typeCheckingMode = "standard"
@@ -61,6 +64,7 @@ def main() -> int:
         count = 0
         for page in PAGES:
             for number, snippet in enumerate(extract_snippets(page.read_text(encoding="utf-8")), 1):
+                snippet = snippet.replace("from transformers import pipeline\n", "")
                 given = find_given_names(snippet)
                 head = f"from given import {', '.join(given)}\n\n" if given else ""
                 (Path(folder) / f"{page.stem}_{number}.py").write_text(head + snippet, encoding="utf-8")

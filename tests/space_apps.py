@@ -1,7 +1,8 @@
-"""Gradio in a separate process, for metrics/spaces/test_page.py: Gradio leaves sockets and event loops open.
+"""Gradio in a separate process, for the tests of Spaces: Gradio leaves sockets and event loops open.
 
 python space_apps.py build FOLDER   # build the page of every metric, and press its button
 python space_apps.py ask            # query served pages: requests as JSON on stdin, answers as JSON on stdout
+python space_apps.py call ADDRESS   # call functions of a served page: [name, arguments] as JSON on stdin
 """
 
 import json
@@ -13,6 +14,8 @@ from pathlib import Path
 
 def build(folder: Path) -> dict[str, dict]:
     """For each metric: the components of its page in their order, which inputs are visible, and what it answers."""
+    import os
+
     import gradio as gr
 
     from gae_hub.metrics import MEASURES
@@ -22,12 +25,13 @@ def build(folder: Path) -> dict[str, dict]:
     sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
     sides |= {"latent_usage": ("latents", "latents"), "log_likelihood": ("numbers", None)}
     sides |= dict.fromkeys(("mig", "dci", "sap", "factor_vae_score", "beta_vae_score"), ("latents", "factors"))
+    os.chdir(folder)  # visitors can name extractors beside app.py only
     pages = {}
     for name in MEASURES:
         page = build_page(name)
         (button,) = [function for function in page.fns.values() if function.api_name == "run"]
         predictions, references, textbox = button.inputs
-        extractor = textbox.value and str(folder / "extractor")
+        extractor = textbox.value and "extractor"
         files = [None if key is None else [str(folder / f"{key}.npy")] for key in sides.get(name, ("x", "y"))]
         example = write_example(name, folder)
         try:
@@ -66,8 +70,29 @@ def ask(address: str, predictions: list[str] | None, references: list[str] | Non
         return {"error": str(error)}
 
 
+def call(address: str, requests: list[tuple[str, dict]]) -> list:
+    """Answers of the functions of a page. An argument {"upload": path} is a file. An error is {"error": text}."""
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+    client, answers = Client(address, verbose=False), []
+    for name, arguments in requests:
+        found = {
+            key: handle_file(value["upload"]) if isinstance(value, dict) and "upload" in value else value
+            for key, value in arguments.items()
+        }
+        try:
+            answers.append(client.predict(**found, api_name=name))
+        except AppError as error:
+            answers.append({"error": str(error)})
+    return answers
+
+
 if __name__ == "__main__":
-    answer = (
-        build(Path(sys.argv[2])) if sys.argv[1] == "build" else [ask(*request) for request in json.load(sys.stdin)]
-    )
+    if sys.argv[1] == "build":
+        answer = build(Path(sys.argv[2]))
+    elif sys.argv[1] == "call":
+        answer = call(sys.argv[2], json.load(sys.stdin))
+    else:
+        answer = [ask(*request) for request in json.load(sys.stdin)]
     print(json.dumps(answer))

@@ -1,7 +1,9 @@
 """Snippets, errors, tables, commands and links of README and docs are correct."""
 
+import inspect
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,10 @@ from gae_hub.data.options import DataOptions
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+PICTURES = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+SCIKIT_LEARN = (ROOT / "docs" / "scikit_learn.md").read_text(encoding="utf-8")
 TRANSFORMERS = (ROOT / "docs" / "transformers.md").read_text(encoding="utf-8")
+PIPELINES = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 X = images(8, (1, 28, 28))
 
@@ -113,6 +118,50 @@ def test_transformers_page(tmp_path, monkeypatch):
     suite = (ROOT / "tests" / "peers" / "test_transformers_suite.py").read_text(encoding="utf-8")
     absent = set(re.findall(r'"(test_\w+)": "', suite))
     assert absent and absent == set(re.findall(r"`(test_\w+)`", TRANSFORMERS))
+
+
+def test_pipelines_page(trained, digits, tmp_path, monkeypatch):
+    """The snippets run in order; the table has every task, its class and its call."""
+    from gae_hub.pipelines import TASKS
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "betavae-digits")
+    image = gae_hub.GAEImageProcessor((1, 8, 8)).postprocess(digits[1][0]["pixel_values"][None])[0]
+    image.save("digit.png")
+    scope = {}
+    for snippet in snippets("python", PIPELINES):
+        exec(snippet, scope)
+    assert len(scope["images"]) == len(scope["better"]) == 16 and len(scope["path"]) == 10
+    assert len(scope["strips"]) == 2 and len(scope["embedding"]) == 4 and scope["image"].size == (8, 8)
+    assert type(scope["generate"].sampler).__name__ == "GaussianMixtureSampler"
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| `(\w+)` \|", PIPELINES, re.M))
+    assert rows == {task: path.split(".")[1] for task, path in TASKS.items()}
+
+
+def test_pictures_page(tmp_path, monkeypatch, trained, model, digits):
+    """The snippets run, the table lists all functions, and the pictures exist."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "betavae-digits").symlink_to(trained)
+    scope = {"model": model, "validation": digits[1]}
+    for snippet in snippets("python", PICTURES):
+        exec(snippet, scope)
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("samples.png", "traversals.pdf", "embeddings.pdf"))
+    assert len(scope["figure"].axes[0].images) == 64
+    assert sorted(re.findall(r"^\| `(\w+)` \| ", PICTURES, re.M)) == gae_hub.plot.__all__
+    assert all((ROOT / "docs" / path).is_file() for path in re.findall(r"\]\((images/[^)]+)\)", PICTURES))
+
+
+def test_scikit_learn_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = snippets("python", SCIKIT_LEARN)
+    assert snippet.count("num_train_epochs=5, ") == 1
+    scope = {}
+    exec(snippet.replace("num_train_epochs=5, ", "num_train_epochs=1, num_likelihood_samples=2, "), scope)
+    assert scope["latents"].shape == (1797, 8) and scope["restored"].shape == (1797, 64)
+    assert scope["nats"].shape == (100,) and scope["fresh"].shape == (16, 64)
+    assert set(scope["search"].best_params_) == {"latent_dim", "config__beta"} and list(tmp_path.iterdir()) == []
+    parameters = re.findall(r"^\| `(\w+)` \| ", SCIKIT_LEARN, re.M)
+    assert parameters == list(inspect.signature(gae_hub.GAETransformer).parameters)
 
 
 def test_errors_in_the_readme(tmp_path, monkeypatch):

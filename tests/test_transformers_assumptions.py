@@ -29,6 +29,8 @@ from transformers import (
 )
 from transformers.integrations import integration_utils
 from transformers.integrations.peft import PeftAdapterMixin
+from transformers.pipelines import SUPPORTED_TASKS
+from transformers.pipelines.base import Pipeline
 from transformers.utils import PushToHubMixin
 
 import gae_hub
@@ -38,6 +40,8 @@ SOURCE = Path(gae_hub.__file__).parent
 
 # Private methods that we override or call, with their parameters
 PRIVATE_METHODS = {
+    (Pipeline, "_forward"): "self input_tensors forward_parameters",
+    (Pipeline, "_sanitize_parameters"): "self pipeline_parameters",
     (PreTrainedModel, "_init_weights"): "self module",
     (PreTrainedModel, "_load_pretrained_model"): "model state_dict checkpoint_files load_config expected_keys",
     (PushToHubMixin, "_upload_modified_files"): (
@@ -82,7 +86,12 @@ PUBLIC_METHODS = {
     (BaseImageProcessor, "preprocess"),
     (ImageProcessingMixin, "to_dict"),
     (ImageProcessingMixin, "to_json_file"),
+    (Pipeline, "postprocess"),
+    (Pipeline, "preprocess"),
+    (Pipeline, "save_pretrained"),
     (PreTrainedConfig, "from_dict"),
+    (PreTrainedConfig, "to_dict"),
+    (PushToHubMixin, "push_to_hub"),
     (PreTrainedModel, "add_adapter"),
     (PreTrainedModel, "device"),
     (PreTrainedModel, "dtype"),
@@ -108,6 +117,13 @@ PUBLIC_METHODS = {
 # Private attributes that are no methods: where transformers defines them, as a pattern of its source
 PRIVATE_ATTRIBUTES = {
     "_VALID_DICT_FIELDS": (TrainingArguments, r"for valid_field in self\._VALID_DICT_FIELDS:"),
+    "_batch_size": (Pipeline, r"self\._batch_size = kwargs\.pop\(\"batch_size\", None\)"),
+    "_commit_hash": (PreTrainedConfig, r"_commit_hash"),
+    "_forward_params": (Pipeline, r"self\._forward_params, .* = self\._sanitize_parameters"),
+    **{
+        f"_load_{part}": (Pipeline, rf"_load_{part} = None")
+        for part in ("feature_extractor", "image_processor", "processor", "tokenizer", "video_processor")
+    },
     "_auto_class": (PreTrainedModel, r"_auto_class = None"),
     "_clearml_task": (integration_utils.ClearMLCallback, r"self\._clearml_task = self\._clearml\.Task"),
     "_experiment": (integration_utils.CometCallback, r"self\._experiment = comet_ml\."),
@@ -196,6 +212,7 @@ def attributes_of_self(cls):
 def private_names_of_transformers():
     """Private names in our source that transformers defines or our classes inherit from it, without those of torch."""
     classes = (Trainer, TrainingArguments, PreTrainedModel, PreTrainedConfig, ImageProcessingMixin, PushToHubMixin)
+    classes = (*classes, Pipeline)
     modules = {inspect.getmodule(cls) for cls in (*classes, type(CONFIG_MAPPING), integration_utils.WandbCallback)}
     theirs = {name for module in modules for name in re.findall(r"\b_\w+", inspect.getsource(module))}
     trees = [ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")]
@@ -293,15 +310,22 @@ def test_unknown_config_keys_reach_post_init():
 def test_config_mapping_is_in_configuration_auto():
     """`_autoload` waits for the import of this module."""
     module = "transformers.models.auto.configuration_auto"
-    assert REGISTRIES[module][0] == "CONFIG_MAPPING"
+    assert module in REGISTRIES
     assert type(CONFIG_MAPPING).__module__ == module
     assert import_module(module).CONFIG_MAPPING is CONFIG_MAPPING
 
 
 def test_image_processor_mapping_is_in_image_processing_auto():
     module = "transformers.models.auto.image_processing_auto"
-    assert REGISTRIES[module][0] == "IMAGE_PROCESSOR_MAPPING"
+    assert module in REGISTRIES
     assert isinstance(import_module(module).IMAGE_PROCESSOR_MAPPING._extra_content, dict)
+
+
+def test_tasks_of_pipelines_are_dicts_with_an_implementation_and_classes_of_models():
+    """`_autoload` adds entries, and replaces the implementation of a task that it shares."""
+    assert {"impl", "pt"} <= SUPPORTED_TASKS["image-classification"].keys()
+    assert import_module("transformers.pipelines").AutoModel in SUPPORTED_TASKS["feature-extraction"]["pt"]
+    assert "transformers.pipelines" in REGISTRIES
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from . import metrics as metrics
 from . import models as models
 from . import modules as modules
 from . import pipelines as pipelines
+from . import plot as plot
 from . import samplers as samplers
+from . import spaces as spaces
 from . import study as study
 from . import training as training
 from ._version import __version__ as __version__
@@ -110,7 +112,15 @@ from .models.wae_mmd import WAEMMDModel as WAEMMDModel
 from .modules.backbones import Backbone as Backbone
 from .modules.backbones import BackboneConfig as BackboneConfig
 from .modules.backbones import register_backbone as register_backbone
+
+# Pipelines
+from .pipelines.feature_extraction import FeatureExtractionPipeline as FeatureExtractionPipeline
 from .pipelines.generation import GenerationPipeline as GenerationPipeline
+from .pipelines.interpolation import InterpolationPipeline as InterpolationPipeline
+from .pipelines.reconstruction import ReconstructionPipeline as ReconstructionPipeline
+from .pipelines.scikit_learn import GAETransformer as GAETransformer
+from .pipelines.training import TrainingPipeline as TrainingPipeline
+from .pipelines.traversal import TraversalPipeline as TraversalPipeline
 
 # Samplers
 from .samplers.base import GAESampler as GAESampler
@@ -162,6 +172,7 @@ __all__ = [
     "EmpiricalSamplerConfig",
     "FactorVAEConfig",
     "FactorVAEModel",
+    "FeatureExtractionPipeline",
     "FlowPriorVAEConfig",
     "FlowPriorVAEModel",
     "GAEConfig",
@@ -172,6 +183,7 @@ __all__ = [
     "GAESamplerConfig",
     "GAETrainer",
     "GAETrainingArguments",
+    "GAETransformer",
     "GaussianMixtureSampler",
     "GaussianMixtureSamplerConfig",
     "GenerationPipeline",
@@ -186,6 +198,7 @@ __all__ = [
     "InMemoryDataset",
     "InfoVAEConfig",
     "InfoVAEModel",
+    "InterpolationPipeline",
     "KernelDensitySampler",
     "KernelDensitySamplerConfig",
     "LatentGANConfig",
@@ -220,10 +233,13 @@ __all__ = [
     "RHVAEManifoldSampler",
     "RHVAEManifoldSamplerConfig",
     "RHVAEModel",
+    "ReconstructionPipeline",
     "RegularizedAEConfig",
     "RegularizedAEModel",
     "SVAEConfig",
     "SVAEModel",
+    "TrainingPipeline",
+    "TraversalPipeline",
     "TwoStageVAESampler",
     "TwoStageVAESamplerConfig",
     "VAEConfig",

@@ -1,20 +1,21 @@
-"""Lets the auto classes of transformers find gae_hub's types without importing them in advance.
+"""Lets the auto classes and pipelines of transformers find gae_hub's without importing them in advance.
 
 Registering a type needs its class, and the classes need torch, which takes seconds to import. `import gae_hub`
 therefore registers nothing. It replaces the dict in which transformers keeps additional types by one that imports our
 classes when it is first asked for them. There are two: model types of `AutoConfig`, which begin with "gae_", and the
-image processors of `AutoImageProcessor`. If transformers has not imported a registry yet, an import hook replaces its
-dict right after it does.
+image processors of `AutoImageProcessor`. The tasks of `pipeline` are added with stand-ins, which import our classes
+when they are used. If transformers has not imported a registry yet, an import hook changes it right after it does.
 
-The private facts of transformers that are used: the names of the registries' modules, and the attribute
-`_extra_content` of `CONFIG_MAPPING` and `IMAGE_PROCESSOR_MAPPING`. `tests/test_transformers_assumptions.py` checks
-them.
+The private facts of transformers that are used: the names of the registries' modules, the attribute `_extra_content`
+of `CONFIG_MAPPING` and `IMAGE_PROCESSOR_MAPPING`, and the keys of `SUPPORTED_TASKS`.
+`tests/test_transformers_assumptions.py` checks them.
 """
 
 __all__ = ["REGISTRIES", "install_when_imported"]
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -62,15 +63,83 @@ def _processor_classes() -> dict[str, type]:
     return {"pil": GAEImageProcessor, "torchvision": GAEImageProcessor}
 
 
-# module of transformers to the name of its registry and the dict that replaces `_extra_content`
-REGISTRIES: dict[str, tuple[str, type[dict]]] = {
-    "transformers.models.auto.configuration_auto": ("CONFIG_MAPPING", _LazyTypes),
-    "transformers.models.auto.image_processing_auto": ("IMAGE_PROCESSOR_MAPPING", _LazyProcessors),
+class _LazyPipeline:
+    """Stands in for the class of a pipeline, and imports it when it is used.
+
+    Args:
+        implementation: the class, or its module and name, "module.Class".
+    """
+
+    def __init__(self, implementation: type | str):
+        self.implementation = implementation
+
+    def load(self) -> Any:
+        """The class."""
+        if isinstance(self.implementation, str):
+            module, _, name = self.implementation.rpartition(".")
+            self.implementation = getattr(import_module(module), name)
+        return self.implementation
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "implementation":  # of a copy that is being made
+            raise AttributeError(name)
+        return getattr(self.load(), name)
+
+    def __call__(self, **arguments: Any) -> Any:
+        return self.load()(**arguments)
+
+
+class _SharedPipeline(_LazyPipeline):
+    """Stands in for the pipeline of a task that transformers has too: ours for our models, theirs for all others.
+
+    Args:
+        theirs: as registered before.
+        ours: "module.Class".
+    """
+
+    def __init__(self, theirs: type | str, ours: str):
+        super().__init__(theirs)
+        self.ours = _LazyPipeline(ours)
+
+    def __call__(self, **arguments: Any) -> Any:
+        model_type = getattr(getattr(arguments.get("model"), "config", None), "model_type", None)
+        is_ours = isinstance(model_type, str) and model_type.startswith("gae_")
+        return self.ours(**arguments) if is_ours else super().__call__(**arguments)
+
+
+def _replace_types(name: str, lazy: type[dict]) -> Callable[[ModuleType], None]:
+    """A function that replaces the dict of additional types in the registry of a module."""
+
+    def install(module: ModuleType):
+        registry = getattr(module, name)
+        registry._extra_content = lazy(registry._extra_content)
+
+    return install
+
+
+def _add_tasks(module: ModuleType):
+    """Add the tasks of gae_hub to those of transformers."""
+    from .pipelines.task_names import TASKS
+
+    for task, path in TASKS.items():
+        ours, known = f"gae_hub.pipelines.{path}", module.SUPPORTED_TASKS.get(task)
+        if known is None:
+            entry = {"impl": _LazyPipeline(ours), "pt": (module.AutoModel,), "default": {}, "type": "image"}
+            module.SUPPORTED_TASKS[task] = entry
+        else:
+            known["impl"] = _SharedPipeline(known["impl"], ours)
+
+
+# module of transformers to the function that changes its registry
+REGISTRIES: dict[str, Callable[[ModuleType], None]] = {
+    "transformers.models.auto.configuration_auto": _replace_types("CONFIG_MAPPING", _LazyTypes),
+    "transformers.models.auto.image_processing_auto": _replace_types("IMAGE_PROCESSOR_MAPPING", _LazyProcessors),
+    "transformers.pipelines": _add_tasks,
 }
 
 
 class _ImportHook(MetaPathFinder):
-    """Calls `install` on a registry once it is imported. It removes itself when the import begins."""
+    """Calls the function of a registry once its module is imported. It removes itself when the import begins."""
 
     def __init__(self, name: str):
         self.name = name
@@ -88,22 +157,15 @@ class _ImportHook(MetaPathFinder):
 
         def exec_module(module: ModuleType):
             execute(module)
-            install(module)
+            REGISTRIES[self.name](module)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
-def install(module: ModuleType):
-    """Replace the dict of additional types in a registry of transformers."""
-    name, lazy = REGISTRIES[module.__name__]
-    registry = getattr(module, name)
-    registry._extra_content = lazy(registry._extra_content)
-
-
 def install_when_imported():
-    """Call `install` now for the registries that transformers has imported, and for the others after their import."""
-    for name in REGISTRIES:
+    """Change the registries that transformers has imported now, and the others after their import."""
+    for name, install in REGISTRIES.items():
         if name in sys.modules:
             install(sys.modules[name])
         else:

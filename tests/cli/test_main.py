@@ -176,13 +176,22 @@ def test_one_vocabulary(parsers):
         for flag in ("output_dir", "output", "sampler", "sampler_name", "dataset")
     }
     assert with_flag == {
-        "output_dir": {"train", "generate", "convert", "export", "train-extractor", "quickstart", "study run"},
+        "output_dir": {
+            "train",
+            "generate",
+            "convert",
+            "export",
+            "train-extractor",
+            "quickstart",
+            "study run",
+            "space",
+        },
         "output": {"generate", "reconstruct", "embed", "evaluate"},
         "sampler": {"fit-sampler"},
         "sampler_name": {"fit-sampler", "generate", "evaluate"},
-        "dataset": {"train", "fit-sampler", "reconstruct", "embed", "evaluate", "train-extractor", "export"},
+        "dataset": {"train", "fit-sampler", "reconstruct", "embed", "evaluate", "train-extractor", "export", "space"},
     }
     for name, parser in parsers.items():
         assert all(flag == flag.lower() and "-" not in flag for flag in parser.flags)
-        takes_model = name in ("fit-sampler", "generate", "reconstruct", "embed", "evaluate", "export")
+        takes_model = name in ("fit-sampler", "generate", "reconstruct", "embed", "evaluate", "export", "space")
         assert parser.usage.startswith("%(prog)s model") == takes_model

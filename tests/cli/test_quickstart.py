@@ -14,7 +14,7 @@ def test_quickstart(tmp_path, capsys):
     names = {path.name for path in (tmp_path / "out" / "assets").iterdir()}
     assert names == {
         *("samples.png", "samples_prior.png", "reconstructions.png", "interpolations.png", "traversal.png"),
-        "loss.png",
+        *("embeddings.png", "loss.png"),
     }
     numbers = json.loads((tmp_path / "out" / "results.json").read_text())["metrics"]
     assert numbers["mse"] < 0.02 and numbers["energy_distance"] < 0.15 and numbers["clustering_accuracy"] > 0.6

@@ -38,5 +38,5 @@ def test_a_single_epoch_is_drawn_as_points(tmp_path):
         below_legend = picture.convert("RGB").crop((0, picture.height // 2, *picture.size))
         whole = picture.convert("RGB")
     counts = {colour: count for count, colour in whole.getcolors(whole.width * whole.height)}
-    assert counts[(0x2B, 0x6C, 0xB0)] > 50 and counts[(0xC0, 0x56, 0x21)] > 50
-    assert (0xC0, 0x56, 0x21) in dict((colour, n) for n, colour in below_legend.getcolors(10**6))
+    assert counts[(0x00, 0x72, 0xB2)] > 50 and counts[(0xD5, 0x5E, 0x00)] > 50
+    assert (0xD5, 0x5E, 0x00) in dict((colour, n) for n, colour in below_legend.getcolors(10**6))

@@ -83,7 +83,8 @@ def test_rows_of_examples():
 def plotted(monkeypatch):
     """The arguments of the plots that are drawn."""
     calls = []
-    for name in ("plot_signals", "plot_histograms", "plot_reconstructed_columns"):
+    monkeypatch.setattr(examples, "to_image", lambda figure: figure)
+    for name in ("plot_signals", "plot_histograms", "plot_reconstructed_columns", "plot_plane"):
         monkeypatch.setattr(examples, name, lambda *args, **kwargs: calls.append((args, kwargs)))
     return calls
 
@@ -124,3 +125,12 @@ def test_tables(plotted):
     np.testing.assert_array_equal(other, (x + 1).double())
     np.testing.assert_array_equal(one, x.double())
     assert heading == "Reconstructions over originals: 12 of 13 columns"
+
+
+def test_two_columns_are_points(plotted):
+    x, y = images(5, (2,)), images(6, (2,))
+    draw_samples(x, "T", y, ["a", "b"])
+    (((samples, data, names, title), _),) = plotted
+    np.testing.assert_array_equal(samples, x.double())
+    np.testing.assert_array_equal(data, y.double())
+    assert names == ["a", "b"] and title == "T"

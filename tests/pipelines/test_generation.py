@@ -83,7 +83,7 @@ def other(request):
 def test_other_data_are_arrays_in_their_units(other, monkeypatch):
     pipe, expected = other
     found = pipe(20, seed=0)
-    assert isinstance(found, np.ndarray) and found.shape == expected.shape and not pipe.generates_images
+    assert isinstance(found, np.ndarray) and found.shape == expected.shape and not pipe.returns_images
     assert found.dtype == (np.float32 if pipe.processor.normalization is None else np.float64)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     monkeypatch.setattr(generation, "_LATENTS_PER_DRAW", 8)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
-from study.browser import CHROMIUM, Browser
+from browser import CHROMIUM, Browser
 from study.pictures import draw_pictures
 from study.synthetic import make_cell, make_results, synthetic_results
 
@@ -319,7 +319,7 @@ def test_picture_opens_and_escape_closes_it(browser):
 def test_filters_hide_columns_tables_and_figures(browser):
     def choose(name, value):
         browser.run(
-            f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change')); }})"
+            f"(s => {{ s.value = '{value}'; s.dispatchEvent(new Event('change', {{bubbles: true}})); }})"
             f"(document.querySelector('[data-filter={name}]'))"
         )
 

@@ -49,7 +49,7 @@ def run(args: Namespace):
     from ..pipelines.generation import GenerationPipeline
 
     pipe = GenerationPipeline.from_pretrained(args.model, sampler=sampler_subfolder(args.sampler_name))
-    default = DEFAULT_PICTURE if pipe.generates_images else DEFAULT_ARRAY
+    default = DEFAULT_PICTURE if pipe.returns_images else DEFAULT_ARRAY
     output = Path(args.output_dir or args.output or default)
     if args.output_dir is None and is_picture(output):
         check_number_in_picture(args.num_samples, _DIR_HINT)

@@ -74,11 +74,16 @@ def _accepts_bool(annotation: Any) -> bool:
 class StrictConfig(PreTrainedConfig):
     """A `PreTrainedConfig` that accepts only its declared fields. Subclasses check ranges in `validate_*` methods.
 
+    A checkpoint that carries its code names its pipelines in `custom_pipelines`, which only a copy of this file shows:
+    with it, `transformers.pipeline` runs the checkpoint's code, while the library has these pipelines itself.
+
     Raises:
         ValueError: for an unknown key, with the nearest field's name.
     """
 
     def __post_init__(self, **kwargs):
+        if __name__.startswith("gae_hub."):
+            kwargs.pop("custom_pipelines", None)
         own = [field.name for field in fields(self)]
         for name in kwargs:
             if name not in own and name not in _TRANSFORMERS_KEYS:
@@ -121,6 +126,12 @@ class StrictConfig(PreTrainedConfig):
                 raise ValueError(f"{cls.__name__} has no field '{name}'; {cls._suggest_field(name)}")
         with one_error(cls.__name__):
             return super().from_dict(config_dict, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in transformers, without `custom_pipelines`: the code of pipelines is not saved with a config."""
+        found = super().to_dict()
+        found.pop("custom_pipelines", None)
+        return found
 
     @classmethod
     def _suggest_field(cls, name: str) -> str:

@@ -1,6 +1,6 @@
 """Errors of the network, the Hub and the disk as one sentence each: the cause, and what to do."""
 
-__all__ = ["TOKENS", "HubError", "explain", "explained"]
+__all__ = ["TOKENS", "HubError", "explain", "explained", "transport_errors"]
 
 import errno
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def explained(doing: str, what: str | Path, token: str | bool | None = None) -> 
         yield
     except HubError:
         raise
-    except (OSError, ValueError, RuntimeError, SafetensorError, *_transport_errors()) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, *transport_errors()) as error:
         reason = explain(error, doing, token)
         if reason is None:
             raise
@@ -52,7 +52,7 @@ def explain(error: BaseException, doing: str = "load", token: str | bool | None 
         return f"the Hub rejected a large file ({_last_line(chain[0])}); {again}"
     response = next((link.response for link in chain if isinstance(link, HfHubHTTPError)), None)
     if response is None:
-        if not any(isinstance(link, _transport_errors()) for link in chain):
+        if not any(isinstance(link, transport_errors()) for link in chain):
             return None
         if publishing and "without sending a response" in text:
             return (
@@ -99,7 +99,7 @@ def _last_line(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _transport_errors() -> tuple[type[BaseException], ...]:
+def transport_errors() -> tuple[type[BaseException], ...]:
     """Connection errors of the HTTP client that this version of huggingface_hub uses."""
     modules = (parent.__module__.split(".")[0] for parent in HfHubHTTPError.__mro__)
     client = next(name for name in modules if name.startswith("httpx"))

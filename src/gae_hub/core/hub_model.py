@@ -140,7 +140,8 @@ class HubModel(PreTrainedModel):
             check_finite(cast(PreTrainedModel, model).state_dict().items(), "state_dict")
         else:
             check_finite(cast(PreTrainedModel, model).state_dict().items(), name)
-            model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where)
+            offline = {"local_files_only": True} if kwargs.get("local_files_only") else {}
+            model.source = (str(Path(name).resolve()) if Path(name).is_dir() else str(name), where | offline)
         return (model, info) if output_loading_info else model
 
     @classmethod

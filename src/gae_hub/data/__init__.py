@@ -2,8 +2,8 @@
 
 One file for each step: `options` says how data are read, `sources` opens them, `splits` holds out a validation part,
 `split_reading` makes the data sets of `datasets`, and `loading` combines these steps in `load_images` and `load_data`.
-`embeddings` encodes a data set with a model, and `caches` recognises networks that were used before.
+`embeddings` encodes a data set with a model, `caches` recognises networks that were used before, and
+`latent_dimensions` measures and changes single dimensions.
 
-Files here import core, modules and images, and models for annotations only. They import Hugging Face `datasets` on
-first use.
+Files here import core, modules, models and images. They import Hugging Face `datasets` on first use.
 """

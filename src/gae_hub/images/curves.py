@@ -1,39 +1,48 @@
 """Plots the losses of a training run."""
 
-__all__ = ["save_loss_curves"]
+__all__ = ["plot_loss_curves", "save_loss_curves"]
 
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.files import write_atomically
+from .colours import PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NOT_LOSSES = {"epoch", "grad_norm", "learning_rate", "step"}
 
 
 def save_loss_curves(log: list[dict[str, Any]], path: str | Path):
+    """Write the figure of `plot_loss_curves` to a PNG or PDF file."""
+    with write_atomically(path, durable=False) as temporary:
+        plot_loss_curves(log).savefig(temporary)
+
+
+def plot_loss_curves(log: list[dict[str, Any]]) -> "Figure":
     """Plot the loss and each of its terms over the epochs: training as a solid line, validation as a dashed one.
 
     A single value is a point.
 
     Args:
         log: `trainer.state.log_history`.
-        path: PNG or PDF file to write.
     """
-    import matplotlib.figure
+    from matplotlib.figure import Figure
 
     entries = [entry for entry in log if "loss" in entry]
     names = [name for name in entries[-1] if name not in _NOT_LOSSES] if entries else ["loss"]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure = matplotlib.figure.Figure(figsize=(3.6 * columns, 3.2 * rows), layout="constrained", dpi=120)
+    figure = Figure(figsize=(3.6 * columns, 3.2 * rows), layout="constrained", dpi=120)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for unused in axes[len(names) :]:
         unused.remove()
     for axis, name in zip(axes, names, strict=False):
         for key, label, style, color in (
-            (name, "training", "-", "#2b6cb0"),
-            (f"eval_{name}", "validation", "--", "#c05621"),
+            (name, "training", "-", PALETTE["blue"]),
+            (f"eval_{name}", "validation", "--", PALETTE["vermilion"]),
         ):
             points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
             if points:
@@ -52,5 +61,4 @@ def save_loss_curves(log: list[dict[str, Any]], path: str | Path):
     figure.axes[0].set_ylabel("nats per example")
     if figure.axes[0].lines:
         figure.axes[0].legend(frameon=False)
-    with write_atomically(path, durable=False) as temporary:
-        figure.savefig(temporary)
+    return figure

@@ -1,21 +1,36 @@
 """Pictures of examples of any kind: images, curves of signals, slices of volumes, plots of a table's columns.
 
-All functions expect values in the units of the data, as from `GAEImageProcessor.restore`.
+Functions `arrange_*` return tiles of images, or a matplotlib figure for other data; functions `draw_*` the same as a
+PIL image. All expect values in the units of the data, as from `GAEImageProcessor.restore`.
 """
 
-__all__ = ["can_draw", "draw_reconstructions", "draw_rows", "draw_samples", "kind_of", "name_of", "num_to_draw"]
+__all__ = [
+    "arrange_reconstructions",
+    "arrange_rows",
+    "arrange_samples",
+    "can_draw",
+    "draw_reconstructions",
+    "draw_rows",
+    "draw_samples",
+    "kind_of",
+    "name_of",
+    "num_to_draw",
+]
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from .grids import image_grid
 from .layouts import CHANNEL_COUNTS
-from .plots import MAX_COLUMNS, plot_histograms, plot_reconstructed_columns, plot_signals, value_range
+from .plots import MAX_COLUMNS, plot_histograms, plot_plane, plot_reconstructed_columns, plot_signals, value_range
+from .tiles import Tiles, to_image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Kind: TypeAlias = Literal["rows", "signals", "images", "volumes"]
 
@@ -56,10 +71,20 @@ def draw_samples(
     data: Tensor | None = None,
     column_names: Sequence[str] | None = None,
 ) -> Image.Image:
-    """One picture of many examples.
+    """One picture of many examples. Arguments and errors as in `arrange_samples`."""
+    return to_image(arrange_samples(samples, title, data, column_names))
+
+
+def arrange_samples(
+    samples: Tensor,
+    title: str | None = None,
+    data: Tensor | None = None,
+    column_names: Sequence[str] | None = None,
+) -> "Tiles | Figure":
+    """Many examples at once.
 
     Images and the middle slices of volumes form a square grid. Of signals, the first 48 are drawn as curves. Of
-    tables, the first 12 columns are drawn as histograms.
+    tables, the first 12 columns are drawn as histograms; two columns are drawn as points of the plane.
 
     Args:
         samples: (num, *input_shape).
@@ -74,36 +99,47 @@ def draw_samples(
     if not len(samples):
         raise ValueError(f"a picture needs 1 or more {kind}, got none")
     if kind == "rows":
+        plot = plot_plane if samples.shape[1] == 2 else plot_histograms
         heading = _join(title, _note_columns(samples))
-        return plot_histograms(_to_numpy(samples), None if data is None else _to_numpy(data), column_names, heading)
+        return plot(_to_numpy(samples), None if data is None else _to_numpy(data), column_names, heading)
     if kind == "signals":
         shown = samples[:_MAX_SIGNALS]
         note = f"{len(shown)} of {len(samples):,} signals" if len(shown) < len(samples) else ""
         columns = max(min(len(shown), 4), round((len(shown) / 2) ** 0.5))
-        return _draw_signals(shown, columns, title, note)
+        return _plot_signals(shown, columns, title, note)
     images, *notes = _to_images(samples)
-    return image_grid(images, title=_join(title, *notes))
+    return Tiles(images, title=_join(title, *notes))
 
 
 def draw_reconstructions(
     originals: Tensor, reconstructions: Tensor, column_names: Sequence[str] | None = None
 ) -> Image.Image:
-    """One picture of originals and reconstructions, each (num, *input_shape).
+    """One picture of originals and reconstructions. Arguments as in `arrange_reconstructions`."""
+    return to_image(arrange_reconstructions(originals, reconstructions, column_names))
+
+
+def arrange_reconstructions(
+    originals: Tensor,
+    reconstructions: Tensor,
+    column_names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> "Tiles | Figure":
+    """Originals and reconstructions, each (num, *input_shape), with a title that says so by default.
 
     Alternating rows hold originals and their reconstructions. For tables, reconstructions are plotted over originals.
     """
     kind = kind_of(originals.shape[1:])
     if kind == "rows":
-        title = _join("Reconstructions over originals", _note_columns(originals))
+        title = _join(title or "Reconstructions over originals", _note_columns(originals))
         return plot_reconstructed_columns(_to_numpy(originals), _to_numpy(reconstructions), column_names, title)
-    title = "Originals, each with its reconstruction below"
+    title = title or "Originals, each with its reconstruction below"
     if kind == "signals":
         rows = _alternate(originals, reconstructions, _COLUMNS[kind], torch.nan)
-        return _draw_signals(rows.flatten(0, 1), rows.shape[1], title)
+        return _plot_signals(rows.flatten(0, 1), rows.shape[1], title)
     images, *notes = _to_images(torch.cat([originals, reconstructions]), originals)
     num = len(originals)
     rows = _alternate(images[:num], images[num:], _COLUMNS[kind], fill=1)  # white, as the background
-    return image_grid(rows.flatten(0, 1), rows.shape[1], _join(title, *notes))
+    return Tiles(rows.flatten(0, 1), rows.shape[1], _join(title, *notes))
 
 
 def _alternate(originals: Tensor, reconstructions: Tensor, columns: int, fill: float) -> Tensor:
@@ -115,7 +151,12 @@ def _alternate(originals: Tensor, reconstructions: Tensor, columns: int, fill: f
 
 
 def draw_rows(rows: Tensor, title: str, row_labels: Sequence[str] | None = None) -> Image.Image:
-    """One picture of rows of examples (num_rows, num_columns, *input_shape), such as interpolations.
+    """One picture of rows of examples. Arguments and errors as in `arrange_rows`."""
+    return to_image(arrange_rows(rows, title, row_labels))
+
+
+def arrange_rows(rows: Tensor, title: str | None, row_labels: Sequence[str] | None = None) -> "Tiles | Figure":
+    """Rows of examples (num_rows, num_columns, *input_shape), such as interpolations.
 
     Args:
         rows: images, signals or volumes; a table's rows have no such picture.
@@ -127,14 +168,14 @@ def draw_rows(rows: Tensor, title: str, row_labels: Sequence[str] | None = None)
     if kind == "rows":
         raise ValueError("a table's rows cannot be drawn one by one: expected images, signals or volumes")
     if kind == "signals":
-        return _draw_signals(flat, columns, title, row_labels=row_labels)
+        return _plot_signals(flat, columns, title, row_labels=row_labels)
     images, *notes = _to_images(flat)
-    return image_grid(images, columns, _join(title, *notes), row_labels=row_labels)
+    return Tiles(images, columns, _join(title, *notes), row_labels)
 
 
-def _draw_signals(
+def _plot_signals(
     signals: Tensor, columns: int, title: str | None, *notes: str, row_labels: Sequence[str] | None = None
-) -> Image.Image:
+) -> "Figure":
     values = _to_numpy(signals)
     low, high = value_range(values)
     return plot_signals(values, columns, _join(title, *notes, f"values from {low:.3g} to {high:.3g}"), row_labels)

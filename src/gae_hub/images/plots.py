@@ -1,12 +1,21 @@
-"""Plots of data that are no images, as PIL images: curves of signals, histograms and scatter plots of columns."""
+"""Figures of data other than images: curves of signals, and histograms, scatter plots and paths of columns."""
 
-__all__ = ["MAX_COLUMNS", "plot_histograms", "plot_reconstructed_columns", "plot_signals", "value_range"]
+__all__ = [
+    "MAX_COLUMNS",
+    "plot_column_paths",
+    "plot_histograms",
+    "plot_plane",
+    "plot_reconstructed_columns",
+    "plot_signals",
+    "value_range",
+]
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+
+from .colours import INK, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +27,7 @@ _DPI = 120
 _CELL_WIDTH, _CELL_HEIGHT, _GAP = 190, 90, 8  # pixels of a signal's plot
 _GRID_WIDTH = 1200  # pixels, where plots become narrower
 _TITLE_HEIGHT, _LABEL_WIDTH = 32, 160  # pixels
-_BLUE, _GREY = "#2b6cb0", "#a0aec0"
+_BLUE, _GREY = PALETTE["blue"], "#a0aec0"
 _NUM_BINS = 30
 
 # Signals
@@ -26,7 +35,7 @@ _NUM_BINS = 30
 
 def plot_signals(
     signals: np.ndarray, columns: int, title: str | None = None, row_labels: Sequence[str] | None = None
-) -> Image.Image:
+) -> "Figure":
     """A grid of line plots, one for each signal with its channels as lines. All have the same vertical axis.
 
     Args:
@@ -35,6 +44,7 @@ def plot_signals(
         title: a line of text above the plots.
         row_labels: a text to the left of each row.
     """
+    from matplotlib import color_sequences
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -48,9 +58,9 @@ def plot_signals(
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))  # in pixels
     axis.set_axis_off()
     low, high = value_range(signals)
-    palette = [_BLUE] if num_channels == 1 else [f"C{index}" for index in range(10)]
+    palette = [_BLUE] if num_channels == 1 else list(color_sequences["petroff10"])
     lines: list[np.ndarray] = []
-    colours: list[str] = []
+    colours: list[Any] = []
     for index, signal in enumerate(signals):
         if np.isnan(signal).all():
             continue
@@ -64,11 +74,11 @@ def plot_signals(
             colours.append(palette[channel % len(palette)])
     axis.add_collection(LineCollection(lines, linewidths=0.8, colors=colours), autolim=False)
     if title:
-        axis.text(_GAP, top / 2 + 2, title, va="center", fontsize=9, color="#3c3c3c", parse_math=False)
+        axis.text(_GAP, top / 2 + 2, title, va="center", fontsize=9, color=INK, parse_math=False)
     for row, label in enumerate(row_labels or ()):
         middle = top + _GAP + row * (_CELL_HEIGHT + _GAP) + _CELL_HEIGHT / 2
-        axis.text(_GAP, middle, label, va="center", fontsize=7, color="#3c3c3c", parse_math=False)
-    return _to_image(figure)
+        axis.text(_GAP, middle, label, va="center", fontsize=7, color=INK, parse_math=False)
+    return figure
 
 
 def value_range(values: np.ndarray) -> tuple[float, float]:
@@ -100,7 +110,7 @@ def plot_histograms(
     data: np.ndarray | None = None,
     column_names: Sequence[str] | None = None,
     title: str | None = None,
-) -> Image.Image:
+) -> "Figure":
     """A histogram of each of the first columns, of samples as a line and of data as an area.
 
     The axis leaves out the half percent of the smallest and of the largest values.
@@ -123,7 +133,7 @@ def plot_histograms(
         axis.set_yticks([])
     if data is not None:
         figure.axes[0].legend(frameon=False, fontsize=7)
-    return _to_image(figure)
+    return figure
 
 
 def plot_reconstructed_columns(
@@ -131,7 +141,7 @@ def plot_reconstructed_columns(
     reconstructions: np.ndarray,
     column_names: Sequence[str] | None = None,
     title: str | None = None,
-) -> Image.Image:
+) -> "Figure":
     """Reconstructions over originals for each of the first columns, with the diagonal where they are equal.
 
     Args:
@@ -146,7 +156,55 @@ def plot_reconstructed_columns(
         axis.scatter(originals[:, index], reconstructions[:, index], s=6, color=_BLUE, alpha=0.5, linewidths=0)
     figure.axes[0].set_xlabel("original", fontsize=7)
     figure.axes[0].set_ylabel("reconstruction", fontsize=7)
-    return _to_image(figure)
+    return figure
+
+
+def plot_plane(samples: np.ndarray, data: np.ndarray | None, column_names: Sequence[str] | None, title: str | None):
+    """Scatter plot of samples (num, 2) over data (num_data, 2). Other arguments as in `plot_histograms`."""
+    figure = _new_figure(title)
+    figure.set_size_inches(4.2, 4.2)
+    axis = figure.add_subplot()
+    for label, points, colour in (("data", data, _GREY), ("samples", samples, _BLUE)):
+        if points is not None:
+            axis.scatter(*points.T, s=8, color=colour, alpha=0.6, linewidths=0, label=label, rasterized=True)
+    names = column_names or ("x0", "x1")
+    axis.set_xlabel(names[0], fontsize=8, parse_math=False)
+    axis.set_ylabel(names[1], fontsize=8, parse_math=False)
+    axis.tick_params(labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)
+    if data is not None:
+        axis.legend(frameon=False, fontsize=8, markerscale=2)
+    return figure
+
+
+def plot_column_paths(
+    paths: np.ndarray,
+    positions: Sequence[float],
+    position_label: str,
+    labels: Sequence[str],
+    column_names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> "Figure":
+    """The first columns of rows that change along paths: one plot for each column, one line for each path.
+
+    Args:
+        paths: (num_paths, num_steps, dim).
+        positions: (num_steps,) places along the path, on the horizontal axis.
+        position_label: what they are.
+        labels: names of the paths.
+        column_names: names of the columns; x0, x1, ... by default.
+        title: a line of text above the plots.
+    """
+    figure = _new_figure(title)
+    palette = [PALETTE[name] for name in ("blue", "vermilion", "green", "orange", "purple", "sky", "black")]
+    colours = [palette[index % len(palette)] for index in range(len(paths))]
+    for axis, index in _columns(figure, paths.shape[2], column_names):
+        for path, colour, label in zip(paths, colours, labels, strict=True):
+            axis.plot(positions, path[:, index], color=colour, linewidth=1.2, label=label)
+    figure.axes[0].set_xlabel(position_label, fontsize=7)
+    handles = figure.axes[0].lines
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=7)
+    return figure
 
 
 def _new_figure(title: str | None) -> "Figure":
@@ -154,7 +212,7 @@ def _new_figure(title: str | None) -> "Figure":
 
     figure = Figure(layout="constrained", dpi=_DPI)
     if title:
-        figure.suptitle(title, fontsize=9, x=0.01, ha="left", color="#3c3c3c", parse_math=False)
+        figure.suptitle(title, fontsize=9, x=0.01, ha="left", color=INK, parse_math=False)
     return figure
 
 
@@ -179,11 +237,3 @@ def _columns(figure: "Figure", num: int, names: Sequence[str] | None) -> Iterato
 def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Share of the values in each bin."""
     return np.histogram(values, edges)[0] / max(len(values), 1)
-
-
-def _to_image(figure: "Figure") -> Image.Image:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

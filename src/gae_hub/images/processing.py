@@ -49,6 +49,11 @@ def array_to_image(array: Tensor) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
+def _to_tensor(array: np.ndarray) -> Tensor:
+    """The array as a tensor. One that is read-only, such as that of a PIL image, is copied: torch warns of it."""
+    return torch.as_tensor(array if array.flags.writeable else array.copy())
+
+
 class GAEImageProcessorKwargs(TypedDict, total=False):
     """The settings of [`GAEImageProcessor`], as transformers declares those of its image processors."""
 
@@ -276,12 +281,15 @@ class GAEImageProcessor(BaseImageProcessor):
         if not isinstance(image, (Tensor, np.ndarray, list, tuple)):
             raise ValueError(f"expected a PIL image, a path, an array or a tensor, got {describe(image)}")
         try:
-            array = torch.as_tensor(image if isinstance(image, Tensor) else np.asarray(image))
+            array = image if isinstance(image, Tensor) else _to_tensor(np.asarray(image))
         except (TypeError, ValueError) as error:
             raise ValueError(f"expected an array of numbers for an image, got {describe(image)}: {error}") from error
-        if not array.numel():
-            raise ValueError(f"there are no images: got an array of shape {tuple(array.shape)}")
         return self._normalize(self._arrange(array))
+
+    def is_batch(self, array: np.ndarray | Tensor) -> bool:
+        """Whether an array holds a batch of examples, and not one. ValueError if its shape does not fit."""
+        num = len(self._arrange(torch.empty(tuple(array.shape), device="meta")))
+        return num != 1 or array.ndim > len(self.input_shape) - (self.layout == "no_channels")
 
     def _arrange(self, array: Tensor) -> Tensor:
         """(num, *input_shape) from an array in the layout of this processor, or in the one that fits.
@@ -289,6 +297,8 @@ class GAEImageProcessor(BaseImageProcessor):
         Raises:
             ValueError: if its shape fits in no layout, or in two.
         """
+        if not array.numel():
+            raise ValueError(f"there are no images: got an array of shape {tuple(array.shape)}")
         channels, *size = self.input_shape
         shapes = {"channels_first": self.input_shape, "channels_last": (*size, channels)}
         if channels == 1 and size:

@@ -217,6 +217,8 @@ class GAEPreTrainedModel(HubModel):
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
+    example_labels: Tensor | None = None  # their classes, -1 without one
+    label_names: tuple[str, ...] | None = None  # names of the classes
     processor: Any = None  # the image processor of the training data, after training
 
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
@@ -409,6 +411,29 @@ class GAEPreTrainedModel(HubModel):
         """
         return torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t.view(1, -1, *[1] * (start.dim() - 1)))
 
+    @inference
+    def traverse(self, latents: Tensor, dimensions: Tensor, values: Tensor) -> Tensor:
+        """(batch, num_dimensions, steps, *input_shape): images of latents in which one dimension at a time changes.
+
+        Arguments as in `traverse_latents`.
+        """
+        check_latents(latents, self.latent_shape)
+        paths = self.traverse_latents(latents, dimensions, values)
+        return self.decode(paths.flatten(0, 2)).unflatten(0, paths.shape[:3])
+
+    def traverse_latents(self, latents: Tensor, dimensions: Tensor, values: Tensor) -> Tensor:
+        """(batch, num_dimensions, steps, *latent_shape): latents in which one dimension at a time takes its values.
+
+        Args:
+            latents: (batch, *latent_shape).
+            dimensions: (num_dimensions,) integers, indices into one example's flattened latents.
+            values: (num_dimensions, steps).
+        """
+        paths = latents.flatten(1)[:, None, None].repeat(1, *values.shape, 1)
+        index = dimensions.view(1, -1, 1, 1).expand(*paths.shape[:-1], 1)
+        paths.scatter_(-1, index, values.to(paths)[None, ..., None].expand(*paths.shape[:-1], 1))
+        return paths.unflatten(-1, self.latent_shape)
+
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, *latent_shape): latents drawn from the prior, N(0, I) unless the method has another."""
         like = torch.empty(0, device=self.device, dtype=self.dtype)
@@ -434,14 +459,26 @@ class GAEPreTrainedModel(HubModel):
             ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape.
             NotImplementedError: if there is no sampler and the model has no prior.
         """
-        check_count("num_samples", num_samples)
         check_count("batch_size", batch_size)
+        latents = self.draw_latents(num_samples, sampler, generator)
+        return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
+
+    @inference
+    def draw_latents(
+        self,
+        num_samples: int = 1,
+        sampler: LatentSampler | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """(num_samples, *latent_shape): the latents of new images, which `generate` decodes.
+
+        Arguments and errors as in `generate`.
+        """
+        check_count("num_samples", num_samples)
         check_generator(generator)
         if sampler is None:
-            latents = self.sample_prior(num_samples, generator)
-        else:
-            latents = self._draw_latents(sampler, num_samples, generator).to(self.dtype)
-        return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
+            return self.sample_prior(num_samples, generator)
+        return self._draw_latents(sampler, num_samples, generator).to(self.dtype)
 
     def _draw_latents(self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None) -> Tensor:
         """(num_samples, *latent_shape): a sampler's latents, on the model's device.

@@ -162,6 +162,12 @@ class QuantizedModel(GAEPreTrainedModel):
         quantized = self.quantize(line.flatten(0, 1))[0].unflatten(0, line.shape[:2])
         return torch.where(((t == 0) | (t == 1)).view(1, -1, *[1] * (start.dim() - 1)), line, quantized)
 
+    def traverse_latents(self, latents: Tensor, dimensions: Tensor, values: Tensor) -> Tensor:
+        raise NotImplementedError(
+            f"{type(self).__name__} has code vectors as latents, whose dimensions do not change one by one: vary its "
+            "codes and call decode_codes"
+        )
+
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """(num_samples, *latent_shape): latents of uniformly random codes, the prior of the loss."""
         like = torch.empty(0, device=self.device)

@@ -78,5 +78,14 @@ class SVAEModel(VAEModel):
         start, end = (normalize(to_float64(point)).unsqueeze(1) for point in (start, end))
         return great_circle(start, end, to_float64(t).view(1, -1, 1)).to(t.dtype)
 
+    def traverse_latents(self, latents: Tensor, dimensions: Tensor, values: Tensor) -> Tensor:
+        """As in the base class, on the sphere: other coordinates are scaled, and values end at the poles, -1 and 1."""
+        values = values.clamp(-1, 1)
+        moved = super().traverse_latents(latents, dimensions, values)
+        is_moved = F.one_hot(dimensions, self.config.latent_dim).bool()[None, :, None]
+        at_pole = ~((moved != 0) & ~is_moved).any(-1, keepdim=True)  # all directions away from it are alike
+        others = normalize((moved + at_pole).masked_fill(is_moved, 0))
+        return torch.where(is_moved, moved, others * (1 - values.to(moved).square()).sqrt()[None, ..., None])
+
 
 register_model(SVAEConfig, SVAEModel)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..core.argument_checks import suggest
 from .results import CellResult, StudyResults
 from .selection import CRITERIA, Selection, Selector, Setup
 
@@ -74,6 +73,8 @@ def _check(name: str, value: T, known: Sequence[T]) -> T:
     """The value; ValueError unless the study has it."""
     if value not in known:
         names = list(map(str, known))
+        from ..core.argument_checks import suggest  # imports torch, which is slow
+
         raise ValueError(f"the study has no {name} '{value}'; {suggest(str(value), names, 'it has')}")
     return value
 

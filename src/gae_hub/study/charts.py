@@ -23,22 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from ..core.files import write_text
+from ..images.colours import INK, MUTED, PALETTE, PAPER, RULE
 from ..images.grids import save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, RULE, PAPER = "#1c2026", "#5c6672", "#d9dde2", "#ffffff"
-# Okabe and Ito's colours, which people with colour blindness can tell apart, by the kind of method
-PALETTE = {
-    "black": "#33383f",
-    "blue": "#0072b2",
-    "sky": "#3d9fd1",
-    "green": "#00916a",
-    "orange": "#c98500",
-    "vermilion": "#d55e00",
-    "purple": "#b5608c",
-}
 GROUP_COLOURS = {
     "adversarial": "vermilion",
     "disentangling": "orange",

@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..images.colours import INK, MUTED, PALETTE, RULE
 from .cell_facts import SHARED_TIME, warn_of_extractors
 from .charts import (
-    INK,
-    MUTED,
-    PALETTE,
-    RULE,
     Chart,
     MethodStyle,
     method_styles,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from .charts import INK, MUTED, PALETTE, RULE, Chart, nice_ticks, value_range
+from ..images.colours import INK, MUTED, PALETTE, RULE
+from .charts import Chart, nice_ticks, value_range
 from .comparison_charts import SAMPLER_COLOURS, SHAPES, TASKS, axis_title, main_sampler
 from .selection import Selector, Setup
 from .study_figure import StudyFigure, file_name

@@ -4,40 +4,23 @@ __all__ = ["write_page"]
 
 import base64
 import hashlib
-import io
-import re
-from collections import Counter
+import os
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from .._version import __version__
 from ..core.files import write_text
-from .cell_facts import describe_extractors, warn_of_extractors
-from .charts import INK, MUTED, PALETTE, PAPER
-from .charts import RULE as RULE_COLOUR
-from .figures import read_figures
-from .findings import PAPER_TITLE, RULE, Finding, describe_unmeasured
-from .page_findings import view_findings
-from .page_methods import image_uri, view_methods
+from .findings import Finding
+from .page_methods import view_methods
+from .page_parts import describe_context, environment, read_template
 from .page_tables import Passports, view_table
-from .paper_values import PAPER_URL
-from .results import StudyResults
+from .results import CellResult, StudyResults
 from .selection import Selector
-from .study_figure import StudyFigure
 from .table import Table
-from .table_metrics import display
-from .table_notes import describe_values, one_line
 
-_TEMPLATES = Path(__file__).with_name("templates")
-# colours of charts become the page's, which has a dark variant
-_CSS_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", RULE_COLOUR: "var(--rule)", PAPER: "none"}
-_CSS_COLOURS |= {colour: f"var(--{name})" for name, colour in PALETTE.items()}
 _WHOLE = "configurations"  # name of the table whose rows are in the methods' sections
 
 
@@ -63,164 +46,28 @@ def write_page(
     output, selector, passports = Path(output), Selector(results), Passports()
     tables = list(tables)
     configurations = next((table for table in tables if table.name == _WHOLE), None)
-    all_figures = read_figures(figures_folder)
-    drawings = {f.name: _drawing(Path(figures_folder), f) for f in all_figures if f.missing is None}
-    script, style = (_TEMPLATES.joinpath(name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    script = read_template("page.js")
     views = [view_table(table, passports) for table in tables if table.name != _WHOLE]
-    methods = list(view_methods(selector, output))
-    measured, unmeasured = view_findings(findings)
+    methods = list(view_methods(selector, lambda cell: _link(cell, output)))
     settings = {}
     if configurations is not None:
         settings = {method.name: view_table(configurations, passports, method.name) for method in methods}
-    page = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            results=results,
-            version=__version__,
-            display=display,
-            style=Markup(style),
-            script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            facts=_facts(results),
-            states=_states(results),
-            problems=_problems(results),
-            tables=views,
-            findings=measured,
-            unmeasured=unmeasured,
-            unmeasured_line=describe_unmeasured(len(unmeasured)),
-            finding_rule=RULE,
-            paper_title=PAPER_TITLE,
-            figures=[figure for figure in all_figures if figure.method is None],
-            grids={figure.name: figure for figure in all_figures if figure.method is not None},
-            drawings=drawings,
-            methods=methods,
-            settings=settings,
-            tasks=results.measured_tasks,
-            warnings=warn_of_extractors(results),
-            paper_url=PAPER_URL,
-            passports=Markup(passports.to_json()),
-            passport_lists=passports.to_lists(),
-        )
-    )
-    write_text(output, page)
+    context = {
+        **describe_context(results, findings, Path(figures_folder)),
+        "version": __version__,
+        "style": Markup(read_template("colours.css", "blocks.css", "page.css")),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "tables": views,
+        "methods": methods,
+        "settings": settings,
+        "passports": Markup(passports.to_json()),
+        "passport_lists": passports.to_lists(),
+    }
+    write_text(output, environment().get_template("page.html").render(context))
     return output
 
 
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
-def _drawing(folder: Path, figure: StudyFigure) -> Markup:
-    """The SVG file of a figure as an element of the page, in the page's colours."""
-    svg = (folder / f"{figure.name}.svg").read_text(encoding="utf-8")
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'data:image/png;base64,([^"]+)', _smaller, svg)
-    colours = "|".join(map(re.escape, _CSS_COLOURS))
-    svg = re.sub(colours, lambda found: _CSS_COLOURS[found[0]], svg)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{figure.name}-", svg)  # equal marks of two charts share names
-    # attributes cannot hold var(), styles can
-    svg = re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg)
-    width = re.search(r'width="([\d.]+)(pt)?"', svg)
-    natural = f"{float(width[1]):.0f}{width[2] or 'px'}" if width else "46rem"
-    return Markup(svg.replace("<svg", f'<svg aria-hidden="true" style="--natural: {natural}"', 1))
-
-
-def _smaller(uri: re.Match[str]) -> str:
-    with Image.open(io.BytesIO(base64.b64decode(uri[1]))) as image:
-        return image_uri(image)
-
-
-def _facts(results: StudyResults) -> dict[str, str]:
-    """What the study is and how it ran."""
-    settings, tasks = results.settings, results.measured_tasks
-    facts = {
-        "Data": "\n".join(_describe_data(results, name) for name in results.datasets),
-        "Networks": ", ".join(map(display, results.networks)),
-        "Training": "\n".join(_describe_training(results)),
-        "Samplers": ", ".join(map(display, results.samplers)) if "generation" in tasks else "",
-        "Tasks": ", ".join(tasks),
-        "Left out": "\n".join(_describe_omitted(results)),
-        "Extractor": _describe_extractor(results),
-        "Seeds": one_line(settings.get("seeds")),
-        "Hardware": one_line(settings.get("hardware")),
-        "Versions": one_line(settings.get("versions")),
-    }
-    return {name: text for name, text in facts.items() if text}
-
-
-def _describe_data(results: StudyResults, name: str) -> str:
-    """Source, sizes, shape, scale of the values and latent dimensions of a data set."""
-    settings = results.settings
-    source = settings.get("data", {}).get(name, {})
-    parts = [f"from {source['dataset']}"] if source.get("dataset") not in (None, name) else []
-    counts = ", ".join(f"{count:,} {split}" for split, count in (settings.get("sizes", {}).get(name) or {}).items())
-    parts += [counts] if counts else []
-    if shape := settings.get("shapes", {}).get(name):
-        kind = "images of" if results.has_images(name) else "rows of"
-        parts.append(f"{kind} {' x '.join(map(str, shape))} {describe_values(results, name)}")
-    options = {key: value for key, value in source.get("options", {}).items() if key != "normalize"}
-    parts += [one_line(options)] if options else []
-    parts.append(f"{', '.join(map(str, results.latent_dims.get(name, [])))} latent dimensions")
-    return f"{display(name)}: {'; '.join(parts)}"
-
-
-def _describe_omitted(results: StudyResults) -> list[str]:
-    """Tasks that data sets cannot have, and why: "digits, classification: the data have no labels"."""
-    omitted = results.settings.get("omitted", {})
-    found: list[str] = []
-    for name in results.datasets:
-        reasons: dict[str, list[str]] = {}
-        for task, reason in omitted.get(name, {}).items():
-            reasons.setdefault(reason, []).append(task.replace("reconstruction/fid", "FID of reconstructions"))
-        found += [f"{display(name)}, {', '.join(tasks)}: {reason}" for reason, tasks in reasons.items()]
-    return found
-
-
-def _describe_extractor(results: StudyResults) -> str:
-    """The extractors that measured, with their accuracy; nothing where no task compares features."""
-    passports = (passport for cell in results.cells for passport in cell.passports.values())
-    used = describe_extractors(passports)
-    is_needed = "generation" in results.measured_tasks
-    return "\n".join(used) or (one_line(results.settings.get("extractor")) if is_needed else "")
-
-
-def _describe_training(results: StudyResults) -> list[str]:
-    """The arguments of training in one line, or in one line per data set where they differ."""
-    of_data = {name: results.training(name) for name in results.datasets}
-    lines = {
-        name: one_line({key: value for key, value in training.items() if value is not None})
-        for name, training in of_data.items()
-    }
-    if len(set(lines.values())) == 1:
-        return list(lines.values())[:1]
-    return [f"{display(name)}: {line}" for name, line in lines.items()]
-
-
-def _states(results: StudyResults) -> dict[str, int]:
-    """Number of cells in each state, in a fixed order."""
-    counts = Counter(cell.state for cell in results.cells)
-    return {state: counts[state] for state in ("done", "running", "waiting", "failed", "skipped") if counts[state]}
-
-
-def _problems(results: StudyResults) -> list[dict[str, Any]]:
-    """Failed and skipped cells; those with the same method, configuration and error are one entry."""
-    found: dict[tuple[str, str, int, str], list[str]] = {}
-    for cell in results.cells:
-        if cell.state in ("failed", "skipped"):
-            key = cell.state, cell.method, cell.configuration, cell.error or "no reason was recorded"
-            place = f"{display(cell.network)}, {display(cell.dataset)} ({cell.latent_dim}), seed {cell.seed}"
-            found.setdefault(key, []).append(place)
-    return [
-        {"state": state, "method": method, "configuration": number, "error": error, "places": places}
-        for (state, method, number, error), places in found.items()
-    ]
+def _link(cell: CellResult, output: Path) -> str | None:
+    """The folder of a cell, relative to the page."""
+    return None if cell.folder is None else quote(os.path.relpath(cell.folder, output.parent).replace(os.sep, "/"))

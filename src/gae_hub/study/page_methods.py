@@ -4,18 +4,17 @@ __all__ = ["Choice", "MethodView", "PictureView", "image_uri", "view_methods"]
 
 import base64
 import io
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from PIL import Image
 
 from .cell_facts import describe_divergences
 from .grid_charts import grid_name
 from .picture_figures import read_tiles
+from .results import CellResult
 from .selection import CRITERIA, Selection, Selector, Setup
 from .study_figure import file_name
 from .table import format_number
@@ -78,12 +77,12 @@ class MethodView:
     divergences: tuple[str, ...]
 
 
-def view_methods(selector: Selector, output: Path) -> Iterator[MethodView]:
+def view_methods(selector: Selector, link: Callable[[CellResult], str | None]) -> Iterator[MethodView]:
     """A section for each method.
 
     Args:
         selector: chooses configurations.
-        output: the file of the page, which links are relative to.
+        link: URL of a cell, or None.
     """
     for name, method in selector.results.methods.items():
         yield MethodView(
@@ -93,24 +92,23 @@ def view_methods(selector: Selector, output: Path) -> Iterator[MethodView]:
             tuple(map(str, method.get("groups") or [])),
             method.get("table"),
             grid_name(name),
-            tuple(_choices(selector, name, output)),
+            tuple(_choices(selector, name, link)),
             tuple(_setups(selector, name)),
             tuple(describe_divergences(cell for cell in selector.results.cells if cell.method == name)),
         )
 
 
-def _choices(selector: Selector, method: str, output: Path) -> Iterator[Choice]:
+def _choices(selector: Selector, method: str, link: Callable[[CellResult], str | None]) -> Iterator[Choice]:
     for setup in selector.setups:
         for task in CRITERIA:
             if task not in selector.results.tasks or selector.results.omitted(task, setup.dataset):
                 continue
             for sampler in selector.method_samplers(method) if task == "generation" else [None]:
-                yield _choice(selector.select(task, method, setup, sampler), output)
+                yield _choice(selector.select(task, method, setup, sampler), link)
 
 
-def _choice(selection: Selection, output: Path) -> Choice:
+def _choice(selection: Selection, link: Callable[[CellResult], str | None]) -> Choice:
     setup, configuration = selection.setup, selection.configuration
-    folder = configuration.cells[0].folder if configuration else None
     return Choice(
         task=f"{selection.task}, {display(selection.sampler)}" if selection.sampler else selection.task,
         setup=_title(setup),
@@ -120,7 +118,7 @@ def _choice(selection: Selection, output: Path) -> Choice:
         fields=_fields(configuration.fields) if configuration else "",
         criterion=selection.criterion,
         value=_criterion_value(selection),
-        link=None if folder is None else quote(os.path.relpath(folder, output.parent).replace(os.sep, "/")),
+        link=link(configuration.cells[0]) if configuration else None,
         missing=selection.missing,
     )
 

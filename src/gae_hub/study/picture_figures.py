@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ..core.files import write_text
+from ..images.colours import INK
 from ..images.grids import save_picture
-from .charts import INK
 from .selection import Selector, Setup
 from .study_figure import StudyFigure, file_name
 from .table_metrics import display

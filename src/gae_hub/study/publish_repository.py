@@ -27,22 +27,37 @@ _CREATED_BY_HUB = {".gitattributes", "README.md", "index.html", "style.css"}  # 
 
 
 class Publisher:
-    """Publishes the repositories of one study.
+    """Publishes the repositories of one study, or another folder.
 
-    Each repository gets one commit, which contains its record `study.json`. A repository whose record and files are
-    those that would be published is left alone, so an interrupted publication goes on where it stopped.
+    Each repository gets one commit, which contains its record, such as `study.json`. A repository whose record and
+    files are those that would be published is left alone, so an interrupted publication goes on where it stopped.
 
     Args:
-        study: name of the study.
+        name: name of the study, by which later calls recognise its repositories.
         private: whether new repositories are private; None for the account's default.
         token: token of the Hub.
+        kind: what is published, one word for the record and for errors.
+        command: the command that publishes it, for errors.
+        record_file: name of the record.
     """
 
-    def __init__(self, study: str, private: bool | None = None, token: str | bool | None = None):
-        self.study, self.private, self.token = study, private, token
+    def __init__(
+        self,
+        name: str,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        *,
+        kind: str = "study",
+        command: str = "gae-hub study publish",
+        record_file: str = RECORD_FILE,
+    ):
+        self.name, self.private, self.token = name, private, token
+        self.kind, self.command, self.record_file = kind, command, record_file
         self._api = HfApi(token=token)
 
-    def publish(self, repo_id: str, repo_type: str, digest: str, build: Callable[[Path], None]) -> bool:
+    def publish(
+        self, repo_id: str, repo_type: str, digest: str, build: Callable[[Path], None], sdk: str = "static"
+    ) -> bool:
         """Publish a folder, unless the repository has this content. Text that people added to the card is kept.
 
         Args:
@@ -50,6 +65,7 @@ class Publisher:
             repo_type: "model", "dataset" or "space".
             digest: of everything that the content depends on.
             build: writes the content into an empty folder, or into one that holds the README.md of the repository.
+            sdk: of a new Space: "static" or "gradio".
 
         Returns:
             Whether something was published.
@@ -69,14 +85,13 @@ class Publisher:
                     fetch_card(repo_id, folder, self.token, repo_type=repo_type)
                 build(folder)
                 hashes = _hash_files(folder)
-                write_json(folder / RECORD_FILE, {"study": self.study, "digest": digest, "files": hashes})
-                sdk = "static" if repo_type == "space" else None
+                write_json(folder / self.record_file, {self.kind: self.name, "digest": digest, "files": hashes})
                 create_repo(
                     repo_id,
                     repo_type=repo_type,
                     private=self.private,
                     token=self.token,
-                    space_sdk=sdk,
+                    space_sdk=sdk if repo_type == "space" else None,
                     exist_ok=True,
                 )
                 earlier = record["files"] if record is not None else {}
@@ -84,7 +99,7 @@ class Publisher:
                     repo_id=repo_id,
                     repo_type=repo_type,
                     folder_path=folder,
-                    commit_message=f"Publish the study {self.study}",
+                    commit_message=f"Publish the {self.kind} {self.name}",
                     token=self.token,
                     delete_patterns=[escape(name) for name in sorted(earlier.keys() - hashes.keys())] or None,
                 )
@@ -111,21 +126,21 @@ class Publisher:
 
     def _read_record(self, repo_id: str, repo_type: str, files: dict[str, str] | None) -> dict[str, Any] | None:
         """The record of a repository; None for a missing or a new one."""
-        if files is None or (RECORD_FILE not in files and files.keys() <= _CREATED_BY_HUB):
+        if files is None or (self.record_file not in files and files.keys() <= _CREATED_BY_HUB):
             return None
         what = f"the {repo_type} '{repo_id}'"
-        if RECORD_FILE not in files:
-            raise ValueError(f"{what} exists and was not made by gae-hub study publish: choose another name")
-        path = hf_hub_download(repo_id, RECORD_FILE, repo_type=repo_type, token=self.token, force_download=True)
+        if self.record_file not in files:
+            raise ValueError(f"{what} exists and was not made by {self.command}: choose another name")
+        path = hf_hub_download(repo_id, self.record_file, repo_type=repo_type, token=self.token, force_download=True)
         try:
             record = read_json_object(Path(path), _MAX_RECORD_BYTES, any_depth=True)
             is_valid = isinstance(record["digest"], str) and all(isinstance(x, dict) for x in record["files"].values())
         except (ValueError, KeyError, AttributeError):
             is_valid, record = False, {}
         if not is_valid:
-            raise ValueError(f"{what} has a damaged {RECORD_FILE}: choose another name, or delete the repository")
-        if record.get("study") != self.study:
-            raise ValueError(f"{what} holds another study, '{record.get('study')}': choose another name")
+            raise ValueError(f"{what} has a damaged {self.record_file}: choose another name, or delete the repository")
+        if record.get(self.kind) != self.name:
+            raise ValueError(f"{what} holds another {self.kind}, '{record.get(self.kind)}': choose another name")
         return record
 
 

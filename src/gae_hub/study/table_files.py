@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..core.files import write_atomically
 from .paper_values import PAPER_URL, PaperValue
 from .results import StudyResults
 from .table import Column, Entry, Row, Table, column_blocks, format_entry
@@ -42,6 +41,8 @@ def write_tables(
     Returns:
         the written files.
     """
+    from ..core.files import write_atomically  # imports torch, which is slow
+
     written: list[Path] = []
     for table in build_tables(results, paper) if tables is None else tables:
         files = {

@@ -289,7 +289,11 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         if isinstance(self.processing_class, GAEImageProcessor):  # it holds the normalization of the data
             self.plain_model.processor = self.processing_class
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
-            self.plain_model.examples = self.first_images(dataset, 500)
+            self.plain_model.examples = examples = self.first_images(dataset, 500)
+            labels = getattr(dataset, "labels", None)
+            if isinstance(labels, torch.Tensor) and labels.dim() == 1:
+                self.plain_model.example_labels = labels[: len(examples)]
+                self.plain_model.label_names = getattr(dataset, "label_names", None)
 
     def _get_dataloader(self, dataset, *args, is_training: bool = False, **kwargs):
         """As in transformers, but evaluations never drop their last batch.

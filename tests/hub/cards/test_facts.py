@@ -10,8 +10,9 @@ from cases import VAE, images
 from fuzzing import broken_texts, check_reading, json_variants
 
 from gae_hub import AutoGAE
+from gae_hub.data.latent_dimensions import measure_latents
 from gae_hub.hub.cards.escaping import code, escape
-from gae_hub.hub.cards.facts import is_hub_dataset, is_repo_id, measure_latents
+from gae_hub.hub.cards.facts import is_hub_dataset, is_repo_id
 from gae_hub.hub.cards.merging import BEGIN, END
 from gae_hub.hub.cards.render import write_card
 from gae_hub.hub.cards.results import record_results

@@ -5,8 +5,9 @@ import torch
 from cases import AE, VAE, generator, images
 
 from gae_hub import GenerationPipeline
+from gae_hub.data.latent_dimensions import decode_traversals
 from gae_hub.hub.cards import pictures
-from gae_hub.hub.cards.pictures import draw_pictures, traverse_latents
+from gae_hub.hub.cards.pictures import draw_pictures
 from gae_hub.images.examples import draw_rows
 from gae_hub.images.normalization import Normalization
 from gae_hub.images.processing import GAEImageProcessor
@@ -69,6 +70,23 @@ def test_pictures_are_in_the_units_of_the_data(tmp_path, monkeypatch):
     torch.testing.assert_close(rows.float(), model.interpolate(*model.examples.split(4)) * scale + shift)
 
 
+def test_the_map_of_embeddings_needs_classes(tmp_path, monkeypatch):
+    drawn = []
+    plot = pictures.plot_embedding_map
+    monkeypatch.setattr(pictures, "plot_embedding_map", lambda *a, **k: drawn.append((a, k)) or plot(*a, **k))
+    model = VAE.build().eval()
+    model.examples = images(16)
+    for labels in (None, torch.zeros(16, dtype=torch.int64), torch.arange(7)):
+        model.example_labels = labels
+        draw_pictures(model, tmp_path, {})
+        assert not drawn and not (tmp_path / "assets" / "embeddings.png").exists()
+    model.example_labels, model.label_names = torch.arange(16) % 3, ("a", "b", "c")
+    draw_pictures(model, tmp_path, {})
+    (((embeddings, labels), names),) = drawn
+    assert torch.equal(embeddings, model.embed(model.examples)) and labels.tolist() == [i % 3 for i in range(16)]
+    assert names == {"label_names": ("a", "b", "c")} and (tmp_path / "assets" / "embeddings.png").is_file()
+
+
 def test_rows_of_the_traversal_are_labelled(tmp_path, monkeypatch):
     """With the index of the latent and the range that it takes in the row."""
     drawn = []
@@ -84,7 +102,7 @@ def test_rows_of_the_traversal_are_labelled(tmp_path, monkeypatch):
 def test_latent_traversal():
     """The middle image of a row has the mean of its dimension; the other dimensions stay."""
     model, examples = VAE.build(latent_dim=3).eval(), images()
-    rows, ranges = traverse_latents(model, examples, [1, 2], num_steps=5)
+    rows, ranges = decode_traversals(model, examples, [1, 2], num_steps=5)
     assert rows.shape == (2, 5, 1, 8, 8)
     embeddings = model.embed(examples)
     for row, dimension in ((0, 1), (1, 2)):

@@ -48,6 +48,7 @@ def test_card_of_a_trained_model(trained):
         "reconstructions",
         "interpolations",
         "traversal",
+        "embeddings",
         "loss",
     }
     assert "None" not in card.text and "\n\n\n\n" not in card.text

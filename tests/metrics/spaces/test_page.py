@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,12 +16,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import CHROMIUM, Browser
 from cases import generator, images
 from PIL import Image
+from spaces.conftest import serve as serve_folder
 
-from gae_hub.metrics import MEASURES, Moments, frechet_distance, load_extractor
+from gae_hub.metrics import MEASURES, Moments, frechet_distance, load_extractor, path
 from gae_hub.metrics.measures import FeatureMeasure
 from gae_hub.metrics.networks.classifier import FeatureClassifier, FeatureClassifierConfig
+from gae_hub.metrics.spaces.examples import write_example
 from gae_hub.metrics.spaces.page import measure_files
 from gae_hub.metrics.spaces.render import render_space
 
@@ -52,6 +56,11 @@ def test_files_are_measured(tmp_path):
         ("clustering", [["row.npy"], None], "predictions must be latents, (num, latent_dim); got shape (4,)"),
         ("energy", [["rows.npy"], ["image.npy"]], "compares points of one size, got predictions of shape (2,)"),
         ("fid", [["image.png"], ["image.png"]], "2 or more images"),
+        ("mse", [["image.png", "row.npy"], None], "one .npy file or images for each side, got 2 files with row.npy"),
+        ("mse", [["image.png"] * 2001, None], "expected at most 2,000 files, got 2,001"),
+        ("mse", [["large.npy"], None], "large.npy has 65 MB, more than the 64 MB that are accepted"),
+        ("mse", [["wide.png"], None], "it has 6,000 x 5,000 pixels, more than 25 million"),
+        ("energy", [["false.npy"], None], "cannot read false.npy as an array of numbers: "),
     ],
 )
 def test_errors_are_sentences(tmp_path, monkeypatch, extractor, name, files, message):
@@ -66,6 +75,12 @@ def test_errors_are_sentences(tmp_path, monkeypatch, extractor, name, files, mes
     np.save("row.npy", np.zeros(4))
     np.save("rows.npy", np.zeros((4, 2)))
     np.save("image.npy", np.zeros((4, 8, 8)))
+    Image.new("1", (6000, 5000)).save("wide.png")
+    with Path("large.npy").open("wb") as file:
+        file.truncate(65 << 20)
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((4, 2))) | {"shape": (10**9, 10**3)}
+    with Path("false.npy").open("wb") as file:  # it says that it has 8 TB
+        np.lib.format.write_array_header_1_0(file, header)
     with pytest.raises(ValueError, match=re.escape(message)):
         measure_files(name, *files, str(tmp_path / "tiny") if name == "fid" else "")
 
@@ -153,16 +168,16 @@ def test_every_page_measures_files(folder):
     assert pages.keys() == MEASURES.keys()
     for name, page in pages.items():
         needs_extractor = name in ("fid", "kid", "prdc", "inception_score")
-        order = [
-            part for part in page["order"] if part in ("Markdown", "File", "Textbox", "Button", "Dataframe", "JSON")
-        ]
-        assert order == ["Markdown", "File", "File", "Textbox", "Button", "Dataframe", "JSON"]
+        parts = ("Markdown", "File", "Textbox", "Button", "Dataframe", "JSON")
+        order = [part for part in page["order"] if part in parts]
+        assert order == ["Markdown", "File", "File", "Textbox", "Button", "Button", "Dataframe", "Markdown", "JSON"]
         assert page["visible"] == [True, bool(MEASURES[name].references_help), needs_extractor]
         assert page["extractor"] == ("inception" if needs_extractor else "")
         assert "has no predictions" in page["without_files"]
         if name != "lpips":
             for key, num in (("with_files", {12}), ("example", {4, 64})):
-                rows, passports = page[key]
+                rows, words, passports = page[key]
+                assert words.startswith("#### How the number") and "Measured with gae_hub" in words
                 assert [row[0] for row in rows] == list(passports) and all(row[3] in num for row in rows), page
                 assert all(isfinite(float(row[1])) for row in rows)
 
@@ -175,6 +190,7 @@ def serve(folder):
     def start(name: str) -> str:
         space = folder / name
         space.mkdir()
+        shutil.copytree(folder / "extractor", space / "extractor")
         for file, content in render_space(name).items():
             (space / file).write_text(content, encoding="utf-8")
         with socket.socket() as free:
@@ -198,14 +214,15 @@ def test_apps_answer_over_http(serve, folder):
     clustering, fid = serve("clustering"), serve("fid")
     pixels = torch.randint(0, 256, (9, 8, 8), generator=generator(), dtype=torch.uint8)
     files = [str(folder / f"{index}.png") for index in range(9)]
-    for path, image in zip(files, pixels, strict=True):
-        Image.fromarray(image.numpy()).save(path)
+    for file, image in zip(files, pixels, strict=True):
+        Image.fromarray(image.numpy()).save(file)
     requests = [
         (clustering, [str(folder / "latents.npy")], [str(folder / "labels.npy")], ""),
+        (fid, files[:4], files[4:], "extractor"),
+        (fid, files[:4], None, "extractor"),
         (fid, files[:4], files[4:], str(folder / "extractor")),
-        (fid, files[:4], None, str(folder / "extractor")),
     ]
-    (scores, _), (distances, passports), one_side = run_child("ask", input=json.dumps(requests))
+    (scores, *_), (distances, words, passports), one_side, elsewhere = run_child("ask", input=json.dumps(requests))
     values = {row[0]: float(row[1]) for row in scores["data"]}
     assert values["clustering_accuracy"] == pytest.approx(11 / 12, rel=1e-5)
     network = load_extractor(str(folder / "extractor"))
@@ -214,4 +231,38 @@ def test_apps_answer_over_http(serve, folder):
     assert name == "fid" and float(value) == pytest.approx(frechet_distance(x, y), rel=1e-5)
     assert (num_samples, num_references, interval) == (4, 5, "")
     assert passports["fid"]["extractor_sha256"] == network.sha256
+    assert f"SHA-256 {network.sha256[:12]}" in words and "compared with 5 references" in words
     assert "'fid' has no references" in one_side["error"]
+    assert "extractor must be inception, features, or the name of a model on the Hub" in elsewhere["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_every_control_in_a_browser(tmp_path):
+    """Each button once, wide and light, and on a dark phone."""
+    space = tmp_path / "prdc"
+    shutil.copytree(path("prdc"), space)
+    first, second = write_example("prdc", tmp_path)
+    expected = measure_files("prdc", first, second, "features")
+    shots = Path(__file__).parents[3] / "build" / "metric-space-shots"
+    with serve_folder(space) as address:
+        for width, dark in ((1280, False), (390, True)):
+            with Browser(tmp_path / f"chromium-{width}", width=width, dark=dark) as browser:
+                browser.open(address)
+                browser.wait("!!document.querySelector('#measure')")
+                browser.click("#measure")
+                browser.wait("document.body.innerText.includes(\"'prdc' has no predictions\")")
+                browser.click("#example")
+                browser.wait("!!document.querySelector('#words')?.innerText.includes('Measured with gae_hub')")
+                text = browser.run("document.querySelector('#answer').innerText")
+                for name, number in expected.items():
+                    assert name in text and f"{number:.6g}" in text
+                assert (
+                    browser.run("document.querySelector('#extractor textarea, #extractor input').value") == "features"
+                )
+                browser.run("[...document.querySelectorAll('button')].find(e => /JSON/.test(e.innerText)).click()")
+                browser.wait("document.querySelector('#passports').innerText.includes('same_count_interval')")
+                assert browser.run("document.documentElement.scrollWidth") == width
+                assert {url.startswith((address, "data:")) for url in browser.requests} == {True}
+                browser.screenshot(shots / f"{width}.png")

@@ -4,17 +4,15 @@ Anyone may have written the training.json of a repository, so a card shows only 
 escaped text.
 """
 
-__all__ = ["FACTS_FILE", "FACT_CHECKS", "is_hub_dataset", "is_repo_id", "load_facts", "measure_latents", "valid_facts"]
+__all__ = ["FACTS_FILE", "FACT_CHECKS", "is_hub_dataset", "is_repo_id", "load_facts", "valid_facts"]
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
-from torch import Tensor
 from transformers.utils import logging
 
 from ...core.hub_files import fetch_file
@@ -146,7 +144,7 @@ def is_hub_dataset(name: str | None, origin: str | None) -> bool:
     return is_repo_id(name) and origin in ("hub", None) and not Path(name or "").exists()
 
 
-# Loading and measuring
+# Loading
 
 
 def load_facts(model: GAEPreTrainedModel | GAESampler) -> dict[str, Any]:
@@ -182,36 +180,3 @@ def _read_facts(path: Path) -> dict[str, Any]:
     except ValueError as error:
         logger.warning(f"ignoring {error}")
         return {}
-
-
-def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
-    """Measure how many latent dimensions a model uses on some images: the fact "latents".
-
-    Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
-    posterior has no KL per dimension.
-
-    Args:
-        model: a trained model.
-        images: (num_images, *input_shape), on the model's device.
-
-    Returns:
-        `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
-        `order` and `values`, largest value first. Empty for latent maps.
-    """
-    model.eval()
-    with torch.no_grad():
-        posterior = model.encode(images)
-        means = posterior.mean
-        if means.dim() != 2:
-            return {}
-        variance = means.var(0, correction=0)
-        kl = getattr(posterior, "kl_per_dimension", None)
-        values = variance if kl is None else kl().mean(0)
-    order = values.argsort(descending=True)
-    return {
-        "num_images": len(images),
-        "active_units": int((variance > 0.01).sum()),
-        "order": order.tolist(),
-        "by": "variance" if kl is None else "kl",
-        "values": [round(float(value), 4) for value in values[order]],
-    }

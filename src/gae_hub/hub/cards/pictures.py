@@ -1,6 +1,6 @@
-"""Pictures for a card: samples, reconstructions, interpolations, latent traversals and losses."""
+"""Pictures for a card: samples, reconstructions, interpolations, latent traversals, embeddings and losses."""
 
-__all__ = ["PICTURES", "draw_pictures", "traverse_latents"]
+__all__ = ["PICTURES", "draw_pictures"]
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...data.latent_dimensions import decode_traversals
 from ...images.curves import save_loss_curves
 from ...images.examples import can_draw, draw_reconstructions, draw_rows, draw_samples, kind_of, num_to_draw
 from ...images.grids import save_picture
 from ...images.processing import GAEImageProcessor
+from ...images.tiles import to_image
 from ...models.base import GAEPreTrainedModel
+from ...plot.embedding_map import plot_embedding_map
 
 PICTURES = {
     "samples.png": "Samples",
@@ -21,6 +24,7 @@ PICTURES = {
     "reconstructions.png": "Reconstructions",
     "interpolations.png": "Interpolations",
     "traversal.png": "Latent traversals, most informative dimensions first",
+    "embeddings.png": "Embeddings of validation data, coloured by class",
     "loss.png": "Losses",
 }
 """File name in assets/ to caption, in the order of the card's gallery."""
@@ -29,8 +33,8 @@ PICTURES = {
 def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]):
     """Write the pictures that can be made into assets/, in the units of the data if the folder has a processor.
 
-    Losses need a log among the facts. Samples need a prior; the other pictures need `model.examples`, at least 4. A
-    table's rows have no interpolations and traversals.
+    Losses need a log among the facts. Samples need a prior; the other pictures need `model.examples`, at least 4, and
+    the map of embeddings their labels, of 2 or more classes. A table's rows have no interpolations and traversals.
 
     Args:
         model: a model, which is saved in `folder`.
@@ -57,6 +61,10 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
     reconstructions = model.reconstruct(originals)
     picture = draw_reconstructions(restore(originals.cpu()), restore(reconstructions.cpu()), names)
     save_picture(picture, assets / "reconstructions.png")
+    labels = model.example_labels
+    if labels is not None and len(labels) == len(examples) and len(labels.unique()) > 1:
+        figure = plot_embedding_map(model.embed(examples), labels.cpu().numpy(), label_names=model.label_names)
+        save_picture(to_image(figure), assets / "embeddings.png")
     if kind == "rows":
         return
     half = len(examples[:12]) // 2
@@ -65,7 +73,7 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
     save_picture(draw_rows(_restore_rows(restore, paths), title), assets / "interpolations.png")
     if facts.get("latents"):
         dimensions = facts["latents"]["order"][:8]
-        rows, ranges = traverse_latents(model, examples, dimensions)
+        rows, ranges = decode_traversals(model, examples, dimensions)
         labels = [f"z[{d}]  {low:.2g} to {high:.2g}" for d, (low, high) in zip(dimensions, ranges, strict=True)]
         title = "One latent dimension per row, from -2 to 2 standard deviations"
         save_picture(draw_rows(_restore_rows(restore, rows.cpu()), title, labels), assets / "traversal.png")
@@ -83,28 +91,3 @@ def _load_processor(model: GAEPreTrainedModel, folder: Path) -> GAEImageProcesso
 def _restore_rows(restore: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """Rows of examples (num_rows, num_columns, *input_shape) in the units of the data."""
     return restore(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-
-
-def traverse_latents(
-    model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9
-) -> tuple[Tensor, list[tuple[float, float]]]:
-    """Decode the first example's latents with one dimension changed at a time.
-
-    Args:
-        model: a model with latent vectors.
-        examples: (num_examples, *input_shape); mean and standard deviation of their embeddings set the range.
-        dimensions: latent dimensions to change, one for each row.
-        num_steps: examples per row, from 2 standard deviations below the mean to 2 above.
-
-    Returns:
-        (len(dimensions), num_steps, *input_shape), and the first and last value of each row's latent.
-    """
-    embeddings = model.embed(examples)
-    offsets = torch.linspace(-2, 2, num_steps, device=embeddings.device, dtype=embeddings.dtype)
-    rows = embeddings[:1].repeat(len(dimensions) * num_steps, 1).unflatten(0, (len(dimensions), num_steps))
-    ranges = []
-    for row, dimension in zip(rows, dimensions, strict=True):
-        row[:, dimension] = embeddings[:, dimension].mean() + offsets * embeddings[:, dimension].std()
-        ranges.append((row[0, dimension].item(), row[-1, dimension].item()))
-    with torch.no_grad():
-        return model.decode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), ranges

@@ -16,11 +16,12 @@ from ..._version import __version__
 from ...auto import AutoSampler
 from ...core.adapters import has_adapter
 from ...core.files import write_json
+from ...data.latent_dimensions import measure_latents
 from ...models.base import GAEPreTrainedModel
 from ...samplers.base import GAESampler
 from .benchmarks import write_eval_results
 from .escaping import Verbatim, clean, code, escape, fenced
-from .facts import FACT_CHECKS, FACTS_FILE, is_hub_dataset, is_repo_id, load_facts, measure_latents, valid_facts
+from .facts import FACT_CHECKS, FACTS_FILE, is_hub_dataset, is_repo_id, load_facts, valid_facts
 from .license import DEFAULT_LICENSE, License, choose_license
 from .limitations import list_limitations
 from .merging import BEGIN, END, write_merged

@@ -1,61 +1,107 @@
 """The Gradio page of a metric's Space: visitors upload two sets of files and get the numbers."""
 
-__all__ = ["build_page", "measure_files"]
+__all__ = ["build_page", "launch_page", "measure_files"]
 
+import re
 from html import escape
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
-from ...images.reading import DAMAGED, open_image
-from ..measures import MEASURES, FeatureMeasure, PairMeasure
+from ...core.hub_errors import HubError
+from ..measures import MEASURES, FeatureMeasure, Measure, PairMeasure
 from ..results import Measurement
 from .examples import write_example
+from .passport_words import describe_passport
+from .theme import PAGE_STYLE, make_theme
+from .uploads import MAX_UPLOAD_BYTES, read_files
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 COLUMNS = ["number", "value", "95 % interval", "samples", "references"]
+_EXTRACTOR = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_STYLE = """
+#answer { min-height: 8rem; }
+#words li { margin: .15rem 0; }
+.measure button { max-width: 18rem; }
+"""
+
+
+def launch_page(name: str, **options: Any):
+    """Serve the page of a metric.
+
+    Args:
+        name: name of the measure.
+        **options: of Gradio's `launch`, such as `server_port`.
+    """
+    fixed = {"theme": make_theme(), "css": PAGE_STYLE + _STYLE, "max_file_size": MAX_UPLOAD_BYTES, "show_error": True}
+    build_page(name).launch(**{**fixed, "footer_links": ["api", "settings"], **options})
 
 
 def build_page(name: str) -> "Blocks":
-    """A Gradio 6 page: files of both sides, the extractor, a button, a table of the numbers, and their passports."""
+    """A Gradio 6 page: files of both sides, the extractor, buttons, a table of the numbers, and their passports."""
     import gradio as gr
 
     measure = MEASURES[name]
+    title = name.replace("_", " ")
     needs_extractor, has_references = issubclass(measure, FeatureMeasure), bool(measure.references_help)
     summary = measure.describe().partition("\n")[0]
 
-    def run(predictions: list[str] | None, references: list[str] | None, extractor: str) -> tuple[Any, Any]:
+    def run(predictions: list[str] | None, references: list[str] | None, extractor: str) -> tuple[Any, str, Any]:
         try:
-            numbers = measure_files(name, predictions, references, extractor)
-        except (ValueError, OSError) as error:
+            numbers = measure_files(name, predictions, references, _check_extractor(extractor))
+        except (ValueError, OSError, HubError) as error:
             raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
+        except MemoryError as error:
+            raise gr.Error(
+                "the files need more memory than this Space has: upload fewer", print_exception=False
+            ) from error
         passports = {key: number.passport.to_dict() for key, number in numbers.items()}
-        return [_describe(key, number) for key, number in numbers.items()], passports
+        rows = [_describe(key, number) for key, number in numbers.items()]
+        return rows, _explain(numbers), passports
 
-    with gr.Blocks(title=name.replace("_", " ")) as page:
-        gr.Markdown(f"# {name.replace('_', ' ')}\n\n{summary}\n\n{_explain_files(name)}")
+    def use_example() -> tuple[list[str], list[str] | None, str]:
+        first, second = write_example(name, folder)
+        return first, second, "features" if needs_extractor else ""
+
+    folder = Path(mkdtemp(prefix="gae_hub-example-"))
+    with gr.Blocks(title=title, analytics_enabled=False) as page:
+        gr.Markdown(f"# {title}\n\n{summary}\n\n{_explain_files(measure)}", elem_id="title")
         with gr.Row():
-            predictions = gr.File(label="predictions", file_count="multiple")
-            references = gr.File(label="references", file_count="multiple", visible=has_references)
+            predictions = gr.File(
+                label="predictions",
+                file_count="multiple",
+                height=150,
+                elem_id="predictions",
+            )
+            references = gr.File(
+                label="references",
+                file_count="multiple",
+                height=150,
+                visible=has_references,
+                elem_id="references",
+            )
         extractor = gr.Textbox(
             "inception" if needs_extractor else "",
             label="extractor",
             info="inception; the name of a vision model or extractor on the Hub; features, if the files hold features",
             visible=needs_extractor,
+            elem_id="extractor",
         )
-        button = gr.Button("Measure", variant="primary")
-        table = gr.Dataframe(headers=COLUMNS, label="numbers", interactive=False)
-        with gr.Accordion("How the numbers were measured", open=False):
-            passports = gr.JSON(label="passports")
-        inputs = [predictions, references, extractor]
-        first, second = write_example(name, Path(mkdtemp(prefix="gae_hub-example-")))
-        gr.Examples([[first, second, "features" if needs_extractor else None]], inputs, label="Example files")
-        button.click(run, inputs, [table, passports])
+        with gr.Row(elem_classes="measure"):
+            button = gr.Button("Measure", variant="primary", elem_id="measure")
+            example = gr.Button("Measure example files", elem_id="example")
+        table = gr.Dataframe(
+            headers=COLUMNS, label="Numbers", interactive=False, wrap=True, column_widths=[], elem_id="answer"
+        )
+        words = gr.Markdown(elem_id="words")
+        with gr.Accordion("Passports as JSON", open=False):
+            passports = gr.JSON(label="passports", elem_id="passports")
+        inputs, outputs = [predictions, references, extractor], [table, words, passports]
+        button.click(run, inputs, outputs, api_name="run")
+        chosen = example.click(use_example, None, inputs, api_name="use_example", api_visibility="private")
+        chosen.then(run, inputs, outputs, api_name="run_example", api_visibility="private")
     return page
 
 
@@ -78,50 +124,43 @@ def measure_files(
     engine = measure(**({"feature_extractor": extractor.strip()} if extractor else {}))
     for side, paths in (("predictions", predictions), ("references", references)):
         if paths:
-            engine.add(**{side: _read_files(paths, images)})
+            engine.add(**{side: read_files(paths, images)})
     return engine.compute()
 
 
-def _explain_files(name: str) -> str:
+def _check_extractor(name: str | None) -> str:
+    """A name on the Hub, or of a folder beside app.py; visitors cannot name other folders of the machine."""
+    name = (name or "").strip()
+    if name and not _EXTRACTOR.fullmatch(name):
+        raise ValueError("extractor must be inception, features, or the name of a model on the Hub, such as user/name")
+    return name
+
+
+def _explain_files(measure: type[Measure]) -> str:
     """What to upload, as a Markdown list."""
-    measure = MEASURES[name]
     images = issubclass(measure, (FeatureMeasure, PairMeasure))
     files = "Image files, or one .npy file." if images else "One .npy file."
     sides = {"predictions": measure.predictions_help, "references": measure.references_help}
-    return "\n".join(f"- {side}: {text}. {files}" for side, text in sides.items() if text)
+    return "\n".join(f"- **{side}**: {text}. {files}" for side, text in sides.items() if text)
 
 
 def _describe(name: str, number: Measurement) -> list[Any]:
     """The row of a number in the table."""
     passport = number.passport
-    ends, words = passport.interval, ""
-    if passport.same_count_interval is not None:
-        ends, words = passport.same_count_interval, " for as many images"
-    interval = "" if ends is None else f"{ends[0]:.5g} to {ends[1]:.5g}{words}"
+    ends = passport.same_count_interval or passport.interval
+    interval = "" if ends is None else f"{ends[0]:.5g} to {ends[1]:.5g}"
     return [name, f"{number:.6g}", interval, passport.num_samples, passport.num_references or ""]
 
 
-def _read_files(paths: list[str], images: bool) -> list[Image.Image] | np.ndarray:
-    """Files of one side as a batch: images, or one .npy array.
-
-    Raises:
-        ValueError: for other files, and damaged ones.
-    """
-    if len(paths) == 1 and Path(paths[0]).suffix == ".npy":
-        try:
-            array = np.load(paths[0], allow_pickle=False)
-        except (EOFError, OSError, ValueError) as error:
-            raise ValueError(f"cannot read {Path(paths[0]).name} as an array of numbers: {error}") from error
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{Path(paths[0]).name} must hold numbers, got an array of {array.dtype}")
-        return array
-    if not images:
-        raise ValueError(f"this metric needs one .npy file for each side, got {Path(paths[0]).name}")
-    return [_read_image(Path(path)) for path in paths]
-
-
-def _read_image(path: Path) -> Image.Image:
-    try:
-        return open_image(path)
-    except DAMAGED as error:
-        raise ValueError(f"cannot read {path.name} as an image: {error}") from error
+def _explain(numbers: dict[str, Measurement]) -> str:
+    """How the numbers were measured, as Markdown: first what they have in common, then what each has of its own."""
+    sentences = {name: describe_passport(number.passport) for name, number in numbers.items()}
+    first, *others = sentences.values()
+    common = [sentence for sentence in first if all(sentence in other for other in others)]
+    parts = {"How the numbers were measured" if others else "How the number was measured": common}
+    parts |= {name: [text for text in found if text not in common] for name, found in sentences.items()}
+    lines = []
+    for title, found in parts.items():
+        if found:
+            lines += [f"#### {title}", "", *(f"- {escape(sentence, quote=False)}" for sentence in found), ""]
+    return "\n".join(lines)

@@ -1,18 +1,18 @@
 """The files of a metric's Space, rendered from templates."""
 
-__all__ = ["GRADIO_VERSION", "render_space"]
+__all__ = ["render_space"]
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from ..._version import __version__
 from ..citations import cite
 from ..measures import MEASURES
+from .requirements import GRADIO_VERSION, PYTHON_VERSION, requirements
 
+_MAX_DESCRIPTION = 60  # characters of a Space's short description
 TEMPLATES = Path(__file__).parent / "templates"
-GRADIO_VERSION = "6.31.0"
-"""Version of Gradio that the pages are tested with, and that the Hub installs."""
 
 
 def render_space(name: str) -> dict[str, str]:
@@ -20,7 +20,6 @@ def render_space(name: str) -> dict[str, str]:
     measure = MEASURES[name]
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     documentation = measure.describe()
-    major, minor = map(int, __version__.split(".")[:2])
     context = {
         "name": name,
         "title": name.replace("_", " "),
@@ -33,9 +32,10 @@ def render_space(name: str) -> dict[str, str]:
         "references": measure.references_help,
         "options": measure.default_options(),
         "load_options": measure.load_options(),
-        "gae_hub_range": f">={__version__},<{major}.{minor + 1}",  # a minor version may change metrics before 1.0
+        "short_description": _shorten(documentation.partition("\n")[0]),
+        "requirements": requirements(),
         "gradio_version": GRADIO_VERSION,
-        "gradio_range": f">={GRADIO_VERSION},<{int(GRADIO_VERSION.split('.')[0]) + 1}",
+        "python_version": PYTHON_VERSION,
     }
     files = {
         template.name.removesuffix(".jinja"): environment.from_string(template.read_text(encoding="utf-8"))
@@ -44,3 +44,12 @@ def render_space(name: str) -> dict[str, str]:
     return {
         f"{name}.py" if file == "metric.py" else file: template.render(context) for file, template in files.items()
     }
+
+
+def _shorten(summary: str) -> str:
+    """A summary without its source, cut at a punctuation mark if it is too long for the Hub."""
+    summary = summary.partition(" (")[0].rstrip(".")
+    if len(summary) <= _MAX_DESCRIPTION:
+        return summary
+    ends = [match.start() for match in re.finditer(r"[:;,]", summary) if match.start() <= _MAX_DESCRIPTION]
+    return summary[: max(ends)] if ends else f"{summary[: _MAX_DESCRIPTION - 1]}…"

@@ -1,36 +1,44 @@
 "use strict";
-const passports = JSON.parse(document.getElementById("passports").textContent);
-const tip = document.getElementById("passport");
-const viewer = document.getElementById("viewer");
+// Listeners are on the document and elements are found when needed, since a Space adds and replaces parts of its page
+const tip = () => document.getElementById("passport");
+const viewer = () => document.getElementById("viewer");
 
 // Passports: shown for the number under the pointer, or that has the focus
 
+let passports = null, source = null;
+function readPassports(cell) {
+  const element = cell.closest(".numbers").querySelector(".passports");
+  if (element !== source) passports = JSON.parse(element.textContent);
+  source = element;
+  return passports;
+}
 let shown = null;
 function showPassport(cell) {
-  const lines = passports.entries[cell.dataset.p].map((index) => passports.lines[index]);
+  const { entries, lines } = readPassports(cell);
   const list = document.createElement("dl");
-  for (const line of lines) {
+  for (const line of entries[cell.dataset.p].map((index) => lines[index])) {
     const colon = line.indexOf(": ");
     const name = document.createElement("dt"), value = document.createElement("dd");
     name.textContent = colon < 0 ? "" : line.slice(0, colon);
     value.textContent = colon < 0 ? line : line.slice(colon + 2);
     list.append(name, value);
   }
-  tip.replaceChildren(list);
-  tip.hidden = false;
-  const place = cell.getBoundingClientRect(), size = tip.getBoundingClientRect();
+  const box = tip();
+  box.replaceChildren(list);
+  box.hidden = false;
+  const place = cell.getBoundingClientRect(), size = box.getBoundingClientRect();
   const left = Math.min(Math.max(8, place.left + place.width / 2 - size.width / 2), innerWidth - size.width - 8);
   const below = place.bottom + 6 + size.height < innerHeight;
-  tip.style.left = `${left}px`;
-  tip.style.top = `${below ? place.bottom + 6 : Math.max(8, place.top - 6 - size.height)}px`;
+  box.style.left = `${left}px`;
+  box.style.top = `${below ? place.bottom + 6 : Math.max(8, place.top - 6 - size.height)}px`;
   shown?.removeAttribute("aria-describedby");
   cell.setAttribute("aria-describedby", "passport");
   shown = cell;
 }
 function hidePassport() {
   shown?.removeAttribute("aria-describedby");
+  if (shown) tip().hidden = true;
   shown = null;
-  tip.hidden = true;
 }
 function cellOf(event) {
   return event.target instanceof Element ? event.target.closest("td[data-p]") : null;
@@ -42,6 +50,8 @@ document.addEventListener("pointerover", (event) => {
 });
 document.addEventListener("focusin", (event) => {
   const cell = cellOf(event);
+  if (event.target.matches(".scroll") && !event.target.querySelector("td[tabindex='0']"))
+    event.target.querySelectorAll("table").forEach(enter); // a table that came after the page
   if (cell) showPassport(cell);
   else hidePassport();
 });
@@ -116,18 +126,18 @@ document.addEventListener("click", (event) => {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button.enlarge");
   if (!button) return;
-  viewer.querySelector(".stage").replaceChildren(button.firstElementChild.cloneNode(true));
-  viewer.querySelector(".legend").textContent = button.closest("figure").querySelector("figcaption").textContent;
-  viewer.showModal();
+  viewer().querySelector(".stage").replaceChildren(button.firstElementChild.cloneNode(true));
+  viewer().querySelector(".legend").textContent = button.closest("figure").querySelector("figcaption").textContent;
+  viewer().showModal();
 });
-viewer.addEventListener("click", (event) => event.target === viewer && viewer.close());
-viewer.addEventListener("close", () => viewer.querySelector(".stage").replaceChildren());
+document.addEventListener("click", (event) => event.target === viewer() && viewer().close());
+document.addEventListener("close", (event) => event.target.querySelector(".stage")?.replaceChildren(), true);
 
 // Filters: what is about another task, data set or networks is hidden
 
-const filters = [...document.querySelectorAll("[data-filter]")];
+const filters = () => [...document.querySelectorAll("[data-filter]")];
 function matches(element, names) {
-  return filters.every(({ value, dataset: { filter } }) => {
+  return filters().every(({ value, dataset: { filter } }) => {
     const own = names.includes(filter) ? element.dataset[filter] : "";
     return !value || !own || own === "all" || own === value;
   });
@@ -157,9 +167,9 @@ function filterAll() {
   for (const element of document.querySelectorAll("figure[data-task], .pictures"))
     element.hidden = !matches(element, ["task", "dataset", "network"]);
 }
-filters.forEach((select) => select.addEventListener("change", filterAll));
+document.addEventListener("change", (event) => event.target.closest("[data-filter]") && filterAll());
 document.querySelectorAll("table").forEach(enter);
-if (filters.some((select) => select.value)) filterAll(); // a reload keeps the values
+if (filters().some((select) => select.value)) filterAll(); // a reload keeps the values
 
 // Printing: everything that is folded is shown
 

@@ -1,9 +1,12 @@
 """Chromium for tests of pages, driven through its DevTools protocol over pipes: no driver and no port is needed."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -31,11 +34,12 @@ class Browser:
         os.close(commands)
         os.close(answers)
         self._received, self._number, self._session = b"", 0, None
-        self.requests = []
+        self.requests, self.errors = [], []
         targets = self.send("Target.getTargets")["targetInfos"]
         target = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.send("Network.enable")
+        self.send("Runtime.enable")
         self.send("Page.enable")
         self.send("Emulation.setFocusEmulationEnabled", enabled=True)
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
@@ -62,12 +66,16 @@ class Browser:
         while (answer := self._read()).get("id") != number:
             if answer.get("method") == "Network.requestWillBeSent":
                 self.requests.append(answer["params"]["request"]["url"])
+            elif answer.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(answer["params"]["exceptionDetails"]["text"])
+            elif answer.get("method") == "Runtime.consoleAPICalled" and answer["params"]["type"] == "error":
+                self.errors.append(" ".join(str(part.get("value", "")) for part in answer["params"]["args"]))
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
-    def open(self, path):
-        """Load a file."""
-        self.send("Page.navigate", url=path.resolve().as_uri())
+    def open(self, place):
+        """Load a file, given as a path, or an address."""
+        self.send("Page.navigate", url=place.resolve().as_uri() if isinstance(place, Path) else place)
         self.run("new Promise(done => document.readyState == 'complete' ? done() : addEventListener('load', done))")
 
     def run(self, expression):
@@ -75,6 +83,34 @@ class Browser:
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait(self, condition, seconds=30):
+        """Value of a JavaScript expression, as soon as it is true."""
+        deadline = time.monotonic() + seconds
+        while not (found := self.run(condition)):
+            assert time.monotonic() < deadline, f"not true after {seconds} s: {condition}"
+            time.sleep(0.05)
+        return found
+
+    def screenshot(self, path):
+        """Write a PNG of the whole page."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        answer = self.send("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def drag(self, selector, start, end, num_steps=10):
+        """Press the mouse in an element and move it; places are shares of its width and height."""
+        box = self._box(selector)
+        places = [
+            [
+                box[axis] + box[axis + 2] * (start[axis] + (end[axis] - start[axis]) * step / num_steps)
+                for axis in (0, 1)
+            ]
+            for step in range(num_steps + 1)
+        ]
+        kinds = ["mousePressed", *["mouseMoved"] * num_steps, "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*places, places[-1]], strict=True):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
     def press(self, key):
         """Press and release a key, "Enter" or "Escape" or "ArrowDown"."""
@@ -87,13 +123,18 @@ class Browser:
 
     def click(self, selector):
         """Click into the middle of an element."""
-        x, y = self.run(
-            f"(e => {{ e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
-            "const r = e.getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]; })"
-            f"(document.querySelector({json.dumps(selector)}))"
-        )
+        left, top, width, height = self._box(selector)
+        x, y = left + width / 2, top + height / 2
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def _box(self, selector):
+        """Left, top, width and height of an element, which is scrolled into view."""
+        return self.run(
+            f"(e => {{ e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            "const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
 
     def _read(self):
         while b"\0" not in self._received:

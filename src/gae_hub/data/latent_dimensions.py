@@ -1,0 +1,67 @@
+"""Dimensions of latent vectors: how much each carries, and examples along each."""
+
+__all__ = ["decode_traversals", "measure_latents"]
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.base import GAEPreTrainedModel, inference
+
+
+@inference
+def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
+    """Measure how many latent dimensions a model uses on some images: the fact "latents".
+
+    Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
+    posterior has no KL per dimension.
+
+    Args:
+        model: a trained model.
+        images: (num_images, *input_shape), on the model's device.
+
+    Returns:
+        `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
+        `order` and `values`, largest value first. Empty for latent maps.
+    """
+    posterior = model.encode(images)
+    means = posterior.mean
+    if means.dim() != 2:
+        return {}
+    variance = means.var(0, correction=0)
+    kl = getattr(posterior, "kl_per_dimension", None)
+    values = variance if kl is None else kl().mean(0)
+    order = values.argsort(descending=True)
+    return {
+        "num_images": len(images),
+        "active_units": int((variance > 0.01).sum()),
+        "order": order.tolist(),
+        "by": "variance" if kl is None else "kl",
+        "values": [round(float(value), 4) for value in values[order]],
+    }
+
+
+@inference
+def decode_traversals(
+    model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9
+) -> tuple[Tensor, list[tuple[float, float]]]:
+    """Decode the first example's latents with one dimension changed at a time.
+
+    Args:
+        model: a model with latent vectors.
+        examples: (num_examples, *input_shape); mean and standard deviation of their embeddings set the range.
+        dimensions: latent dimensions to change, one for each row.
+        num_steps: examples per row, from 2 standard deviations below the mean to 2 above.
+
+    Returns:
+        (len(dimensions), num_steps, *input_shape), and the first and last value of each row's latent.
+    """
+    embeddings = model.embed(examples)
+    offsets = torch.linspace(-2, 2, num_steps, device=embeddings.device, dtype=embeddings.dtype)
+    rows = embeddings[:1].repeat(len(dimensions) * num_steps, 1).unflatten(0, (len(dimensions), num_steps))
+    ranges = []
+    for row, dimension in zip(rows, dimensions, strict=True):
+        row[:, dimension] = embeddings[:, dimension].mean() + offsets * embeddings[:, dimension].std()
+        ranges.append((row[0, dimension].item(), row[-1, dimension].item()))
+    return model.decode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), ranges

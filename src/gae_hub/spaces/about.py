@@ -1,0 +1,99 @@
+"""The tab "about": the model's card, how its numbers were measured, and the functions for programs."""
+
+__all__ = ["add_about"]
+
+import re
+from collections.abc import Callable, Mapping
+from inspect import getdoc, signature
+from pathlib import Path
+from typing import Any
+
+from ..core.json_files import read_json_object
+from ..hub.cards.escaping import clean, escape, fenced
+from ..hub.cards.facts import MAX_FACTS_BYTES, valid_facts
+from ..hub.cards.front_matter import text_below_metadata
+from .explorer import Explorer
+
+_RESULTS_FILE = "results.json"
+_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_MAX_CARD = 100_000  # characters
+_SHOWN_CONDITIONS = 8  # of a passport
+
+
+def add_about(
+    explorer: Explorer, folder: Path, repo_id: str | None, calls: Mapping[str, Callable[..., dict[str, Any]]]
+):
+    """Add the texts to the page that is being built. Gradio removes scripts and event handlers from them."""
+    import gradio as gr
+
+    numbers = describe_numbers(folder)
+    if numbers:
+        gr.Markdown(numbers, elem_classes=["gae-card", "gae-prose"])
+    gr.Markdown(read_card(folder), elem_classes=["gae-card", "gae-prose"])
+    sampler = next(iter(explorer.samplers))
+    gr.Markdown(describe_calls(calls, sampler), elem_classes=["gae-card", "gae-prose"])
+
+
+def read_card(folder: Path) -> str:
+    """The card's text without metadata, comments and pictures, which may lie anywhere in the web."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return "This model has no card."
+    text = text_below_metadata(card.read_text(encoding="utf-8", errors="replace")[:_MAX_CARD])
+    without = _IMAGE.sub("", _COMMENT.sub("", text)).replace("<Gallery />", "")
+    return re.sub(r"\n{3,}", "\n\n", without).strip() or "The card of this model is empty."
+
+
+def describe_numbers(folder: Path) -> str:
+    """A table of the measured numbers of results.json, and how each was measured. Empty without any."""
+    path = folder / _RESULTS_FILE
+    if not path.is_file():
+        return ""
+    try:
+        results = valid_facts({"results": read_json_object(path, MAX_FACTS_BYTES, any_depth=True)}).get("results")
+    except ValueError:
+        return ""
+    if not results:
+        return ""
+    passports = results.get("passports") or {}
+    rows = [
+        f"| {escape(name)} | {value:.5g} | {_describe_passport(passports.get(name) or {})} |"
+        for name, value in results["metrics"].items()
+    ]
+    split = f", split {escape(results['split'])}" if results.get("split") else ""
+    return "\n".join(
+        [f"## Measured on {escape(results['dataset'])}{split}", "", "| number | value | how |", "|:--|--:|:--|", *rows]
+    )
+
+
+def _describe_passport(passport: dict[str, Any]) -> str:
+    parts = [
+        f"{name.replace('_', ' ')} {value:.5g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
+        for name, value in clean(passport).items()
+        if isinstance(value, (str, int, float)) and name != "metric"
+    ]
+    return escape(", ".join(parts[:_SHOWN_CONDITIONS]))
+
+
+def describe_calls(calls: Mapping[str, Callable[..., dict[str, Any]]], sampler: str) -> str:
+    """The functions that `gradio_client` calls: a code example, and for each its arguments and answer."""
+    code = (
+        "from gradio_client import Client, handle_file\n\n"
+        'client = Client("ADDRESS OF THIS PAGE")\n'
+        f'images = client.predict(sampler="{sampler}", seed=0, num_samples=16, api_name="/sample")["images"]\n'
+        'found = client.predict(image=handle_file("digit.png"), api_name="/reconstruct")'
+    )
+    lines = ["## For programs", "", fenced(code, "python"), ""]
+    for name, function in calls.items():
+        arguments = ", ".join(
+            parameter if about.default is about.empty else f"{parameter}={about.default!r}"
+            for parameter, about in signature(function).parameters.items()
+        )
+        lines.append(f"- `/{name}({arguments})`: {getdoc(function)}")
+    lines += [
+        "",
+        "An image argument is the number of an example, a data URI, or a file of `handle_file`. Data URIs of answers "
+        'decode with `base64.b64decode(uri.partition(",")[2])`.',
+    ]
+    return "\n".join(lines)

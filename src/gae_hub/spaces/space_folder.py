@@ -1,0 +1,169 @@
+"""The folder of a Space: card, app.py, requirements.txt, examples, and a copy of a model that is not on the Hub."""
+
+__all__ = ["MODEL_FOLDER", "write_space"]
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..core.argument_checks import require_extra
+from ..core.checkpoint_checks import read_config
+from ..core.files import write_text
+from ..hub.cards.escaping import clean, escape
+from ..hub.cards.facts import is_repo_id
+from ..hub.cards.front_matter import dump_metadata, read_metadata
+from ..hub.cards.license import DEFAULT_LICENSE
+from ..hub.cards.merging import BEGIN, END, write_merged
+from ..hub.cards.papers import paper_of
+from ..images.grids import save_picture
+from .example_sets import EXAMPLES_FILE, ExampleSet
+from .explorer import Explorer
+from .explorer_loading import MODEL_FILES, load_explorer, model_folder
+from .requirements import pin_requirements
+from .thumbnail import THUMBNAIL, draw_thumbnail
+
+MODEL_FOLDER = "model"
+"""Folder in a Space with a copy of the model, if the model is not on the Hub."""
+
+MAX_DESCRIPTION = 60
+"""Largest number of characters of a Space's short description on the Hub."""
+
+
+def write_space(
+    model: str | Path,
+    folder: str | Path,
+    *,
+    examples: ExampleSet | None = None,
+    repo_id: str | None = None,
+    revision: str | None = None,
+    license: str | None = None,
+    title: str | None = None,
+) -> Explorer:
+    """Write the Space of a model into a folder. `python app.py` serves it, here and on the Hub.
+
+    Args:
+        model: folder, which is copied, or `user/name` on the Hub, whose present commit is pinned.
+        folder: the folder. Files of an earlier Space in it are replaced; text that was added to its card stays.
+        examples: images to pick and to place on the map. By default those in the model's folder, or else the model
+            generates its own when it starts.
+        repo_id: `user/name` of the Space, if it is published.
+        revision: branch, tag or commit of the model on the Hub.
+        license: license for the card. By default that of the model's card, or apache-2.0.
+        title: heading. By default the model's name.
+
+    Returns:
+        The explorer of the model.
+
+    Raises:
+        ValueError: if it is not a gae_hub model of images, or the folder holds the model itself.
+        HubError: if the Hub does not respond or denies access.
+        ImportError: if Gradio is not installed.
+    """
+    require_extra("gradio", "a Space")
+    place, source = Path(folder), model_folder(model, revision)
+    if place.resolve() == source.resolve():
+        raise ValueError(f"'{place}' is the folder of the model: choose another --output_dir for its Space")
+    explorer = load_explorer(source, examples)
+    is_local = Path(model).is_dir()
+    name = title or (source.resolve().name if is_local else str(model).rpartition("/")[2])
+    place.mkdir(parents=True, exist_ok=True)
+    if is_local:
+        _copy_model(source, place / MODEL_FOLDER)
+    (place / EXAMPLES_FILE).unlink(missing_ok=True)
+    if examples is not None:
+        examples.write(place / EXAMPLES_FILE)
+    commit = None if is_local else source.name
+    write_text(place / "app.py", _render_app(MODEL_FOLDER if is_local else str(model), commit, name))
+    write_text(place / "requirements.txt", pin_requirements())
+    save_picture(draw_thumbnail(explorer, name), place / THUMBNAIL)
+    metadata = _describe_space(explorer, name, None if is_local else str(model), commit, source, repo_id, license)
+    write_merged(place / "README.md", _render_card(metadata, name, None if is_local else str(model)))
+    return explorer
+
+
+def _copy_model(source: Path, target: Path):
+    """Copy what a Space reads of a model, without checkpoints of its training."""
+    shutil.rmtree(target, ignore_errors=True)
+    for pattern in MODEL_FILES:
+        for path in source.glob(pattern):
+            if path.is_file():
+                copied = target / path.relative_to(source)
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copied)
+
+
+def _render_app(model: str, revision: str | None, title: str) -> str:
+    pinned = f", revision={json.dumps(revision)}" if revision is not None else ""
+    return (
+        '"""The Space of a generative autoencoder, written by `gae-hub space`."""\n\n'
+        "from pathlib import Path\n\nfrom gae_hub.spaces.model_app import launch_app\n\n"
+        'if __name__ == "__main__":\n'
+        f"    launch_app({json.dumps(model)}{pinned}, folder=Path(__file__).parent, title={json.dumps(title)})\n"
+    )
+
+
+def _describe_space(
+    explorer: Explorer,
+    title: str,
+    model: str | None,
+    commit: str | None,
+    source: Path,
+    repo_id: str | None,
+    license: str | None,
+) -> dict[str, Any]:
+    """The metadata of the Space's card, as the Hub reads it."""
+    method = _method_name(explorer)
+    metadata: dict[str, Any] = {
+        "title": clean(title),
+        "emoji": "🎛️",
+        "colorFrom": "green",
+        "colorTo": "gray",
+        "sdk": "gradio",
+        "sdk_version": version("gradio"),
+        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "app_file": "app.py",
+        "pinned": False,
+        "short_description": _shorten(f"Sample and explore {clean(title)}, a {method}"),
+        "license": license or _license_of(source),
+        "suggested_hardware": "cpu-basic",
+        "tags": ["gae-hub", "generative-autoencoder", read_config(source)["model_type"].removeprefix("gae_")],
+    }
+    if model is not None:
+        metadata["models"] = [model]
+        files = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+        metadata["preload_from_hub"] = [f"{model} {','.join(files)} {commit}"]
+    if repo_id is not None and is_repo_id(repo_id):
+        metadata["thumbnail"] = f"https://huggingface.co/spaces/{repo_id}/resolve/main/{THUMBNAIL}"
+    return metadata
+
+
+def _render_card(metadata: Mapping[str, Any], title: str, model: str | None) -> str:
+    about = f"[{model}](https://huggingface.co/{model})" if model is not None else f"the model in `{MODEL_FOLDER}/`"
+    text = (
+        f"# {escape(title)}\n\nSample, reconstruct, interpolate and explore {about}, a generative autoencoder of "
+        "[gae_hub](https://github.com/gae-hub/gae_hub).\n\n"
+        "Locally: `pip install -r requirements.txt`, then `python app.py`.\n"
+    )
+    return f"---\n{dump_metadata(dict(metadata))}\n---\n\n{BEGIN}\n\n{text}\n{END}\n"
+
+
+def _method_name(explorer: Explorer) -> str:
+    paper = paper_of(type(explorer.model))
+    return paper.name if paper else type(explorer.model).__name__
+
+
+def _license_of(source: Path) -> Any:
+    card = source / "README.md"
+    try:
+        found = read_metadata(card.read_text(encoding="utf-8")).get("license") if card.is_file() else None
+    except (OSError, ValueError):
+        found = None
+    return found if isinstance(found, str) and found else DEFAULT_LICENSE
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_DESCRIPTION else f"{text[: MAX_DESCRIPTION - 1]}…"

@@ -1,0 +1,127 @@
+// What every panel uses. Gradio runs this text followed by that of the panel, with `element`, `props`, `trigger` and
+// `watch` in scope. Text reaches the page through textContent and setAttribute only, never as HTML.
+
+const config = props.config;
+let lastId = 0;
+const scheduled = {};
+
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function button(label, onclick, attributes = {}) {
+  return el("button", { type: "button", onclick, ...attributes }, label);
+}
+
+function field(label, control, attributes = {}) {
+  return el("label", { class: "gae-field", ...attributes }, el("span", {}, label), control);
+}
+
+function picture(uri, alt) {
+  return el("img", { src: uri, alt, class: "gae-pixels", draggable: "false" });
+}
+
+function figure(uri, alt, caption) {
+  return el("figure", { class: "gae-figure" }, picture(uri, alt), el("figcaption", {}, caption));
+}
+
+// Requests and answers
+
+// Send a request with the next frame of the screen: of several of one kind before it, only the last is sent. Gradio
+// keeps one of a kind in flight, and again only the last of those that arrive meanwhile.
+function ask(event, request) {
+  lastId += 1;
+  const isScheduled = event in scheduled;
+  scheduled[event] = { ...request, id: lastId };
+  if (!isScheduled) {
+    requestAnimationFrame(() => {
+      props.value = { ...props.value, [event]: scheduled[event] };
+      delete scheduled[event];
+      trigger(event);
+    });
+  }
+  return lastId;
+}
+
+function onAnswer(event, handler) {
+  window.addEventListener(`gae:answer:${config.name}:${event}`, ({ detail }) => {
+    if (element.isConnected && detail) handler(detail);
+  });
+}
+
+// Call a function when the panel is shown for the first time.
+function whenShown(start) {
+  let isStarted = false;
+  const check = (name) => {
+    if (!isStarted && name === config.name) {
+      isStarted = true;
+      start();
+    }
+  };
+  window.addEventListener("gae:show", ({ detail }) => check(detail));
+  check(window.gaeShown);
+}
+
+// State in the address
+
+function readState(key, fallback = null) {
+  return new URLSearchParams(window.location.search).get(key) ?? fallback;
+}
+
+function readNumber(key, fallback, minimum, maximum) {
+  const text = readState(key);
+  const value = Number(text);
+  return text === null || !(value >= minimum && value <= maximum) ? fallback : value;
+}
+
+function writeState(values) {
+  const query = new URLSearchParams(window.location.search);
+  for (const [key, value] of Object.entries(values)) {
+    if (value === null || value === "") query.delete(key);
+    else query.set(key, String(value));
+  }
+  const text = query.toString();
+  window.history.replaceState(null, "", text ? `?${text}` : window.location.pathname);
+  // a Space is shown in a frame of the Hub's page, which has an address of its own
+  if (window.parent !== window) window.parent.postMessage({ queryString: text, hash: "" }, "https://huggingface.co");
+}
+
+// Downloads
+
+function saveUri(uri, name) {
+  el("a", { href: uri, download: name }).click();
+}
+
+function saveText(text, type, name) {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  saveUri(address, name);
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+// One picture of images of the model's size, pixel by pixel.
+async function saveSheet(uris, columns, name) {
+  const images = await Promise.all(
+    uris.map((uri) => {
+      const image = new Image();
+      image.src = uri;
+      return image.decode().then(() => image);
+    }),
+  );
+  const { naturalWidth: width, naturalHeight: height } = images[0];
+  const canvas = el("canvas", { width: columns * width, height: Math.ceil(images.length / columns) * height });
+  const pen = canvas.getContext("2d");
+  images.forEach((image, i) => pen.drawImage(image, (i % columns) * width, Math.floor(i / columns) * height));
+  saveUri(canvas.toDataURL("image/png"), name);
+}
+
+function downloads(...items) {
+  const buttons = items.map(([label, action]) => button(label, action, { class: "gae-quiet" }));
+  return el("div", { class: "gae-downloads", role: "group", "aria-label": "Downloads" }, ...buttons);
+}

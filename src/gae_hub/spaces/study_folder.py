@@ -1,0 +1,174 @@
+"""Writes the Space of a study into a folder: numbers, pictures, test images, and models or their names on the Hub."""
+
+__all__ = ["write_study_space"]
+
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from shutil import copyfile, copytree, rmtree
+from typing import Any
+
+from ..core.argument_checks import require_extra
+from ..core.files import remove_leftovers, write_text
+from ..hub.cards.escaping import clean, escape
+from ..hub.cards.front_matter import dump_metadata
+from ..hub.cards.license import DEFAULT_LICENSE
+from ..hub.cards.merging import BEGIN, END, write_merged
+from ..study.collect import load_results
+from ..study.figures import write_figures
+from ..study.folder import StudyFolder
+from ..study.publish_models import StudyModel, choose_models, describe_study
+from ..study.results import StudyResults
+from ..study.study_data import StudyData
+from .example_sets import bake_examples
+from .requirements import pin_requirements
+from .space_folder import MAX_DESCRIPTION
+from .study_record import MODELS, SpaceModel, StudyRecord, examples_file, write_record
+
+MAX_MODEL_BYTES = 500 << 20
+NUM_EXAMPLES = 24
+_APP = '''"""Compares the methods of a study. Written by gae-hub space."""
+
+from pathlib import Path
+
+from gae_hub.spaces.study_app import launch_study_app
+
+if __name__ == "__main__":
+    launch_study_app(Path(__file__).parent)
+'''
+
+
+def write_study_space(
+    study: StudyFolder,
+    folder: str | Path,
+    *,
+    published: str | None = None,
+    license: str | None = None,
+    max_model_bytes: int = MAX_MODEL_BYTES,
+    num_examples: int = NUM_EXAMPLES,
+) -> Path:
+    """Write the Space of a study. It starts without a connection, unless its models are on the Hub.
+
+    Args:
+        study: folder of the study, which does not change.
+        folder: folder of the Space: new, or written before.
+        published: `user/name` that the study was published as with `gae-hub study publish`. The Space then loads the
+            models from there; by default it contains them.
+        license: license for the card.
+        max_model_bytes: largest size of the models that the folder may contain.
+        num_examples: number of test images of each data set.
+
+    Returns:
+        the folder.
+
+    Raises:
+        ValueError: if no cell of the study is done, the models are too large, or the data set has no test split.
+        ImportError: if Gradio is not installed.
+    """
+    require_extra("gradio", "a Space")
+    root, results = Path(folder), load_results(study)
+    models = choose_models(results, "chosen", published or f"local/{results.name}")
+    if not models:
+        raise ValueError(f"no configuration of the study '{results.name}' is chosen yet: run the study first")
+    if published is None:
+        _check_size(models, max_model_bytes)
+    root.mkdir(parents=True, exist_ok=True)
+    for place in (root, root / "figures"):
+        remove_leftovers(place)
+    for place in (root / MODELS, root / "examples"):  # of a Space that was written before
+        if place.is_dir():
+            rmtree(place)
+    stored = {model.folder.name: _store_model(model, results, root, published) for model in models}
+    write_figures(results, root / "figures")
+    for picture in (root / "figures").glob("*.png"):  # the app shows the SVG files
+        picture.unlink()
+    write_record(StudyRecord(_keep_folders(results, models), stored), root)
+    _write_examples(study, results, root, num_examples)
+    write_text(root / "app.py", _APP)
+    write_text(root / "requirements.txt", pin_requirements())
+    _write_card(results, models, root, published, license)
+    return root
+
+
+def _check_size(models: Iterable[StudyModel], max_bytes: int):
+    size = sum(file.stat().st_size for model in models for file in model.folder.rglob("*.safetensors"))
+    if size > max_bytes:
+        raise ValueError(
+            f"the chosen models have {size / 2**20:.0f} MB, more than the {max_bytes / 2**20:.0f} MB that the folder "
+            "of a Space may contain: publish them with gae-hub study publish, and name them with "
+            "--published user/name"
+        )
+
+
+def _store_model(model: StudyModel, results: StudyResults, root: Path, published: str | None) -> SpaceModel:
+    """Copy a model's pictures, and the model unless it is published."""
+    place = root / MODELS / model.folder.name
+    _copy(model.folder / "pictures", place / "pictures", "*.png")
+    if published is not None:
+        subfolders = describe_study(results, model, f"{published}-results", published)["samplers"]
+        return SpaceModel(model.repo_id, True, {name: subfolder for subfolder, name in subfolders.items()})
+    for pattern in ("config.json", "preprocessor_config.json", "*.safetensors"):
+        _copy(model.folder, place, pattern)
+    for name in model.samplers:
+        copytree(model.folder / "samplers" / name, place / "samplers" / name, dirs_exist_ok=True)
+    return SpaceModel(f"{MODELS}/{model.folder.name}", False, {name: f"samplers/{name}" for name in model.samplers})
+
+
+def _copy(source: Path, target: Path, pattern: str):
+    for path in source.glob(pattern):
+        target.mkdir(parents=True, exist_ok=True)
+        copyfile(path, target / path.name)
+
+
+def _keep_folders(results: StudyResults, models: Iterable[StudyModel]) -> StudyResults:
+    """The results without the folders of cells that the Space does not have."""
+    kept = {model.folder for model in models}
+    return replace(
+        results, cells=[cell if cell.folder in kept else replace(cell, folder=None) for cell in results.cells]
+    )
+
+
+def _write_examples(study: StudyFolder, results: StudyResults, root: Path, num: int):
+    """Write test images of each data set of images, the classes in turn."""
+    declared = study.load_study().data
+    for name in results.datasets:
+        data = StudyData(declared[name])
+        if data.is_images:
+            bake_examples(data.splits["test"], f"test split of {name}", num).write(examples_file(root, name))
+
+
+def _write_card(
+    results: StudyResults, models: list[StudyModel], root: Path, published: str | None, license: str | None
+):
+    title = clean(results.title)
+    repos = [] if published is None else [model.repo_id for model in models]
+    metadata: dict[str, Any] = {
+        "title": title,
+        "emoji": "🔬",
+        "colorFrom": "indigo",
+        "colorTo": "blue",
+        "sdk": "gradio",
+        "sdk_version": version("gradio"),
+        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "app_file": "app.py",
+        "pinned": False,
+        "short_description": _shorten(f"{len(results.methods)} generative autoencoders side by side"),
+        "license": license or DEFAULT_LICENSE,
+        "suggested_hardware": "cpu-basic",
+        "tags": ["gae-hub", "gae-hub-study"],
+    }
+    if published is not None:
+        metadata |= {"models": repos, "datasets": [f"{published}-results"], "preload_from_hub": repos}
+    text = (
+        f"# {escape(title)}\n\nThe methods of a study of generative autoencoders side by side: reconstructions, "
+        "samples and interpolations of the same inputs, and the study's tables. Made with "
+        "[gae_hub](https://github.com/gae-hub/gae_hub).\n\n"
+        "```\npip install -r requirements.txt\npython app.py\n```\n"
+    )
+    write_merged(root / "README.md", f"---\n{dump_metadata(metadata)}\n---\n\n{BEGIN}\n\n{text}\n{END}\n")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_DESCRIPTION else f"{text[: MAX_DESCRIPTION - 1]}…"

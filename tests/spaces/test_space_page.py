@@ -1,0 +1,313 @@
+"""A served Space: every control in a real browser, and every function for programs, against the library's answers."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser import CHROMIUM, Browser
+from PIL import Image
+
+from gae_hub import AutoGAE, AutoSampler, GAEImageProcessor
+from gae_hub.spaces.endpoints import Endpoints
+from gae_hub.spaces.explorer_loading import load_explorer
+
+CHILD = Path(__file__).parents[1] / "space_apps.py"
+SHOTS = Path(__file__).parents[2] / "build" / "space-shots"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+
+
+@pytest.fixture(scope="module")
+def endpoints(space):
+    """The functions of the same Space in this process."""
+    return Endpoints(load_explorer(space / "model", space / "examples.npz"))
+
+
+def call(address, *requests):
+    """Answers of the served functions, from a process of its own: Gradio's client leaves sockets open."""
+    command = [sys.executable, str(CHILD), "call", address]
+    process = subprocess.run(command, input=json.dumps(requests), capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
+
+
+def test_programs_get_the_same_answers(address, endpoints, tmp_path):
+    values, picture = [0.5, -0.5, 0.25, 0.0], tmp_path / "picture.png"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(picture)
+    uri = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    requests = [
+        ("sample", {"sampler": "sampler", "seed": 3, "num_samples": 5}),
+        ("vary", {"sampler": "prior", "seed": 3, "num_samples": 5, "index": 2}),
+        ("reconstruct", {"image": 1}),
+        ("embed", {"image": uri}),
+        ("interpolate", {"start": 0, "end": uri, "num_steps": 4}),
+        ("explore", {"values": values, "example": 2}),
+        ("traverse", {"values": values, "axes": [1, 0]}),
+        ("decode_point", {"x": 0.5, "y": -1}),
+        ("sample_latents", {"sampler": "prior", "seed": 1, "format": "csv"}),
+        ("image_latents", {"image": 0}),
+        ("explored_latents", {"values": values}),
+    ]
+    expected = [getattr(endpoints, name)(**arguments) for name, arguments in requests]
+    upload, *answers = call(
+        address,
+        ("/reconstruct", {"image": {"upload": str(picture)}}),
+        *[(f"/{name}", arguments) for name, arguments in requests],
+    )
+    assert answers == expected
+    assert upload == endpoints.reconstruct(uri)
+
+
+def test_errors_of_the_served_functions_are_words(address, tmp_path):
+    (tmp_path / "text.png").write_text("no image at all")
+    wrong = call(
+        address,
+        ("/sample", {"sampler": "prior", "seed": -1}),
+        ("/sample", {"sampler": "prior", "num_samples": 10**9}),
+        ("/reconstruct", {"image": {"upload": str(tmp_path / "text.png")}}),
+        ("/reconstruct", {"image": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}),
+    )
+    texts = [answer["error"] for answer in wrong]
+    assert "seed must be an integer from 0 to" in texts[0] and "num_samples must be an integer from 1" in texts[1]
+    assert "this is not an image file of a known kind" in texts[2]
+    assert "Traceback" not in "".join(texts) and "root:" not in "".join(texts)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "app.py", "model/model.safetensors", "../space/requirements.txt"])
+def test_files_are_not_served(address, space, path):
+    found = path if path.startswith("/") else str(space / path)
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(f"{address}/gradio_api/file={found}", timeout=60)
+    raised.value.close()
+    assert raised.value.code in (403, 404)
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+def visit(browser, address, query, ready):
+    """Open the page, wait until its panel has an answer, and check that nothing went wrong."""
+    browser.open("about:blank")  # requests of the page before end here
+    browser.errors.clear()
+    browser.open(f"{address}/?{query}")
+    browser.wait(ready, 120)
+    assert browser.errors == []
+
+
+def sources(browser, selector):
+    """The images that a page shows, as pixels."""
+    uris = browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map(image => image.src)")
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))) for uri in uris]
+
+
+def same(found, uris):
+    expected = [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))) for uri in uris]
+    return len(found) == len(expected) and all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def wait_for(browser, selector, uris):
+    """Wait until the page shows these images."""
+    text = json.dumps(list(uris))
+    shown = f"JSON.stringify([...document.querySelectorAll({json.dumps(selector)})].map(image => image.src))"
+    browser.wait(f"{shown} == JSON.stringify({text})", 60)
+
+
+def enter(browser, selector, value, event="input"):
+    """Set the value of a control as a visitor does."""
+    value, event, selector = map(json.dumps, (value, event, selector))
+    browser.run(
+        f"(e => {{ e.value = {value}; e.dispatchEvent(new Event({event}, {{bubbles: true}})) }})"
+        f"(document.querySelector({selector}))"
+    )
+
+
+@in_browser
+def test_sample(browser, address, endpoints, trained):
+    visit(browser, address, "", "document.querySelectorAll('.gae-tile').length == 16")
+    model, sampler = AutoGAE.from_pretrained(trained), AutoSampler.from_pretrained(trained, subfolder="sampler")
+    generated = model.generate(16, sampler=sampler, generator=torch.Generator().manual_seed(0))
+    images = GAEImageProcessor.from_pretrained(trained).postprocess(generated)
+    found = sources(browser, ".gae-tile img")
+    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(found, images, strict=True))
+    enter(browser, "#panel-sample select", "prior", "change")
+    wait_for(browser, ".gae-tile img", endpoints.sample("prior", 0, 16)["images"])
+    enter(browser, "#panel-sample input[type=number]", 7)
+    wait_for(browser, ".gae-tile img", endpoints.sample("prior", 7, 16)["images"])
+    enter(browser, "#panel-sample .gae-grow input", 9)
+    wait_for(browser, ".gae-tile img", endpoints.sample("prior", 7, 9)["images"])
+    browser.click(".gae-tile:nth-child(4)")
+    wait_for(browser, ".gae-variations img", endpoints.vary("prior", 7, 9, 3, 0.4)["images"])
+    enter(browser, ".gae-detail input[type=range]", 1)
+    wait_for(browser, ".gae-variations img", endpoints.vary("prior", 7, 9, 3, 1.0)["images"])
+    browser.click(".gae-detail .gae-actions button")
+    wait_for(browser, ".gae-variations img", endpoints.vary("prior", 7, 9, 3, 1.0, variation_seed=1)["images"])
+    assert browser.run("location.search") == "?sampler=prior&seed=7&num=9&image=3&distance=1&variation=1"
+    # the link restores all of it
+    visit(browser, address, browser.run("location.search")[1:], "document.querySelectorAll('.gae-tile').length == 9")
+    wait_for(browser, ".gae-variations img", endpoints.vary("prior", 7, 9, 3, 1.0, variation_seed=1)["images"])
+    browser.click(".gae-joined button")
+    browser.wait("document.querySelector('.gae-detail').hidden")
+    seed = int(browser.run("document.querySelector('#panel-sample input[type=number]').value"))
+    wait_for(browser, ".gae-tile img", endpoints.sample("prior", seed, 9)["images"])
+
+
+@in_browser
+def test_reconstruct(browser, address, endpoints):
+    visit(browser, address, "tab=reconstruct", "document.querySelector('.gae-numbers dd') !== null")
+    browser.click("#panel-reconstruct .gae-thumb:nth-child(6)")
+    found = endpoints.reconstruct(5)
+    wait_for(browser, ".gae-pair figure:nth-child(2) img", [found["reconstruction"]])
+    assert browser.run("document.querySelector('.gae-numbers').textContent").startswith("Mean squared error")
+    assert browser.run("Number(document.querySelector('.gae-numbers dd').textContent)") == pytest.approx(
+        found["mse"], rel=0.01
+    )
+    browser.click("#panel-reconstruct [aria-label='Input: draw an image']")
+    before = browser.run("document.querySelector('.gae-pair img').src")
+    browser.drag(".gae-pad", (0.3, 0.2), (0.6, 0.8))
+    browser.wait(f"document.querySelector('.gae-pair img').src != {json.dumps(before)}", 60)
+    drawing = browser.run("document.querySelector('.gae-pad').toDataURL('image/png')")
+    wait_for(browser, ".gae-pair figure:nth-child(1) img", [endpoints.reconstruct(drawing)["input"]])
+    # a file that is no image: words in a message, and the page goes on
+    browser.run(
+        "(input => { const files = new DataTransfer(); files.items.add(new File(['text'], 'a.png'));"
+        "input.files = files.files; input.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('#panel-reconstruct input[type=file]'))"
+    )
+    browser.wait("document.body.textContent.includes('this is not an image file of a known kind')", 60)
+    browser.click("#panel-reconstruct .gae-thumb:nth-child(2)")
+    wait_for(browser, ".gae-pair figure:nth-child(2) img", [endpoints.reconstruct(1)["reconstruction"]])
+
+
+@in_browser
+def test_interpolate(browser, address, endpoints):
+    visit(browser, address, "tab=interpolate&from=2&to=7", "document.querySelectorAll('.gae-film img').length == 16")
+    path = endpoints.interpolate(2, 7, 16, "straight")["images"]
+    wait_for(browser, "#panel-interpolate .gae-film img", path)
+    enter(browser, ".gae-player input", 11)
+    wait_for(browser, ".gae-stage img", [path[11]])
+    browser.click(".gae-player button")
+    browser.wait("document.querySelector('.gae-player button').textContent == 'Pause'")
+    browser.wait(f"document.querySelector('.gae-stage img').src != {json.dumps(path[11])}")
+    browser.click(".gae-player button")
+    browser.click("#panel-interpolate .gae-film button:nth-child(16)")
+    wait_for(browser, ".gae-stage img", [path[15]])
+    browser.click("#panel-interpolate section:nth-child(2) .gae-thumb:nth-child(1)")
+    wait_for(browser, "#panel-interpolate .gae-film img", endpoints.interpolate(2, 0, 16, "straight")["images"])
+
+
+@in_browser
+def test_explore(browser, address, endpoints):
+    visit(browser, address, "tab=explore", "document.querySelectorAll('#panel-explore .gae-film img').length > 0")
+    values = endpoints.explorer.axes.coordinates(endpoints.explorer.base_latents(None))[0].tolist()
+    num = browser.run("document.querySelectorAll('.gae-axis').length")
+    wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(values[:num])["image"]])
+    enter(browser, ".gae-axis:nth-child(1) input[type=range]", values[0] + 1)
+    values[0] = float(browser.run("document.querySelector('.gae-axis input[type=range]').value"))
+    wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(values[:num])["image"]])
+    enter(browser, ".gae-axis:nth-child(1) input[type=range]", values[0], "change")
+    wait_for(browser, "#panel-explore .gae-film img", endpoints.traverse(values[:num], list(range(num)), 7)["images"])
+    enter(browser, ".gae-name", "slant & size")
+    browser.wait("location.search.includes('names=0.slant')")
+    assert browser.run("document.querySelector('.gae-axis input[type=range]').ariaLabel") == "Value of slant & size"
+    link = browser.run("location.search")
+    visit(browser, address, link[1:], "document.querySelectorAll('#panel-explore .gae-film img').length > 0")
+    assert browser.run("document.querySelector('.gae-name').value") == "slant & size"
+    assert float(browser.run("document.querySelector('.gae-axis input[type=range]').value")) == pytest.approx(
+        values[0], abs=0.03
+    )
+    browser.click("#panel-explore section > button")  # shows more directions
+    browser.wait(f"document.querySelectorAll('.gae-axis').length > {num}")
+    num = browser.run("document.querySelectorAll('.gae-axis').length")
+    strip = ".gae-axis:nth-child(2) .gae-film button:nth-child(7)"
+    browser.wait(f"document.querySelector('{strip}') !== null")
+    browser.click(strip)
+    high = endpoints.explorer.axes.high[1]
+    browser.wait(f"Math.abs(document.querySelectorAll('.gae-axis input[type=range]')[1].value - {high}) < 0.05")
+    enter(browser, "#panel-explore select", "3", "change")
+    start = endpoints.explorer.axes.coordinates(endpoints.explorer.embeddings[3:4])[0].tolist()
+    wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(start[:num], 3)["image"]])
+
+
+@in_browser
+def test_quick_moves_do_not_queue(browser, address, endpoints):
+    """Of 20 moves in a row, the frames between are dropped, and the last one is shown."""
+    visit(browser, address, "tab=explore", "document.querySelectorAll('#panel-explore .gae-film img').length > 0")
+    found = browser.run(
+        "new Promise(done => { let answers = 0; addEventListener('gae:answer:explore:explore', () => answers += 1);"
+        "const slider = document.querySelector('.gae-axis input[type=range]'); const low = Number(slider.min);"
+        "for (let i = 1; i <= 20; i += 1) { slider.value = low + i * (slider.max - low) / 25;"
+        "slider.dispatchEvent(new Event('input')); }"
+        "setTimeout(() => done([answers, Number(slider.value)]), 5000); })"
+    )
+    num = browser.run("document.querySelectorAll('.gae-axis').length")
+    values = endpoints.explorer.axes.coordinates(endpoints.explorer.base_latents(None))[0].tolist()[:num]
+    values[0] = found[1]
+    wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(values)["image"]])
+    assert found[0] <= 4
+
+
+@in_browser
+def test_map(browser, address, endpoints):
+    visit(browser, address, "tab=map", "document.querySelector('#panel-map .gae-frame img') !== null")
+    before = browser.run("document.querySelector('#panel-map .gae-frame img').src")
+    browser.drag(".gae-map", (0.2, 0.2), (0.8, 0.3))
+    browser.wait("location.search.includes('x=')")
+    browser.wait(f"document.querySelector('#panel-map .gae-frame img').src != {json.dumps(before)}", 60)
+    assert browser.run("document.querySelector('.gae-nearest').textContent").startswith("Example")
+    visit(browser, address, "tab=map&x=0.2&y=-0.1", "document.querySelector('#panel-map .gae-frame img') !== null")
+    wait_for(browser, "#panel-map .gae-frame img", [endpoints.decode_point(0.2, -0.1)["image"]])
+    browser.run("document.querySelector('.gae-map').focus()")
+    browser.press("ArrowLeft")
+    browser.wait("!location.search.includes('x=0.2&')")
+    browser.click(".gae-legend button")
+    assert browser.run("document.querySelector('.gae-legend button').getAttribute('aria-pressed')") == "false"
+
+
+@in_browser
+def test_tabs_about_and_labels(browser, address):
+    """Arrow keys move between the tabs, the card is shown, and every control and picture has a name."""
+    visit(browser, address, "", "document.querySelectorAll('.gae-tile').length == 16")
+    browser.run("document.querySelector('[role=tab]').focus()")
+    browser.press("ArrowLeft")
+    browser.wait("document.querySelector('#panel-about[data-shown]') !== null")
+    browser.wait("document.querySelector('#panel-about').textContent.includes('/traverse(')")
+    assert browser.run("document.querySelectorAll('#panel-about img, #panel-about script').length") == 0
+    for name in ("sample", "reconstruct", "interpolate", "explore", "map"):
+        browser.click(f"#tab-{name}")
+        browser.wait(f"document.querySelector('#panel-{name}[data-shown] button') !== null")
+        unnamed = browser.run(
+            "[...document.querySelectorAll('[data-shown] :is(button, input, select, canvas)')]"
+            ".filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels.length)))"
+            ".map(e => e.outerHTML)"
+        )
+        assert unnamed == []
+        assert browser.run("[...document.querySelectorAll('[data-shown] img')].every(e => e.hasAttribute('alt'))")
+
+
+@in_browser
+@pytest.mark.parametrize("mode", ["desktop", "phone", "dark"])
+def test_pictures_of_every_tab(address, tmp_path, mode):
+    """Nothing is wider than the window. The pictures are kept in build/space-shots."""
+    width = 390 if mode == "phone" else 1280
+    with Browser(tmp_path, width, 844 if mode == "phone" else 900, dark=mode == "dark") as page:
+        for name in ("sample", "reconstruct", "interpolate", "explore", "map", "about"):
+            ready = f"document.querySelector('#panel-{name}[data-shown]') !== null"
+            visit(page, address, f"tab={name}" + ("&image=3" if name == "sample" else ""), ready)
+            page.wait("![...document.querySelectorAll('[data-shown] .gae-frame')].some(e => !e.firstChild)", 60)
+            assert page.run("document.documentElement.scrollWidth") <= width
+            page.screenshot(SHOTS / f"{name}-{mode}.png")
