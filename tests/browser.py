@@ -53,7 +53,11 @@ class Browser:
 
     def __exit__(self, *exception):
         os.close(self._commands)  # the browser ends when its pipe closes
-        self._process.wait(30)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(30)
         os.close(self._answers)
 
     def send(self, method, **parameters):
