@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from study.synthetic import make_cell, make_results
 
-from gae_hub.study.selection import Selector, Setup, student_interval
+from gae_hub.study.selection import CRITERIA, Selector, Setup, student_interval
+from gae_hub.study.table_metrics import CRITERIA_METRICS
 
 SETUP = Setup("convnet", "mnist", 16)
 
@@ -45,6 +46,11 @@ def test_each_sampler_has_its_own_configuration():
     assert select(cells, "generation", "normal").configuration.number == 2
     best = Selector(make_results(cells)).best_sampler("VAE", SETUP)
     assert (best.sampler, best.value) == ("gmm", 9.0)
+
+
+def test_each_criterion_is_a_metric_of_the_tables():
+    criteria = {number for numbers, _ in CRITERIA.values() for number in numbers}
+    assert {number.split("/")[-2] for number in criteria} == CRITERIA_METRICS.keys()
 
 
 def test_of_equals_the_lowest_number_wins():

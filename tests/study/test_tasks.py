@@ -16,6 +16,7 @@ from gae_hub.metrics.functional.probe import LinearProbe
 from gae_hub.study.collect import load_results
 from gae_hub.study.execution import CellRunner
 from gae_hub.study.folder import StudyFolder
+from gae_hub.study.report import write_report
 from gae_hub.study.selection import Selector, Setup
 
 SEED = 3
@@ -314,6 +315,9 @@ def test_data_without_an_extractor(tmp_path, monkeypatch, kind):
     assert "likelihood/log_likelihood/test" in numbers
     assert {"generation/fid", "reconstruction/fid"} <= results.settings["omitted"]["d"].keys()
     assert not (tmp_path / "out" / "extractors").exists()
+    page = write_report(results, tmp_path / "report").read_text(encoding="utf-8")
+    value = f"{numbers['generation/gmm/energy_distance/test']:.4f}"
+    assert "lowest energy distance of the row" in page and f">{value}</td>" in page
 
 
 def test_colour_images(tmp_path, monkeypatch):

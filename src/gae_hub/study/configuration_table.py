@@ -13,6 +13,7 @@ from .table import Column, Entry, Row, Table, fit_digits
 from .table_metrics import (
     CLASSIFICATION,
     CLUSTERING,
+    ENERGY_DISTANCE,
     FID,
     INTERPOLATION,
     LOG_LIKELIHOOD,
@@ -62,8 +63,10 @@ def _metrics(selector: Selector) -> list[Metric]:
     metrics = _by_split(MSE, "validation", "test")
     metrics.append(replace(RECONSTRUCTION_FID, label="FID of reconstructions"))
     for sampler in selector.results.samplers:
-        number = FID.number.format(sampler=sampler)
-        metrics += _by_split(replace(FID, label=f"FID {display(sampler)}", number=number), "validation", "test")
+        for metric in (FID, ENERGY_DISTANCE):
+            number = metric.number.format(sampler=sampler)
+            label = f"{metric.label} {display(sampler)}"
+            metrics += _by_split(replace(metric, label=label, number=number), "validation", "test")
     metrics += _by_split(CLASSIFICATION, "validation", "test") + _by_split(CLUSTERING, "validation", "train")
     shared = any(int(cell.facts.get("trained_together", 1)) > 1 for cell in selector.results.cells)
     metrics += [*INTERPOLATION, LOG_LIKELIHOOD, SECONDS, *([NUM_TOGETHER] if shared else []), NUM_PARAMETERS]

@@ -1,4 +1,4 @@
-"""Charts of one method: the four tasks and the training time of each configuration of its grid."""
+"""Charts of one method: the tasks and the training time of each configuration of its grid."""
 
 __all__ = ["PAPER_GRID_FIGURES", "grid_figures", "grid_name"]
 
@@ -45,6 +45,17 @@ def grid_name(method: str) -> str:
     return file_name("configurations", method)
 
 
+def _caption(selector: Selector, method: str) -> str:
+    """What the chart of a method shows."""
+    tasks = selector.results.measured_tasks
+    parts = ["Numbers on test and the training time, by configuration."]
+    if "clustering" in tasks:
+        parts.append("Clustering is that of training embeddings.")
+    if "generation" in tasks:
+        parts.append(f"Images are generated with {_sampler_name(selector, method)}.")
+    return " ".join([*parts, "Circled: the configuration that is chosen on validation."])
+
+
 def grid_figures(selector: Selector) -> Iterator[tuple[StudyFigure, Callable[[], Chart] | None]]:
     """A figure for each method, with the function that draws it, None if there is nothing to draw."""
     for method in selector.results.methods:
@@ -52,9 +63,7 @@ def grid_figures(selector: Selector) -> Iterator[tuple[StudyFigure, Callable[[],
         figure = StudyFigure(
             grid_name(method),
             f"{method}: results by configuration",
-            "The four tasks on test (clustering: on training embeddings) and the training time, by configuration. "
-            f"Images are generated with {_sampler_name(selector, method)}. Circled: the configuration that is "
-            "chosen on validation.",
+            _caption(selector, method),
             f"Figure {number}" if number else None,
             method=method,
         )
@@ -67,7 +76,7 @@ def grid_figures(selector: Selector) -> Iterator[tuple[StudyFigure, Callable[[],
 
 def _sampler_name(selector: Selector, method: str) -> str:
     sampler = main_sampler(selector, method)
-    return {"gmm": "a Gaussian mixture", None: "no sampler"}.get(sampler, f"the sampler {display(sampler or '')}")
+    return "a Gaussian mixture" if sampler == "gmm" else f"the sampler {display(sampler or 'normal')}"
 
 
 def _read(selector: Selector, method: str) -> _Series:

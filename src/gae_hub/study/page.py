@@ -62,7 +62,7 @@ def write_page(
         "methods": methods,
         "settings": settings,
         "passports": Markup(passports.to_json()),
-        "passport_lists": passports.to_lists(),
+        "passport_groups": passports.to_groups(),
     }
     write_text(output, environment().get_template("page.html").render(context))
     return output

@@ -18,7 +18,7 @@ from .results import CellResult
 from .selection import CRITERIA, Selection, Selector, Setup
 from .study_figure import file_name
 from .table import format_number
-from .table_metrics import CLASSIFICATION, FID, MSE, display
+from .table_metrics import CRITERIA_METRICS, display
 
 NUM_INTERPOLATIONS = 2
 NUM_SAMPLERS = 2  # whose images are on the page
@@ -127,8 +127,7 @@ def _criterion_value(selection: Selection) -> str:
     """The number that decided, in the unit of the tables."""
     if selection.value is None:
         return ""
-    name = selection.criterion.split("/")[-2]
-    metric = {"mse": MSE, "fid": FID, "accuracy": CLASSIFICATION}[name]
+    metric = CRITERIA_METRICS[selection.criterion.split("/")[-2]]
     return format_number(selection.value * metric.scale, metric.digits) + (f" {metric.unit}" if metric.unit else "")
 
 

@@ -5,6 +5,7 @@ __all__ = ["TEMPLATES", "describe_context", "environment", "read_template"]
 import base64
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
@@ -88,14 +89,25 @@ def _drawing(folder: Path, figure: StudyFigure) -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'data:image/png;base64,([^"]+)', _smaller, svg)
+    svg = re.sub(r"font-family: [^;]*; ", "", svg)  # the page has its own font
+    svg = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", svg)
+    svg = re.sub(r"\d+\.\d{3,}(?=[ \n\")])", lambda found: f"{float(found[0]):.2f}", svg)
     colours = "|".join(map(re.escape, _CSS_COLOURS))
     svg = re.sub(colours, lambda found: _CSS_COLOURS[found[0]], svg)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{figure.name}-", svg)  # equal marks of two charts share names
     # attributes cannot hold var(), styles can
-    svg = re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg)
+    svg = _share_styles(re.sub(r'fill="(var\([^)]*\))"', r'style="fill: \1"', svg))
     width = re.search(r'width="([\d.]+)(pt)?"', svg)
     natural = f"{float(width[1]):.0f}{width[2] or 'px'}" if width else "46rem"
     return Markup(svg.replace("<svg", f'<svg aria-hidden="true" style="--natural: {natural}"', 1))
+
+
+def _share_styles(svg: str) -> str:
+    """The drawing with each style written once, in a class that is named after its content."""
+    names = {style: f"s{zlib.crc32(style.encode()):08x}" for style in re.findall(r' style="([^"]*)"', svg)}
+    svg = re.sub(r' style="([^"]*)"', lambda found: f' class="{names[found[1]]}"', svg)
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
+    return svg.replace("</style>", f"{rules}</style>", 1)
 
 
 def _smaller(uri: re.Match[str]) -> str:

@@ -4,10 +4,21 @@ __all__ = ["Passports", "TableView", "view_table"]
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 from .table import Column, Entry, Row, Table, format_entry, format_value
+
+_GROUPED_BY = ("metric: ", "references fingerprint: ")
+
+
+@dataclass(frozen=True)
+class PassportGroup:
+    """Passports of numbers that were measured alike: the lines that all have, and the others by index of passport."""
+
+    common: list[str]
+    own: dict[int, list[str]]
 
 
 class Passports:
@@ -35,9 +46,19 @@ class Passports:
         text = json.dumps({"lines": self.lines, "entries": self.entries}, separators=(",", ":"), ensure_ascii=False)
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
-    def to_lists(self) -> list[list[str]]:
-        """The lines of each passport, for pages without a script."""
-        return [[self.lines[i] for i in entry] for entry in self.entries]
+    def to_groups(self) -> list[PassportGroup]:
+        """All passports by metric and reference data, for pages without a script."""
+        found: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for number, entry in enumerate(self.entries):
+            lines = [self.lines[i] for i in entry]
+            found[tuple(line for line in lines if line.startswith(_GROUPED_BY))].append(number)
+        return [self._group(numbers) for numbers in found.values()]
+
+    def _group(self, numbers: list[int]) -> PassportGroup:
+        shared = set.intersection(*(set(self.entries[number]) for number in numbers))
+        common = [self.lines[i] for i in self.entries[numbers[0]] if i in shared]
+        own = {number: [self.lines[i] for i in self.entries[number] if i not in shared] for number in numbers}
+        return PassportGroup(common, own)
 
     def _line(self, line: str) -> int:
         if line not in self._indices:

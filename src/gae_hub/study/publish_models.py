@@ -114,16 +114,16 @@ def _find_chosen(results: StudyResults) -> list[tuple[CellResult, str]]:
 
 
 def _sort_samplers(results: StudyResults, cell: CellResult) -> tuple[str, ...]:
-    """Names of the samplers that were fitted, by their FID on validation."""
+    """Names of the samplers that were fitted, by their FID, or energy distance, on validation."""
     names = results.methods[cell.method].get("samplers") or results.samplers
     skipped = cell.facts.get("skipped_steps", {})
 
-    def read_fid(name: str) -> float:
-        value = cell.numbers.get(f"generation/{name}/fid/validation", math.inf)
-        return math.inf if math.isnan(value) else value
+    def read_criterion(name: str) -> float:
+        numbers = (cell.numbers.get(number.format(sampler=name)) for number in CRITERIA["generation"][0])
+        return next((value for value in numbers if value is not None and not math.isnan(value)), math.inf)
 
     fitted = [name for name in names if f"sampler/{name}" not in skipped and _sampler_folder(cell, name).is_dir()]
-    return tuple(sorted(fitted, key=read_fid))
+    return tuple(sorted(fitted, key=read_criterion))
 
 
 def _sampler_folder(cell: CellResult, name: str) -> Path:
@@ -254,6 +254,7 @@ def describe_numbers(model: StudyModel) -> str:
     found = {
         "reconstruction MSE": numbers.get("reconstruction/mse/test"),
         f"FID {best}": numbers.get(f"generation/{best}/fid/test"),
+        f"energy distance {best}": numbers.get(f"generation/{best}/energy_distance/test"),
         "classification accuracy": numbers.get("classification/accuracy/test"),
         "clustering accuracy": numbers.get("clustering/accuracy/train"),
         "log-likelihood": numbers.get("likelihood/log_likelihood/test"),

@@ -3,6 +3,8 @@
 __all__ = [
     "CLASSIFICATION",
     "CLUSTERING",
+    "CRITERIA_METRICS",
+    "ENERGY_DISTANCE",
     "FID",
     "INCEPTION_SCORE",
     "INTERPOLATION",
@@ -138,6 +140,9 @@ INCEPTION_SCORE = Metric(
     digits=1,
     bounds=(1.0, math.inf),
 )
+ENERGY_DISTANCE = Metric(
+    "energy_distance", "energy distance", "generation/{sampler}/energy_distance/test", "lower", digits=4
+)
 QUALITY = (
     Metric("kid", "KID", "generation/{sampler}/kid/test", "lower", "x 1000", 1000.0),
     Metric("precision", "precision", "generation/{sampler}/precision/test", "higher", digits=3, bounds=PROPORTION),
@@ -166,3 +171,6 @@ INTERPOLATION = (
 SECONDS = Metric("seconds", "time", "training/seconds", "lower", "s", digits=1, bounds=POSITIVE)
 NUM_TOGETHER = Metric("trained_together", "trained together", "trained_together", None, digits=0)
 NUM_PARAMETERS = Metric("num_parameters", "parameters", "num_parameters", None, digits=0)
+
+CRITERIA_METRICS = {"mse": MSE, "fid": FID, "energy_distance": ENERGY_DISTANCE, "accuracy": CLASSIFICATION}
+"""Metrics that choose configurations, by the last part but one of the number's name."""

@@ -19,6 +19,7 @@ from .results import StudyResults
 from .selection import CRITERIA, Selection
 from .table import Column, Row
 
+_CRITERIA_NAMES = {"mse": "MSE", "fid": "FID", "energy_distance": "energy distance", "accuracy": "mean accuracy"}
 MAX_LEFT_OUT = 12  # configurations that a note lists
 
 
@@ -73,16 +74,19 @@ def describe_values(results: StudyResults, dataset: str) -> str:
 def selected_by(selections: Iterable[Selection]) -> list[str]:
     """The rule that chose configurations, exceptions to it, and the configurations that were left out."""
     selections = list(selections)
-    rules = dict.fromkeys((selection.task, CRITERIA[selection.task]) for selection in selections)
+    rules: dict[str, dict[str, Selection]] = defaultdict(dict)
+    for selection in selections:
+        rules[selection.task].setdefault(selection.criterion.split("/")[-2], selection)
     notes: list[str] = []
-    for task, ((number, *_), smaller_wins) in rules:
-        metric = {"mse": "MSE", "fid": "FID"}.get(number.split("/")[-2], f"mean {number.split('/')[-2]}")
-        of_sampler = " of the row's sampler" if "{sampler}" in number else ""
+    for task, criteria in rules.items():
+        names = [_CRITERIA_NAMES[name] for name in criteria]
+        of_sampler = " of the row's sampler" if next(iter(criteria.values())).sampler else ""
         notes.append(
-            f"Each method's configuration for {task} has the {'lowest' if smaller_wins else 'highest'} {metric}"
-            f"{of_sampler} on validation, as a mean over seeds."
+            f"Each method's configuration for {task} has the {'lowest' if CRITERIA[task][1] else 'highest'} "
+            f"{' or '.join(names)}{of_sampler} on validation, as a mean over seeds."
         )
-    notes += sorted({f"{_place(s)}: {s.note}." for s in selections if s.note})
+    several = {task for task, criteria in rules.items() if len(criteria) > 1}
+    notes += sorted({f"{_place(s)}: {s.note}." for s in selections if s.note and s.task in several})
     if left_out := _left_out(selections):
         more = f"; and {len(left_out) - MAX_LEFT_OUT} more" if len(left_out) > MAX_LEFT_OUT else ""
         notes.append(f"Left out: {'; '.join(left_out[:MAX_LEFT_OUT])}{more}.")

@@ -16,6 +16,7 @@ from .table import Column, Entry, Row, Table, fit_digits, mark_best
 from .table_metrics import (
     CLASSIFICATION,
     CLUSTERING,
+    ENERGY_DISTANCE,
     FID,
     INCEPTION_SCORE,
     INTERPOLATION,
@@ -67,7 +68,7 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
     lines = [Line(method) for method in results.methods]
     sampled = [Line(method, sampler) for method in results.methods for sampler in selector.method_samplers(method)]
     main = [line for line in sampled if line.sampler in TABLE_3_SAMPLERS]
-    scores = [FID, INCEPTION_SCORE]
+    scores = [FID, INCEPTION_SCORE, ENERGY_DISTANCE]
     spread = (
         "After ±: standard deviation over the probes (on test), or over the fits of k-means (on training embeddings); "
         "with several seeds, the root of its mean square over seeds."
