@@ -46,7 +46,7 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]
 def decode_traversals(
     model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9
 ) -> tuple[Tensor, list[tuple[float, float]]]:
-    """Decode the first example's latents with one dimension changed at a time.
+    """Decode the first example's latents with one dimension changed at a time, by `model.traverse`.
 
     Args:
         model: a model with latent vectors.
@@ -58,10 +58,8 @@ def decode_traversals(
         (len(dimensions), num_steps, *input_shape), and the first and last value of each row's latent.
     """
     embeddings = model.embed(examples)
+    chosen = embeddings[:, dimensions]
     offsets = torch.linspace(-2, 2, num_steps, device=embeddings.device, dtype=embeddings.dtype)
-    rows = embeddings[:1].repeat(len(dimensions) * num_steps, 1).unflatten(0, (len(dimensions), num_steps))
-    ranges = []
-    for row, dimension in zip(rows, dimensions, strict=True):
-        row[:, dimension] = embeddings[:, dimension].mean() + offsets * embeddings[:, dimension].std()
-        ranges.append((row[0, dimension].item(), row[-1, dimension].item()))
-    return model.decode(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), ranges
+    values = chosen.mean(0)[:, None] + chosen.std(0)[:, None] * offsets
+    rows = model.traverse(embeddings[:1], torch.tensor(dimensions, device=embeddings.device), values)[0]
+    return rows, [(low, high) for low, *_, high in values.tolist()]

@@ -140,13 +140,9 @@ class Explorer:
 
     def settle(self, latents: Tensor) -> Tensor:
         """The nearest latents that the model uses: on the sphere, or of its codebook. Others are returned as are."""
-        kind = get_latent_kind(self.model)
-        if kind == "sphere":
-            return normalize(latents)
-        if kind == "codes":
-            assert isinstance(self.model, QuantizedModel)
+        if isinstance(self.model, QuantizedModel):
             return self.model.quantize(latents)[0]
-        return latents
+        return normalize(latents) if get_latent_kind(self.model) == "sphere" else latents
 
     # Images
 

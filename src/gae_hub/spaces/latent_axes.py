@@ -54,14 +54,12 @@ class LatentAxes:
         flat = embeddings.flatten(1).float()
         origin = flat.mean(0)
         facts = measure_latents(model, pixel_values) if embeddings.dim() == 2 else {}
-        if facts:
-            order: list[int] | None = facts["order"]
-            assert order is not None
-            directions = torch.eye(flat.shape[1])[order]
-            names, scores, by = [f"z[{index}]" for index in order], facts["values"], facts["by"]
+        dimensions: list[int] | None = facts.get("order")
+        if dimensions is not None:
+            directions = torch.eye(flat.shape[1])[dimensions]
+            names, scores, by = [f"z[{index}]" for index in dimensions], facts["values"], facts["by"]
             num_active = max(1, facts["active_units"])
         else:
-            order = None
             directions, variances = _principal_components(flat - origin, _MAX_COMPONENTS)
             names = [f"component {index + 1}" for index in range(len(directions))]
             shares = variances / variances.sum().clamp(min=1e-12)
@@ -71,7 +69,7 @@ class LatentAxes:
         mean, std = coordinates.mean(0), coordinates.std(0, correction=0)
         span = _SPAN * std.clamp(min=float(std.max()) / _SPAN).clamp(min=1e-3)  # a collapsed axis still moves
         low, high = (mean - span).tolist(), (mean + span).tolist()
-        return cls(directions, order, origin, names, scores, by, low, high, num_active)
+        return cls(directions, dimensions, origin, names, scores, by, low, high, num_active)
 
     def __len__(self) -> int:
         return len(self.directions)
