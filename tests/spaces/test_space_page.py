@@ -306,7 +306,8 @@ def test_pictures_of_every_tab(address, tmp_path, mode):
     width = 390 if mode == "phone" else 1280
     with Browser(tmp_path, width, 844 if mode == "phone" else 900, dark=mode == "dark") as page:
         for name in ("sample", "reconstruct", "interpolate", "explore", "map", "about"):
-            ready = f"document.querySelector('#panel-{name}[data-shown]') !== null"
+            shown = f"#panel-{name}[data-shown]" + ("" if name == "about" else " img")
+            ready = f"document.querySelector('{shown}') !== null"
             visit(page, address, f"tab={name}" + ("&image=3" if name == "sample" else ""), ready)
             page.wait("![...document.querySelectorAll('[data-shown] .gae-frame')].some(e => !e.firstChild)", 60)
             assert page.run("document.documentElement.scrollWidth") <= width
