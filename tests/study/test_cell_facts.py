@@ -103,20 +103,38 @@ def test_times_on_unlike_devices_are_not_compared():
     assert [column.metric for column in alike.columns] == ["seconds", "num_parameters"]
 
 
-# Divergences
+# Troubles of training
 
 
-def test_divergences_are_in_tables_notes_and_page(tmp_path):
-    facts = {"divergences": 2, "train_seconds": 1.0}
-    results = make_results([make_cell("VAE", 1, mse(0.1), facts=facts), make_cell("AE", 1, mse(0.2))])
+def test_troubles_of_training_are_in_tables_notes_and_page(tmp_path):
+    diverged = {"divergences": 2, "warnings": []}
+    warned = {"divergences": 0, "warnings": ["exploding latents", "posterior collapse"]}
+    results = make_results(
+        [
+            make_cell("VAE", 1, mse(0.1), facts=diverged),
+            make_cell("AE", 1, mse(0.2)),
+            make_cell("VQVAE", 1, mse(0.3), facts=warned),
+        ]
+    )
     found = {table.name: table for table in build_tables(results, ())}
     states = {
         row.method: row.labels[found["configurations"].labels.index("state")] for row in found["configurations"].rows
     }
-    assert states == {"VAE": "done, diverged 2 times", "AE": "done"}
-    assert any("Training diverged" in note and "VAE 1" in note for note in found["reconstruction"].notes)
+    assert states == {
+        "VAE": "done, diverged 2 times",
+        "AE": "done",
+        "VQVAE": "done, warned of exploding latents and posterior collapse",
+    }
+    sentences = [
+        "Training diverged, and went on from its last good state with a smaller learning rate: VAE 1 (convnet, mnist, "
+        "16, seed 0), 2 times.",
+        "The trainer warned of exploding latents: VQVAE 1 (convnet, mnist, 16, seed 0).",
+        "The trainer warned of posterior collapse: VQVAE 1 (convnet, mnist, 16, seed 0).",
+    ]
+    assert [note for note in found["reconstruction"].notes if note in sentences] == sentences
     page = write_report(results, tmp_path).read_text(encoding="utf-8")
-    assert "VAE 1 (convnet, mnist, 16, seed 0): 2 times" in page and "<strong>Training diverged,</strong>" in page
+    for sentence in sentences:
+        assert f'<p class="warning">{sentence}</p>' in page
 
 
 # Missing numbers

@@ -1,12 +1,14 @@
-"""What the records of cells say beside numbers: why a number is missing, how time was measured, and divergences."""
+"""What the records of cells say beside numbers: why one is missing, how time was measured, what went wrong in training."""
 
 __all__ = [
     "REMEDY",
     "SHARED_TIME",
-    "describe_divergences",
+    "count_divergences",
     "describe_extractors",
+    "describe_troubles",
     "explain_missing",
     "timing_passport",
+    "training_warnings",
     "warn_of_extractors",
 ]
 
@@ -62,15 +64,34 @@ def timing_passport(cells: Sequence[CellResult]) -> dict[str, Any]:
     return {"metric": "seconds", "settings": settings | ({"device": ", ".join(devices)} if devices else {})}
 
 
-def describe_divergences(cells: Iterable[CellResult]) -> list[str]:
-    """Cells whose training diverged and was set back: "beta-VAE 2 (MLP, digits, 8, seed 0): 1 time"."""
-    found = []
+def describe_troubles(cells: Iterable[CellResult]) -> list[str]:
+    """A sentence for each kind of trouble that trainings had, with the cells that had it.
+
+    Divergences are named first, as "Training diverged, ...: beta-VAE 2 (mlp, digits, 8, seed 0), 1 time.", then each
+    warning of `gae_hub.training.diagnostics`, as "The trainer warned of posterior collapse: ...".
+    """
+    diverged: list[str] = []
+    warned: dict[str, list[str]] = {}
     for cell in cells:
-        number = cell.facts.get("divergences", 0)
-        if number:
-            place = f"{cell.network}, {cell.dataset}, {cell.latent_dim}, seed {cell.seed}"
-            found.append(f"{cell.method} {cell.configuration} ({place}): {number} time{'s' if number > 1 else ''}")
-    return list(dict.fromkeys(found))
+        name = f"{cell.method} {cell.configuration}"
+        name += f" ({cell.network}, {cell.dataset}, {cell.latent_dim}, seed {cell.seed})"
+        if number := count_divergences([cell]):
+            diverged.append(f"{name}, {number} time{'s' if number > 1 else ''}")
+        for warning in training_warnings([cell]):
+            warned.setdefault(warning, []).append(name)
+    sentences = {"Training diverged, and went on from its last good state with a smaller learning rate": diverged}
+    sentences |= {f"The trainer warned of {warning}": names for warning, names in sorted(warned.items())}
+    return [f"{start}: {'; '.join(dict.fromkeys(names))}." for start, names in sentences.items() if names]
+
+
+def count_divergences(cells: Iterable[CellResult]) -> int:
+    """How often the training of these cells diverged."""
+    return sum(cell.facts.get("divergences", 0) for cell in cells)
+
+
+def training_warnings(cells: Iterable[CellResult]) -> list[str]:
+    """Names of the trainer's warnings at the end of training: "posterior collapse", "exploding latents"."""
+    return sorted({warning for cell in cells for warning in cell.facts.get("warnings", [])})
 
 
 # Extractors

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from .cell_facts import SHARED_TIME, describe_divergences, explain_missing, timing_passport, warn_of_extractors
+from .cell_facts import (
+    SHARED_TIME,
+    count_divergences,
+    describe_troubles,
+    explain_missing,
+    timing_passport,
+    training_warnings,
+    warn_of_extractors,
+)
 from .results import StudyResults
 from .selection import Configuration, Missing, Selector, Setup
 from .table import Column, Entry, Row, Table, fit_digits
@@ -45,12 +53,11 @@ def configuration_table(selector: Selector) -> Table | None:
     rows = [replace(row, entries=tuple(row.entries[i] for i in used)) for row in rows]
     columns = fit_digits([columns[i] for i in used], rows)
     results = selector.results
-    diverged = describe_divergences(results.cells)
     notes = (
         "Numbers are means over the seeds that are done. Nothing is marked, since setups differ by row.",
         *describe_units(results, columns),
         *([SHARED_TIME] if any(column.metric == NUM_TOGETHER.name for column in columns) else []),
-        *([f"Training diverged, and went on from its last good state: {'; '.join(diverged)}."] if diverged else []),
+        *describe_troubles(results.cells),
         *explain_marks(rows),
         *measured_with(results, rows, columns),
     )
@@ -120,16 +127,19 @@ def _entry(results: StudyResults, part: Configuration, column: Column) -> Entry:
 
 
 def _state(configuration: Configuration) -> str:
-    """State of the seeds: "done", "1 done, 1 failed: out of memory", "the same as 4"."""
+    """State of the seeds: "done, warned of posterior collapse", "1 done, 1 failed: out of memory", "the same as 4"."""
     if duplicate_of := configuration.cells[0].facts.get("duplicate_of"):
         return f"the same as {duplicate_of}"
     states = [cell.state for cell in configuration.cells]
     distinct = sorted(set(states))
     text = distinct[0] if len(distinct) == 1 else ", ".join(f"{states.count(state)} {state}" for state in distinct)
     error = next((cell.error for cell in configuration.cells if cell.error), None)
-    text = f"{text}: {error}" if error else text
-    num = sum(cell.facts.get("divergences", 0) for cell in configuration.cells)
-    return f"{text}, diverged {num} time{'s' if num > 1 else ''}" if num else text
+    parts = [f"{text}: {error}" if error else text]
+    if number := count_divergences(configuration.cells):
+        parts.append(f"diverged {number} time{'s' if number > 1 else ''}")
+    if warnings := training_warnings(configuration.cells):
+        parts.append(f"warned of {' and '.join(warnings)}")
+    return ", ".join(parts)
 
 
 def _chosen_for(selector: Selector, method: str, setup: Setup) -> dict[int, list[str]]:

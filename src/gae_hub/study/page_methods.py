@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from .cell_facts import describe_divergences
+from .cell_facts import describe_troubles
 from .grid_charts import grid_name
 from .picture_figures import read_tiles
 from .results import CellResult
@@ -74,7 +74,7 @@ class MethodView:
     figure: str
     choices: tuple[Choice, ...]
     setups: tuple[SetupView, ...]
-    divergences: tuple[str, ...]
+    troubles: tuple[str, ...]
 
 
 def view_methods(selector: Selector, link: Callable[[CellResult], str | None]) -> Iterator[MethodView]:
@@ -94,7 +94,7 @@ def view_methods(selector: Selector, link: Callable[[CellResult], str | None]) -
             grid_name(name),
             tuple(_choices(selector, name, link)),
             tuple(_setups(selector, name)),
-            tuple(describe_divergences(cell for cell in selector.results.cells if cell.method == name)),
+            tuple(describe_troubles(cell for cell in selector.results.cells if cell.method == name)),
         )
 
 

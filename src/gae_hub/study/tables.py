@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .cell_facts import SHARED_TIME, describe_divergences, explain_missing, timing_passport, warn_of_extractors
+from .cell_facts import SHARED_TIME, describe_troubles, explain_missing, timing_passport, warn_of_extractors
 from .configuration_table import configuration_table
 from .paper_columns import PaperColumns
 from .paper_values import PaperValue, load_paper_values
@@ -187,17 +187,12 @@ class _Builder:
         selections = [selection for part in parts for selection in part.selections]
         chosen = selected_by(selections) if rules else []
         cells = [cell for selection in selections if selection.configuration for cell in selection.configuration.cells]
-        diverged = describe_divergences(cells)
         passports = [entry.passport for row in rows for entry in row.entries if entry.passport]
         all_notes = (
             *chosen,
             *describe_units(self.results, columns),
             *notes,
-            *(
-                [f"Training diverged, and went on from its last good state: {'; '.join(diverged)}."]
-                if diverged
-                else []
-            ),
+            *describe_troubles(cells),
             *explain_marks(rows),
             *warn_of_mixed(mixed),
             *measured_with(self.results, rows, columns),
