@@ -19,7 +19,8 @@ from gae_hub.core.hub_errors import HubError
 from gae_hub.spaces.example_sets import EXAMPLES_FILE, load_examples
 from gae_hub.spaces.explorer_loading import find_samplers, load_explorer, model_folder
 from gae_hub.spaces.requirements import pin_requirements
-from gae_hub.spaces.space_folder import MAX_DESCRIPTION, write_space
+from gae_hub.spaces.space_card import MAX_DESCRIPTION
+from gae_hub.spaces.space_folder import write_space
 from gae_hub.spaces.space_publishing import RECORD_FILE, publish_space
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import CHROMIUM, Browser
+from browser import Browser, in_browser
 from PIL import Image
 
 from gae_hub import AutoGAE, AutoSampler, GAEImageProcessor
@@ -23,7 +23,6 @@ CHILD = Path(__file__).parents[1] / "space_apps.py"
 SHOTS = Path(__file__).parents[2] / "build" / "space-shots"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 
 
 @pytest.fixture(scope="module")

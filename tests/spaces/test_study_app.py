@@ -9,10 +9,11 @@ import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, Browser
+from browser import Browser, in_browser
 from PIL import Image
 from spaces.conftest import serve
 from tiny_study import run, tiny
@@ -22,10 +23,11 @@ from gae_hub.cli.main import main
 from gae_hub.hub.cards.front_matter import read_metadata
 from gae_hub.metrics.functional.reconstruction import squared_error
 from gae_hub.spaces.comparison import Comparison, MethodRow
+from gae_hub.spaces.study_choices import Choices, first_choices, read_choices
 from gae_hub.spaces.study_folder import write_study_space
 from gae_hub.spaces.study_html import page_head, render_comparison
 from gae_hub.spaces.study_record import read_record
-from gae_hub.spaces.study_views import StudyViews
+from gae_hub.spaces.study_views import Selected, StudyViews
 from gae_hub.study import StudyFolder, StudyResults, load_results
 from gae_hub.study.selection import Setup
 from gae_hub.study.table import format_entry
@@ -35,10 +37,10 @@ CHILD = Path(__file__).parents[1] / "space_apps.py"
 SHOTS = Path(__file__).parents[2] / "build" / "study-space-shots"
 PLACE = ("digits", "mlp", 3)
 SETUP = Setup("mlp", "digits", 3)
+PLACE_NAMES = ("dataset", "network", "latent_dim")
 METHODS = ["AE", "VAE", "VQVAE"]
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}"
 TASKS = {"reconstruction": {"fid": False}, "generation": {"num_samples": 10}, "interpolation": {"num_pairs": 2}}
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,23 @@ def test_folder_is_small_complete_and_pinned(space, study):
     assert "launch_study_app" in (space / "app.py").read_text()
     for cell in read_record(space).results.cells:
         assert cell.folder is None or (cell.folder / "model.safetensors").is_file()
+
+
+def test_thumbnail_shows_each_method(space, views):
+    picture = Image.open(space / "thumbnail.png")
+    assert picture.size == (1200, 630)
+    edge = (630 - 160 - 40 - 24) // 3
+    for index, method in enumerate(METHODS):
+        row = views.reconstruct([index], methods=[method])[0]
+        tile = Image.fromarray(decode(row["images"][0])).convert("RGB").resize((edge, edge), Image.Resampling.NEAREST)
+        left = 60 + index * (edge + 12)
+        assert np.array_equal(np.asarray(picture.convert("RGB").crop((left, 160, left + edge, 160 + edge))), tile)
+
+
+def test_a_published_space_names_its_thumbnail(study, tmp_path):
+    root = write_study_space(study, tmp_path / "space", repo_id="user/demo")
+    metadata = read_metadata((root / "README.md").read_text(encoding="utf-8"))
+    assert metadata["thumbnail"] == "https://huggingface.co/spaces/user/demo/resolve/main/thumbnail.png"
 
 
 def test_record_has_every_number_and_passport(space, study):
@@ -181,7 +200,7 @@ def test_an_uploaded_image_is_read_as_the_processor_reads_it(views, tmp_path):
     expected = processor.postprocess(model.reconstruct(processor(tmp_path / "own.png")["pixel_values"]))
     (row,) = views.reconstruct([uri], methods=["AE"])
     assert [decode(found).tolist() for found in row["images"]] == pixels(expected)
-    page = views.show_reconstructions(*PLACE, "reconstruction", ["AE"], [0], [str(tmp_path / "own.png")])
+    page = views.show_reconstructions(Selected(*PLACE, "reconstruction", ["AE"]), [0], [str(tmp_path / "own.png")])
     assert row["images"][0] in page and "image 1 of yours" in page
 
 
@@ -233,6 +252,51 @@ def test_hostile_names_are_escaped():
 def test_style_of_the_blocks_applies_inside_the_study_only():
     style = page_head().partition("<style>")[2].partition("</style>")[0]
     assert style.startswith(".study {") and style.count("{") == style.count("}")
+
+
+# Links
+
+
+def test_a_link_holds_every_choice(views):
+    first = first_choices(views, SETUP)
+    assert read_choices(views, "") == (first, [])
+    changed = Choices(
+        "interpolate",
+        *PLACE,
+        "interpolation",
+        ["VQVAE"],
+        [3, 5],
+        ["gmm"],
+        num=4,
+        seed=9,
+        start=2,
+        end=7,
+        num_steps=5,
+        method="VAE",
+    )
+    query = urlencode(changed.to_dict(), doseq=True)
+    assert all(getattr(changed, name) != value for name, value in first.to_dict().items() if name not in PLACE_NAMES)
+    assert read_choices(views, f"?{query}") == (changed, [])
+    assert read_choices(views, "?methods=&picked=&samplers=")[0] == replace(first, methods=[], picked=[], samplers=[])
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("tab=nowhere", "tab must be one of reconstruct"),
+        ("dataset=mnist", "this Space has no models for mnist, mlp, 3"),
+        ("methods=VAE&methods=GAN", "a method must be one of AE"),
+        ("picked=1&picked=900", "an index of a test image must be an integer from 0"),
+        ("num=9e9", "the number of images must be an integer"),
+        ("seed=-1", "the seed must be an integer"),
+        ("num_steps=2", "the number of steps must be an integer from 3"),
+        ("method=<script>", "a method must be one of"),
+    ],
+)
+def test_a_link_with_unknown_values_is_as_at_first_and_says_so(views, query, message):
+    choices, errors = read_choices(views, f"?{query}&seed=5" if "seed" not in query else f"?{query}")
+    assert choices == replace(first_choices(views, SETUP), seed=0 if "seed" in query else 5)
+    assert len(errors) == 1 and message in errors[0]
 
 
 # Served
@@ -385,6 +449,34 @@ def test_every_control_in_a_browser(address, views, tmp_path):
         open_tab(browser, "Study")
         browser.wait("!!document.querySelector('#facts .facts')?.offsetParent")
         assert not browser.errors and {url.startswith((address, "data:")) for url in browser.requests} == {True}
+
+
+@in_browser
+@pytest.mark.slow
+def test_a_link_restores_the_page(address, views, tmp_path):
+    few = {"task": "interpolation", "methods": ["VAE", "VQVAE"]}
+    with Browser(tmp_path / "chromium") as browser:
+        link = f"{address}/?tab=sample&task=interpolation&methods=VAE&methods=VQVAE&samplers=gmm&num=3&seed=7"
+        browser.open(link)
+        wait_for(browser, "samples", views.sample(["gmm"], 3, 7, **few))
+        assert browser.run("document.querySelector('[role=tab][aria-selected=true]').textContent.trim()") == "Sample"
+        assert browser.run("window.location.href") == link
+        browser.click("#next-seed")
+        browser.wait("new URLSearchParams(window.location.search).get('seed') == '8'")
+        open_tab(browser, "Interpolate")
+        browser.click("#start label:nth-of-type(3) input")
+        browser.wait("new URLSearchParams(window.location.search).get('tab') == 'interpolate'")
+        browser.wait("new URLSearchParams(window.location.search).get('start') == '2'")
+        wait_for(browser, "interpolations", views.interpolate(2, 1, 10, **few))
+        changed = browser.run("window.location.href")
+        browser.open("about:blank")
+        browser.open(changed)
+        wait_for(browser, "interpolations", views.interpolate(2, 1, 10, **few))
+        open_tab(browser, "Sample")
+        wait_for(browser, "samples", views.sample(["gmm"], 3, 8, **few))
+        browser.open(f"{address}/?seed=-1")
+        browser.wait("document.body.innerText.includes('The link has values that this Space does not have')")
+        assert not browser.errors
 
 
 def set_number(browser, field, value):

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
-from browser import CHROMIUM, Browser
+from browser import Browser, in_browser
 from study.pictures import draw_pictures
 from study.synthetic import make_cell, make_results, synthetic_results
 
@@ -277,7 +277,6 @@ def browser(report, tmp_path_factory):
         yield browser
 
 
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 HEADER = "#table-generation th.number"
 COLUMN = (
     "[...document.querySelectorAll('#table-generation tbody tr')]"

@@ -60,7 +60,7 @@ def run(args: Namespace):
         folder = Path(args.output_dir or f"{name}-space") if is_kept else Path(temporary) / name
         if is_study:
             study = StudyFolder.find(args.model, args.study)
-            write_study_space(study, folder, published=args.published, license=args.license)
+            write_study_space(study, folder, published=args.published, repo_id=args.push, license=args.license)
         else:
             examples = _find_examples(args)
             write_space(args.model, folder, examples=examples, repo_id=args.push, license=args.license)

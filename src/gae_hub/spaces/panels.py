@@ -4,11 +4,11 @@ __all__ = ["NUM_WORKERS", "QUEUE", "add_panel", "call_checked"]
 
 import os
 from collections.abc import Callable, Mapping
-from html import escape
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..core.argument_checks import describe
+from ..core.visitor_errors import errors_for_visitors
 from .theme import read_static
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_panel(
 
     Args:
         name: of the panel; its element is `panel-<name>`.
-        scripts: files of static/ that build it, after common.js.
+        scripts: files of static/ that build it, after address.js and common.js.
         config: what the scripts read.
         requests: name of each request to the function that answers it.
     """
@@ -43,7 +43,7 @@ def add_panel(
     panel = gr.HTML(
         {},
         html_template="<div></div>",
-        js_on_load="\n".join([*map(read_static, ("common.js", *scripts)), _event_names(requests)]),
+        js_on_load="\n".join([*map(read_static, ("address.js", "common.js", *scripts)), _event_names(requests)]),
         apply_default_css=False,
         elem_id=f"panel-{name}",
         elem_classes=["gae-panel"],
@@ -87,10 +87,8 @@ def answer_requests(event: str, function: Callable[..., dict[str, Any]]) -> Call
 
 
 def call_checked(function: Callable[..., dict[str, Any]], names: set[str], request: Any) -> dict[str, Any]:
-    """The answer of a function to a request. Raises gr.Error, in plain words and without a traceback."""
-    import gradio as gr
-
-    try:
+    """The answer of a function to a request. A ValueError becomes a message of the page."""
+    with errors_for_visitors(ValueError):
         if not isinstance(request, dict):
             raise ValueError(f"expected the arguments of {function.__name__} by name, got {describe(request)}")
         arguments = {name: value for name, value in request.items() if name in names}
@@ -102,8 +100,6 @@ def call_checked(function: Callable[..., dict[str, Any]], names: set[str], reque
         if required:
             raise ValueError(f"{function.__name__} needs {', '.join(required)}")
         return function(**arguments)
-    except ValueError as error:
-        raise gr.Error(escape(str(error), quote=False), print_exception=False, title="Not possible") from error
 
 
 def _event_names(requests: Mapping[str, Any]) -> str:

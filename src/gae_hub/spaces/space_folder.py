@@ -4,9 +4,6 @@ __all__ = ["MODEL_FOLDER", "write_space"]
 
 import json
 import shutil
-import sys
-from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +11,18 @@ from ..core.argument_checks import require_extra
 from ..core.checkpoint_checks import read_config
 from ..core.files import write_text
 from ..hub.cards.escaping import clean, escape
-from ..hub.cards.facts import is_repo_id
-from ..hub.cards.front_matter import dump_metadata, read_metadata
+from ..hub.cards.front_matter import read_metadata
 from ..hub.cards.license import DEFAULT_LICENSE
-from ..hub.cards.merging import BEGIN, END, write_merged
 from ..hub.cards.papers import paper_of
-from ..images.grids import save_picture
 from .example_sets import EXAMPLES_FILE, ExampleSet
 from .explorer import Explorer
 from .explorer_loading import MODEL_FILES, load_explorer, model_folder
 from .requirements import pin_requirements
-from .thumbnail import THUMBNAIL, draw_thumbnail
+from .space_card import space_metadata, write_card
+from .thumbnail import NUM_TILES, write_thumbnail
 
 MODEL_FOLDER = "model"
 """Folder in a Space with a copy of the model, if the model is not on the Hub."""
-
-MAX_DESCRIPTION = 60
-"""Largest number of characters of a Space's short description on the Hub."""
 
 
 def write_space(
@@ -79,9 +71,11 @@ def write_space(
     commit = None if is_local else source.name
     write_text(place / "app.py", _render_app(MODEL_FOLDER if is_local else str(model), commit, name))
     write_text(place / "requirements.txt", pin_requirements())
-    save_picture(draw_thumbnail(explorer, name), place / THUMBNAIL)
-    metadata = _describe_space(explorer, name, None if is_local else str(model), commit, source, repo_id, license)
-    write_merged(place / "README.md", _render_card(metadata, name, None if is_local else str(model)))
+    latents = explorer.draw_latents(next(iter(explorer.samplers)), 0, NUM_TILES)
+    write_thumbnail(place, _method_name(explorer), name, explorer.to_images(explorer.decode(latents)))
+    on_hub = None if is_local else str(model)
+    metadata = _metadata(explorer, name, on_hub, commit, source, repo_id, license)
+    write_card(place, metadata, _describe(name, on_hub))
     return explorer
 
 
@@ -106,7 +100,7 @@ def _render_app(model: str, revision: str | None, title: str) -> str:
     )
 
 
-def _describe_space(
+def _metadata(
     explorer: Explorer,
     title: str,
     model: str | None,
@@ -116,39 +110,30 @@ def _describe_space(
     license: str | None,
 ) -> dict[str, Any]:
     """The metadata of the Space's card, as the Hub reads it."""
-    method = _method_name(explorer)
-    metadata: dict[str, Any] = {
-        "title": clean(title),
-        "emoji": "🎛️",
-        "colorFrom": "green",
-        "colorTo": "gray",
-        "sdk": "gradio",
-        "sdk_version": version("gradio"),
-        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "app_file": "app.py",
-        "pinned": False,
-        "short_description": _shorten(f"Sample and explore {clean(title)}, a {method}"),
-        "license": license or _license_of(source),
-        "suggested_hardware": "cpu-basic",
-        "tags": ["gae-hub", "generative-autoencoder", read_config(source)["model_type"].removeprefix("gae_")],
-    }
+    metadata = space_metadata(
+        title,
+        f"Sample and explore {clean(title)}, a {_method_name(explorer)}",
+        repo_id=repo_id,
+        license=license or _license_of(source),
+        emoji="🎛️",
+        colorFrom="green",
+        colorTo="gray",
+        tags=["gae-hub", "generative-autoencoder", read_config(source)["model_type"].removeprefix("gae_")],
+    )
     if model is not None:
-        metadata["models"] = [model]
         files = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
-        metadata["preload_from_hub"] = [f"{model} {','.join(files)} {commit}"]
-    if repo_id is not None and is_repo_id(repo_id):
-        metadata["thumbnail"] = f"https://huggingface.co/spaces/{repo_id}/resolve/main/{THUMBNAIL}"
+        metadata |= {"models": [model], "preload_from_hub": [f"{model} {','.join(files)} {commit}"]}
     return metadata
 
 
-def _render_card(metadata: Mapping[str, Any], title: str, model: str | None) -> str:
+def _describe(title: str, model: str | None) -> str:
+    """The text of the card."""
     about = f"[{model}](https://huggingface.co/{model})" if model is not None else f"the model in `{MODEL_FOLDER}/`"
-    text = (
+    return (
         f"# {escape(title)}\n\nSample, reconstruct, interpolate and explore {about}, a generative autoencoder of "
         "[gae_hub](https://github.com/gae-hub/gae_hub).\n\n"
         "Locally: `pip install -r requirements.txt`, then `python app.py`.\n"
     )
-    return f"---\n{dump_metadata(dict(metadata))}\n---\n\n{BEGIN}\n\n{text}\n{END}\n"
 
 
 def _method_name(explorer: Explorer) -> str:
@@ -163,7 +148,3 @@ def _license_of(source: Path) -> Any:
     except (OSError, ValueError):
         found = None
     return found if isinstance(found, str) and found else DEFAULT_LICENSE
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_DESCRIPTION else f"{text[: MAX_DESCRIPTION - 1]}…"

@@ -2,25 +2,26 @@
 
 __all__ = ["build_study_app", "launch_study_app"]
 
+import json
 from collections.abc import Callable, Iterable
-from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.hub_errors import HubError
+from ..core.visitor_errors import errors_for_visitors
 from ..study.selection import Setup
 from ..study.table_metrics import display
+from .study_choices import TABS, Choices, first_choices, read_choices
 from .study_html import StudyPages, page_head, render_header
-from .study_views import MAX_SAMPLES, MAX_STEPS, StudyViews
-from .theme import launch_settings
+from .study_views import MAX_SAMPLES, MAX_SEED, MAX_STEPS, Selected, StudyViews
+from .theme import launch_settings, read_static
 from .uploads import MAX_UPLOAD_BYTES
 
 if TYPE_CHECKING:
     from gradio import HTML, Blocks
 
-_NUM_PICKED = 8  # test images at the start
-_NUM_SAMPLERS = 2  # samplers at the start
+_explained = errors_for_visitors(ValueError, OSError, NotImplementedError, HubError)
 _OPEN_METHOD = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest(".open-method");
@@ -71,15 +72,16 @@ class _App:
         from gradio.events import api
 
         setups = self.compared.setups
+        first = first_choices(self.views, setups[0]) if setups else None
         with gr.Blocks(title=self.results.title, analytics_enabled=False) as app:
             _html(render_header(self.results))
-            if setups:
-                self._add_controls(setups[0])
+            if first is not None:
+                self._add_controls(first)
             with gr.Tabs(overflow_behavior="wrap") as self.tabs:
-                if setups:
-                    self._add_reconstructions(setups[0])
-                    self._add_samples()
-                    self._add_interpolations(setups[0])
+                if first is not None:
+                    self._add_reconstructions(first)
+                    self._add_samples(first)
+                    self._add_interpolations(first)
                 with gr.Tab("Tables", id="tables"):
                     _html(self.pages.tables, "tables")
                 with gr.Tab("Methods", id="methods"):
@@ -89,57 +91,58 @@ class _App:
                 with gr.Tab("Study", id="study"):
                     _html(self.pages.study, "facts")
             _html(self.pages.overlays())
-            self._add_events(app)
+            self._add_events(app, first)
             for function in self.views.endpoints:
-                api(_explain_errors(function), api_name=function.__name__)
+                api(_explained(function), api_name=function.__name__)
         return app
 
     # Components
 
-    def _add_controls(self, setup: Setup):
+    def _add_controls(self, first: Choices):
         import gradio as gr
 
         compared, dims = self.compared, self.results.latent_dims
-        datasets, networks = (
-            _distinct(s.dataset for s in compared.setups),
-            _distinct(s.network for s in compared.setups),
-        )
+        datasets = _distinct(setup.dataset for setup in compared.setups)
+        networks = _distinct(setup.network for setup in compared.setups)
         with gr.Row(elem_classes="controls"):
             self.dataset = gr.Dropdown(
-                _named(datasets), value=setup.dataset, label="Data", visible=len(datasets) > 1, elem_id="dataset"
+                _named(datasets), value=first.dataset, label="Data", visible=len(datasets) > 1, elem_id="dataset"
             )
             self.network = gr.Dropdown(
-                _named(networks), value=setup.network, label="Networks", visible=len(networks) > 1, elem_id="network"
+                _named(networks), value=first.network, label="Networks", visible=len(networks) > 1, elem_id="network"
             )
             self.latent_dim = gr.Dropdown(
-                dims[setup.dataset],
-                value=setup.latent_dim,
+                dims[first.dataset],
+                value=first.latent_dim,
                 label="Latent dimensions",
                 visible=any(len(found) > 1 for found in dims.values()),
                 elem_id="latent_dim",
             )
             self.task = gr.Dropdown(
                 compared.tasks,
-                value=compared.tasks[0],
+                value=first.task,
                 label="Configurations chosen for",
                 elem_id="task",
             )
         names = list(self.results.methods)
         with gr.Accordion(f"Methods ({len(names)})", open=False, elem_classes="methods"):
             self.methods = gr.CheckboxGroup(
-                names, value=names, label="Methods", show_label=False, show_select_all=True, elem_id="methods"
+                names, value=first.methods, label="Methods", show_label=False, show_select_all=True, elem_id="methods"
             )
 
-    def _add_reconstructions(self, setup: Setup):
+    def _add_reconstructions(self, first: Choices):
         import gradio as gr
 
         with gr.Tab("Reconstruct", id="reconstruct"):
-            names = self.views.example_names(setup)
-            choices = [(name, index) for index, name in enumerate(names)]
-            picked = list(range(min(_NUM_PICKED, len(names))))
+            setup = self._setup(first)
             with gr.Row():
                 self.picked = gr.CheckboxGroup(
-                    choices, value=picked, label="Test images", elem_classes="picker", scale=3, elem_id="picked"
+                    self._examples(setup),
+                    value=first.picked,
+                    label="Test images",
+                    elem_classes="picker",
+                    scale=3,
+                    elem_id="picked",
                 )
                 self.files = gr.File(
                     label="Your own images",
@@ -152,38 +155,42 @@ class _App:
             self.picked_style = gr.HTML(self.views.picker_style("picked", setup), elem_classes="invisible")
             self.reconstructions = _html("", "reconstructions", js_on_load=_OPEN_METHOD)
 
-    def _add_samples(self):
+    def _add_samples(self, first: Choices):
         import gradio as gr
 
-        samplers = self.compared.samplers
         with gr.Tab("Sample", id="sample"):
             with gr.Row(elem_classes="sampling"):
                 self.samplers = gr.CheckboxGroup(
-                    _named(samplers), value=samplers[:_NUM_SAMPLERS], label="Samplers", scale=3, elem_id="samplers"
+                    _named(self.compared.samplers),
+                    value=first.samplers,
+                    label="Samplers",
+                    scale=3,
+                    elem_id="samplers",
                 )
-                self.num = gr.Slider(1, MAX_SAMPLES, value=10, step=1, label="Images", elem_id="num")
-                self.seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed", elem_id="seed")
+                self.num = gr.Slider(1, MAX_SAMPLES, value=first.num, step=1, label="Images", elem_id="num")
+                self.seed = gr.Number(
+                    first.seed, precision=0, minimum=0, maximum=MAX_SEED, label="Seed", elem_id="seed"
+                )
                 self.other_seed = gr.Button("Next seed", elem_id="next-seed", min_width=80)
             self.samples = _html("", "samples", js_on_load=_OPEN_METHOD)
 
-    def _add_interpolations(self, setup: Setup):
+    def _add_interpolations(self, first: Choices):
         import gradio as gr
 
         with gr.Tab("Interpolate", id="interpolate"):
-            names = self.views.example_names(setup)
-            choices = [(name, index) for index, name in enumerate(names)]
-            last = min(1, len(names) - 1)
+            setup = self._setup(first)
+            choices = self._examples(setup)
             with gr.Row():
-                self.start = gr.Radio(choices, value=0, label="From", elem_classes="picker", elem_id="start")
-                self.end = gr.Radio(choices, value=last, label="To", elem_classes="picker", elem_id="end")
-            self.num_steps = gr.Slider(3, MAX_STEPS, value=10, step=1, label="Steps", elem_id="num_steps")
+                self.start = gr.Radio(choices, value=first.start, label="From", elem_classes="picker", elem_id="start")
+                self.end = gr.Radio(choices, value=first.end, label="To", elem_classes="picker", elem_id="end")
+            self.num_steps = gr.Slider(3, MAX_STEPS, value=first.num_steps, step=1, label="Steps", elem_id="num_steps")
             self.start_style = gr.HTML(self.views.picker_style("start", setup), elem_classes="invisible")
             self.end_style = gr.HTML(self.views.picker_style("end", setup), elem_classes="invisible")
             self.interpolations = _html("", "interpolations", js_on_load=_OPEN_METHOD)
 
     # Events
 
-    def _add_events(self, app: "Blocks"):
+    def _add_events(self, app: "Blocks", first: Choices | None):
         import gradio as gr
 
         private: dict[str, Any] = {
@@ -192,7 +199,7 @@ class _App:
             "trigger_mode": "always_last",
         }
         self.method.change(self.pages.method, self.method, self.about_method, **private)
-        if not self.compared.setups:
+        if first is None:
             return
         place = [self.dataset, self.network, self.latent_dim]
         shared = [*place, self.task, self.methods]
@@ -206,7 +213,7 @@ class _App:
                 self.interpolations,
             ),
         ]
-        shown = gr.State("reconstruct")
+        shown = gr.Textbox(first.tab, visible=False)  # the browser writes it into the address
         own = [component for _, _, components, _ in grids for component in components]
 
         def show(selected: str, *values: Any) -> list[Any]:
@@ -214,14 +221,17 @@ class _App:
             found, rest = [], list(values[len(shared) :])
             for name, render, components, _ in grids:
                 given, rest = rest[: len(components)], rest[len(components) :]
-                found.append(render(*values[: len(shared)], *given) if name == selected else gr.skip())
+                found.append(render(Selected(*values[: len(shared)]), *given) if name == selected else gr.skip())
             return found
 
-        def remember(event: gr.SelectData) -> Any:
-            return ["reconstruct", "sample", "interpolate", "tables", "methods", "study"][event.index]
+        def render_one(render: Callable[..., str]) -> Callable[..., str]:
+            return lambda *values: render(Selected(*values[: len(shared)]), *values[len(shared) :])
+
+        def remember(event: gr.SelectData) -> str:
+            return TABS[event.index]
 
         everything: dict[str, Any] = {
-            "fn": _explain_errors(show),
+            "fn": _explained(show),
             "inputs": [shown, *shared, *own],
             "outputs": [grid for *_, grid in grids],
         }
@@ -230,21 +240,57 @@ class _App:
             return [gr.Tabs(selected="methods"), event.method]
 
         self.tabs.select(remember, None, shown, **private).then(**everything, **private)
-        app.load(**everything, **private)
         gr.on([self.task.change, self.methods.change], **everything, **private)
         for _, render, components, grid in grids:
             events = [component.change for component in components]
-            gr.on(events, _explain_errors(render), [*shared, *components], grid, **private)
+            gr.on(events, _explained(render_one(render)), [*shared, *components], grid, **private)
             grid.select(open_method, None, [self.tabs, self.method], **private)
         self.other_seed.click(lambda seed: int(seed or 0) + 1, self.seed, self.seed, **private)
         pickers = [self.picked, self.start, self.end, self.picked_style, self.start_style, self.end_style]
         gr.on(
             [component.input for component in place],
-            _explain_errors(self._change_place),
+            _explained(self._change_place),
             place,
             [self.latent_dim, *pickers],
             **private,
         ).then(**everything, **private)
+        linked = {
+            "tab": shown,
+            "dataset": self.dataset,
+            "network": self.network,
+            "latent_dim": self.latent_dim,
+            "task": self.task,
+            "methods": self.methods,
+            "picked": self.picked,
+            "samplers": self.samplers,
+            "num": self.num,
+            "seed": self.seed,
+            "start": self.start,
+            "end": self.end,
+            "num_steps": self.num_steps,
+            "method": self.method,
+        }
+        address = gr.Textbox(visible=False)
+        outputs = [self.tabs, *linked.values(), *pickers[3:]]
+        read = {"js": "() => [window.location.search]", **private}
+        app.load(self._restore, address, outputs, **read).then(**everything, **private)
+        write = f"(...values) => {{ {read_static('address.js')} {read_static('study_link.js')} }}"
+        write = write.replace("FIRST", json.dumps(first.to_dict()))
+        gr.on([component.change for component in linked.values()], None, list(linked.values()), js=write)
+
+    def _restore(self, query: str) -> list[Any]:
+        """The values of an address for the tabs, the controls in the order of `Choices`, and the pickers' images."""
+        import gradio as gr
+
+        choices, errors = read_choices(self.views, query)
+        if errors:
+            gr.Warning(escape(f"The link has values that this Space does not have: {'; '.join(errors)}", quote=False))
+        setup, values = self._setup(choices), choices.to_dict()
+        examples = self._examples(setup)
+        for name in ("picked", "start", "end"):
+            values[name] = gr.update(choices=examples, value=values[name])
+        values["latent_dim"] = gr.update(choices=self.results.latent_dims[setup.dataset], value=setup.latent_dim)
+        return [gr.Tabs(selected=choices.tab), *values.values(), *self._picker_styles(setup)]
 
     def _change_place(self, dataset: str, network: str, latent_dim: int) -> list[Any]:
         """The choices that another data set has."""
@@ -252,30 +298,22 @@ class _App:
 
         dims = self.results.latent_dims[dataset]
         setup = self.views.find_setup(dataset, network, latent_dim if latent_dim in dims else dims[0])
-        names = self.views.example_names(setup)
-        choices = [(name, index) for index, name in enumerate(names)]
+        first, examples = first_choices(self.views, setup), self._examples(setup)
         return [
             gr.update(choices=dims, value=setup.latent_dim),
-            gr.update(choices=choices, value=list(range(min(_NUM_PICKED, len(names))))),
-            gr.update(choices=choices, value=0),
-            gr.update(choices=choices, value=min(1, len(names) - 1)),
-            *(self.views.picker_style(name, setup) for name in ("picked", "start", "end")),
+            *(gr.update(choices=examples, value=value) for value in (first.picked, first.start, first.end)),
+            *self._picker_styles(setup),
         ]
 
+    def _setup(self, choices: Choices) -> Setup:
+        return self.views.find_setup(choices.dataset, choices.network, choices.latent_dim)
 
-def _explain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, with errors that visitors can do something about as messages of the page."""
+    def _examples(self, setup: Setup) -> list[tuple[str, int]]:
+        """Test images as choices, by their names."""
+        return [(name, index) for index, name in enumerate(self.views.example_names(setup))]
 
-    @wraps(function)
-    def explained(*args: Any, **kwargs: Any) -> Any:
-        import gradio as gr
-
-        try:
-            return function(*args, **kwargs)
-        except (ValueError, OSError, NotImplementedError, HubError) as error:
-            raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
-
-    return explained
+    def _picker_styles(self, setup: Setup) -> list[str]:
+        return [self.views.picker_style(name, setup) for name in ("picked", "start", "end")]
 
 
 def _html(value: str, name: str | None = None, **options: Any) -> "HTML":

@@ -2,30 +2,28 @@
 
 __all__ = ["write_study_space"]
 
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile, copytree, rmtree
-from typing import Any
+
+from PIL import Image
 
 from ..core.argument_checks import require_extra
 from ..core.files import remove_leftovers, write_text
 from ..hub.cards.escaping import clean, escape
-from ..hub.cards.front_matter import dump_metadata
-from ..hub.cards.license import DEFAULT_LICENSE
-from ..hub.cards.merging import BEGIN, END, write_merged
+from ..pipelines import ReconstructionPipeline
 from ..study.collect import load_results
 from ..study.figures import write_figures
 from ..study.folder import StudyFolder
 from ..study.publish_models import StudyModel, choose_models, describe_study
 from ..study.results import StudyResults
 from ..study.study_data import StudyData
-from .example_sets import bake_examples
+from .example_sets import bake_examples, load_examples
 from .requirements import pin_requirements
-from .space_folder import MAX_DESCRIPTION
+from .space_card import space_metadata, write_card
 from .study_record import MODELS, SpaceModel, StudyRecord, examples_file, write_record
+from .thumbnail import NUM_TILES, write_thumbnail
 
 MAX_MODEL_BYTES = 500 << 20
 NUM_EXAMPLES = 24
@@ -45,6 +43,7 @@ def write_study_space(
     folder: str | Path,
     *,
     published: str | None = None,
+    repo_id: str | None = None,
     license: str | None = None,
     max_model_bytes: int = MAX_MODEL_BYTES,
     num_examples: int = NUM_EXAMPLES,
@@ -56,6 +55,7 @@ def write_study_space(
         folder: folder of the Space: new, or written before.
         published: `user/name` that the study was published as with `gae-hub study publish`. The Space then loads the
             models from there; by default it contains them.
+        repo_id: `user/name` of the Space, if it is published.
         license: license for the card.
         max_model_bytes: largest size of the models that the folder may contain.
         num_examples: number of test images of each data set.
@@ -88,7 +88,8 @@ def write_study_space(
     _write_examples(study, results, root, num_examples)
     write_text(root / "app.py", _APP)
     write_text(root / "requirements.txt", pin_requirements())
-    _write_card(results, models, root, published, license)
+    has_thumbnail = _write_thumbnail(results, models, root)
+    _write_card(results, models, root, published, repo_id if has_thumbnail else None, license)
     return root
 
 
@@ -139,36 +140,48 @@ def _write_examples(study: StudyFolder, results: StudyResults, root: Path, num: 
             bake_examples(data.splits["test"], f"test split of {name}", num).write(examples_file(root, name))
 
 
+def _write_thumbnail(results: StudyResults, models: Iterable[StudyModel], root: Path) -> bool:
+    """Write a picture of each method's reconstruction of a test image. False if the study has no images."""
+    by_method: dict[str, StudyModel] = {}
+    for model in models:
+        if examples_file(root, model.cell.dataset).is_file():
+            by_method.setdefault(model.cell.method, model)
+    images: list[Image.Image] = []
+    for index, model in enumerate(list(by_method.values())[:NUM_TILES]):
+        pipe = ReconstructionPipeline.from_pretrained(model.folder)
+        examples = load_examples(examples_file(root, model.cell.dataset), pipe.model.config.input_shape)
+        inputs = examples.pixel_values[[index % len(examples)]]
+        images += pipe.processor.postprocess(pipe.model.reconstruct(inputs))
+    if images:
+        write_thumbnail(root, f"{len(results.methods)} generative autoencoders", clean(results.title), images)
+    return bool(images)
+
+
 def _write_card(
-    results: StudyResults, models: list[StudyModel], root: Path, published: str | None, license: str | None
+    results: StudyResults,
+    models: list[StudyModel],
+    root: Path,
+    published: str | None,
+    repo_id: str | None,
+    license: str | None,
 ):
-    title = clean(results.title)
-    repos = [] if published is None else [model.repo_id for model in models]
-    metadata: dict[str, Any] = {
-        "title": title,
-        "emoji": "🔬",
-        "colorFrom": "indigo",
-        "colorTo": "blue",
-        "sdk": "gradio",
-        "sdk_version": version("gradio"),
-        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "app_file": "app.py",
-        "pinned": False,
-        "short_description": _shorten(f"{len(results.methods)} generative autoencoders side by side"),
-        "license": license or DEFAULT_LICENSE,
-        "suggested_hardware": "cpu-basic",
-        "tags": ["gae-hub", "gae-hub-study"],
-    }
+    metadata = space_metadata(
+        results.title,
+        f"{len(results.methods)} generative autoencoders side by side",
+        repo_id=repo_id,
+        license=license,
+        emoji="🔬",
+        colorFrom="indigo",
+        colorTo="blue",
+        tags=["gae-hub", "gae-hub-study"],
+    )
     if published is not None:
+        repos = [model.repo_id for model in models]
         metadata |= {"models": repos, "datasets": [f"{published}-results"], "preload_from_hub": repos}
     text = (
-        f"# {escape(title)}\n\nThe methods of a study of generative autoencoders side by side: reconstructions, "
-        "samples and interpolations of the same inputs, and the study's tables. Made with "
+        f"# {escape(clean(results.title))}\n\nThe methods of a study of generative autoencoders side by side: "
+        "reconstructions, samples and interpolations of the same inputs, and the study's tables. Made with "
         "[gae_hub](https://github.com/gae-hub/gae_hub).\n\n"
         "```\npip install -r requirements.txt\npython app.py\n```\n"
     )
-    write_merged(root / "README.md", f"---\n{dump_metadata(metadata)}\n---\n\n{BEGIN}\n\n{text}\n{END}\n")
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_DESCRIPTION else f"{text[: MAX_DESCRIPTION - 1]}…"
+    write_card(root, metadata, text)

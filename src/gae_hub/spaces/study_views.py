@@ -1,10 +1,10 @@
 """What a study's Space answers: comparisons as HTML for its page, and as plain values for programs."""
 
-__all__ = ["MAX_SAMPLES", "MAX_STEPS", "StudyViews"]
+__all__ = ["MAX_SAMPLES", "MAX_SEED", "MAX_STEPS", "Selected", "StudyViews"]
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -21,7 +21,28 @@ from .uploads import read_upload
 MAX_SAMPLES = 24
 MAX_STEPS = 16
 MAX_UPLOADS = 8
-_MAX_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
+
+
+class Selected(NamedTuple):
+    """What the rows of a grid are.
+
+    Args:
+        dataset, network, latent_dim: the setup.
+        task: the task that chose the configuration of each method.
+        methods: the methods.
+    """
+
+    dataset: str
+    network: str
+    latent_dim: int
+    task: str
+    methods: Sequence[str]
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Data set, networks and latent dimensions."""
+        return self.dataset, self.network, self.latent_dim
 
 
 class StudyViews:
@@ -37,62 +58,37 @@ class StudyViews:
     # For the page
 
     def show_reconstructions(
-        self,
-        dataset: str,
-        network: str,
-        latent_dim: int,
-        task: str,
-        methods: Sequence[str],
-        picked: Sequence[int] | None,
-        files: Sequence[str] | None,
+        self, selected: Selected, picked: Sequence[int] | None, files: Sequence[str] | None
     ) -> str:
         """A table: the picked test images and uploaded files, and each method's reconstructions."""
-        setup = self.find_setup(dataset, network, latent_dim)
+        setup = self.find_setup(*selected.place)
         processor = self.compared.processor(setup)
         # Gradio's component accepts files of its own upload folder only
         own = [read_upload({"path": file}, processor, Path(file).parent) for file in _limit(files or [])]
         inputs = self._inputs(setup, picked or [], own)
         if not len(inputs.pixel_values):
             return '<p class="empty">Pick one or more images.</p>'
-        rows = self.compared.reconstruct(setup, self._task(task), self._methods(methods), inputs.pixel_values)
+        rows = self.compared.reconstruct(
+            setup, self._task(selected.task), self._methods(selected.methods), inputs.pixel_values
+        )
         images = processor.postprocess(inputs.pixel_values)
         columns = list(zip(inputs.names, images, strict=True))
         return _table("Reconstructions", "input", columns, rows, "reconstruction of {column}")
 
-    def show_samples(
-        self,
-        dataset: str,
-        network: str,
-        latent_dim: int,
-        task: str,
-        methods: Sequence[str],
-        samplers: Sequence[str],
-        num: int,
-        seed: int,
-    ) -> str:
+    def show_samples(self, selected: Selected, samplers: Sequence[str], num: int, seed: int) -> str:
         """A table: samples of each method with each sampler, with one seed."""
-        setup = self.find_setup(dataset, network, latent_dim)
+        setup = self.find_setup(*selected.place)
         if not samplers:
             return '<p class="empty">Pick one or more samplers.</p>'
         num = check_integer("the number of images", num, 1, MAX_SAMPLES)
-        rows = self._sample(setup, task, methods, samplers, num, seed)
+        rows = self._sample(setup, selected.task, selected.methods, samplers, num, seed)
         columns: list[tuple[str, Image.Image | None]] = [(str(index), None) for index in range(1, num + 1)]
         return _table("Samples", f"seed {int(seed)}, image", columns, rows, "sample {column}")
 
-    def show_interpolations(
-        self,
-        dataset: str,
-        network: str,
-        latent_dim: int,
-        task: str,
-        methods: Sequence[str],
-        start: int,
-        end: int,
-        num_steps: int,
-    ) -> str:
+    def show_interpolations(self, selected: Selected, start: int, end: int, num_steps: int) -> str:
         """A table: the path of each method from one test image to another."""
-        setup = self.find_setup(dataset, network, latent_dim)
-        rows = self._interpolate(setup, task, methods, start, end, num_steps)
+        setup = self.find_setup(*selected.place)
+        rows = self._interpolate(setup, selected.task, selected.methods, start, end, num_steps)
         examples, processor = self.compared.examples(setup), self.compared.processor(setup)
         names = [f"{step / (num_steps - 1):.2g}" for step in range(int(num_steps))]
         first, last = processor.postprocess(examples.pixel_values[[int(start), int(end)]])
@@ -220,7 +216,7 @@ class StudyViews:
     ) -> list[MethodRow]:
         names = [check_choice("a sampler", name, self.compared.samplers) for name in samplers]
         num = check_integer("the number of images", num, 1, MAX_SAMPLES)
-        seed = check_integer("the seed", seed, 0, _MAX_SEED)
+        seed = check_integer("the seed", seed, 0, MAX_SEED)
         return self.compared.sample(setup, self._task(task), self._methods(methods), names, num, seed)
 
     def _interpolate(

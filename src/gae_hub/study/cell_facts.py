@@ -1,4 +1,4 @@
-"""What the records of cells say beside numbers: why one is missing, how time was measured, what went wrong in training."""
+"""What the records of cells say beside numbers: why one is missing, how time was measured, troubles of training."""
 
 __all__ = [
     "REMEDY",

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import CHROMIUM, Browser
+from browser import Browser, in_browser
 from cases import generator, images
 from PIL import Image
 from spaces.conftest import serve as serve_folder
@@ -238,7 +238,7 @@ def test_apps_answer_over_http(serve, folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@in_browser
 def test_every_control_in_a_browser(tmp_path):
     """Each button once, wide and light, and on a dark phone."""
     space = tmp_path / "prdc"

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from ...core.hub_errors import HubError
+from ...core.visitor_errors import errors_for_visitors
 from ..measures import MEASURES, FeatureMeasure, Measure, PairMeasure
 from ..results import Measurement
 from .examples import write_example
@@ -49,14 +50,11 @@ def build_page(name: str) -> "Blocks":
     summary = measure.describe().partition("\n")[0]
 
     def run(predictions: list[str] | None, references: list[str] | None, extractor: str) -> tuple[Any, str, Any]:
-        try:
-            numbers = measure_files(name, predictions, references, _check_extractor(extractor))
-        except (ValueError, OSError, HubError) as error:
-            raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
-        except MemoryError as error:
-            raise gr.Error(
-                "the files need more memory than this Space has: upload fewer", print_exception=False
-            ) from error
+        with errors_for_visitors(ValueError, OSError, HubError):
+            try:
+                numbers = measure_files(name, predictions, references, _check_extractor(extractor))
+            except MemoryError as error:
+                raise ValueError("the files need more memory than this Space has: upload fewer") from error
         passports = {key: number.passport.to_dict() for key, number in numbers.items()}
         rows = [_describe(key, number) for key, number in numbers.items()]
         return rows, _explain(numbers), passports
