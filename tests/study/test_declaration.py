@@ -83,6 +83,18 @@ def test_parts_of_the_paper(data, network):
         ),
         (r"methods: unknown setting 'onyl'; did you mean 'only'", {"methods": {"grids": "paper", "onyl": ["VAE"]}}),
         (
+            r"methods: training: unknown setting 'VAEE'; did you mean 'VAE'",
+            {"methods": {"grids": "paper", "training": {"VAEE": {}}}},
+        ),
+        (
+            r"methods: training: VAE: training: unknown setting 'warmup_stps'; did you mean 'warmup_steps'",
+            {"methods": {"grids": "paper", "training": {"VAE": {"warmup_stps": 3}}}},
+        ),
+        (
+            r"methods\.VAE: training: unknown setting 'learnin_rate'; did you mean 'learning_rate'",
+            {"methods": {"VAE": {"model": "vae", "training": {"learnin_rate": 3}}}},
+        ),
+        (
             r"methods: methods: there is no 'VAEE'; did you mean 'VAE'",
             {"methods": {"grids": "paper", "only": ["VAEE"]}},
         ),
@@ -411,6 +423,10 @@ def test_only():
         ("training: learning_rate must be 0 or more, got -1", {"training": {"learning_rate": -1}}),
         ("training: learning_rate must be a number", {"training": {"learning_rate": "fast"}}),
         ("training: num_train_epochs must be above 0", {"training": {"num_train_epochs": 0}}),
+        (
+            r"methods\.VAE\.training: learning_rate must be 0 or more, got -1",
+            {"methods": {"VAE": {"model": "vae", "training": {"learning_rate": -1}}}},
+        ),
         ("training: seed is set by the study itself", {"training": {"seed": 3}}),
         ("training: output_dir is set by the study itself", {"training": {"output_dir": "/tmp/x"}}),
         (

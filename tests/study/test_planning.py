@@ -221,6 +221,35 @@ def test_sampler_training():
     }
 
 
+def test_training_of_one_method():
+    """It replaces that of the study for this method, and for no other."""
+    methods = tiny()["methods"]
+    training = {"num_train_epochs": 1, "learning_rate": 0.01}
+    first = plan(training=training)
+    own = {**methods, "VAE": {**methods["VAE"], "training": {"learning_rate": 0.1, "warmup_steps": 3}}}
+    second = plan(training=training, methods=own)
+    assert first.methods["VAE"].get("training") is None
+    assert second.methods["VAE"]["training"] == {"learning_rate": 0.1, "warmup_steps": 3}
+    for before, after in zip(first.cells, second.cells, strict=True):
+        expected = {**training, "learning_rate": 0.1, "warmup_steps": 3} if after.method == "VAE" else training
+        assert after.settings["training"] == expected
+        assert (before.id != after.id) == (after.method == "VAE")
+    in_grid = plan(training=training, methods={"grids": "paper", "only": ["AE", "VAE"], "training": {"AE": training}})
+    assert "training" in in_grid.methods["AE"] and "training" not in in_grid.methods["VAE"]
+
+
+def test_models_of_two_methods_train_together_only_with_the_same_training():
+    """Two methods of one model are one group, unless one has training arguments of its own."""
+    networks = {"mlp": {"encoder_config": "mlp", "decoder_config": "mlp"}}
+    one = {"model": "beta_vae", "grid": [{"beta": 0.1}, {"beta": 1}]}
+    other = {"model": "beta_vae", "grid": [{"beta": 2}, {"beta": 4}]}
+    same = plan(networks=networks, methods={"A": one, "B": other})
+    assert len({cell.group for cell in same.cells}) == 1 and same.cells[0].group is not None
+    own = plan(networks=networks, methods={"A": one, "B": {**other, "training": {"learning_rate": 0.1}}})
+    groups = {(cell.method, cell.group) for cell in own.cells}
+    assert len({group for _, group in groups}) == len(groups) == 2 and None not in dict(groups).values()
+
+
 def test_logging_steps():
     """They have no effect on a model, unless they are the steps between evaluations, which choose the best one."""
 

@@ -13,6 +13,7 @@ from gae_hub.metrics import Passport
 from gae_hub.study.findings import find_findings
 from gae_hub.study.paper_values import PaperValue
 from gae_hub.study.passports import COMPARED_FIELDS
+from gae_hub.study.report import write_report
 from gae_hub.study.table import format_entry
 from gae_hub.study.table_files import to_csv, to_markdown, write_tables
 from gae_hub.study.table_latex import escape_latex, to_latex
@@ -79,6 +80,15 @@ def test_missing_values_are_told_apart():
     assert any("AE 1 failed: out of memory" in note for note in found.notes)
     [line] = [line for line in csv.DictReader(io.StringIO(to_csv(found))) if line["method"] == "AE"]
     assert line["convnet_mnist_16_mse_x1000"] == "" and line["missing"] == "convnet_mnist_16_mse_x1000: failed"
+
+
+def test_methods_with_training_of_their_own_are_named(tmp_path):
+    results = make_results([mse("VAE", 0.1), mse("AE", 0.2)])
+    results.methods["VAE"]["training"] = {"learning_rate": 0.1, "warmup_steps": 3}
+    notes = " ".join({found.name: found for found in build_tables(results, ())}["reconstruction"].notes)
+    assert "Methods with other training: VAE learning_rate 0.1, warmup_steps 3." in notes
+    page = write_report(results, tmp_path).read_text(encoding="utf-8")
+    assert "VAE: learning_rate 0.1, warmup_steps 3" in page
 
 
 def test_numbers_come_from_test_and_the_notes_say_how():

@@ -11,7 +11,7 @@ from ..images.grids import save_picture
 
 THUMBNAIL = "thumbnail.png"
 _SIZE = (1200, 630)  # pixels, as networks show links
-_PAPER, _INK, _ACCENT = "#f7f5f0", "#1d1b18", "#0b6e69"  # as in style.css
+_PAPER, _INK, _ACCENT = "#f7f5f0", "#1d1b18", "#0b6e69"  # of the light palette
 _COLUMNS, _ROWS, _GAP, _MARGIN = 6, 3, 12, 60
 NUM_TILES = _COLUMNS * _ROWS
 """Number of images on the picture."""

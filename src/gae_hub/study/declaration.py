@@ -343,17 +343,31 @@ def _read_methods(content: Any, where: str) -> tuple[dict[str, GridMethod], Coll
         return methods, methods
     if isinstance(content, Mapping) and "grids" in content:
         read = _Reader(content, where)
-        read.check_names(("grids", "only", "configurations"))
+        read.check_names(("grids", "only", "configurations", "training"))
         methods = load_grid(read.get("grids", str)).methods
         only = {"methods": content["only"]} if "only" in content else {}
         chosen = {"configurations": content["configurations"]} if "configurations" in content else {}
-        return _select_methods(methods, {**only, **chosen}, where), methods
+        trained = _set_training(methods, read)
+        return _select_methods(trained, {**only, **chosen}, where), methods
     if content is None:
         raise ValueError(f"{where} is missing: the name of a grid file, such as 'paper', or methods by name")
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: expected the name of a grid file, or methods by name, got {describe(content)}")
     methods = read_methods(content, where)
+    for name, method in methods.items():
+        _read_training(_Reader({"training": method.training}, f"{where}.{name}"))
     return methods, methods
+
+
+def _set_training(methods: dict[str, GridMethod], read: _Reader) -> dict[str, GridMethod]:
+    """The methods of a grid with the training arguments that a study gives them by name."""
+    given = _Reader(read.mapping("training", {}), read.at("training"))
+    given.check_names(methods)
+    found = dict(methods)
+    for name in given.content:
+        training = _read_training(_Reader({"training": given.content[name]}, given.at(name)))
+        found[name] = replace(methods[name], training={**methods[name].training, **training})
+    return found
 
 
 def _check_references(study: Study, methods: Collection[str], given: Any, where: str):

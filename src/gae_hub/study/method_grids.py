@@ -7,7 +7,7 @@ grid does not import torch.
 __all__ = ["BUILTIN_GRIDS", "Configuration", "Grid", "GridMethod", "check_configuration", "load_grid", "read_methods"]
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ BUILTIN_GRIDS = tuple(sorted(path.stem for path in GRIDS_FOLDER.glob("*.yaml")))
 """Names of the grids that come with the library."""
 
 _SCALED = "times_num_values"
-_METHOD_KEYS = ("model", "table", "groups", "samplers", "symbols", "fields", "grid")
+_METHOD_KEYS = ("model", "table", "groups", "samplers", "symbols", "fields", "training", "grid")
 _ENTRY_KEYS = ("set", "printed", "skip", "duplicate_of", "note")
 
 
@@ -61,6 +61,7 @@ class GridMethod:
         samplers: keys of the study's samplers that generate with this method; empty for all.
         fields: fields of the config, of every configuration.
         configurations: the configurations, in the order of their numbers.
+        training: training arguments of this method, which replace those of the study and of the data.
     """
 
     name: str
@@ -70,6 +71,7 @@ class GridMethod:
     samplers: tuple[str, ...]
     fields: dict[str, Any]
     configurations: tuple[Configuration, ...]
+    training: dict[str, Any] = field(default_factory=dict)
 
     def resolve_fields(
         self,
@@ -172,11 +174,11 @@ def _read_method(name: str, content: Any, where: str) -> GridMethod:
         raise ValueError(f"{where}: expected a dict with the keys {', '.join(_METHOD_KEYS)}, got {content!r}")
     _check_keys(content, _METHOD_KEYS, where)
     symbols = _take(content, "symbols", dict, where, default={})
-    for field in symbols:
-        symbol = _take(symbols, field, str, f"{where}.symbols")
-        others = [other for other in symbols if other != field and symbols[other] == symbol]
+    for name_of_field in symbols:
+        symbol = _take(symbols, name_of_field, str, f"{where}.symbols")
+        others = [other for other in symbols if other != name_of_field and symbols[other] == symbol]
         if others:
-            raise ValueError(f"{where}.symbols: {field} and {others[0]} have the same symbol '{symbol}'")
+            raise ValueError(f"{where}.symbols: {name_of_field} and {others[0]} have the same symbol '{symbol}'")
     entries = _take(content, "grid", list, where, default=[{}])
     if not entries:
         raise ValueError(f"{where}.grid: expected at least one configuration, got none")
@@ -194,6 +196,7 @@ def _read_method(name: str, content: Any, where: str) -> GridMethod:
         samplers=_take_names(content, "samplers", where),
         fields=fields,
         configurations=tuple(configurations),
+        training=_take(content, "training", dict, where, default={}),
     )
 
 

@@ -170,15 +170,16 @@ def _describe_extractor(results: StudyResults) -> str:
 
 
 def _describe_training(results: StudyResults) -> list[str]:
-    """The arguments of training in one line, or in one line per data set where they differ."""
+    """The arguments of training, in a line for each data set if they differ, and for each method with its own."""
     of_data = {name: results.training(name) for name in results.datasets}
     lines = {
         name: one_line({key: value for key, value in training.items() if value is not None})
         for name, training in of_data.items()
     }
+    of_methods = [f"{name}: {one_line(training)}" for name, training in results.method_training().items()]
     if len(set(lines.values())) == 1:
-        return list(lines.values())[:1]
-    return [f"{display(name)}: {line}" for name, line in lines.items()]
+        return [*list(lines.values())[:1], *of_methods]
+    return [*(f"{display(name)}: {line}" for name, line in lines.items()), *of_methods]
 
 
 def _states(results: StudyResults) -> dict[str, int]:

@@ -75,6 +75,8 @@ class PaperColumns:
         if training.get("num_train_epochs") != EPOCHS.get(dataset):
             ours = training.get("num_train_epochs", "unknown")
             found.append(f"{ours} epochs instead of {EPOCHS.get(dataset)} on {setup.dataset}")
+        if own := self.results.method_training():
+            found.append(f"training arguments of their own for {', '.join(own)}")
         sizes = settings.get("sizes", {}).get(setup.dataset, {})
         if {split: sizes.get(split) for split in ("train", "validation", "test")} != SIZES.get(dataset):
             found.append(f"{describe_sizes(sizes)} examples of {setup.dataset}")

@@ -63,6 +63,7 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
                 "groups": list(method.groups),
                 "samplers": [sampler.name for sampler in samplers_of(study, method)],
                 "table": method.table,
+                **({"training": method.training} if method.training else {}),
             }
             for name, method in study.methods.items()
         },
@@ -91,10 +92,10 @@ def versions() -> dict[str, str]:
     return {"gae_hub": __version__, "torch": ".".join(torch.__version__.split(".")[:2])}
 
 
-def training_of(study: Study, data: DataSettings) -> dict[str, Any]:
-    """The training arguments for a data set, with the values of recipes."""
+def training_of(study: Study, data: DataSettings, method: GridMethod | None = None) -> dict[str, Any]:
+    """The training arguments for a data set, and for a method if one is given, with the values of recipes."""
     found: dict[str, Any] = {}
-    for given in (study.training, data.training):
+    for given in (study.training, data.training, method.training if method is not None else {}):
         rest = dict(given)
         recipe = rest.pop("recipe", None)
         found |= {**(RECIPES[recipe] if recipe is not None else {}), **rest}
@@ -175,11 +176,11 @@ def _plan_cell(
         **{name: value for name, value in networks.items() if name != "fields"},
         **method.resolve_fields(configuration, data.input_shape, network_fields),
     }
-    training, group = training_of(study, data.settings), None
-    arguments = _check_training(training, "training")
+    training, group = training_of(study, data.settings, method), None
+    arguments = _check_training(training, f"methods.{method.name}.training" if method.training else "training")
     if configuration.skip is None:
         config = check_configuration(method, configuration, values)
-        group = _group_of(study, data, config, arguments, seed)
+        group = _group_of(study, data, method, config, arguments, seed)
         if seed == study.seeds[0] or "seed" in configuration.fields:
             place = f"methods.{method.name}.grid[{configuration.number}]"
             _check_fit(config, arguments, data, f"data.{data.settings.name}, networks.{network}, {place}")
@@ -233,13 +234,19 @@ def _check_training(training: Mapping[str, Any], where: str) -> GAETrainingArgum
 
 
 def _group_of(
-    study: Study, data: StudyData, config: GAEConfig, arguments: GAETrainingArguments, seed: int
+    study: Study,
+    data: StudyData,
+    method: GridMethod,
+    config: GAEConfig,
+    arguments: GAETrainingArguments,
+    seed: int,
 ) -> str | None:
     """Name of the group of cells that can be trained together with this one, or None."""
     key = stack_key(config) if study.train_together else None
     if key is None or can_stack_arguments(arguments) is not None:
         return None
-    return digest([repr(key), data.settings.name, data.fingerprints, seed])[:12]
+    own = [method.training] if method.training else []
+    return digest([repr(key), data.settings.name, data.fingerprints, seed, *own])[:12]
 
 
 def _plan_steps(

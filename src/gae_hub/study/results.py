@@ -126,6 +126,10 @@ class StudyResults:
         """Training arguments for a data set."""
         return self.settings.get("training", {}).get(dataset, {})
 
+    def method_training(self) -> dict[str, dict[str, Any]]:
+        """Training arguments of methods that have their own, by name. They replace those of the data sets."""
+        return {name: method["training"] for name, method in self.methods.items() if method.get("training")}
+
     def __repr__(self) -> str:
         counts = Counter(cell.state for cell in self.cells)
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))

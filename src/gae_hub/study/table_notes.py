@@ -37,6 +37,9 @@ def measured_with(results: StudyResults, rows: Sequence[Row], columns: Sequence[
         "Recipe": _of_each(trainings, "recipe"),
         "Epochs": _of_each(trainings, "num_train_epochs"),
         "Epochs that ran": f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else None,
+        "Methods with other training": "; ".join(
+            f"{name} {one_line(training)}" for name, training in results.method_training().items()
+        ),
         "Seeds": ", ".join(map(str, settings.get("seeds", []))),
         "Hardware": one_line(settings.get("hardware")),
         "Versions": one_line(settings.get("versions")),

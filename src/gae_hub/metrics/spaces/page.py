@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
+from ...core.gradio_theme import PALETTE, make_theme
 from ...core.hub_errors import HubError
 from ...core.visitor_errors import errors_for_visitors
 from ..measures import MEASURES, FeatureMeasure, Measure, PairMeasure
 from ..results import Measurement
 from .examples import write_example
 from .passport_words import describe_passport
-from .theme import PAGE_STYLE, make_theme
 from .uploads import MAX_UPLOAD_BYTES, read_files
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 COLUMNS = ["number", "value", "95 % interval", "samples", "references"]
 _EXTRACTOR = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _STYLE = """
+.gradio-container main { max-width: 78rem !important; }
+.gradio-container h1 { font-size: clamp(1.5rem, 3.4vw, 2.1rem); letter-spacing: -.02em; line-height: 1.2; }
+@media (max-width: 40rem) { .gradio-container .main.app { padding: 8px 4px !important; } }
 #answer { min-height: 8rem; }
 #words li { margin: .15rem 0; }
 .measure button { max-width: 18rem; }
@@ -36,7 +39,7 @@ def launch_page(name: str, **options: Any):
         name: name of the measure.
         **options: of Gradio's `launch`, such as `server_port`.
     """
-    fixed = {"theme": make_theme(), "css": PAGE_STYLE + _STYLE, "max_file_size": MAX_UPLOAD_BYTES, "show_error": True}
+    fixed = {"theme": make_theme(), "css": PALETTE + _STYLE, "max_file_size": MAX_UPLOAD_BYTES, "show_error": True}
     build_page(name).launch(**{**fixed, "footer_links": ["api", "settings"], **options})
 
 
