@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases import VAE, images
 from trainers import make_arguments
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from gae_hub import GAETrainer, GAETrainingArguments
 
@@ -73,6 +73,28 @@ def test_the_best_model_is_saved_by_the_metric_of_the_method(tmp_path):
         GAETrainer(VAE.build(), args, train_dataset=images(24))
     trainer = GAETrainer(VAE.build(), args, train_dataset=images(24), eval_dataset=images(8, seed=1))
     assert trainer.args.metric_for_best_model == "loss" and trainer.args.greater_is_better is False
+
+
+def test_warmup_raises_a_constant_learning_rate_from_zero(tmp_path):
+    rates = []
+
+    class Record(TrainerCallback):
+        def on_step_end(self, args, state, control, lr_scheduler=None, **kwargs):
+            rates.append(lr_scheduler.get_last_lr()[0])
+
+    options = {"warmup_steps": 4, "learning_rate": 0.8, "max_steps": 6}
+    GAETrainer(
+        VAE.build(), make_arguments(tmp_path, **options), train_dataset=images(20), callbacks=[Record()]
+    ).train()
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
+
+
+@pytest.mark.parametrize("schedule", ["reduce_lr_on_plateau", "greedy"])
+def test_warmup_needs_a_schedule_that_has_one(schedule):
+    with pytest.raises(ValueError, match=f"warmup_steps has no effect with lr_scheduler_type '{schedule}'"):
+        GAETrainingArguments("x", warmup_steps=3, lr_scheduler_type=schedule)
+    assert GAETrainingArguments("x", warmup_steps=3, lr_scheduler_type="cosine").lr_scheduler_type == "cosine"
+    assert GAETrainingArguments("x").lr_scheduler_type == "constant"
 
 
 def test_the_paper_recipe(tmp_path):

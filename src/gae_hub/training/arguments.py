@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -25,6 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Training arguments by recipe name."""
 
 _GROUP_FIELDS = ("group_learning_rates", "group_weight_decay", "group_max_grad_norm")
+_WITHOUT_WARMUP = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 _COUNTS = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
 
 
@@ -36,6 +38,9 @@ class GAETrainingArguments(TrainingArguments):
     clipping, evaluation and a checkpoint after every epoch, two checkpoints kept, and the model with the best
     validation loss loaded at the end; seed 0. Without an eval_dataset nothing is evaluated and the last model is kept.
     Several GPUs are used only through a launcher (`accelerate launch`, `torchrun`).
+
+    With `warmup_steps`, a constant learning rate becomes "constant_with_warmup", and a schedule that has no warm-up
+    raises an error; transformers ignores it in both cases.
 
     `metric_for_best_model` may name any loss term or metric of the model. `greater_is_better` is then False for every
     loss term and for metrics such as "negative_elbo", and True for other metrics, unless it is set.
@@ -213,6 +218,16 @@ class GAETrainingArguments(TrainingArguments):
                     f"{name}_steps must be a number of steps, or a share of the training below 1, got {steps}"
                 )
 
+    def _choose_warmup(self):
+        """Let `warmup_steps` have an effect: transformers ignores it at a constant learning rate."""
+        if self.warmup_steps and self.lr_scheduler_type == SchedulerType.CONSTANT:
+            self.lr_scheduler_type = SchedulerType.CONSTANT_WITH_WARMUP.value
+        elif self.warmup_steps and self.lr_scheduler_type in _WITHOUT_WARMUP:
+            raise ValueError(
+                f"warmup_steps has no effect with lr_scheduler_type '{SchedulerType(self.lr_scheduler_type).value}': "
+                "remove it, or choose a schedule such as 'constant_with_warmup' or 'cosine'"
+            )
+
     def __post_init__(self):
         if self.save_strategy is None:
             self.save_strategy = "epoch" if self.eval_strategy == "no" else self.eval_strategy
@@ -224,6 +239,7 @@ class GAETrainingArguments(TrainingArguments):
                 "use 'every_save' or 'end'"
             )
         self._check_numbers()
+        self._choose_warmup()
         if self.eval_strategy == "no" and self.save_strategy == "best":
             raise ValueError("save_strategy 'best' saves after evaluations: set eval_strategy to 'steps' or 'epoch'")
         if self.load_best_model_at_end is None:

@@ -28,7 +28,7 @@ def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, 
         warnings["posterior collapse"] = (
             f"{active_units:.0f} of {config.latent_dim} latent dimensions are in use (their mean has a variance "
             f"above 0.01 over the images{informative}). Usual remedy: a smaller KL weight or observation_std, "
-            "kl_warmup_fraction, or a smaller latent_dim"
+            "kl_warmup_fraction, or a smaller latent_dim; if all reconstructions are alike, max_grad_norm=1"
         )
 
     dead_codes = metrics.get("eval_dead_codes")
