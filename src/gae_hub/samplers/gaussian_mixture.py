@@ -24,6 +24,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..core.threads import single_thread
 from ..modules.expectation_maximization import GaussianMixture, maximize_likelihood
 from .base import GAESampler, GAESamplerConfig, fitting_bar, register_sampler
 from .constant_dimensions import select_varying
@@ -140,14 +141,16 @@ class GaussianMixtureSampler(GAESampler):
             def _print_verbose_msg_iter_end(self, n_iter, diff_ll):  # called after each iteration
                 bar.update()
 
-        found = ReportingGaussianMixture(
+        mixture = ReportingGaussianMixture(
             len(self.weights),
             covariance_type=config.covariance_type,
             max_iter=config.num_iterations,
             tol=config.tolerance,
             reg_covar=config.covariance_regularization,
             random_state=config.seed,
-        ).fit(latents.cpu().double().numpy())
+        )
+        with single_thread():
+            found = mixture.fit(latents.cpu().double().numpy())
         arrays = (found.weights_, found.means_, found.covariances_)
         weights, means, covariances = (torch.from_numpy(array) for array in arrays)
         self.mixture.assign(weights, means, covariances, config.covariance_regularization)

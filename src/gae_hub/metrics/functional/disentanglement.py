@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ...core.argument_checks import check_count, describe
+from ...core.threads import single_thread
 from ..results import Estimate
 from .checks import check_rows
 
@@ -206,7 +207,8 @@ def beta_vae_score(
         sets.append((np.abs(z[rows[..., 0]] - z[rows[..., 1]]).mean(1), fixed))
     (fit, fit_factors), (test, test_factors) = sets
     scale = fit.std() or 1.0
-    classifier = LogisticRegression(random_state=seed, max_iter=1000).fit(fit / scale, fit_factors)
+    with single_thread():
+        classifier = LogisticRegression(random_state=seed, max_iter=1000).fit(fit / scale, fit_factors)
     return {"beta_vae_score": Estimate(float(classifier.score(test / scale, test_factors)))}
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ...core.argument_checks import describe
+from ...core.threads import single_thread
 from ..results import Estimate
 from .checks import check_labels, check_rows, check_same_dim
 
@@ -54,7 +55,8 @@ class LinearProbe:
             raise ValueError(f"the probe needs labels of 2 or more classes, got {num_classes}")
         self.dim, self.num_rows = latents[0].numel(), len(labels)
         pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1 / l2_weight, max_iter=MAX_ITER))
-        self._pipeline = pipeline.fit(_to_rows(latents), labels.cpu().numpy())
+        with single_thread():
+            self._pipeline = pipeline.fit(_to_rows(latents), labels.cpu().numpy())
 
     def measure_hits(self, latents: Tensor, labels: Tensor) -> Tensor:
         """(num,) booleans: whether the classifier predicts the label of each of (num, dim) latents."""
