@@ -476,7 +476,8 @@ def test_a_link_restores_the_page(address, views, tmp_path):
         wait_for(browser, "samples", views.sample(["gmm"], 3, 8, **few))
         browser.open(f"{address}/?seed=-1")
         browser.wait("document.body.innerText.includes('The link has values that this Space does not have')")
-        assert not browser.errors
+        # a page that is left while it waits for an answer says that its connection ended
+        assert not [error for error in browser.errors if error and "Connection errored out" not in error]
 
 
 def set_number(browser, field, value):

@@ -148,7 +148,7 @@ class _App:
                     label="Your own images",
                     file_count="multiple",
                     file_types=["image"],
-                    height=120,
+                    height=150,
                     scale=1,
                     elem_id="files",
                 )
