@@ -177,6 +177,19 @@ def test_files_hold_the_same_numbers(tmp_path):
         assert next(tidy, None) is None
 
 
+def test_tables_that_a_study_no_longer_has_are_deleted(tmp_path):
+    write_tables(make_results([mse("VAE", 0.1)]), tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    assert "reconstruction.md" in before and "configurations.csv" in before
+    (tmp_path / "mine.csv").write_text("kept")
+    (tmp_path / "mine.parquet").write_text("kept")
+    only_time = make_cell("VAE", 1, {"training/seconds": 3.0})
+    write_tables(make_results([only_time]), tmp_path)
+    after = {path.name for path in tmp_path.iterdir()}
+    assert "reconstruction.md" not in after and "reconstruction.parquet" not in after
+    assert {"configurations.csv", "mine.csv", "mine.parquet"} <= after
+
+
 def test_files_are_equal_to_the_byte(tmp_path):
     contents = []
     for name in ("a", "b"):

@@ -30,7 +30,7 @@ def write_tables(
     tables: Iterable[Table] | None = None,
     paper: Iterable[PaperValue] | None = None,
 ) -> list[Path]:
-    """Write each table of a study as `.md`, `.csv`, `.tex` and `.parquet`.
+    """Write each table of a study as `.md`, `.csv`, `.tex` and `.parquet`, and delete tables that it no longer has.
 
     Args:
         results: results of the study.
@@ -55,6 +55,11 @@ def write_tables(
             with write_atomically(Path(folder) / f"{table.name}{suffix}", durable=False) as temporary:
                 temporary.write_bytes(content)
             written.append(Path(folder) / f"{table.name}{suffix}")
+    for path in set(Path(folder).glob("*.parquet")) - set(written):
+        earlier = [path.with_suffix(suffix) for suffix in (".md", ".csv", ".tex", ".parquet")]
+        if all(file.is_file() for file in earlier):  # else it is not of a report
+            for file in earlier:
+                file.unlink()
     return written
 
 
