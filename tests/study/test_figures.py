@@ -39,6 +39,26 @@ def test_every_figure_is_an_svg_and_a_png_file(study, tmp_path):
     assert read_figures(tmp_path) == figures
 
 
+def test_the_key_of_samplers_stays_on_the_chart(tmp_path):
+    samplers = ("normal", "gmm", "vamp", "two_stage_vae", "maf")
+    results = synthetic_results(
+        datasets=("mnist",), latent_dims=(16,), num_configurations=1, methods=["VAE", "AE"], networks=("resnet",)
+    )
+    results.samplers[:] = samplers
+    results.methods["VAE"]["samplers"] = list(samplers)
+    for cell in results.cells:
+        for sampler in samplers:
+            cell.numbers.update({f"generation/{sampler}/fid/{split}": 30.0 for split in ("validation", "test")})
+    write_figures(results, tmp_path)
+    svg = (tmp_path / "samplers--mnist.svg").read_text(encoding="utf-8")
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+    places = {
+        name: float(re.search(rf'<text[^>]*?(?:translate\(| x=")([\d.]+)[^>]*>{name}<', svg)[1])
+        for name in ("normal", "GMM", "two-stage VAE", "MAF")
+    }
+    assert all(x + 5 * len(name) < width for name, x in places.items())  # letters of about 5 points
+
+
 def test_figures_drawn_twice_are_equal(study, tmp_path):
     for name in ("first", "second"):
         write_figures(study, tmp_path / name)

@@ -299,10 +299,12 @@ def _finish_dots(
 def _draw_dots(selector: Selector, panels: Sequence[tuple[str, _Rows]], series: Sequence[str], width: float) -> Chart:
     """A row for each method, and a mark for each series, joined by a line."""
     methods = [name for name in selector.results.methods if any(name in rows for _, rows in panels)]
-    row_height, left, top = 0.21, 1.15, 0.75
+    row_height, left, total_width = 0.21, 1.15, 1.15 + len(panels) * (width + 0.3)
+    key = _divide_key(series, total_width - left) if len(series) > 1 else []
+    top = 0.55 + 0.2 * max(1, len(key))
     height = row_height * len(methods)
-    chart = Chart(left + len(panels) * (width + 0.3), top + height + 0.4)
-    _draw_key(chart, series, left)
+    chart = Chart(total_width, top + height + 0.4)
+    _draw_key(chart, series, key, left)
     for column, (title, rows) in enumerate(panels):
         x = left + column * (width + 0.3)
         axes = chart.axes(x, top, width, height)
@@ -332,16 +334,32 @@ def _draw_dots(selector: Selector, panels: Sequence[tuple[str, _Rows]], series: 
     return chart
 
 
-def _draw_key(chart: Chart, series: Sequence[str], left: float):
-    """Mark and name of each series in a line above the panels."""
-    if len(series) < 2:
+def _draw_key(chart: Chart, series: Sequence[str], lines: Sequence[Sequence[str]], left: float):
+    """Mark and name of each series, in lines above the panels."""
+    if not lines:
         return
     axes = chart.canvas()
-    x = left
-    for i, name in enumerate(series):
-        axes.plot([x + 0.05], [0.25], SHAPES[i % 7], color=PALETTE[SAMPLER_COLOURS[i % 7]], markersize=5)
-        chart.text(x + 0.15, 0.25, name, va="center")
-        x += 0.35 + 0.075 * len(name)
+    for row, names in enumerate(lines):
+        x, y = left, 0.25 + 0.2 * row
+        for name in names:
+            i = series.index(name)
+            axes.plot([x + 0.05], [y], SHAPES[i % 7], color=PALETTE[SAMPLER_COLOURS[i % 7]], markersize=5)
+            chart.text(x + 0.15, y, name, va="center")
+            x += _key_width(name)
+
+
+def _divide_key(series: Sequence[str], width: float) -> list[list[str]]:
+    """Names of series in lines that are as wide as the panels, in inches."""
+    lines: list[list[str]] = [[]]
+    for name in series:
+        if lines[-1] and sum(map(_key_width, [*lines[-1], name])) > width:
+            lines.append([])
+        lines[-1].append(name)
+    return lines
+
+
+def _key_width(name: str) -> float:
+    return 0.35 + 0.075 * len(name)
 
 
 def _is_autoencoder(selector: Selector, method: str) -> bool:

@@ -71,7 +71,8 @@ class PaperColumns:
         training = self.results.training(setup.dataset)
         found: list[str] = []
         if training.get("recipe") != "paper":
-            found.append(f"training recipe {training.get('recipe', 'unknown')} instead of the paper's")
+            name = training.get("recipe")
+            found.append(f"training recipe {name} instead of the paper's" if name else "other training arguments")
         if training.get("num_train_epochs") != EPOCHS.get(dataset):
             ours = training.get("num_train_epochs", "unknown")
             found.append(f"{ours} epochs instead of {EPOCHS.get(dataset)} on {setup.dataset}")
