@@ -134,7 +134,8 @@ def test_names_of_files_are_different_for_different_names():
 def test_methods_whose_names_differ_by_case_have_their_own_figures_and_sections(tmp_path):
     methods = {name: {"model": "vae", "groups": [], "samplers": [], "table": None} for name in ("my-vae", "My_VAE")}
     numbers = {f"reconstruction/mse/{split}": 0.1 for split in ("validation", "test")}
-    results = make_results([make_cell(name, 1, numbers) for name in methods], methods=methods, samplers=[])
+    cells = [make_cell(name, number, numbers) for name in methods for number in (1, 2)]
+    results = make_results(cells, methods=methods, samplers=[])
     page = write_report(results, tmp_path).read_text(encoding="utf-8")
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
@@ -182,3 +183,10 @@ def test_labels_are_spread_without_overlap():
 )
 def test_ticks_are_round_numbers(low, high, logarithmic, ticks):
     assert nice_ticks(low, high, 4, logarithmic) == pytest.approx(ticks)
+
+
+def test_a_method_with_one_configuration_has_no_chart_of_configurations(tmp_path):
+    numbers = {f"reconstruction/mse/{split}": 0.1 for split in ("validation", "test")}
+    cells = [make_cell("VAE", 1, numbers), make_cell("AE", 1, numbers), make_cell("AE", 2, numbers)]
+    reasons = {figure.method: figure.missing for figure in write_figures(make_results(cells), tmp_path)}
+    assert reasons["VAE"] == "the method has one configuration" and reasons["AE"] is None

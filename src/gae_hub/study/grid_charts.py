@@ -68,10 +68,12 @@ def grid_figures(selector: Selector) -> Iterator[tuple[StudyFigure, Callable[[],
             method=method,
         )
         series = _read(selector, method)
-        if series:
-            yield figure, lambda method=method, series=series: _draw(selector, method, series)
-        else:
+        if not series:
             yield replace(figure, missing="no configuration of this method is done"), None
+        elif len({cell.configuration for cell in selector.results.cells if cell.method == method}) == 1:
+            yield replace(figure, missing="the method has one configuration"), None
+        else:
+            yield figure, lambda method=method, series=series: _draw(selector, method, series)
 
 
 def _sampler_name(selector: Selector, method: str) -> str:
