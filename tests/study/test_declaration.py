@@ -87,8 +87,8 @@ def test_parts_of_the_paper(data, network):
             {"methods": {"grids": "paper", "training": {"VAEE": {}}}},
         ),
         (
-            r"methods: training: VAE: training: unknown setting 'warmup_stps'; did you mean 'warmup_steps'",
-            {"methods": {"grids": "paper", "training": {"VAE": {"warmup_stps": 3}}}},
+            r"methods: training: VAE: training: unknown setting 'warmup_step'; did you mean 'warmup_steps'",
+            {"methods": {"grids": "paper", "training": {"VAE": {"warmup_step": 3}}}},
         ),
         (
             r"methods\.VAE: training: unknown setting 'learnin_rate'; did you mean 'learning_rate'",

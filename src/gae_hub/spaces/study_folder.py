@@ -149,7 +149,7 @@ def _write_thumbnail(results: StudyResults, models: Iterable[StudyModel], root: 
     images: list[Image.Image] = []
     for index, model in enumerate(list(by_method.values())[:NUM_TILES]):
         pipe = ReconstructionPipeline.from_pretrained(model.folder)
-        examples = load_examples(examples_file(root, model.cell.dataset), pipe.model.config.input_shape)
+        examples = load_examples(examples_file(root, model.cell.dataset), tuple(pipe.model.config.input_shape))
         inputs = examples.pixel_values[[index % len(examples)]]
         images += pipe.processor.postprocess(pipe.model.reconstruct(inputs))
     if images:
