@@ -6,6 +6,8 @@ smoke     the built-in study `smoke` with its report, two processes
 overhead  the seconds of a study without tasks over those of the same trainings in a loop, one process
 together  the 190 configurations of `mnist-mlp` on the first N training images: two processes with models that train
           together, against one after the other in one process with all threads
+stacks    ten configurations of the beta-VAE in one process with one thread, together and one by one, for networks with
+          one hidden layer of 32, 128 and 512 units, without the time to read the data
 pages     `status` and `report` of 1,140 cells, copied from the cells of a finished `smoke` in FOLDER
 
 Every section runs each side once, one after the other, in new folders; it prints one row of a table.
@@ -98,6 +100,28 @@ def measure_together(folder: Path, mnist: str, num_train: int) -> str:
     )
 
 
+def measure_stacks(folder: Path, mnist: str) -> str:
+    """Training together beside training one by one, by size of the networks."""
+    rows = []
+    for units in (32, 128, 512):
+        network = {"model_type": "mlp", "hidden_sizes": [units]}
+        content = {
+            "data": {"mnist": {"dataset": mnist, "latent_dim": 16, "num_train": 10_000, "num_validation": 1000}},
+            "networks": {"mlp": {"encoder_config": network, "decoder_config": network}},
+            "methods": {"grids": "paper", "only": ["beta-VAE"]},
+            "training": {"num_train_epochs": 5, "learning_rate": 1e-3},
+            "tasks": {"interpolation": {"num_pairs": 1}},
+        }
+        times = {}
+        for name, together in (("together", True), ("alone", False)):
+            file = write_study(folder, {**content, "name": f"{name}-{units}", "train_together": together})
+            whole = seconds(lambda file=file, name=name: run_study(file, folder / name, threads=1, progress=False))
+            times[name] = whole - seconds(lambda file=file: prepare_study(file, folder / "unused"))
+        fast, slow = times["together"], times["alone"]
+        rows.append(f"| {units} units: {fast:.0f} s together, {slow:.0f} s one by one | {fast / slow:.2f} |")
+    return "\n".join(rows)
+
+
 def measure_pages(folder: Path, smoke: str) -> str:
     """`status` and `report` of many cells."""
     copied = copy_cells(StudyFolder.find(smoke), folder)
@@ -141,7 +165,7 @@ def write_study(folder: Path, content: dict[str, Any]) -> Path:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("section", choices=("smoke", "overhead", "together", "pages"))
+    parser.add_argument("section", choices=("smoke", "overhead", "together", "stacks", "pages"))
     parser.add_argument("--mnist", default="ylecun/mnist")
     parser.add_argument("--smoke", default="smoke")
     parser.add_argument("--num_train", type=int, default=10_000)
@@ -154,6 +178,8 @@ def main():
             row = measure_overhead(folder, args.mnist)
         elif args.section == "together":
             row = measure_together(folder, args.mnist, args.num_train)
+        elif args.section == "stacks":
+            row = measure_stacks(folder, args.mnist)
         else:
             row = measure_pages(folder, args.smoke)
     print(row)
