@@ -63,7 +63,7 @@ def test_messages_of_the_library_quote_commands_and_flags_that_exist():
         for command, rest in re.findall(r"gae-hub ((?:study )?[a-z][a-z-]+)([^`\n]*)", text):
             assert command in COMMANDS, f"{path}: gae-hub {command}"
             assert set(re.findall(r"--([\w-]+)", rest)) <= flags_of(command), f"{path}: gae-hub {command}{rest}"
-        text = re.sub(r"var\(--[\w-]+\)|style=\"--[\w-]+|\{ --[\w-]+:", "", text)  # variables of CSS
+        text = re.sub(r"var\(--[^)]+\)|style=\"--[\w-]+|\{ --[\w-]+:", "", text)  # variables of CSS
         quoted = set(re.findall(r"(?<![\w-])--([a-z][\w-]*)", text))
         assert quoted <= known, f"{path}: {quoted - known}"
 

@@ -46,6 +46,22 @@ def test_a_collapsed_posterior_is_logged_once_and_in_the_facts(tmp_path, caplog)
     assert set(model.facts["warnings"]) == set(trainer.diagnostics.warnings) == {"posterior collapse"}
 
 
+@pytest.mark.parametrize("steps", [4, 8])
+def test_a_resumed_run_keeps_its_warnings(tmp_path, caplog, steps):
+    """Also if no step and no evaluation is left. A warning is logged once."""
+    found = []
+    for name, lengths in (("whole", [8]), ("resumed", [steps, 8])):
+        for part, length in enumerate(lengths):
+            model = CASES["beta_vae"].build(beta=1e4, latent_dim=8)
+            settings = {"num_train_epochs": length, "learning_rate": 1e-2}
+            trainer = make_trainer(tmp_path / name, model, eval_data=images(8, seed=1), **settings)
+            trainer.train(resume_from_checkpoint=part > 0)
+        assert model.facts["warnings"]["posterior collapse"] == trainer.diagnostics.warnings["posterior collapse"]
+        found.append(trainer.diagnostics.warnings)
+    assert found[0] == found[1] and set(found[1]) == {"posterior collapse"}
+    assert sum("posterior collapse" in record.message for record in caplog.records) == 2
+
+
 def test_warnings_are_logged_after_a_quarter_of_training(caplog):
     callback = DiagnosticsCallback()
     evaluation = {

@@ -2,41 +2,13 @@
 
 __all__ = ["PALETTE", "make_theme"]
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradio.themes import Base
 
-PALETTE = """
-/* on the elements that have the theme's variables */
-:root {
-  --gae-paper: #f7f5f0;
-  --gae-card: #ffffff;
-  --gae-ink: #1d1b18;
-  --gae-soft: #6a645b;
-  --gae-line: #e1dcd2;
-  --gae-accent: #0b6e69;
-  --gae-on-accent: #ffffff;
-  --gae-wash: #e3efed;
-  --gae-error: #a3241b;
-  --gae-tile: #ece8df;
-}
-.dark {
-  --gae-paper: #141513;
-  --gae-card: #1d1f1c;
-  --gae-ink: #eeebe4;
-  --gae-soft: #a39d91;
-  --gae-line: #34362f;
-  --gae-accent: #58c7bb;
-  --gae-on-accent: #0d1917;
-  --gae-wash: #1f302d;
-  --gae-error: #ff8f85;
-  --gae-tile: #2a2c28;
-}
-.gradio-container { color: var(--gae-ink); background: var(--gae-paper) !important; max-width: none !important; }
-.gradio-container .form { background: transparent; border: 0; box-shadow: none; overflow: visible; }
-.gradio-container .block:has(> .label-wrap), .gradio-container .block.accordion { border: 0; }
-"""
+PALETTE = Path(__file__).with_name("palette.css").read_text(encoding="utf-8")
 """CSS variables of the colours, and groups of controls without a box."""
 
 

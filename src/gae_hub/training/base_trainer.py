@@ -26,7 +26,6 @@ class BaseTrainer(Trainer):
     Attributes:
         average: moving average of the weights, if `ema_decay` is set.
         cost: duration and energy of the run.
-        diagnostics: warnings of the last evaluation.
         guard: detects divergence.
         setting_changes: training arguments that were changed on resume, with their values and the step.
         train_sums, eval_sums: sums of the loss terms, in training since the last entry of the log.
@@ -36,7 +35,6 @@ class BaseTrainer(Trainer):
     args: GAETrainingArguments
     average: WeightAverage | None
     cost: RunCost
-    diagnostics: DiagnosticsCallback
     guard: DivergenceGuard
     schedule: Any  # the ScheduleCallback, which knows whether an epoch has ended
     interrupt: Any  # the InterruptCallback, which handles Ctrl-C
@@ -52,6 +50,12 @@ class BaseTrainer(Trainer):
         if self._unwrapped[0] is not self.model:  # unwrapping is slow
             self._unwrapped = self.model, self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         return cast(GAEPreTrainedModel, self._unwrapped[1])
+
+    @property
+    def diagnostics(self) -> DiagnosticsCallback:
+        """Warnings of the last evaluation. A resumed run has a new callback, with the state of the checkpoint."""
+        callbacks = self.callback_handler.callbacks
+        return next(callback for callback in callbacks if isinstance(callback, DiagnosticsCallback))
 
     @property
     def is_sharded(self) -> bool:

@@ -2,10 +2,12 @@
 
 __all__ = ["DiagnosticsCallback", "diagnose"]
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedConfig, TrainerCallback
+from transformers.trainer_callback import ExportableState
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -60,8 +62,8 @@ def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, 
     return warnings
 
 
-class DiagnosticsCallback(TrainerCallback):
-    """Logs each warning of `diagnose` once, after the first quarter of training.
+class DiagnosticsCallback(TrainerCallback, ExportableState):
+    """Logs each warning of `diagnose` once, after the first quarter of training, also in a run that is resumed.
 
     Attributes:
         warnings: of the newest evaluation, by name.
@@ -70,6 +72,20 @@ class DiagnosticsCallback(TrainerCallback):
     def __init__(self):
         self.warnings: dict[str, str] = {}
         self._already_logged: set[str] = set()
+
+    @property
+    def record(self) -> str:
+        """The warnings, and the names of those that were logged, as JSON."""
+        return json.dumps({"warnings": self.warnings, "already_logged": sorted(self._already_logged)})
+
+    @record.setter
+    def record(self, text: str):
+        found = json.loads(text)
+        self.warnings, self._already_logged = found["warnings"], set(found["already_logged"])
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it: one text, since the structure of states is checked when a run is resumed."""
+        return {"args": {}, "attributes": {"record": self.record}}
 
     def on_evaluate(self, args, state, control, metrics=None, model: Any = None, **kwargs):
         self.warnings = diagnose(metrics or {}, model.config)

@@ -102,7 +102,6 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
 
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.cost = RunCost()
-        self.diagnostics = DiagnosticsCallback()
         self.guard = make_divergence_guard(args.divergence_threshold, args.divergence_restarts, args.device)
         self.interrupt, self.schedule = InterruptCallback(), ScheduleCallback()
         self.train_sums, self.eval_sums = LossSums(), LossSums()
@@ -131,7 +130,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
             self.remove_callback(default)
         if not self.args.disable_tqdm:
             self.add_callback(LossBarCallback())
-        self.add_callback(self.diagnostics)
+        self.add_callback(DiagnosticsCallback())
         if self.args.image_interval:
             if self.is_sharded:
                 raise ValueError("image_interval needs a whole model, but FSDP and DeepSpeed shard it: set it to 0")
