@@ -29,8 +29,8 @@ def resolve(study, method, configuration, data, network, latent_dim=None):
 
 def test_names():
     parts = {f"paper-{data}-{net}" for data in ("mnist", "cifar10", "celeba") for net in ("convnet", "resnet")}
-    others = {"paper", "paper-latent-dims", "smoke", "template", "mnist-mlp", "mnist-resnet", "mnist-latent-dims"}
-    others |= {"cifar10-mlp"}
+    others = {"paper", "paper-latent-dims", "smoke", "template", "cifar10-mlp"}
+    others |= {"mnist-mlp", "mnist-resnet", "mnist-latent-dims"}
     assert set(BUILTIN_STUDIES) >= parts | others
     assert [name for name in BUILTIN_STUDIES if load_study(name).name != name] == ["template"]  # for users to name
 

@@ -254,29 +254,15 @@ class _App:
             [self.latent_dim, *pickers],
             **private,
         ).then(**everything, **private)
-        linked = {
-            "tab": shown,
-            "dataset": self.dataset,
-            "network": self.network,
-            "latent_dim": self.latent_dim,
-            "task": self.task,
-            "methods": self.methods,
-            "picked": self.picked,
-            "samplers": self.samplers,
-            "num": self.num,
-            "seed": self.seed,
-            "start": self.start,
-            "end": self.end,
-            "num_steps": self.num_steps,
-            "method": self.method,
-        }
+        # the controls have the names of the choices
+        linked = [shown, *(getattr(self, name) for name in first.to_dict() if name != "tab")]
         address = gr.Textbox(visible=False)
-        outputs = [self.tabs, *linked.values(), *pickers[3:]]
+        outputs = [self.tabs, *linked, *pickers[3:]]
         read = {"js": "() => [window.location.search]", **private}
         app.load(self._restore, address, outputs, **read).then(**everything, **private)
         write = f"(...values) => {{ {read_static('address.js')} {read_static('study_link.js')} }}"
         write = write.replace("FIRST", json.dumps(first.to_dict()))
-        gr.on([component.change for component in linked.values()], None, list(linked.values()), js=write)
+        gr.on([component.change for component in linked], None, linked, js=write)
 
     def _restore(self, query: str) -> list[Any]:
         """The values of an address for the tabs, the controls in the order of `Choices`, and the pickers' images."""
