@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import gae_hub
-from gae_hub import GaussianMixtureSampler, load_images
+from gae_hub import GaussianMixtureSampler, embed_dataset, load_images
 from gae_hub.data.loading import iterate_batches
 from gae_hub.models.base import GAEPreTrainedModel
 from gae_hub.study import load_results
@@ -31,15 +31,6 @@ def measure_fid(
     return float(fid.compute()["fid"])
 
 
-@torch.no_grad()
-def encode(model: GAEPreTrainedModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of the posteriors, and a sample of each."""
-    generator = torch.Generator().manual_seed(0)
-    posteriors = [model.encode(part) for part in images.split(1000)]
-    samples = [posterior.rsample(generator=generator) for posterior in posteriors]
-    return torch.cat([posterior.mean for posterior in posteriors]), torch.cat(samples)
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
@@ -54,8 +45,10 @@ def main():
             cell = next(cell for cell in results.cells if (cell.method, cell.latent_dim) == (method, dim))
             model = cell.load_model().eval()
             samplers: list[GaussianMixtureSampler | None] = [
-                GaussianMixtureSampler(num_components=10, covariance_type="diag").fit(latents)
-                for latents in encode(model, images)
+                GaussianMixtureSampler(num_components=10, covariance_type="diag").fit(
+                    embed_dataset(model, images, progress=False, cache=False, sample=sample)
+                )
+                for sample in (False, True)
             ]
             values = [measure_fid(model, sampler, references, args.extractor) for sampler in [*samplers, None]]
             print(f"| {method} | {dim} | {' | '.join(f'{value:.0f}' for value in values)} |", flush=True)

@@ -1,6 +1,7 @@
 """Check the types of the Python snippets in README.md and docs/: python scripts/check_snippets.py.
 
-Every snippet is checked as a separate module. Names that it uses without defining them must be in `GIVEN`.
+Every snippet is checked as a separate module, but the snippets of a page in docs/start, docs/howto or docs/choose as one,
+in order. Names that a module uses without defining them must be in `GIVEN`.
 """
 
 import ast
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ORDERED = sorted(page for folder in ("start", "howto", "choose") for page in (ROOT / "docs" / folder).rglob("*.md"))
 GIVEN = """from gae_hub import BetaVAEConfig as BetaVAEConfig, BetaVAEModel as BetaVAEModel
 from gae_hub import GAEPreTrainedModel, GAETrainingArguments, InMemoryDataset
 from torch import Tensor
@@ -62,14 +64,17 @@ def main() -> int:
         (Path(folder) / "pyproject.toml").write_text(SETTINGS, encoding="utf-8")
         (Path(folder) / "given.pyi").write_text(GIVEN, encoding="utf-8")
         count = 0
-        for page in PAGES:
-            for number, snippet in enumerate(extract_snippets(page.read_text(encoding="utf-8")), 1):
+        for page in [*PAGES, *ORDERED]:
+            snippets = extract_snippets(page.read_text(encoding="utf-8"))
+            for number, snippet in enumerate(["\n".join(snippets)] if page in ORDERED else snippets, 1):
                 snippet = snippet.replace("from transformers import pipeline\n", "")
                 given = find_given_names(snippet)
                 head = f"from given import {', '.join(given)}\n\n" if given else ""
-                (Path(folder) / f"{page.stem}_{number}.py").write_text(head + snippet, encoding="utf-8")
+                (Path(folder) / f"{page.parent.name}_{page.stem}_{number}.py").write_text(
+                    head + snippet, encoding="utf-8"
+                )
                 count += 1
-        print(f"{count} snippets of {len(PAGES)} pages", flush=True)
+        print(f"{count} modules of {len(PAGES) + len(ORDERED)} pages", flush=True)
         checker = Path(sys.executable).with_name("basedpyright")
         command = [str(checker), "--pythonpath", sys.executable, "--project", folder]
         return subprocess.run(command, check=False).returncode

@@ -52,3 +52,12 @@ def correlated_rows(num, dim, seed=0):
     """(num, dim) float64 Gaussian rows with correlated dimensions and mean `seed`."""
     mix = gaussian_rows(dim, dim, seed + 100)
     return gaussian_rows(num, dim, seed) @ mix + seed
+
+
+def mnist_stand_in(hub, folder):
+    """Create a repository with the name and layout of MNIST, and 60 random images of 28 x 28 pixels."""
+    arrays = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    hub_folder(folder, arrays=arrays)
+    file = next(folder.glob("*.parquet"))
+    hub.create_repo("ylecun/mnist", "dataset")
+    hub.commit("ylecun/mnist", {f"mnist/{file.name}": file.read_bytes()}, repo_type="dataset")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import mnist_stand_in
 from cases import images
 from localhub import LocalHub, point_clients_at
 from PIL import Image
@@ -30,18 +31,6 @@ X = images(8, (1, 28, 28))
 def snippets(language="", page=README):
     """The fenced code blocks of a language on a page."""
     return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M) if name == language]
-
-
-def mnist_stand_in(hub, folder):
-    """Create a repository with the name and layout of MNIST, and 60 random images of 28 x 28 pixels."""
-    import numpy as np
-    from builders import hub_folder
-
-    arrays = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
-    hub_folder(folder, arrays=arrays)
-    file = next(folder.glob("*.parquet"))
-    hub.create_repo("ylecun/mnist", "dataset")
-    hub.commit("ylecun/mnist", {f"mnist/{file.name}": file.read_bytes()}, repo_type="dataset")
 
 
 def test_output_of_the_first_snippet(tmp_path, monkeypatch, capsys):

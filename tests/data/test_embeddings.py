@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from builders import hub_folder
-from cases import CODES, VAE, generator, images
+from cases import CODES, ROWS, VAE, generator, images
 from child_processes import run_in_two_processes
 from torch import nn
 
@@ -28,6 +28,53 @@ def test_codes():
     model = CODES.build(encoder_config="conv", decoder_config="conv").eval()
     found = embed_dataset(model, images(12), batch_size=5, progress=False, output="codes", cache=False)
     assert found.dtype == torch.long and torch.equal(found, model.encode_codes(images(12)))
+
+
+# Samples of the posteriors
+
+
+def test_samples_follow_the_posteriors():
+    """Standardized by mean and standard deviation of its posterior, each sample is from N(0, I)."""
+    model, data = VAE.build().double().eval(), images(500).double()
+    posterior = model.encode(data)
+    drawn = embed_dataset(model, data, progress=False, cache=False, sample=True)
+    noise = (drawn - posterior.mean) / (0.5 * posterior.log_var).exp()
+    count = noise.numel()
+    assert abs(noise.mean()) < 4 / count**0.5 and abs(noise.square().mean() - 1) < 4 * (2 / count) ** 0.5
+    assert abs((noise[1:] * noise[:-1]).mean()) < 4 / count**0.5  # no noise is used twice
+    assert torch.equal(drawn, embed_dataset(model, data, progress=False, cache=False, sample=True))
+    assert not torch.equal(drawn, embed_dataset(model, data, progress=False, cache=False, sample=True, seed=1))
+
+
+def test_samples_leave_the_global_random_state():
+    model, state = VAE.build(), torch.get_rng_state()
+    embed_dataset(model, images(9), progress=False, cache=False, sample=True)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_samples_without_noise():
+    """The posterior of an autoencoder is a point."""
+    model, data = ROWS["ae"].build(), images(9)
+    drawn = embed_dataset(model, data, progress=False, cache=False, sample=True)
+    assert torch.equal(drawn, embed_dataset(model, data, progress=False, cache=False))
+
+
+def test_codes_are_not_sampled():
+    with pytest.raises(ValueError, match="codes have no posterior to sample from: pass sample=False"):
+        embed_dataset(CODES.build(), images(9), output="codes", sample=True)
+
+
+def test_cache_of_samples(tmp_path):
+    """Means, and samples by seed and batch size, have a file each."""
+    model, data = VAE.build(), images(12)
+    settings = [{}, {"sample": True}, {"sample": True, "seed": 1}, {"sample": True, "batch_size": 5}]
+    first, again = (
+        [embed_dataset(model, data, progress=False, cache=tmp_path, **setting) for setting in settings]
+        for _ in range(2)
+    )
+    assert len(list(tmp_path.iterdir())) == 4
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert len({tuple(latents.flatten().tolist()) for latents in first}) == 4
 
 
 # The cache

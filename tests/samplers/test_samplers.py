@@ -8,7 +8,7 @@ import torch
 from cases import METRIC, MODELS, ROWS, SAMPLERS, VAE, generator, images
 from transformers import AutoModel
 
-from gae_hub import AutoSampler, GaussianMixtureSampler, PriorSampler
+from gae_hub import AutoSampler, GaussianMixtureSampler, MAFSampler, PriorSampler
 from gae_hub.metrics import energy_distance
 from gae_hub.samplers.base import SAMPLERS as REGISTRY
 from gae_hub.samplers.base import GAESampler, GAESamplerConfig, register_sampler
@@ -195,6 +195,28 @@ def test_interrupted_fit_changes_nothing(case, monkeypatch):
     assert fitted.config.to_dict() == config and fitted.state_dict().keys() == state.keys()
     assert fresh.config.latent_dim is None and fresh.config.latent_shape is None
     assert fresh.config.to_dict() == case.build().config.to_dict() and not fresh.state_dict()
+
+
+def test_fit_to_the_aggregated_posterior():
+    """Its covariance is that of the posteriors' means, plus the mean of their variances."""
+    model, data = VAE.build().eval(), images(4000)
+    posterior = model.encode(data)
+    variances = posterior.log_var.exp().mean(0)
+    expected = posterior.mean.T.cov() + variances.diag()
+    scale = GaussianMixtureSampler(num_components=1).fit_to(model, data, progress=False).scales[0]
+    found = scale @ scale.T
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0.1 * variances.mean().item())
+
+
+def test_fit_to_validates_on_samples(monkeypatch):
+    """The noise of the validation samples is another than that of the training samples."""
+    given = {}
+    monkeypatch.setattr(MAFSampler, "fit", lambda self, latents, **kw: given.update(kw, latents=latents) or self)
+    model, data = VAE.build(), images(20)
+    MAFSampler(num_flows=1, hidden_size=4).fit_to(model, data, data, progress=False)
+    mean = model.eval().embed(data)
+    noise, other = given["latents"] - mean, given["validation_latents"] - mean
+    assert noise.std() > 0.1 and other.std() > 0.1 and (noise - other).std() > 0.1
 
 
 def test_failed_fit_to_changes_nothing(monkeypatch):

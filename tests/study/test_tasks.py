@@ -9,7 +9,7 @@ from PIL import Image
 from shell import run as run_command
 from tiny_study import make_split, quick, read_cells, run, tiny
 
-from gae_hub import AutoGAE, AutoSampler, evaluate_model, load_data, load_images
+from gae_hub import AutoGAE, AutoSampler, GaussianMixtureSampler, evaluate_model, load_data, load_images
 from gae_hub.data.embeddings import embed_dataset
 from gae_hub.metrics.functional.clustering import clustering_scores
 from gae_hub.metrics.functional.probe import LinearProbe
@@ -99,6 +99,15 @@ def test_generation(cell, numbers, model, splits, extractor, sampler):
         assert value == pytest.approx(found[name], rel=1e-4, abs=1e-6), name
     found = measure(model, splits["validation"], extractor, ["fid"], loaded)
     assert numbers[f"generation/{sampler}/fid/validation"] == pytest.approx(found["fid"], rel=1e-4)
+
+
+def test_samplers_are_fitted_to_samples_of_the_posteriors(cell, model, splits):
+    """The mixture of a cell is that of one sample of each training example's posterior."""
+    latents = embed_dataset(model, splits["train"], progress=False, cache=False, sample=True)
+    stored = AutoSampler.from_pretrained(cell.folder, subfolder="samplers/gmm")
+    expected = GaussianMixtureSampler(stored.config).fit(latents, progress=False)
+    torch.testing.assert_close(stored.means, expected.means)
+    torch.testing.assert_close(stored.scales, expected.scales)
 
 
 def test_clustering(numbers, model, splits):

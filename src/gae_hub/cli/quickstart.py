@@ -40,7 +40,6 @@ def quickstart(output_dir: str | Path = DEFAULT_FOLDER):
 
     from ..auto import AutoGAE
     from ..core.files import write_text
-    from ..data.embeddings import embed_dataset
     from ..data.loading import load_images
     from ..hub.cards.pictures import PICTURES
     from ..hub.cards.results import record_results
@@ -68,8 +67,8 @@ def quickstart(output_dir: str | Path = DEFAULT_FOLDER):
     trainer = GAETrainer(model, args, train_dataset=train, eval_dataset=validation)
     trainer.train()
 
-    print("2. Fitting a Gaussian mixture to the embeddings of the training images")
-    sampler = GaussianMixtureSampler(num_components=10).fit(embed_dataset(model, train))
+    print("2. Fitting a Gaussian mixture to the latents of the training images")
+    sampler = GaussianMixtureSampler(num_components=10).fit_to(model, train)
 
     print("3. Measuring on the test images\n")
     numbers = evaluate_model(model, test, ("mse", "energy", "clustering"), sampler, num_samples=1000)

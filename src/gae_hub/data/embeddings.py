@@ -2,6 +2,7 @@
 
 __all__ = ["embed_dataset"]
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -28,8 +29,13 @@ def embed_dataset(
     progress: bool = True,
     output: Literal["latents", "codes"] = "latents",
     cache: bool | str | Path = True,
+    sample: bool = False,
+    seed: int = 0,
 ) -> Tensor:
     """(num, *latent_shape) embeddings of a data set by `model.embed`, in its order, on the model's device.
+
+    By default, these are the means of the posteriors. With `sample=True` there is one sample of each posterior, as the
+    decoder saw in training; together they follow the aggregated posterior, to which samplers are fitted.
 
     Each of several processes embeds a part, and all return the whole. A second call with the same model and data reads
     the result from disk: the file is named by a hash of weights, buffers, attributes, config, versions and data.
@@ -44,14 +50,26 @@ def embed_dataset(
             that are neither in memory nor a `datasets.Dataset` cannot be hashed, and are embedded each time. So are
             all data by a model with custom code: a module whose class is not from torch, transformers or gae_hub, a
             forward hook, or an attribute that replaces a method.
+        sample: whether to draw from the posteriors. Autoencoders without noise return the same as without.
+        seed: seed of these draws. They also depend on `batch_size` and on the number of processes.
+
+    Raises:
+        ValueError: for `sample=True` with codes.
     """
+    if sample and output == "codes":
+        raise ValueError('codes have no posterior to sample from: pass sample=False, or output="latents"')
     dataset = as_dataset(dataset, model.config.input_shape)
-    file = _cache_file(model, dataset, output, cache) if cache else None
+    drawn = (seed, batch_size, num_processes()) if sample else ()
+    file = _cache_file(model, dataset, (output, *drawn), cache) if cache else None
     if file is not None:
         cached = _read_cache(file, len(dataset), output)
         if all_agree(cached is not None):
             return cast(Tensor, cached).to(model.device)
-    embed = model.embed if output == "latents" else cast("QuantizedModel", model).encode_codes
+    if sample:
+        generator = torch.Generator(model.device).manual_seed(seed + process_index())
+        embed = partial(model.embed, sample=True, generator=generator)
+    else:
+        embed = model.embed if output == "latents" else cast("QuantizedModel", model).encode_codes
     shared = is_distributed() and hasattr(dataset, "__len__")
     start, stop = _share_of_process(len(dataset)) if shared else (0, None)
     desc = "embedding" if progress and process_index() == 0 else None
@@ -74,7 +92,9 @@ def _share_of_process(num: int) -> tuple[int, int]:
     return start, min(start + size, num)
 
 
-def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: bool | str | Path) -> Path | None:
+def _cache_file(
+    model: "GAEPreTrainedModel", dataset: Any, output: tuple[Any, ...], cache: bool | str | Path
+) -> Path | None:
     """File for the embeddings of this data by this model; None if one of them cannot be hashed."""
     data = fingerprint_data(dataset)
     if data is None:
@@ -83,7 +103,7 @@ def _cache_file(model: "GAEPreTrainedModel", dataset: Any, output: str, cache: b
     if network is None:
         return None
     folder = cache_folder("embeddings") if isinstance(cache, bool) else Path(cache)
-    return folder / f"{sha256(repr((data, network, output)).encode()).hexdigest()[:40]}.safetensors"
+    return folder / f"{sha256(repr((data, network, *output)).encode()).hexdigest()[:40]}.safetensors"
 
 
 def _read_cache(file: Path, num: int, output: str) -> Tensor | None:

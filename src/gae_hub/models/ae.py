@@ -9,7 +9,7 @@ Use it when: you want the smallest reconstruction error, or a deterministic code
 
 Relations:
     The VAE adds noise in the encoder and the KL to a prior. RAE-L2 and RAE-GP add penalties on the latents and the
-    decoder. The AE has no prior: to generate images, fit a sampler on its embeddings.
+    decoder. The AE has no prior: to generate images, fit a sampler to its embeddings.
 """
 
 __all__ = ["AEConfig", "AEModel"]

@@ -581,8 +581,8 @@ class DeterministicModel(GAEPreTrainedModel):
 
     def sample_prior(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         raise NotImplementedError(
-            f"{type(self).__name__} has no prior: fit a sampler on its embeddings, "
-            "sampler = GaussianMixtureSampler().fit(embed_dataset(model, dataset)), "
+            f"{type(self).__name__} has no prior: fit a sampler to its latents, "
+            "sampler = GaussianMixtureSampler().fit_to(model, dataset), "
             "and pass it as generate(..., sampler=sampler)"
         )
 

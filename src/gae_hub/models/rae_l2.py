@@ -9,7 +9,7 @@ Use it when: you want sharp images from a deterministic code, and fit a density 
 
 Relations:
     With beta = lambda = 0 it is the AE. RAE-GP penalises the decoder's gradient instead of its parameters.
-    RAE-L2 has no prior: to generate images, fit a sampler on its embeddings, as the paper does with a Gaussian
+    RAE-L2 has no prior: to generate images, fit a sampler to its embeddings, as the paper does with a Gaussian
     mixture.
 """
 

@@ -215,8 +215,9 @@ class GAESampler(HubModel):
         """Fit the density. If this fails or is interrupted, the sampler stays as it was.
 
         Args:
-            latents: (num, *latent_shape), for example from [`embed_dataset`]. Maps are modelled as vectors. Where a
-                dimension is constant, samples have the same value, and only the other dimensions are modelled.
+            latents: (num, *latent_shape), for example from [`embed_dataset`] with `sample=True`. Maps are modelled as
+                vectors. Where a dimension is constant, samples have the same value, and only the other dimensions are
+                modelled.
             progress: whether to show a progress bar.
             **training: options of the samplers that are trained, see [`LearnedSampler`]. The others accept none.
 
@@ -247,7 +248,10 @@ class GAESampler(HubModel):
         progress: bool = True,
         **training: Any,
     ) -> Self:
-        """Fit the density to a model's embeddings of a data set.
+        """Fit the density to samples of a model's posteriors of a data set, one of each example.
+
+        Latents that are drawn from it are like those that the decoder was trained on. The means of the posteriors,
+        which spread less, can be fitted with `fit(embed_dataset(model, dataset))`.
 
         Args:
             model: a model whose latents this sampler can model.
@@ -264,7 +268,7 @@ class GAESampler(HubModel):
             ValueError: if this sampler cannot model the model's latents, or needs a data set and there is none.
         """
         self.check_model(model)
-        latents = embed_dataset(model, self._require_dataset(dataset), progress=progress)
+        latents = embed_dataset(model, self._require_dataset(dataset), progress=progress, sample=True)
         with self._restore_on_error():
             self.config.unit_norm = get_latent_kind(model) == "sphere"
             return self.fit(latents, progress=progress, **training)

@@ -3,7 +3,7 @@ r"""Empirical distribution: An Introduction to the Bootstrap (Efron & Tibshirani
 .. math::
     q(z) = \frac{1}{N} \sum_n \delta(z - z_n)
 
-A sample is the embedding of a random training image, so generated images are reconstructions.
+A sample is a latent of a random training image, so generated images are reconstructions.
 
 Use it when: you need latents that certainly decode well, and copies of training codes are acceptable.
 
@@ -36,7 +36,7 @@ class EmpiricalSamplerConfig(GAESamplerConfig):
 
 
 class EmpiricalSampler(GAESampler):
-    """The embeddings of the training set, drawn with replacement."""
+    """The latents of the training set, drawn with replacement."""
 
     config: EmpiricalSamplerConfig
     latents: Tensor  # (num_latents, latent_dim)

@@ -4,13 +4,13 @@ r"""Gaussian mixture: From Variational to Deterministic Autoencoders (Ghosh, Saj
 .. math::
     q(z) = \sum_k \pi_k N(z; \mu_k, \Sigma_k)
 
-Fitted to the embeddings of the training set by expectation maximization: by scikit-learn, or on the device of the
+Fitted to latents of the training set by expectation maximization: by scikit-learn, or on the device of the
 latents if the set is large.
 
 Use it when: you need a first sampler: it is fast, has few settings, and improves on the prior of most methods.
 
 Relations:
-    One component is the Gaussian of the embeddings. Flows (MAF, IAF) fit densities that a mixture cannot.
+    One component is the Gaussian of the latents. Flows (MAF, IAF) fit densities that a mixture cannot.
     Pythae returns samples grouped by component; here the component of each sample is drawn independently.
 """
 
@@ -65,7 +65,7 @@ class GaussianMixtureSamplerConfig(GAESamplerConfig):
 
 
 class GaussianMixtureSampler(GAESampler):
-    """A mixture of Gaussians, fitted to embeddings by expectation maximization.
+    """A mixture of Gaussians, fitted to latents by expectation maximization.
 
     Args:
         config: the config.

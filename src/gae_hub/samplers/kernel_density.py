@@ -4,14 +4,14 @@ doi:10.1002/9780470316849.
 .. math::
     q(z) = \frac{1}{N} \sum_n N(z; z_n, h^2 S)
 
-S is the diagonal matrix of the embeddings' variances. The bandwidth h maximises the likelihood of each embedding under
+S is the diagonal matrix of the latents' variances. The bandwidth h maximises the likelihood of each latent under
 the kernels of the others.
 
 Use it when: latents have few dimensions and an odd shape, and you want a density without training.
 
 Relations:
-    A Gaussian mixture with one component per embedding. As h goes to 0, the empirical distribution. A small h means
-    that the embeddings lie in clusters or near a surface.
+    A Gaussian mixture with one component per latent. As h goes to 0, the empirical distribution. A small h means
+    that the latents lie in clusters or near a surface.
 """
 
 __all__ = ["KernelDensitySampler", "KernelDensitySamplerConfig"]
@@ -42,7 +42,7 @@ class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
     Args:
         bandwidth: h, or how it is chosen: "likelihood" maximises the leave-one-out likelihood; "scott" is
             N^(-1 / (d + 4)), the right choice for a Gaussian and too wide for other densities.
-        num_bandwidth_latents: number of embeddings, evenly spaced in the data set, whose likelihood is maximised.
+        num_bandwidth_latents: number of latents, evenly spaced in the data set, whose likelihood is maximised.
     """
 
     model_type = "gae_kernel_density_sampler"
@@ -55,7 +55,7 @@ class KernelDensitySamplerConfig(EmpiricalSamplerConfig):
 
 
 class KernelDensitySampler(EmpiricalSampler):
-    """A Gaussian kernel around each embedding of the training set."""
+    """A Gaussian kernel around each latent of the training set."""
 
     config: KernelDensitySamplerConfig
     std: Tensor  # (latent_dim,)
@@ -108,32 +108,32 @@ class KernelDensitySampler(EmpiricalSampler):
     def _compute_left_out_likelihoods(
         self, chosen: Tensor, widths: Sequence[float], after_width: Callable[[], Any]
     ) -> list[float]:
-        """For each width, the log likelihood of the chosen embeddings under the kernels of the others.
+        """For each width, the log likelihood of the chosen latents under the kernels of the others.
 
         Terms that do not depend on the width are left out.
 
         Args:
-            chosen: (num,) indices of embeddings.
+            chosen: (num,) indices of latents.
             widths: bandwidths.
-            after_width: called after each width of each block of embeddings.
+            after_width: called after each width of each block of latents.
         """
         d = self.latents.shape[1]
         totals = [-len(chosen) * d * log(width) for width in widths]
         for rows in chosen.split(self._block_size()):
             squares = self._squared_distances(self.latents[rows])
-            squares[torch.arange(len(rows), device=self.device), rows] = torch.inf  # leave the embedding itself out
+            squares[torch.arange(len(rows), device=self.device), rows] = torch.inf  # leave the latent itself out
             for index, width in enumerate(widths):
                 totals[index] += to_float64(_log_sum_kernels(squares, width)).sum().item()
                 after_width()
         return totals
 
     def _block_size(self) -> int:
-        """Number of latents whose distances to all embeddings are in memory at a time."""
+        """Number of latents whose distances to all fitted latents are in memory at a time."""
         num_pairs = _MAX_CPU_PAIRS if self.device.type == "cpu" else _MAX_PAIRS
         return max(1, num_pairs // len(self.latents))
 
     def _squared_distances(self, latents: Tensor) -> Tensor:
-        """(num, num_latents): squared distances of latents (num, density_dim) to the embeddings, in units of `std`."""
+        """(num, num_latents): squared distances of latents (num, density_dim) to the fitted ones, over `std`."""
         exact = "donot_use_mm_for_euclid_dist"  # the distances that count are small: a matrix product would round them
         return torch.cdist(latents / self.std, self.latents / self.std, compute_mode=exact).square()
 

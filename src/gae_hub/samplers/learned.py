@@ -162,13 +162,13 @@ class LearnedSampler(GAESampler):
         progress: bool = True,
         **training: Any,
     ) -> Self:
-        """Train the density on a model's embeddings of a data set, as in [`GAESampler`].
+        """Train the density on samples of a model's posteriors of a data set, as in [`GAESampler`].
 
         The best weights are selected on `validation_dataset`; without it, the last weights are kept.
         """
         self.check_model(model)
         if validation_dataset is not None:
-            latents = embed_dataset(model, validation_dataset, progress=progress)
+            latents = embed_dataset(model, validation_dataset, progress=progress, sample=True, seed=1)
             training = {"validation_latents": latents, **training}
         return super().fit_to(model, dataset, progress=progress, **training)
 

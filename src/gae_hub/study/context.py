@@ -16,6 +16,7 @@ from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .study_data import StudyData
 
+SAMPLING_SEEDS = {"train": 0, "validation": 1, "test": 2}  # of the samples of the posteriors
 PAIRS_SEED = 0  # of the pairs of images to interpolate between, which are the same in all cells
 
 
@@ -42,7 +43,7 @@ class CellContext:
     ):
         self.model, self.data, self.folder, self.seed = model, data, folder, seed
         self.has_extractor = has_extractor
-        self._evaluations, self._latents = evaluations, {}
+        self._evaluations, self._latents, self._samples = evaluations, {}, {}
 
     def evaluation(
         self, split: str, sampler: GAESampler | None = None, num_samples: int | None = None
@@ -57,6 +58,19 @@ class CellContext:
         if split not in self._latents:
             self._latents[split] = embed_dataset(self.model, self.data.splits[split], progress=False, cache=False)
         return self._latents[split]
+
+    def posterior_samples(self, split: str) -> Tensor:
+        """(num, *latent_shape): a sample of the posterior of each example of a split, to which samplers are fitted."""
+        if split not in self._samples:
+            self._samples[split] = embed_dataset(
+                self.model,
+                self.data.splits[split],
+                progress=False,
+                cache=False,
+                sample=True,
+                seed=SAMPLING_SEEDS[split],
+            )
+        return self._samples[split]
 
     def embeddings(self, split: str) -> Tensor:
         """(num, dim) embeddings of a split, on the CPU."""

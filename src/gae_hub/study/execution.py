@@ -238,7 +238,7 @@ class CellRunner:
         )
 
     def _fit_sampler(self, settings: SamplerSettings, context: CellContext, digest: str) -> StepRecord:
-        """Fit a sampler to the training embeddings, and save it beside the model."""
+        """Fit a sampler to samples of the posteriors of the training examples, and save it beside the model."""
         sampler = fit_sampler(settings, context)
         folder = context.folder / "samplers" / settings.name
         sampler.save_pretrained(folder)
@@ -336,22 +336,22 @@ def _wait() -> Any:
 
 
 def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
-    """A sampler of the study, fitted to the training embeddings of a cell.
+    """A sampler of the study, fitted to samples of the posteriors of the training examples.
 
     Raises:
         NotImplementedError: if the sampler cannot model the latents of the method.
     """
-    latents = context.latents("train")
     if settings.sampler == NORMAL:
-        return PriorSampler().fit(latents[:2])
+        return PriorSampler().fit(context.latents("train")[:2])
     sampler = AutoSampler.from_config(AutoSampler.config_class(settings.sampler)(**settings.fields))
     reason = sampler.explain_incompatibility(context.model)
     if reason is not None:
         raise NotImplementedError(f"{type(sampler).__name__} cannot model these latents: {reason}")
     if isinstance(sampler, PriorSampler):
         return sampler.fit_to(context.model)
+    latents = context.posterior_samples("train")
     sampler.config.unit_norm = get_latent_kind(context.model) == "sphere"
     if isinstance(sampler, LearnedSampler):
-        validation = context.latents("validation")
+        validation = context.posterior_samples("validation")
         return sampler.fit(latents, validation_latents=validation, progress=False, **training_of_sampler(settings))
     return sampler.fit(latents, progress=False)

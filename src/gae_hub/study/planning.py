@@ -26,6 +26,7 @@ from .study_data import StudyData
 
 MAX_STACK = 16  # cells that train together
 FORMAT = 1  # of results: increase it when cells of an older library must not be used
+SAMPLER_FORMAT = 2  # of fitted samplers: the same. Since 2, they are fitted to samples of the posteriors
 # training arguments that do not change the trained model
 _WITHOUT_EFFECT = {"disable_tqdm", "keep_freed_memory", "logging_steps", "logging_strategy", "report_to", "run_name"}
 _SEED_STEP = 1000  # between the seeds of a study, for configurations that have seeds of their own
@@ -265,7 +266,7 @@ def _plan_steps(
             found[name] = digest([trained, *parts])
             continue
         for sampler in samplers:
-            fitted = digest([trained, sampler.sampler, sampler.fields, training_of_sampler(sampler)])
+            fitted = digest([trained, SAMPLER_FORMAT, sampler.sampler, sampler.fields, training_of_sampler(sampler)])
             found[f"sampler/{sampler.name}"] = fitted
             found[f"{name}/{sampler.name}"] = digest([fitted, *parts])
     return found
