@@ -1,7 +1,7 @@
 """Check the types of the Python snippets in README.md and docs/: python scripts/check_snippets.py.
 
-Every snippet is checked as a separate module, but the snippets of a page in docs/start, docs/howto or docs/choose as one,
-in order. Names that a module uses without defining them must be in `GIVEN`.
+Every snippet is checked as a separate module. The snippets of a page in docs/start, docs/howto or docs/choose, which
+run in order, are checked as one. Names that a module uses without defining them must be in `GIVEN`.
 """
 
 import ast
