@@ -9,7 +9,8 @@ from tiny_study import quick, read_cells, read_states, run, tiny, write_study
 
 from gae_hub import AutoGAE
 from gae_hub.models.vae import VAEConfig, VAEModel
-from gae_hub.study import execution, planning
+from gae_hub.study import execution, planning, worker
+from gae_hub.study.claims import claim
 from gae_hub.study.collect import load_results
 from gae_hub.study.execution import CellRunner, fit_sampler
 from gae_hub.study.folder import StudyFolder
@@ -88,6 +89,24 @@ def test_stopped_study_goes_on(tmp_path, work):
     done = len(work)
     assert run_study(path, tmp_path / "out", progress=False) == {"done": 4}
     assert done == 4 and len(work) == 8 and len(set(work) - {"clustering"}) == 4
+
+
+def test_cells_are_trained_while_another_worker_trains_the_extractor(tmp_path, monkeypatch):
+    """A worker measures nothing before the extractor is there, and does not wait for it while cells can be trained."""
+    monkeypatch.setattr(worker, "POLL", 0)
+    path = write_study(tmp_path, tiny(tasks={"reconstruction": {}}, samplers=None, train_together=False))
+    folder, study, plan, data = prepare_study(path, tmp_path / "out")
+    extractor = execution.extractor_folder(folder.root, study, data["digits"])
+    seen = []
+
+    def has_seen_all():
+        seen.append([cell.steps.keys() for cell in read_cells(tmp_path / "out").values()])
+        return len(seen) == 8
+
+    with claim(folder.root / "claims" / f"extractor-{extractor.name}.lock"):
+        Worker(folder, study, plan, data, should_stop=has_seen_all).run()
+        assert [set(steps) for steps in seen[-1]] == 4 * [{"train"}] and not extractor.exists()
+    assert run_study(path, tmp_path / "out", progress=False) == {"done": 4}
 
 
 def test_interrupted_in_a_step(tmp_path, work, monkeypatch):

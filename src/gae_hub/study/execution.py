@@ -38,7 +38,7 @@ from ..training.quiet import hide_diagnostics
 from ..training.run_lock import LOCK_FILE
 from ..training.trainer import GAETrainer
 from .cell_facts import REMEDY
-from .claims import claim
+from .claims import claim, holder
 from .context import CellContext
 from .declaration import Study
 from .plan import CellPlan
@@ -292,16 +292,25 @@ class CellRunner:
             }
         return self._evaluations[dataset]
 
+    def waits_for_extractor(self, dataset: str) -> bool:
+        """Whether another worker is training the extractor of a data set."""
+        if dataset in self._evaluations or self.study.extractor != "trained":
+            return False
+        folder = extractor_folder(self.folder, self.study, self.data[dataset])
+        return not _has_extractor(folder) and holder(self._extractor_lock(folder)) is not None
+
+    def _extractor_lock(self, folder: Path) -> Path:
+        return self.folder / "claims" / f"extractor-{folder.name}.lock"
+
     def find_extractor(self, dataset: str) -> str:
         """Name or folder of the extractor of a data set, which is trained if the study wants that and nobody has."""
         if self.study.extractor != "trained":
             return self.study.extractor
         data = self.data[dataset]
         folder = extractor_folder(self.folder, self.study, data)
-        files = folder / CONFIG, folder / WEIGHTS
-        while not all(file.is_file() for file in files):
-            with claim(self.folder / "claims" / f"extractor-{folder.name}.lock") or _wait() as held:
-                if held and not all(file.is_file() for file in files):
+        while not _has_extractor(folder):
+            with claim(self._extractor_lock(folder)) or _wait() as held:
+                if held and not _has_extractor(folder):
                     network = train_extractor(
                         data.splits["train"],
                         data.splits["validation"],
@@ -314,6 +323,10 @@ class CellRunner:
 def extractor_folder(folder: Path, study: Study, data: StudyData) -> Path:
     """Where the extractor that is trained on a data set is, in the folder of a study."""
     return folder / "extractors" / f"classifier-{str(extractor_digest(study, data))[:12]}"
+
+
+def _has_extractor(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 
 def _save_at_once(network: FeatureClassifier, folder: Path):

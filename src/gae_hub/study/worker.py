@@ -89,7 +89,7 @@ class Worker:
             found = self._claim_cell()
             if found is not None:
                 with found[1]:
-                    self._run_cell(found[0])
+                    self._run_cell(found[0], may_defer=len(self._waiting) > 1)
             elif self._waiting:  # other workers have claimed the cells that are left
                 time.sleep(POLL)
             else:
@@ -162,15 +162,25 @@ class Worker:
                 held.enter_context(found)
             return held.pop_all()
 
-    def _run_cell(self, plan: CellPlan):
-        """Run what is left of a claimed cell. An error is recorded in the cell."""
+    def _run_cell(self, plan: CellPlan, may_defer: bool = False):
+        """Run what is left of a claimed cell. An error is recorded in the cell.
+
+        With `may_defer`, the cell is put off after its training if another worker is training the extractor.
+        """
         cell = self._runner.open_cell(plan)
         cell.error = None  # of a step that was changed since
         with self._record_error(plan, cell):
-            if not cell.is_finished("train", plan.steps["train"]):
+            was_trained = cell.is_finished("train", plan.steps["train"])
+            if not was_trained:
                 self._report(plan, "training")
                 self._train(plan, cell)
-            if cell.error is None:
+            if cell.error is not None:
+                return
+            if may_defer and self._runner.waits_for_extractor(plan.dataset):
+                self._waiting.remove(plan)
+                self._waiting.append(plan)  # after those that can be trained meanwhile
+                time.sleep(POLL if was_trained else 0)
+            else:
                 self._report(plan, "measuring")
                 self._runner.run_steps(plan, cell, lambda: self._record_error(plan, cell))
 
