@@ -47,6 +47,18 @@ def test_image_folder(tmp_path):
     assert loaded.input_shape == (1, 6, 5) and loaded.labels.tolist() == [0, 0, 1, 1]
 
 
+def test_image_folder_of_which_a_part_is_read(tmp_path, caplog):
+    """One file name contains "test", so `datasets` reads that file only: the warning counts the others."""
+    for name in ("a", "b", "my test"):
+        Image.fromarray(pixels(1)[0]).save(tmp_path / f"{name}.png")
+    load_images(tmp_path, "test")
+    assert "has 3 image files, of which 1 were read, as the splits test: where a folder or file name" in caplog.text
+    caplog.clear()
+    assert len(load_images(tmp_path, data_files={"train": "*.png"})) == 3
+    (tmp_path / "my test.png").rename(tmp_path / "c.png")
+    assert len(load_images(tmp_path)) == 3 and not caplog.text
+
+
 def test_arrays_tensors_and_datasets_objects():
     floats = images(20)
     for source in (floats, floats.numpy(), (floats * 255).to(torch.uint8)):

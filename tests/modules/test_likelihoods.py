@@ -12,7 +12,7 @@ from scipy import stats
 
 from gae_hub import VAEConfig
 from gae_hub.modules.likelihoods import LIKELIHOODS as REGISTRY
-from gae_hub.modules.likelihoods import Gaussian, build_likelihood
+from gae_hub.modules.likelihoods import Gaussian, build_likelihood, register_likelihood
 
 EACH = pytest.mark.parametrize("case", LIKELIHOODS, ids=lambda case: case.id)
 LOGITS = torch.tensor([-30.0, -3.0, -0.6, -0.4, -0.099, -1e-3, 0.0, 1e-3, 0.101, 0.4, 0.6, 3.0, 30.0]).double()
@@ -160,6 +160,20 @@ def test_settings_that_do_not_fit(fields, message):
 
 class GaussianWithTilt(Gaussian):
     config_fields = ("tilt",)
+
+
+def test_registered_names(monkeypatch):
+    """A class that is defined again replaces itself; the name of another class is an error."""
+    for name in ("gaussian", "own"):
+        monkeypatch.setitem(REGISTRY, name, Gaussian)
+    again = type("Gaussian", (Gaussian,), {"__module__": Gaussian.__module__, "__qualname__": Gaussian.__qualname__})
+    register_likelihood("own", again)
+    assert REGISTRY["own"] is again
+    with pytest.raises(
+        ValueError, match=r"'own' is already gae_hub.modules.likelihoods.Gaussian: choose another name"
+    ):
+        register_likelihood("own", type("Other", (Gaussian,), {}))
+    assert REGISTRY["own"] is again and REGISTRY["gaussian"] is Gaussian
 
 
 def test_a_likelihood_with_a_field_of_its_own(monkeypatch):

@@ -16,6 +16,8 @@ CASES = {case.id: case for case in MODELS}
     [
         ({"active_units": 2.0}, {"latent_dim": 16}, "posterior collapse", "2 of 16 latent dimensions"),
         ({"dead_codes": 300.0, "perplexity": 5.0}, {"num_embeddings": 512}, "dead codes", "300 of 512 codes"),
+        ({"dead_codes": 0.0, "perplexity": 1.0}, {"num_embeddings": 8}, "codebook collapse", "of 8 (perplexity 1.0)"),
+        ({"dead_codes": 9.0, "perplexity": 4.9}, {"num_embeddings": 512}, "codebook collapse", "(perplexity 4.9)"),
         ({"discriminator_accuracy": 0.99}, {}, "one-sided discriminator", "a smaller learning rate"),
         ({"discriminator_accuracy": 0.2}, {}, "one-sided discriminator", "a larger learning rate"),
         ({"latent_rms": 5e3}, {}, "exploding latents", "root mean square of 5e+03"),

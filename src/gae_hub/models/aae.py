@@ -12,6 +12,8 @@ Use it when: you want codes that follow a prior, and a discriminator finds diffe
 Relations:
     The VAE with a discriminator instead of the KL. With a deterministic encoder, it is WAE-GAN.
     With lambda = 0, encoder and decoder follow the gradient of the reconstruction only.
+    Pythae takes the logarithm of a sigmoid, which saturates; here the discriminator returns logits. There, the best
+    weights are those with the smallest sum of the losses of both players.
 """
 
 __all__ = ["AAEConfig", "AAEModel"]

@@ -10,6 +10,8 @@ Use it when: you want the smallest reconstruction error, or a deterministic code
 Relations:
     The VAE adds noise in the encoder and the KL to a prior. RAE-L2 and RAE-GP add penalties on the latents and the
     decoder. The AE has no prior: to generate images, fit a sampler to its embeddings.
+    Pythae's loss is the squared error of this family, and half of it in the family of the VAE; here both are
+    negative log-likelihoods, with `observation_std`.
 """
 
 __all__ = ["AEConfig", "AEModel"]

@@ -9,6 +9,8 @@ Use it when: you want one knob between the VAE (1) and IWAE (0).
 
 Relations:
     beta = 0 is IWAE(K), beta = 1 the VAE with K samples.
+    Pythae reports the self-normalised average of log w_k instead of the second term, with the gradient of that term;
+    its value is smaller by up to (1 - beta) log K nats.
 """
 
 __all__ = ["CIWAEConfig", "CIWAEModel"]

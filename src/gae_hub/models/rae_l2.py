@@ -11,6 +11,8 @@ Relations:
     With beta = lambda = 0 it is the AE. RAE-GP penalises the decoder's gradient instead of its parameters.
     RAE-L2 has no prior: to generate images, fit a sampler to its embeddings, as the paper does with a Gaussian
     mixture.
+    Pythae decays the decoder's parameters in Adam, which rescales the decay, instead of adding their norm to the loss;
+    without its own trainer there is no decay.
 """
 
 __all__ = ["RAEL2Config", "RAEL2Model", "RegularizedAEConfig", "RegularizedAEModel"]

@@ -14,10 +14,10 @@ Relations:
     With beta = 0 and a codebook that contains every z, it is the AE. HRQ-VAE sums the code vectors of several levels.
     The KL to the prior, uniform over codes, is the constant log K per token, and is omitted. Samples of that prior do
     not look like data: to generate, fit a sampler on the embeddings, as the paper fits a PixelCNN on the codes.
-    Pythae treats each coordinate of a flat latent as a token, sums the quantizer's terms over the batch, and
-    overwrites its counts with smoothed ones, so that unused codes diverge; here a flat latent is one token, terms are
-    averaged over the batch, and unused codes do not move. Initialisation from data and revival of dead codes exist
-    only here.
+    Pythae treats each coordinate of a flat latent as a token, averages the quantizer's terms over all numbers of the
+    batch (its unreleased version sums them), and overwrites its counts with smoothed ones, so that unused codes
+    diverge; here a flat latent is one token, terms are summed over an example's numbers, and unused codes do not move.
+    Initialisation from data and revival of dead codes exist only here.
 """
 
 __all__ = ["VQVAEConfig", "VQVAEModel", "VQVAEOutput"]

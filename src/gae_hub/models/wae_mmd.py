@@ -9,6 +9,7 @@ Use it when: you want a deterministic encoder whose codes follow the prior, with
 Relations:
     lambda = 0 is the AE. InfoVAE adds the same penalty to a VAE, which has a noisy encoder and a KL; WAE-GAN and AAE
     use a discriminator instead of the MMD.
+    Pythae's default weight of the MMD, 0.03 beside a sum over pixels, is too small to have an effect.
 """
 
 __all__ = ["WAEMMDConfig", "WAEMMDModel"]

@@ -266,9 +266,17 @@ class ContinuousBernoulli(Bernoulli):
 def register_likelihood(name: str, likelihood_class: type[Likelihood]):
     """Make `likelihood=name` a valid setting of the configs that have the likelihood's `config_fields`.
 
-    A name that is registered already stays as it is.
+    A class that is defined again, such as in a notebook, replaces itself.
+
+    Raises:
+        ValueError: if the name belongs to another class.
     """
-    LIKELIHOODS.setdefault(name, likelihood_class)
+    known = LIKELIHOODS.get(name, likelihood_class)
+    if (known.__module__, known.__qualname__) != (likelihood_class.__module__, likelihood_class.__qualname__):
+        raise ValueError(
+            f"likelihood '{name}' is already {known.__module__}.{known.__qualname__}: choose another name"
+        )
+    LIKELIHOODS[name] = likelihood_class
 
 
 def check_likelihood(config):

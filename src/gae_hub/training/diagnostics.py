@@ -41,6 +41,13 @@ def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, 
             "revival_threshold"
         )
 
+    elif dead_codes is not None and metrics["eval_perplexity"] < max(2, 0.01 * config.num_embeddings):
+        warnings["codebook collapse"] = (
+            f"nearly all tokens have the same codes of {config.num_embeddings} (perplexity "
+            f"{metrics['eval_perplexity']:.1f}). Usual remedy: a smaller learning_rate, max_grad_norm=1, or a larger "
+            "revival_threshold"
+        )
+
     accuracy = metrics.get("eval_discriminator_accuracy")
     if accuracy is not None and not 0.4 < accuracy < 0.97:
         problem, rate = (

@@ -2,6 +2,7 @@
 
 __all__ = ["open_source"]
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.utils import logging
 
 from ..datasets import InMemoryDataset, OnDemandDataset, StreamedDataset
 from ..options import DataOptions
@@ -18,6 +20,8 @@ from .base import Origin, Source, Split
 from .datasets_objects import is_datasets_object, open_datasets_object
 from .npy_files import ARRAY_SUFFIXES, open_npy_folder, read_array_file
 from .torch_data import find_example, is_torch_data, open_torch_data, unwrap_subset
+
+logger = logging.get_logger(__name__)
 
 _TABLE_BUILDERS = {
     ".csv": "csv",
@@ -149,13 +153,17 @@ class _Opener:
 
     def _open_folder(self, folder: Path, name: str) -> Source:
         """A folder of arrays, or one that `datasets.load_dataset` loads."""
-        suffixes = {path.suffix.lower() for path in folder.rglob("*") if path.is_file() and path.name[0] != "."}
+        files = Counter(path.suffix.lower() for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+        suffixes = set(files)
         if not suffixes:
             raise ValueError(f"the folder '{name}' is empty: it has no examples to train on")
         if suffixes & ARRAY_SUFFIXES:
             return open_npy_folder(folder, self.options, self.images_only)
         defaults = _frugal_parquet() if suffixes - {".md"} == {".parquet"} else {}
-        return self._open_by_datasets(str(folder), name, "local", **defaults)
+        source = self._open_by_datasets(str(folder), name, "local", **defaults)
+        if not self.streaming and not {"data_files", "data_dir"} & set(self.load_kwargs):
+            _warn_of_omitted_images(source, files)
+        return source
 
     def _open_by_datasets(self, path: str, name: str, origin: Origin, **defaults: Any) -> Source:
         """A source that `datasets.load_dataset` loads.
@@ -218,6 +226,27 @@ def _open_digits(options: DataOptions) -> Source:
     if options.size is not None or options.channels is not None:
         raise ValueError("image_size and channels apply to image files only, and 'digits' comes as an array")
     return Source("digits", splits, options)
+
+
+def _warn_of_omitted_images(source: Source, files: Mapping[str, int]):
+    """Warn if `datasets` read a part of a folder's images only.
+
+    Where one path contains the name of a split, such as "test", it reads only the paths that do.
+
+    Args:
+        source: opened from the folder.
+        files: numbers of files in the folder by suffix.
+    """
+    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+
+    num_files = sum(count for suffix, count in files.items() if suffix in ImageFolder.EXTENSIONS)
+    num_read = sum(len(split) for split in source.splits.values() if isinstance(split, Split))
+    if num_read < num_files:
+        logger.warning(
+            f"'{source.name}' has {num_files:,} image files, of which {num_read:,} were read, as the splits "
+            f"{', '.join(source.splits)}: where a folder or file name contains the name of a split, `datasets` reads "
+            "only such names. Rename it, or choose the files with data_files={'train': '**/*.png'}"
+        )
 
 
 def _exact_csv_floats() -> dict[str, str]:
