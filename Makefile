@@ -29,6 +29,7 @@ test-kills-study: $(VENV)/installed-dev  ## kill a study at random moments and c
 test-spaces: $(VENV)/installed-dev  ## measure the Space of a model under load, and start it in an empty environment
 	$(BIN)/python -m gae_hub.cli quickstart --output_dir build/space-model
 	$(BIN)/python -m gae_hub.cli space build/space-model --output_dir build/space
+	$(BIN)/python tests/space_frames.py build/space
 	$(BIN)/python tests/space_load.py build/space
 	$(BIN)/python tests/space_environment.py build/space
 
