@@ -25,7 +25,9 @@ TITLES = {
 WITH_ENTRIES = ("Args", "Attributes", "Raises")
 
 _SECTION = re.compile(rf"^({'|'.join(TITLES)}):(?:\n|$)((?: {{4}}.*(?:\n|$)|\n)*)", re.M)
-_ENTRY = re.compile(r"^(\*{0,2}\w[\w.]*(?:, \*{0,2}\w[\w.]*)*):(?: |\n)(.*(?:\n|$)(?:    .*(?:\n|$)|\n(?=    ))*)", re.M)
+_ENTRY = re.compile(
+    r"^(\*{0,2}\w[\w.]*(?:, \*{0,2}\w[\w.]*)*):(?: |\n)(.*(?:\n|$)(?:    .*(?:\n|$)|\n(?=    ))*)", re.M
+)
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.S | re.M)
 _MATH = re.compile(r"^\.\. math::\n((?:    .*\n?|\n(?=    ))+)", re.M)
 _ROLE = re.compile(r":(\w+):`([^`]+)`")
@@ -46,7 +48,7 @@ def to_rst(text: str, names: Mapping[str, str]) -> str:
         parts += [_prose_to_rst(text[end : section.start()], names), _section_to_rst(section[1], section[2], names)]
         end = section.end()
     parts.append(_prose_to_rst(text[end:], names))
-    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(part.strip("\n") for part in parts if part.strip()))
 
 
 def to_markdown(text: str, names: Mapping[str, str]) -> str:
@@ -74,6 +76,8 @@ def find_target(name: str, names: Mapping[str, str]) -> str | None:
 
 def _section_to_rst(section: str, body: str, names: Mapping[str, str]) -> str:
     body = dedent(body).strip("\n")
+    if not body:  # the example below is not indented
+        return f"**{TITLES[section]}**"
     entries = list(_ENTRY.finditer(body)) if section in WITH_ENTRIES else []
     if entries and "".join(entry[0] for entry in entries).split() == body.split():
         items = [_entry_to_rst(section, entry[1], entry[2], names) for entry in entries]
@@ -84,8 +88,8 @@ def _section_to_rst(section: str, body: str, names: Mapping[str, str]) -> str:
 
 
 def _entry_to_rst(section: str, entry_names: str, text: str, names: Mapping[str, str]) -> str:
-    marks = "``" if section == "Raises" else "**"
-    shown = ", ".join(marks + (name if section == "Raises" else _escape(name)) + marks for name in entry_names.split(", "))
+    form = "``{}``" if section == "Raises" else "**{}**"
+    shown = ", ".join(form.format(_escape(name)) for name in entry_names.split(", "))
     first, _, rest = text.strip("\n").partition("\n")
     prose = _prose_to_rst(f"{first}\n{dedent(rest)}", names).strip()
     return f"- {shown} -- {indent(prose, '  ').strip()}"

@@ -1,6 +1,6 @@
 """Links of Markdown pages to files that are not pages of the site."""
 
-__all__ = ["REPOSITORY", "rewrite_links", "rewrite_source"]
+__all__ = ["REPOSITORY", "list_pages", "rewrite_links", "rewrite_source"]
 
 import os
 import re
@@ -17,12 +17,25 @@ _FENCED = re.compile(r"^( *)(```+|~~~+).*?^\1\2", re.S | re.M)
 
 
 def rewrite_source(app: Sphinx, docname: str, source: list[str]):
-    """Rewrite the links of a page. Generated tables of studies are pages outside of the navigation."""
+    """Rewrite the links of a page, and give it its place in the navigation.
+
+    An index of a folder lists its pages in the order of its links. Tables of studies are outside of the navigation.
+    """
     page = Path(app.env.doc2path(docname))
     source[0] = rewrite_links(source[0], page, Path(app.srcdir))
     if re.fullmatch(r"studies/[^/]+/(findings|tables/\w+)", docname):
         text = source[0] if source[0].startswith("# ") else re.sub(r"^#(#+ )", r"\1", source[0], flags=re.M)
         source[0] = f"---\norphan: true\n---\n\n{text}"
+    if docname in ("start/index", "howto/index", "choose/index"):
+        source[0] += "\n" + list_pages(source[0], page.parent)
+
+
+def list_pages(index: str, folder: Path) -> str:
+    """A hidden table of contents of the pages in a folder: first those that its index links to, in that order."""
+    pages = {path.stem for path in folder.glob("*.md")} - {"index"}
+    linked = [name for name in re.findall(r"\]\((\w+)\.md", index) if name in pages]
+    names = dict.fromkeys([*linked, *sorted(pages)])
+    return "\n".join(["```{toctree}", ":hidden:", "", *names, "```", ""])
 
 
 def rewrite_links(text: str, page: Path, docs: Path) -> str:

@@ -15,7 +15,8 @@ def to_mathml(formula: str, display: str) -> str:
         formula: LaTeX, without dollar signs.
         display: "inline" or "block".
     """
-    return convert(" ".join(formula.split()), display=display)
+    known = formula.replace(r"\arg\min", r"\text{arg min}")  # latex2mathml has no \arg
+    return convert(" ".join(known.split()), display=display)
 
 
 def visit_inline(translator: Any, node: nodes.math) -> NoReturn:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import gae_hub
 from gae_hub import AutoGAE, AutoSampler
@@ -56,12 +57,18 @@ API_PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("GAESamplerConfig", "GAESampler", "LearnedSamplerConfig", "LearnedSampler", "register_sampler"),
     ),
     "networks": ("Encoders and decoders", "gae_hub", ("Backbone", "BackboneConfig", "register_backbone")),
+    "likelihoods": ("Likelihoods", "gae_hub.modules.likelihoods", ()),
+    "posteriors": ("Posteriors", "gae_hub.modules.posteriors", ()),
     "data": (
         "Data and images",
         "gae_hub",
         ("load_images", "load_data", "InMemoryDataset", "embed_dataset", "GAEImageProcessor", "Normalization"),
     ),
-    "training": ("Training", "gae_hub", ("GAETrainer", "GAETrainingArguments", "TrainingPipeline")),
+    "training": (
+        "Training and evaluation",
+        "gae_hub",
+        ("GAETrainer", "GAETrainingArguments", "TrainingPipeline", "evaluate_model"),
+    ),
     "pipelines": (
         "Pipelines and scikit-learn",
         "gae_hub",
@@ -95,7 +102,10 @@ def public_names() -> Mapping[str, str]:
 
 
 def write_pages(docs: Path):
-    """Write all generated pages below `docs`. A page that has not changed keeps its time, so that it is not built again."""
+    """Write all generated pages below `docs`, and delete those of an earlier build that are gone.
+
+    A page that has not changed keeps its time, so that it is not built again.
+    """
     pages = {"methods/index": write_methods(), "samplers/index": write_samplers(), "commands/index": write_commands()}
     pages |= {f"methods/{name}": write_method(name, docs) for name in AutoGAE.names()}
     pages |= {f"samplers/{name}": write_sampler(name, docs) for name in AutoSampler.names()}
@@ -126,7 +136,11 @@ def write_method(name: str, docs: Path) -> str:
     model, config = AutoGAE.model_class(name), AutoGAE.config_class(name)
     paper = _paper(model)
     results = describe_method(name, docs)
-    related = [other for other in AutoGAE.names() if other != name and _paper(AutoGAE.model_class(other)).changes == paper.changes]
+    related = [
+        other
+        for other in AutoGAE.names()
+        if other != name and _paper(AutoGAE.model_class(other)).changes == paper.changes
+    ]
     parts = [
         f"# {paper.name}",
         f"`{name}`. Use it when {paper.use_when}",
@@ -140,19 +154,25 @@ def write_method(name: str, docs: Path) -> str:
         "[The command](../commands/train.md) has a flag for each field below.",
         "## Relations",
         _link_methods(to_markdown(paper.relations, public_names()), name),
-        f"Other methods of the group \"{GROUPS[paper.changes].split(':')[0].lower()}\": "
+        f'Other methods of the group "{GROUPS[paper.changes].split(":")[0].lower()}": '
         + (", ".join(_method_link(other) for other in related) or "none")
         + ".",
     ]
     if results:
         parts += [
             "## Results of our studies",
-            "Lower MSE and FID are better, as are higher accuracies and log-likelihoods. FID uses a classifier of MNIST, so it "
-            "compares only with other rows of the same study.",
+            "MSE and FID: lower is better; accuracies and log-likelihoods: higher is better. FID uses features of a "
+            "classifier of MNIST, so compare it only with other rows of its study.",
             results,
             "[Samples of all methods](../studies/mnist-resnet/README.md).",
         ]
-    parts += ["## Config", _write_fields(config), "## Classes", _describe_config(config), _autodoc(f"gae_hub.{model.__name__}")]
+    parts += [
+        "## Config",
+        _write_fields(config),
+        "## Classes",
+        _describe_config(config),
+        _autodoc(f"gae_hub.{model.__name__}", model),
+    ]
     return _join(parts)
 
 
@@ -195,11 +215,17 @@ def write_sampler(name: str, docs: Path) -> str:
         parts += [
             "## Results of our studies",
             "FID of 10,000 samples with features of a classifier of MNIST, after "
-            "[3 epochs of training](../studies/mnist-resnet/README.md); lower is better. Mixtures and flows were fitted to the "
-            "posterior means.",
+            "[3 epochs of training](../studies/mnist-resnet/README.md); lower is better. Samplers were fitted to the means "
+            "of the posteriors.",
             results,
         ]
-    parts += ["## Config", _write_fields(config), "## Classes", _describe_config(config), _autodoc(f"gae_hub.{sampler.__name__}")]
+    parts += [
+        "## Config",
+        _write_fields(config),
+        "## Classes",
+        _describe_config(config),
+        _autodoc(f"gae_hub.{sampler.__name__}", sampler),
+    ]
     return _join(parts)
 
 
@@ -224,18 +250,22 @@ def write_samplers() -> str:
 
 
 def write_command(name: str) -> str:
-    """The page of a command, from its parser. Flags that depend on a method or a sampler are those of its default."""
+    """The page of a command, from its parser, with the flags of the default method or of a sampler that is trained."""
     parser = make_parser(name)
     examples = {"train": [], "fit-sampler": ["--sampler", "maf"]}
     if parser.extend is not None:
         parser.extend(parser, examples.get(name, []))
-    usage = " ".join(parser.format_usage().removeprefix("usage: ").split()) if parser.usage else f"{parser.prog} [flags]"
+    usage = parser.format_usage() if parser.usage else f"{parser.prog} [flags]"
     parts = [f"# gae-hub {name}", to_markdown(inspect.cleandoc(COMMANDS[name].__doc__ or ""), public_names())]
-    parts.append(f"```console\n$ {usage}\n```")
+    parts.append(f"```console\n$ {' '.join(usage.removeprefix('usage: ').split())}\n```")
     for group in parser._action_groups:  # argparse has no public list of the groups with their titles
         actions = [action for action in group._group_actions if action.dest != "help"]
         rows = [_write_flag(parser.flags[action.dest]) for action in actions if action.dest in parser.flags]
-        words = [f"| `{action.dest}` | {_cell(action.help or '')} |" for action in actions if action.dest not in parser.flags]
+        words = [
+            f"| `{action.dest}` | {_cell(action.help or '')} |"
+            for action in actions
+            if action.dest not in parser.flags
+        ]
         if words:
             parts.append("\n".join(["| argument | meaning |", "|---|---|", *words]))
         if rows:
@@ -255,7 +285,7 @@ def write_commands() -> str:
     return _join(
         [
             "# Command line",
-            "Each command shows its flags with `--help`. Flags may also stand in a YAML file, `gae-hub train --config FILE`.",
+            "Each command shows its flags with `--help`. `gae-hub train --config FILE` reads them from a YAML file.",
             "\n".join(["| command | what it does |", "|---|---|", *rows]),
             _toctree(name.replace(" ", "-") for name in COMMANDS),
         ]
@@ -295,7 +325,7 @@ def write_api_page(name: str) -> str:
     listed = names or tuple(sys.modules[_import(module)].__all__)
     own = [each for each in listed if public_names()[each] == f"{module}.{each}"]
     parts = [f"# {title}", about]
-    others = [f"{{py:obj}}`{each} <{public_names()[each]}>`" for each in listed if each not in own]
+    others = [_object_link(each) for each in listed if each not in own]
     if others:
         parts.append(f"Also in `{module}`: {', '.join(others)}.")
     for each in own:
@@ -316,7 +346,7 @@ def write_reference() -> str:
     ]
     for name, (title, module, names) in API_PAGES.items():
         rows = [
-            f"| {{py:obj}}`{each} <{public_names()[each]}>` | {_summary(getattr(sys.modules[_import(module)], each))} |"
+            f"| {_object_link(each)} | {_summary(getattr(sys.modules[_import(module)], each))} |"
             for each in names or sys.modules[_import(module)].__all__
         ]
         parts += [f"## [{title}]({name}.md)", "\n".join(["| name | |", "|---|---|", *rows])]
@@ -325,16 +355,25 @@ def write_reference() -> str:
 
 def _summary(item: Any) -> str:
     if not callable(item):
-        return ""
+        return f"{len(item)} entries"
     first = " ".join((inspect.getdoc(item) or "").partition("\n\n")[0].split())
     return _cell(to_markdown(first, public_names()))
 
 
-def _autodoc(name: str, item: Any = None) -> str:
-    item = item if item is not None else getattr(gae_hub, name.rpartition(".")[2])
-    kind = "class" if inspect.isclass(item) else "function" if inspect.isroutine(item) else "data"
-    members = "\n   :members:\n   :show-inheritance:" if kind == "class" else "\n   :no-value:" if kind == "data" else ""
-    return f"```{{eval-rst}}\n.. auto{kind}:: {name}{members}\n```"
+def _autodoc(name: str, item: Any) -> str:
+    if inspect.isclass(item):
+        directive = f"autoclass:: {name}\n   :members:\n   :show-inheritance:"
+    elif inspect.isroutine(item):
+        directive = f"autofunction:: {name}"
+    else:
+        directive = f"py:data:: {name}{_list_entries(item)}"
+    return f"```{{eval-rst}}\n.. {directive}\n```"
+
+
+def _list_entries(item: Mapping[str, Any] | Iterable[str]) -> str:
+    """The body of the entry of a constant: its keys or its values."""
+    entries = ", ".join(f"``{entry}``" for entry in item)
+    return f"\n   :type: {type(item).__name__}\n\n   {entries}"
 
 
 # Configs
@@ -355,23 +394,24 @@ def _write_fields(config: type[StrictConfig], inherited: bool = True) -> str:
         if not rows or not (inherited or base is config):
             continue
         if base is not config:
-            tables.append(f"Fields of {_config_link(base)}:")
+            tables.append(f"Fields of {_object_link(base.__name__)}:")
         tables.append("\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows]))
     if not inherited and config.__mro__[1] is not StrictConfig:
-        tables.append(f"It also has the fields of {_config_link(config.__mro__[1])}.")
+        tables.append(f"It also has the fields of {_object_link(config.__mro__[1].__name__)}.")
     if inherited and tables and tables[0].startswith("Fields of"):
         tables.insert(0, "It has no fields of its own.")
     return "\n\n".join(tables)
 
 
-def _config_link(config: type) -> str:
-    name = config.__name__
+def _object_link(name: str) -> str:
+    """A link to a public class or function, or a name of another one."""
     return f"{{py:obj}}`{name} <{public_names()[name]}>`" if name in public_names() else f"`{name}`"
 
 
 def _write_field(field: Field, meaning: str) -> str:
     default = field.default_factory() if field.default_factory is not MISSING else field.default
-    return f"| `{field.name}` | {_code(_type_name(field.type))} | {_default(default)} | {_cell(meaning)} |"
+    text = _cell(meaning[:1].upper() + meaning[1:])
+    return f"| `{field.name}` | {_code(_type_name(field.type))} | {_default(default)} | {text} |"
 
 
 def _meaning(config: type, name: str) -> str:
@@ -395,6 +435,14 @@ def _describe_config(config: type[StrictConfig]) -> str:
 
 
 def _type_name(annotation: Any) -> str:
+    """An annotation as a reader would write it: `float | "optimal"` instead of `Union[float, Literal['optimal']]`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in arguments)
+    if annotation is type(None):
+        return "None"
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type_name, arguments))
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
 

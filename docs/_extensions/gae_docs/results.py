@@ -117,7 +117,7 @@ def describe_method(name: str, docs: Path) -> str:
 
 
 def describe_sampler(name: str, docs: Path) -> str:
-    """Markdown of the FID that a sampler reaches in the study of MNIST with ResNets; empty if it was not part of it."""
+    """Markdown of the FID that a sampler reaches in the study of MNIST with ResNets; empty if it had no part in it."""
     lines = ["| method | sampler | FID |", "|---|---|---:|"]
     for label in SAMPLER_LABELS.get(name, ()):
         values = _column_values("mnist-resnet", Shown("", "generation_all_samplers", r".*_fid", label), docs)
