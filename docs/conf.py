@@ -30,7 +30,11 @@ maximum_signature_line_length = 100
 
 # Names that have a page must resolve. Types of other libraries, and of modules without a page, stay plain text.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!gae_hub\.).*"), ("py:.*", r"gae_hub\.[a-z_]+\.[a-z_.]+\.\w+")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!gae_hub\.).*"),
+    ("py:.*", r"gae_hub\.[a-z_]+\.[a-z_.]+\.\w+"),
+    ("py:.*", r"gae_hub\..*\b_\w+"),
+]
 
 html_theme = "furo"
 html_title = "gae_hub"

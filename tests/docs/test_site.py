@@ -170,7 +170,8 @@ def test_every_public_name_has_one_place():
     written = [pages.write_method(name, DOCS) for name in METHODS]
     written += [pages.write_sampler(name, DOCS) for name in SAMPLERS]
     written += [pages.write_api_page(name) for name in pages.API_PAGES]
-    places = re.findall(r"^\.\. (?:autoclass|autofunction|py:class|py:data):: ([\w.]+)", "\n".join(written), re.M)
+    found = re.findall(r"^\.\. (?:auto|py:)\w+:: ([\w.]+).*\n(?:   :module: (.*))?", "\n".join(written), re.M)
+    places = [f"{module}.{name}" if module else name for name, module in found]
     assert len(places) == len(set(places))
     assert set(places) == set(pages.public_names().values())
     listed = {*gae_hub.__all__, *gae_hub.metrics.__all__, *gae_hub.plot.__all__, *gae_hub.study.__all__}
@@ -197,3 +198,10 @@ def test_types_read_as_a_user_writes_them():
 
     assert pages._type_name(float | Literal["optimal"]) == 'float | "optimal"'
     assert pages._type_name(list[int] | tuple[int, ...] | None) == "list[int] | tuple[int, ...] | None"
+
+
+def test_overloads_have_one_signature():
+    page = pages.write_api_page("data")
+    (shown,) = re.findall(r"^\.\. autofunction:: gae_hub.load_images(.*)$", page, re.M)
+    assert re.fullmatch(r"\(source: Any, splits: .* = None, \*, streaming: bool = False, \*\*options: .*\)", shown)
+    assert "autofunction:: gae_hub.embed_dataset\n" in page

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_overloads
 
 import gae_hub
 from gae_hub import AutoGAE, AutoSampler
@@ -19,7 +20,7 @@ from gae_hub.cli.main import COMMANDS, make_parser
 from gae_hub.core.configuration import StrictConfig
 from gae_hub.hub.cards.papers import Paper, paper_of
 
-from .docstrings import read_arguments, to_markdown
+from .docstrings import read_arguments, to_markdown, to_rst
 from .results import describe_method, describe_sampler
 
 GROUPS = {
@@ -135,7 +136,7 @@ def write_method(name: str, docs: Path) -> str:
     """
     model, config = AutoGAE.model_class(name), AutoGAE.config_class(name)
     paper = _paper(model)
-    results = describe_method(name, docs)
+    results, folder = describe_method(name, docs), f"{name.replace('_', '-')}-digits"
     related = [
         other
         for other in AutoGAE.names()
@@ -147,7 +148,7 @@ def write_method(name: str, docs: Path) -> str:
         _cite(paper),
         _explain(model),
         "## Train it",
-        f"```console\n$ gae-hub train --model {name} --dataset digits --output_dir {name.replace('_', '-')}-digits\n```",
+        f"```console\n$ gae-hub train --model {name} --dataset digits --output_dir {folder}\n```",
         f"```python\nfrom gae_hub import {config.__name__}, {model.__name__}\n\n"
         f"model = {model.__name__}({config.__name__}(input_shape=(1, 28, 28), latent_dim=16))\n```",
         f"`AutoGAE.from_pretrained` finds the class of a repository by its `model_type`, `{config.model_type}`. "
@@ -165,6 +166,13 @@ def write_method(name: str, docs: Path) -> str:
             "classifier of MNIST, so compare it only with other rows of its study.",
             results,
             "[Samples of all methods](../studies/mnist-resnet/README.md).",
+        ]
+    if (docs.parent / "model_cards" / name / "README.md").is_file():
+        parts += [
+            "## Samples",
+            f"![Samples of the {paper.name}](../../model_cards/{name}/assets/samples.png)",
+            "They are from the paper's model on binary MNIST, trained briefly. "
+            f"[Its card](../../model_cards/{name}/README.md) has the settings, and the paper's values next to ours.",
         ]
     parts += [
         "## Config",
@@ -215,8 +223,8 @@ def write_sampler(name: str, docs: Path) -> str:
         parts += [
             "## Results of our studies",
             "FID of 10,000 samples with features of a classifier of MNIST, after "
-            "[3 epochs of training](../studies/mnist-resnet/README.md); lower is better. Samplers were fitted to the means "
-            "of the posteriors.",
+            "[3 epochs of training](../studies/mnist-resnet/README.md); lower is better. Samplers were fitted to the "
+            "means of the posteriors.",
             results,
         ]
     parts += [
@@ -364,10 +372,30 @@ def _autodoc(name: str, item: Any) -> str:
     if inspect.isclass(item):
         directive = f"autoclass:: {name}\n   :members:\n   :show-inheritance:"
     elif inspect.isroutine(item):
-        directive = f"autofunction:: {name}"
+        directive = f"autofunction:: {name}{_join_overloads(item)}"
     else:
-        directive = f"py:data:: {name}{_list_entries(item)}"
+        module, _, own = name.rpartition(".")
+        directive = f"py:data:: {own}\n   :module: {module}{_list_entries(item)}"
     return f"```{{eval-rst}}\n.. {directive}\n```"
+
+
+def _join_overloads(function: Any) -> str:
+    """The signature of a function with overloads, which autodoc would print one by one; empty for other functions."""
+    if not get_overloads(function):
+        return ""
+    signature = inspect.signature(function)
+    parameters = [
+        each if each.annotation is each.empty else each.replace(annotation=_Written(_type_name(each.annotation)))
+        for each in signature.parameters.values()
+    ]
+    shown = signature.replace(parameters=parameters, return_annotation=signature.empty)
+    return " ".join(str(shown).split())
+
+
+class _Written(str):
+    """An annotation that is printed without quotes."""
+
+    __repr__ = str.__str__
 
 
 def _list_entries(item: Mapping[str, Any] | Iterable[str]) -> str:
@@ -428,10 +456,11 @@ def _describe_config(config: type[StrictConfig]) -> str:
     name = config.__name__
     base = config.__mro__[1].__name__
     shown = f":py:obj:`{base} <{public_names()[base]}>`" if base in public_names() else f"``{base}``"
-    return (
-        f"```{{eval-rst}}\n.. py:class:: gae_hub.{name}(**fields)\n   :canonical: {config.__module__}.{name}\n\n"
-        f"   Bases: {shown}. The table of fields says what it accepts; another name raises ValueError.\n```"
-    )
+    about = to_rst(inspect.cleandoc(config.__doc__ or "").partition("Args:")[0], public_names())
+    body = f"Bases: {shown}. Accepts the fields of the table; other names raise ValueError.\n\n{about}"
+    options = f":module: gae_hub\n:canonical: {config.__module__}.{name}"
+    content = indent(f"{options}\n\n{body}", "   ")
+    return f"```{{eval-rst}}\n.. py:class:: {name}(**fields)\n{content}\n```"
 
 
 def _type_name(annotation: Any) -> str:
