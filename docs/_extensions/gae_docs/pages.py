@@ -82,6 +82,7 @@ API_PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "GAETransformer",
         ),
     ),
+    "tasks": ("Tasks of transformers.pipeline", "gae_hub.pipelines", ("TASKS", "TaskPipeline")),
     "metrics": ("Metrics", "gae_hub.metrics", ()),
     "plot": ("Figures", "gae_hub.plot", ()),
     "study": ("Studies", "gae_hub.study", ()),
