@@ -9,10 +9,13 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 REPOSITORY = "https://github.com/gae-hub/gae_hub"
-SHOWN = (".md", ".png", ".svg", ".jpg", ".html")
+SHOWN = (".md", ".html")
 """Endings of files in docs/ to which the site itself leads."""
 
-_LINK = re.compile(r"(?<!!)(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
+PICTURES = (".png", ".svg", ".jpg")
+"""Endings of files, in docs/ or beside it, that the site shows."""
+
+_LINK = re.compile(r"(?<=\]\()([^)\s:#]+)(#[^)\s]*)?(?=\))")
 _FENCED = re.compile(r"^( *)(```+|~~~+).*?^\1\2", re.S | re.M)
 
 
@@ -50,7 +53,7 @@ def rewrite_links(text: str, page: Path, docs: Path) -> str:
     def rewrite(found: re.Match) -> str:
         # without symbolic links: the checkout may be reached through one
         target = Path(os.path.normpath(page.parent / found[1]))
-        is_shown = target.is_relative_to(docs) and target.suffix in SHOWN
+        is_shown = target.suffix in PICTURES or (target.is_relative_to(docs) and target.suffix in SHOWN)
         if is_shown or not target.exists() or not target.is_relative_to(docs.parent):
             return found[0]
         kind = "tree" if target.is_dir() else "blob"

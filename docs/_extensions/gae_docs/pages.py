@@ -439,8 +439,7 @@ def _object_link(name: str) -> str:
 
 def _write_field(field: Field, meaning: str) -> str:
     default = field.default_factory() if field.default_factory is not MISSING else field.default
-    text = _cell(meaning[:1].upper() + meaning[1:])
-    return f"| `{field.name}` | {_code(_type_name(field.type))} | {_default(default)} | {text} |"
+    return f"| `{field.name}` | {_code(_type_name(field.type))} | {_default(default)} | {_cell(meaning)} |"
 
 
 def _meaning(config: type, name: str) -> str:
