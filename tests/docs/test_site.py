@@ -89,7 +89,10 @@ def test_links_that_leave_the_site(tmp_path):
     for file in ("docs/a.md", "docs/b.csv", "README.md", "src/c.py", "d.png"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    text = "[a](a.md#x) [b](b.csv) [r](../README.md#y) [s](../src) [w](https://w.org) [no](no.md) ![d](../d.png)\n```\n[b](b.csv)\n```\n"
+    text = (
+        "[a](a.md#x) [b](b.csv) [r](../README.md#y) [s](../src) [w](https://w.org) [no](no.md) ![d](../d.png)\n"
+        "```\n[b](b.csv)\n```\n"
+    )
     assert links.rewrite_links(text, docs / "page.md", docs) == (
         f"[a](a.md#x) [b]({links.REPOSITORY}/blob/main/docs/b.csv) [r]({links.REPOSITORY}/blob/main/README.md#y) "
         f"[s]({links.REPOSITORY}/tree/main/src) [w](https://w.org) [no](no.md) ![d](../d.png)\n```\n[b](b.csv)\n```\n"
