@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PARALLEL := -n auto --maxprocesses 4
 
-.PHONY: help quickstart test test-lowest test-kills test-kills-study test-spaces test-gpu coverage docs quality style wheel-test clean
+.PHONY: help quickstart test test-lowest test-kills test-kills-study test-spaces test-gpu coverage docs docs-links quality style wheel-test clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,8 +39,12 @@ test-gpu: $(VENV)/installed-dev  ## run the tests that need a CUDA GPU; without 
 coverage: $(VENV)/installed-dev  ## run all tests and report the coverage of src/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov=gae_hub --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-docs: $(VENV)/installed-dev  ## run the snippets of README and docs/, check tables and links
-	$(BIN)/python -m pytest tests/test_docs.py tests/test_docstrings.py tests/test_benchmarks.py tests/metrics/test_metrics_page.py
+docs: $(VENV)/installed-dev  ## build the site into build/docs, run the snippets of README and docs/, check tables and links
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m pytest tests/docs tests/test_docs.py tests/test_docstrings.py tests/test_benchmarks.py tests/metrics/test_metrics_page.py
+
+docs-links: $(VENV)/installed-dev  ## check that the links to other sites respond; needs a network
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/linkcheck
 
 quality: $(VENV)/installed-dev  ## check style, types and spelling, as CI does
 	$(BIN)/ruff check .
