@@ -32,7 +32,7 @@ def test_page(name, hub, tmp_path, monkeypatch):
     with point_clients_at(hub, tmp_path / "home", token="hf_user"), warnings.catch_warnings():
         for number, block in enumerate(blocks, 1):
             if block.language == "text" and printed is not None:
-                assert is_output(block.body, printed), f"block {number} of {name} prints:\n{printed}"
+                assert is_output(block.body, printed, block.tolerance), f"block {number} of {name} prints:\n{printed}"
             printed = None
             if block.language == "python":
                 code = compile(block.code(), f"{name}, block {number}", "exec")
@@ -58,6 +58,10 @@ def test_comments_of_blocks():
     code, output = read_blocks(page)
     assert code.code() == "print(1)\n" and output.body == "1\n" and is_output("1 ... 3", "1 2 3\n")
     assert not is_output("1 2", "1 3")
+    (output,) = read_blocks("<!-- test: numbers within 10 % -->\n```text\nAUROC 0.92 of 3\n```\n")
+    assert output.tolerance == 0.1 and is_output(output.body, "AUROC 0.88 of 3\n", output.tolerance)
+    for found in ("AUROC 0.70 of 3", "AUROC 0.92 of 4", "MSE 0.92 of 3", "AUROC 0.92 of 3.0"):
+        assert not is_output(output.body, found, output.tolerance)
     with pytest.raises(AssertionError, match="which the block does not contain"):
         read_blocks(page.replace("test: 40", "test: 50"))[0].code()
     with pytest.raises(AssertionError, match="unknown comment"):
