@@ -10,7 +10,10 @@ from builders import mnist_stand_in
 from localhub import LocalHub, point_clients_at
 from page_blocks import find_pages, is_output, read_blocks
 
+from gae_hub import AutoGAE
 from gae_hub.cli.main import COMMANDS
+from gae_hub.modules.backbones import _SHORT_NAMES
+from gae_hub.modules.likelihoods import LIKELIHOODS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page for page in find_pages(DOCS)}
@@ -24,9 +27,20 @@ def hub(tmp_path_factory):
         yield hub
 
 
+@pytest.fixture
+def registries():
+    """Methods, likelihoods and networks that a page registers are forgotten after its test."""
+    registries = AutoGAE.registry, LIKELIHOODS, *_SHORT_NAMES.values()
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, content in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(content)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
-def test_page(name, hub, tmp_path, monkeypatch):
+def test_page(name, hub, tmp_path, monkeypatch, registries):
     monkeypatch.chdir(tmp_path)
     blocks, scope, printed = read_blocks(PAGES[name].read_text(encoding="utf-8")), {}, None
     with point_clients_at(hub, tmp_path / "home", token="hf_user"), warnings.catch_warnings():
