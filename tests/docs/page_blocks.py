@@ -72,14 +72,15 @@ def is_output(expected: str, found: str, tolerance: float = 0.0) -> bool:
     Args:
         expected: the block of text.
         found: what was printed.
-        tolerance: how far a number with a decimal point may be from the expected one, as a share of it.
+        tolerance: how far a number with a decimal point may be from the expected one, as a share of it; numbers
+            near 0 may be a tenth of this away.
     """
     options = ELLIPSIS | NORMALIZE_WHITESPACE
     if tolerance:
         numbers = [[float(number) for number in NUMBER.findall(text)] for text in (expected, found)]
         if len(numbers[0]) != len(numbers[1]):
             return False
-        if not all(isclose(a, b, rel_tol=tolerance) for a, b in zip(*numbers, strict=True)):
+        if not all(isclose(a, b, rel_tol=tolerance, abs_tol=tolerance / 10) for a, b in zip(*numbers, strict=True)):
             return False
         expected, found = (NUMBER.sub("0.0", text) for text in (expected, found))
     return OutputChecker().check_output(expected.strip() + "\n", found.strip() + "\n", options)
