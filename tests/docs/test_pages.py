@@ -4,6 +4,7 @@ import contextlib
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import mnist_stand_in
@@ -33,7 +34,7 @@ def hub(tmp_path_factory):
 @pytest.fixture
 def registries():
     """Methods, likelihoods and networks that a page registers are forgotten after its test."""
-    registries = AutoGAE.registry, LIKELIHOODS, *_SHORT_NAMES.values()
+    registries: list[dict[str, Any]] = [AutoGAE.registry, LIKELIHOODS, *_SHORT_NAMES.values()]
     before = [dict(registry) for registry in registries]
     yield
     for registry, content in zip(registries, before, strict=True):
