@@ -32,6 +32,7 @@ pipeline: Any  # transformers types it for its own tasks only
 """
 SETTINGS = """[tool.basedpyright]
 typeCheckingMode = "standard"
+reportIncompatibleVariableOverride = false  # a method's class narrows the type of `config`, as in the package
 reportUnusedExpression = false  # a snippet shows values by naming them
 reportMissingImports = false  # optional packages, such as ray
 reportMissingModuleSource = false  # of the names above
@@ -55,6 +56,8 @@ def find_given_names(snippet: str) -> list[str]:
             defined.add(node.name)
         elif isinstance(node, ast.arg):
             defined.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            defined.add(node.name)
     return sorted({node.id for node in names} - defined)
 
 

@@ -13,7 +13,15 @@ from gae_hub.cli.main import COMMANDS, make_parser
 ROOT, SOURCE = Path(__file__).parents[2], Path(gae_hub.__file__).parent
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "model_cards/*/README.md", "scripts/*.py", "Makefile", "CITATION.cff")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "docs/*/*.md",
+        "model_cards/*/README.md",
+        "scripts/*.py",
+        "Makefile",
+        "CITATION.cff",
+    )
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"  # it also names the commands of earlier versions
 )
