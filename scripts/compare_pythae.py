@@ -1,7 +1,7 @@
 """Write the tables of docs/choose/from_pythae.md from Pythae and gae_hub: python scripts/compare_pythae.py.
 
-`pip install pythae==0.1.2` first. The script fails if a name in its tables does not exist in one of the packages, or if
-a setting of Pythae is in no table.
+`pip install pythae==0.1.2` first. The script fails if a name in its tables does not exist in one of the packages, or
+if a setting of Pythae is in no table.
 """
 
 import logging
@@ -126,7 +126,7 @@ TRAINING: dict[str, tuple[str | None, str]] = {
     "keep_best_on_train": (None, "`load_best_model_at_end=False` keeps the last model"),
     "train_dataloader_num_workers": ("dataloader_num_workers", ""),
     "eval_dataloader_num_workers": ("dataloader_num_workers", ""),
-    "seed": ("seed", "Pythae sets it after the weights are drawn; call `transformers.set_seed` before you build a model"),
+    "seed": ("seed", "Pythae sets it after the weights are drawn; call `set_seed` before you build a model"),
     "no_cuda": ("use_cpu", ""),
     "amp": ("bf16", ""),
     "world_size": (None, "`accelerate launch` or `torchrun` sets it"),
@@ -159,7 +159,7 @@ CALLS = (
     ("pipelines.GenerationPipeline", "GenerationPipeline", "takes a fitted sampler; Pythae fits one in each call"),
     ("samplers.GaussianMixtureSampler.fit", "GaussianMixtureSampler.fit_to", "`sampler.fit_to(model, train)`"),
     ("samplers.GaussianMixtureSampler.sample", "GAEPreTrainedModel.generate", "`model.generate(n, sampler=sampler)`"),
-    ("samplers.GaussianMixtureSampler.save", "GaussianMixtureSampler.save_pretrained", "Pythae saves the settings only"),
+    ("samplers.GaussianMixtureSampler.save", "GaussianMixtureSampler.save_pretrained", "Pythae saves settings only"),
 )
 PACKAGES: Mapping[str, Any] = {
     "models": pythae_models,
@@ -194,7 +194,7 @@ def write_methods() -> str:
         ours = AutoGAE.config_class(METHODS[method][0])
         pairs = _pair_settings(method, config_of(method), ours, {**COMMON, **names}, shown=names)
         rows.append(f"| `{method}` | `{AutoGAE.model_class(METHODS[method][0]).__name__}` | {pairs} |")
-    return _table("| Pythae | gae_hub | settings, with their defaults |", rows)
+    return _table("| Pythae | gae_hub | settings (defaults) |", rows)
 
 
 def write_samplers() -> str:
@@ -208,7 +208,7 @@ def write_samplers() -> str:
         sampler = getattr(gae_hub, ours)
         pairs = _pair_settings(theirs, config, sampler.config_class, names, shown=names)
         rows.append(f"| `{theirs}` | `{ours}` | {pairs} |")
-    return _table("| Pythae | gae_hub | settings, with their defaults |", rows)
+    return _table("| Pythae | gae_hub | settings (defaults) |", rows)
 
 
 def _pair_settings(
@@ -222,11 +222,14 @@ def _pair_settings(
         raise ValueError(f"{owner}: {', '.join(sorted(unknown))} is in only one of a package and this script's table")
     cells = []
     for setting, field in shown.items():
-        value = f"`{setting}={old[setting]!r}`"
         relation = RELATIONS.get((owner, setting))
-        target = "none" if field is None else f"`{field}={new[field]!r}`"
-        cells.append(f"{value} → {target}" + (f", equal to {relation}" if relation else ""))
+        target = "none" if field is None else f"`{field}` ({_show(new[field])})"
+        cells.append(f"`{setting}` ({_show(old[setting])}) → {target}" + (f" = {relation}" if relation else ""))
     return "<br>".join(cells)
+
+
+def _show(default: Any) -> str:
+    return ", ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
 
 
 def _defaults(config: type) -> dict[str, Any]:
@@ -249,7 +252,8 @@ def write_training() -> str:
     all_groups = _defaults(pythae_trainers.CoupledOptimizerAdversarialTrainerConfig) | _defaults(
         pythae_trainers.AdversarialTrainerConfig
     )
-    missing = {f"{group}_{setting}" for group in GROUPS for setting in GROUP_SETTINGS} ^ (all_groups.keys() - old.keys())
+    described = {f"{group}_{setting}" for group in GROUPS for setting in GROUP_SETTINGS}
+    missing = described ^ (all_groups.keys() - old.keys())
     if missing:
         raise ValueError(f"GROUPS and GROUP_SETTINGS do not describe {sorted(missing)}")
     rate = all_groups["discriminator_learning_rate"]
@@ -263,7 +267,7 @@ def write_training() -> str:
 def write_losses(folder: Path) -> str:
     """The loss of the same weights in both packages."""
     rows = [
-        f"| `{loss.method}` | {loss.pythae:.4g} | {loss.gae_hub:.4g} | {loss.gae_hub / loss.pythae:.3f} | "
+        f"| `{loss.method}` | {loss.pythae:#.4g} | {loss.gae_hub:#.4g} | {loss.gae_hub / loss.pythae:.3f} | "
         f"{'; '.join(loss.reasons)} |"
         for loss in measure_losses(folder)
     ]
@@ -313,12 +317,12 @@ def update(page: str, tables: Mapping[str, str]) -> str:
     """
     for name, table in tables.items():
         begin = f"<!-- {name}: begin (written by `python scripts/compare_pythae.py`) -->\n"
-        end = f"\n<!-- {name}: end -->"
+        end = f"<!-- {name}: end -->"
         before, found, rest = page.partition(begin)
         _, found_end, after = rest.partition(end)
         if not found or not found_end:
             raise ValueError(f"the page needs the lines '{begin.strip()}' and '{end.strip()}'")
-        page = f"{before}{begin}{table}{end}{after}"
+        page = f"{before}{begin}{table}\n{end}{after}"
     return page
 
 

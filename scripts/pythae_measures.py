@@ -23,6 +23,9 @@ SHAPE, LATENT_DIM, NUM_IMAGES, NUM_DRAWS, DATASET_SIZE = (1, 8, 8), 4, 100, 20, 
 
 # settings other than the defaults, with the reason
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
+    "BetaTCVAE": ({"beta": 50.0}, "with beta=50"),
+    "RAE_GP": ({"reg_weight": 10.0}, "with reg_weight=10"),
+    "RAE_L2": ({"reg_weight": 0.01}, "with reg_weight=0.01"),
     "INFOVAE_MMD": (
         {"lbd": 10.0},
         "with lbd=10: at the default, 0.001, the MMD has the weight -0.999, which rewards a large MMD",
@@ -48,8 +51,7 @@ class Loss:
 
 def config_of(method: str) -> type:
     """Pythae's config class of a method."""
-    found = getattr(pythae_models, f"{method}Config", None) or getattr(pythae_models, f"{method}_Config")
-    return found
+    return getattr(pythae_models, f"{method}Config", None) or getattr(pythae_models, f"{method}_Config")
 
 
 def read_digits() -> Tensor:
@@ -58,7 +60,7 @@ def read_digits() -> Tensor:
     return torch.stack([torch.as_tensor(digits[i]["pixel_values"]) for i in range(NUM_IMAGES)]).float()
 
 
-def build(method: str, images: Tensor) -> nn.Module:
+def build(method: str, images: Tensor) -> Any:
     """A model of Pythae, in eval mode."""
     torch.manual_seed(0)
     config = config_of(method)(input_dim=SHAPE, latent_dim=LATENT_DIM, **CHANGED.get(method, ({}, ""))[0])
@@ -94,7 +96,7 @@ def measure_losses(folder: Path) -> list[Loss]:
             gae_hub = _mean(result.losses["kl"] + result.losses["feature"] for result in results)
         else:
             gae_hub = _mean(result.loss for result in results)
-        reasons = list(ours.facts["imported"]["notes"])
+        reasons = list((ours.facts or {})["imported"]["notes"])
         if method in PER_PIXEL:
             gae_hub /= images[0].numel()
             reasons.append(f"our loss is divided by the {images[0].numel()} pixels here")
@@ -175,13 +177,12 @@ def _measure_step(images: Tensor, method: str, network: str, own_loss: str, othe
     }
     trainer._optimizers_step(SimpleNamespace(**parts), output)
     applied = [old - parameter.detach() for old, parameter in zip(before, parameters, strict=True)]
-    columns = [_flatten(gradients, parameters) for gradients in (own, other)]
-    if own_loss != other_loss and torch.allclose(*columns):  # one loss under two names
-        columns[1] = torch.zeros_like(columns[0])
-    weights = torch.linalg.lstsq(
-        torch.stack(columns, 1), _flatten(applied, parameters).unsqueeze(1), driver="gelsd"
-    ).solution.flatten()
-    other_weight = weights[1].item() if columns[1].any() else None
+    left, right = _flatten(own, parameters), _flatten(other, parameters)
+    if torch.allclose(left, right):  # one loss under two names
+        right = torch.zeros_like(left)
+    target = _flatten(applied, parameters).unsqueeze(1)
+    weights = torch.linalg.lstsq(torch.stack([left, right], 1), target, driver="gelsd").solution.flatten()
+    other_weight = weights[1].item() if right.any() else None
     return Gradient(method, network, own_loss, weights[0].item(), other_loss, other_weight)
 
 
@@ -216,7 +217,8 @@ def measure_calls(folder: Path) -> Mapping[str, tuple[str, str]]:
         vamp.decoder = decoder
         vamp.save(str(folder / "VAMP-narrow"))
         prior = AutoGAE.from_pythae(folder / "VAMP-narrow").sample_prior(5000, torch.Generator().manual_seed(7))
-        likelihood = ours["VAE"].log_likelihood(images[:4], num_samples=100, generator=torch.Generator().manual_seed(7))
+        generator = torch.Generator().manual_seed(7)
+        likelihood = ours["VAE"].log_likelihood(images[:4], num_samples=100, generator=generator)
     return {
         "largest difference between two calls of `embed` of a VAE": (
             f"{(twice[0] - twice[1]).abs().max():.2f}",
@@ -237,7 +239,7 @@ def measure_calls(folder: Path) -> Mapping[str, tuple[str, str]]:
         ),
         "size of a code of a VQ-VAE with the default networks and 4 latent dimensions": (
             str(theirs["VQVAE"].model_config.embedding_dim),
-            str(AutoGAE.model_class("vq_vae")(_vq_config()).codebook.codes.shape[1]),
+            str(_count_code_dimensions()),
         ),
     }
 
@@ -257,5 +259,8 @@ def _spread_prior(model: Any) -> Any:
     return model
 
 
-def _vq_config() -> Any:
-    return AutoGAE.config_class("vq_vae")(input_shape=SHAPE, latent_dim=LATENT_DIM)
+def _count_code_dimensions() -> int:
+    """Size of a code of our VQ-VAE with the default networks."""
+    config = AutoGAE.config_class("vq_vae")(input_shape=SHAPE, latent_dim=LATENT_DIM)
+    model: Any = AutoGAE.from_config(config)
+    return model.codebook.codes.shape[1]
