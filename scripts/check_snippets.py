@@ -55,6 +55,8 @@ def find_given_names(snippet: str) -> list[str]:
             defined.add(node.name)
         elif isinstance(node, ast.arg):
             defined.add(node.arg)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            defined.add(node.name)
     return sorted({node.id for node in names} - defined)
 
 
