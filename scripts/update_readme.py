@@ -4,21 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gae_hub import AutoGAE, AutoSampler
-from gae_hub.hub.cards.papers import paper_of
+from gae_hub.hub.cards.papers import GROUPS, paper_of
 from gae_hub.metrics import METRICS
 
 README = Path(__file__).parents[1] / "README.md"
 METRICS_PAGE = README.parent / "docs" / "metrics.md"
-
-GROUPS = {
-    "objective": "Objective: what is minimised",
-    "bound": "Bound: posterior and evidence bound",
-    "prior": "Prior: learned with the model",
-    "adversarial": "Adversarial: with a discriminator",
-    "discrete": "Discrete: integer codes",
-    "geometry": "Geometry: curved latent spaces",
-}
-"""The value of a method's `Changes:` line to the title of its table."""
 
 
 def write_methods() -> str:

@@ -18,20 +18,10 @@ from gae_hub import AutoGAE, AutoSampler
 from gae_hub.cli.flags import Flag
 from gae_hub.cli.main import COMMANDS, make_parser
 from gae_hub.core.configuration import StrictConfig
-from gae_hub.hub.cards.papers import Paper, paper_of
+from gae_hub.hub.cards.papers import GROUPS, Paper, paper_of
 
 from .docstrings import read_arguments, to_markdown, to_rst
 from .results import describe_method, describe_sampler
-
-GROUPS = {
-    "objective": "Objective: what is minimised",
-    "bound": "Bound: posterior and evidence bound",
-    "prior": "Prior: learned with the model",
-    "adversarial": "Adversarial: with a discriminator",
-    "discrete": "Discrete: integer codes",
-    "geometry": "Geometry: curved latent spaces",
-}
-"""The value of a method's `Changes:` line to its heading in the list of methods."""
 
 API_PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "auto": ("Load anything by name", "gae_hub", ("AutoGAE", "AutoSampler")),
@@ -144,10 +134,7 @@ def write_method(name: str, docs: Path) -> str:
         if other != name and _paper(AutoGAE.model_class(other)).changes == paper.changes
     ]
     parts = [
-        f"# {paper.name}",
-        f"`{name}`. Use it when {paper.use_when}",
-        _cite(paper),
-        _explain(model),
+        *_introduce(name, model),
         "## Train it",
         f"```console\n$ gae-hub train --model {name} --dataset digits --output_dir {folder}\n```",
         f"```python\nfrom gae_hub import {config.__name__}, {model.__name__}\n\n"
@@ -175,14 +162,7 @@ def write_method(name: str, docs: Path) -> str:
             "They are from the paper's model on binary MNIST, trained briefly. "
             f"[Its card](../../model_cards/{name}/README.md) has the settings, and the paper's values next to ours.",
         ]
-    parts += [
-        "## Config",
-        _write_fields(config),
-        "## Classes",
-        _describe_config(config),
-        _autodoc(f"gae_hub.{model.__name__}", model),
-    ]
-    return _join(parts)
+    return _join([*parts, *_describe_classes(config, model)])
 
 
 def write_methods() -> str:
@@ -206,36 +186,25 @@ def write_sampler(name: str, docs: Path) -> str:
         docs: the folder of the site's sources, with the studies.
     """
     sampler, config = AutoSampler.model_class(name), AutoSampler.config_class(name)
-    paper, results = _paper(sampler), describe_sampler(name, docs)
+    relations, results = _paper(sampler).relations, describe_sampler(name, docs)
     parts = [
-        f"# {paper.name}",
-        f"`{name}`. Use it when {paper.use_when}",
-        _cite(paper),
-        _explain(sampler),
+        *_introduce(name, sampler),
         "## Fit it",
         f"```console\n$ gae-hub fit-sampler MODEL --sampler {name}\n```",
         f"```python\nfrom gae_hub import {sampler.__name__}\n\n"
         f"sampler = {sampler.__name__}().fit_to(model, train)\nimages = model.generate(64, sampler=sampler)\n```",
         "[Samplers](../samplers.md) says what they are fitted to, and compares all of them.",
     ]
-    if paper.relations:
-        parts += ["## Relations", to_markdown(paper.relations, public_names())]
+    if relations:
+        parts += ["## Relations", to_markdown(relations, public_names())]
     if results:
         parts += [
             "## Results of our studies",
             "FID of 10,000 samples with features of a classifier of MNIST, after "
-            "[3 epochs of training](../studies/mnist-resnet/README.md); lower is better. Samplers were fitted to the "
-            "means of the posteriors.",
+            "[3 epochs of training](../studies/mnist-resnet/README.md); lower is better.",
             results,
         ]
-    parts += [
-        "## Config",
-        _write_fields(config),
-        "## Classes",
-        _describe_config(config),
-        _autodoc(f"gae_hub.{sampler.__name__}", sampler),
-    ]
-    return _join(parts)
+    return _join([*parts, *_describe_classes(config, sampler)])
 
 
 def write_samplers() -> str:
@@ -302,10 +271,10 @@ def write_commands() -> str:
 
 
 def _note(group: str) -> list[str]:
+    """A remark below the heading of a group of flags, if it has the fields of one of many configs."""
     if not group.startswith("fields of "):
         return []
-    kind = "samplers" if "Sampler" in group else "methods"
-    flag = kind.removesuffix("s") if kind == "samplers" else "model"
+    flag, kind = ("sampler", "samplers") if "Sampler" in group else ("model", "methods")
     return [f"Other values of `--{flag}` have other fields: those of [their pages](../{kind}/index.md)."]
 
 
@@ -492,8 +461,26 @@ def _paper(cls: type) -> Paper:
     return paper
 
 
-def _cite(paper: Paper) -> str:
-    return f"{paper.authors}, {paper.year}: [{paper.title}]({paper.url})."
+def _introduce(name: str, cls: type) -> list[str]:
+    """The beginning of the page of a method or sampler: its name, when to use it, its paper, and its docstring."""
+    paper = _paper(cls)
+    return [
+        f"# {paper.name}",
+        f"`{name}`. Use it when {paper.use_when}",
+        f"{paper.authors}, {paper.year}: [{paper.title}]({paper.url}).",
+        _explain(cls),
+    ]
+
+
+def _describe_classes(config: type[StrictConfig], cls: type) -> list[str]:
+    """The end of the page of a method or sampler: the fields of its config, and both classes."""
+    return [
+        "## Config",
+        _write_fields(config),
+        "## Classes",
+        _describe_config(config),
+        _autodoc(f"gae_hub.{cls.__name__}", cls),
+    ]
 
 
 def _explain(cls: type) -> str:

@@ -1,6 +1,6 @@
 """The paper behind a method, parsed from its file's docstring: name, title, authors, year, identifier, formula."""
 
-__all__ = ["Paper", "paper_of"]
+__all__ = ["GROUPS", "Paper", "paper_of"]
 
 import inspect
 import re
@@ -18,6 +18,17 @@ _URLS = {
 }
 
 
+GROUPS = {
+    "objective": "Objective: what is minimised",
+    "bound": "Bound: posterior and evidence bound",
+    "prior": "Prior: learned with the model",
+    "adversarial": "Adversarial: with a discriminator",
+    "discrete": "Discrete: integer codes",
+    "geometry": "Geometry: curved latent spaces",
+}
+"""What a method changes, from the line `Changes:` of its docstring, to the title of such methods in lists."""
+
+
 @dataclass(frozen=True)
 class Paper:
     """A method's paper.
@@ -30,7 +41,7 @@ class Paper:
         id: "arXiv:...", "doi:..." or "openreview:...".
         formula: the loss in LaTeX, if the docstring has one.
         relations: how the method relates to others.
-        changes: what the method changes: "objective", "bound", "prior", "adversarial", "discrete", "geometry".
+        changes: what the method changes, a key of `GROUPS`; empty for a sampler.
         use_when: when to choose the method.
     """
 
