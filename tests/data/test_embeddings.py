@@ -64,6 +64,11 @@ def test_codes_are_not_sampled():
         embed_dataset(CODES.build(), images(9), output="codes", sample=True)
 
 
+def test_a_seed_must_be_an_integer():
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        embed_dataset(VAE.build(), images(9), sample=True, seed="one")
+
+
 def test_cache_of_samples(tmp_path):
     """Means, and samples by seed and batch size, have a file each."""
     model, data = VAE.build(), images(12)

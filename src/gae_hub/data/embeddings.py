@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 from torch import Tensor
 
+from ..core.argument_checks import check_seed
 from ..core.distributed import all_agree, gather_rows, is_distributed, num_processes, process_index
 from ..core.files import load_cached_tensors, save_tensors
 from .caches import cache_folder, hash_network
@@ -58,6 +59,7 @@ def embed_dataset(
     """
     if sample and output == "codes":
         raise ValueError('codes have no posterior to sample from: pass sample=False, or output="latents"')
+    check_seed(seed)
     dataset = as_dataset(dataset, model.config.input_shape)
     drawn = (seed, batch_size, num_processes()) if sample else ()
     file = _cache_file(model, dataset, (output, *drawn), cache) if cache else None

@@ -16,7 +16,7 @@ from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .study_data import StudyData
 
-SAMPLING_SEEDS = {"train": 0, "validation": 1, "test": 2}  # of the samples of the posteriors
+SAMPLING_SEEDS = {"train": 0, "validation": 1}  # of the samples of the posteriors, by split
 PAIRS_SEED = 0  # of the pairs of images to interpolate between, which are the same in all cells
 
 

@@ -355,7 +355,7 @@ def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
         NotImplementedError: if the sampler cannot model the latents of the method.
     """
     if settings.sampler == NORMAL:
-        return PriorSampler().fit(context.latents("train")[:2])
+        return PriorSampler().fit(torch.zeros(2, *context.model.latent_shape, device=context.model.device))
     sampler = AutoSampler.from_config(AutoSampler.config_class(settings.sampler)(**settings.fields))
     reason = sampler.explain_incompatibility(context.model)
     if reason is not None:

@@ -69,7 +69,7 @@ class CellResult:
         return AutoGAE.from_pretrained(self._find_folder("config.json", "is not trained")).eval()
 
     def load_sampler(self, name: str) -> "GAESampler":
-        """A sampler that was fitted to the embeddings of the cell.
+        """A sampler that was fitted to the latents of the cell.
 
         Args:
             name: name of the sampler in the study, "gmm".
