@@ -122,7 +122,7 @@ def test_later_commands_read_the_data_of_the_run_and_a_stale_sampler_is_removed(
     train = ["train", "--dataset", folder, "--output_dir", out, *QUICK, "--image_size", 4, "--validation_size", 10]
     assert run(*train) == 0
     assert run("fit-sampler", out, "--num_components", 2) == 0
-    assert "fitted to 20 embeddings" in capsys.readouterr().out
+    assert "fitted to 20 latents" in capsys.readouterr().out
     assert run("evaluate", out, "--split", "validation", "--metrics", "mse") == 0
     assert json.loads((out / "results.json").read_text())["split"] == "validation"
     assert run(*train, "--num_train_epochs", 2, "--resume") == 0

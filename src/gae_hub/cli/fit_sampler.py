@@ -1,4 +1,4 @@
-"""Fit a sampler to a model's embeddings of its training data, and save it in the model's folder."""
+"""Fit a sampler to the latents of a model's training data, and save it in the model's folder."""
 
 __all__ = ["add_arguments", "run"]
 
@@ -64,4 +64,4 @@ def run(args: Namespace):
     if args.sampler_name == SAMPLER_NAME.default:
         # this sampler now draws the samples that the card shows
         GenerationPipeline.from_pretrained(args.model).save_pretrained(folder)
-    print(f"fitted to {len(train):,} embeddings, saved to {folder / args.sampler_name}")
+    print(f"fitted to {len(train):,} latents, saved to {folder / args.sampler_name}")

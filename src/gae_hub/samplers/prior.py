@@ -10,7 +10,7 @@ Use it when: you want the model's own prior as a Hub object, without the model.
 
 Relations:
     Its samples equal `model.sample_prior` to the bit. If the embeddings are not distributed as the prior, the
-    other samplers, which are fitted to the embeddings, generate better images.
+    other samplers, which are fitted to the latents, generate better images.
     A flow that is fitted after training can replace the prior of any method:
     `model.generate(n, sampler=MAFSampler().fit_to(model, images))`.
 """
