@@ -16,7 +16,9 @@ PAGES = sorted(
     for pattern in (
         "*.md",
         "docs/*.md",
-        "docs/*/*.md",
+        "docs/start/*.md",
+        "docs/howto/*.md",
+        "docs/choose/*.md",
         "model_cards/*/README.md",
         "scripts/*.py",
         "Makefile",

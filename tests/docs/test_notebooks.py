@@ -50,6 +50,7 @@ def test_links_between_notebooks_and_to_pages_exist(path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, monkeypatch):
     pytest.importorskip("nbclient", reason="needs the extra `docs`")

@@ -43,6 +43,7 @@ def registries():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=ONNX if name == "howto/export.md" else ()) for name in PAGES]
 )
