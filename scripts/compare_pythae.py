@@ -16,6 +16,7 @@ import pythae.models as pythae_models
 import pythae.pipelines as pythae_pipelines
 import pythae.samplers as pythae_samplers
 import pythae.trainers as pythae_trainers
+from marked_tables import replace_table
 from pythae_measures import config_of, measure_calls, measure_gradients, measure_losses
 
 import gae_hub
@@ -316,13 +317,7 @@ def update(page: str, tables: Mapping[str, str]) -> str:
         ValueError: if the page lacks the marks of a table.
     """
     for name, table in tables.items():
-        begin = f"<!-- {name}: begin (written by `python scripts/compare_pythae.py`) -->\n"
-        end = f"<!-- {name}: end -->"
-        before, found, rest = page.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not found or not found_end:
-            raise ValueError(f"the page needs the lines '{begin.strip()}' and '{end.strip()}'")
-        page = f"{before}{begin}{table}\n{end}{after}"
+        page = replace_table(page, name, table, Path(__file__).name)
     return page
 
 

@@ -189,6 +189,8 @@ def train_and_measure(name: str, row: Row, dataset: str, num_train_epochs: int, 
         "epochs": num_train_epochs,
         "train_seconds": trainer.plain_model.facts["seconds"],
         "measure_seconds": round(time.perf_counter() - start, 1),
+        "dataset": dataset,
+        "environment": environment(),
     }
     (folder / "measured.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
     print(name, measured)
@@ -201,7 +203,7 @@ def write_card(name: str, row: Row, dataset: str):
     model = AutoGAE.from_pretrained(folder)
     examples = binarise_once(load_images(dataset, "validation"), seed=1)
     model.examples = examples.__getitems__(range(500))["pixel_values"]
-    model.facts = {**load_facts(model), "dataset": NAME, "environment": environment()}
+    model.facts = {**load_facts(model), "dataset": measured["dataset"], "environment": measured["environment"]}
     passport = {
         "estimator": "importance sampling from the posterior",
         "samples": measured["num_samples"],
@@ -210,7 +212,12 @@ def write_card(name: str, row: Row, dataset: str):
         "binarised": "once, seed 2",
         "seed": 0,
     }
-    results = {"dataset": NAME, "split": "test", "metrics": {"nll": measured["nll"]}, "passports": {"nll": passport}}
+    results = {
+        "dataset": measured["dataset"],
+        "split": "test",
+        "metrics": {"nll": measured["nll"]},
+        "passports": {"nll": passport},
+    }
     shutil.rmtree(folder / "assets", ignore_errors=True)
     (folder / "README.md").unlink(missing_ok=True)
     record_results(model, folder, results)
@@ -227,9 +234,11 @@ def reproduction(name: str, row: Row, measured: dict[str, Any]) -> str:
     """Return the card's section with the numbers of the paper, of Pythae and of this run, and their budgets."""
     options = {"num_train_epochs": measured["epochs"], "num_samples": measured["num_samples"]}
     flags = "".join(f" --{flag} {value}" for flag, value in options.items() if value != getattr(row, flag))
+    if measured["dataset"] != NAME:
+        flags += f" --dataset {measured['dataset']}"
     training_images = "anew each time they are used" if row.dynamic else "once, with seed 0"
     budget = (
-        f"{measured['epochs']} epochs, {measured['train_seconds']:.0f} s on one core of a busy CPU, "
+        f"{measured['epochs']} epochs, {measured['train_seconds']:.0f} s ({measured['environment']['device']}), "
         f"{measured['num_samples']} samples for log p(x)"
     )
     return f"""\

@@ -1,13 +1,15 @@
 """Write the tables of README.md and docs/metrics.md from the registries: python scripts/update_readme.py."""
 
-from collections.abc import Callable
 from pathlib import Path
+
+from marked_tables import replace_table
 
 from gae_hub import AutoGAE, AutoSampler
 from gae_hub.hub.cards.papers import GROUPS, paper_of
 from gae_hub.metrics import METRICS
 
 README = Path(__file__).parents[1] / "README.md"
+SCRIPT = Path(__file__).name
 METRICS_PAGE = README.parent / "docs" / "metrics.md"
 
 
@@ -44,21 +46,15 @@ def _link(paper) -> str:
     return f"[{paper.title}]({paper.url}), {paper.year}"
 
 
-def replace_table(page: str, table: str, write: Callable[[], str]) -> str:
-    """The page with a new table between the marks of that name."""
-    begin, end = f"<!-- {table}: begin (written by `python scripts/update_readme.py`) -->", f"<!-- {table}: end -->"
-    before, _, rest = page.partition(begin)
-    return f"{before}{begin}\n{write()}\n{end}{rest.partition(end)[2]}"
-
-
 def update_readme(page: str) -> str:
     """README.md with current tables."""
-    return replace_table(replace_table(page, "methods", write_methods), "samplers", write_samplers)
+    page = replace_table(page, "methods", write_methods(), SCRIPT)
+    return replace_table(page, "samplers", write_samplers(), SCRIPT)
 
 
 def update_metrics_page(page: str) -> str:
     """docs/metrics.md with a current table."""
-    return replace_table(page, "metrics", write_metrics)
+    return replace_table(page, "metrics", write_metrics(), SCRIPT)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,14 @@ class Browser:
         ]
         kinds = ["mousePressed", *["mouseMoved"] * num_steps, "mouseReleased"]
         for kind, (x, y) in zip(kinds, [*places, places[-1]], strict=True):
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+            buttons = int(kind != "mouseReleased")
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=buttons, clickCount=1)
+
+    def upload(self, selector, path):
+        """Choose a file in a file input."""
+        document = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def press(self, key):
         """Press and release a key, "Enter" or "Escape" or "ArrowDown"."""

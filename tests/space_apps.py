@@ -3,6 +3,7 @@
 python space_apps.py build FOLDER   # build the page of every metric, and press its button
 python space_apps.py ask            # query served pages: requests as JSON on stdin, answers as JSON on stdout
 python space_apps.py call ADDRESS   # call functions of a served page: [name, arguments] as JSON on stdin
+python space_apps.py describe KIND FOLDER   # how the Space of a "model" or a "study" would be served
 """
 
 import json
@@ -88,9 +89,35 @@ def call(address: str, requests: list[tuple[str, dict]]) -> list:
     return answers
 
 
+def describe(kind: str, folder: Path) -> dict:
+    """What the app.py of a Space serves, and within which limits."""
+    import gradio as gr
+    import torch
+
+    from gae_hub.spaces.model_app import launch_app
+    from gae_hub.spaces.study_app import launch_study_app
+
+    gr.Blocks.launch = lambda page, **settings: page
+    page = launch_study_app(folder) if kind == "study" else launch_app("model", folder=folder)
+    functions = list(page.fns.values())
+    change = next((function for function in functions if function.name == "change_place"), None)
+    return {
+        "threads": torch.get_num_threads(),
+        "max_waiting": page._queue.max_size,
+        "cleanup": page.delete_cache,
+        "skips_queue": page.api_open,
+        "limits": {one.api_name: [one.concurrency_id, one.concurrency_limit] for one in functions},
+        "num_limited": sum(one.concurrency_id == "model" for one in functions),
+        "choices": {one.elem_id: one.choices for one in page.blocks.values() if isinstance(one, gr.Dropdown)},
+        "changed": change and change.fn("digits", "cnn", 5),
+    }
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "build":
         answer = build(Path(sys.argv[2]))
+    elif sys.argv[1] == "describe":
+        answer = describe(sys.argv[2], Path(sys.argv[3]))
     elif sys.argv[1] == "call":
         answer = call(sys.argv[2], json.load(sys.stdin))
     else:

@@ -42,7 +42,11 @@ def visit(address: str, first: int, num_steps: int, seconds: list[tuple[float, s
     """Make requests one after the other, and note how long each took."""
     from gradio_client import Client
 
-    client = Client(address, verbose=False)
+    try:
+        client = Client(address, verbose=False)
+    except Exception as error:  # the visitor is counted as failed
+        errors.append(f"no connection: {error}")
+        return
     for step in range(first, first + num_steps):
         name, arguments = script(step)
         start = time.perf_counter()

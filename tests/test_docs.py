@@ -59,7 +59,7 @@ def test_snippets_of_the_readme_run(tmp_path, monkeypatch):
         with point_clients_at(hub, tmp_path / "stranger", token=False):
             scope = {"images": X}
             exec(use, scope)
-            extractor = "train-extractor --dataset ylecun/mnist --num_train_epochs 1 --output_dir digits-extractor"
+            extractor = "train-extractor --dataset ylecun/mnist --num_train_epochs 1 --output_dir mnist-extractor"
             assert main(extractor.split()) == 0
             exec(measure, scope)
             scope["fid"].add_batch(references=scope["images"], predictions=scope["fresh"])

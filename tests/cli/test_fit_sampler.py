@@ -1,9 +1,13 @@
 """`gae-hub fit-sampler`: flags of samplers, and where the sampler is saved."""
 
+import re
+
 import pytest
 from shell import run
 
 from gae_hub import AutoSampler
+from gae_hub.cli.dataclass_flags import _documented_fields
+from gae_hub.samplers.base import SAMPLERS
 
 
 def test_fields_of_the_sampler_are_flags(trained):
@@ -22,6 +26,19 @@ def test_help_shows_the_fields_and_training_arguments_of_the_sampler(capsys):
     assert run("fit-sampler", "--help") == 0
     out = capsys.readouterr().out
     assert "--num_components " in out and "--num_train_epochs" not in out
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_fields_that_fit_sets_are_no_flags(name, capsys):
+    """They are those whose text says so."""
+    config_class = SAMPLERS[name].config_class
+    found = _documented_fields(config_class)
+    said = {field for field, text in found.items() if re.search("`fit(_to)?` sets", " ".join(text.split()))}
+    assert {"latent_dim", "constants"} <= said <= set(config_class.set_by_fit) <= set(config_class.own_fields())
+    assert run("fit-sampler", "--sampler", name, "--help") == 0
+    flags = set(re.findall(r"^  --(\w+)", capsys.readouterr().out, re.MULTILINE))
+    assert flags.isdisjoint(config_class.set_by_fit)
+    assert set(config_class.own_fields()) <= flags | set(config_class.set_by_fit)
 
 
 @pytest.mark.parametrize(

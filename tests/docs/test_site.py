@@ -160,12 +160,30 @@ def test_command_page(name):
     parser, page = make_parser(name), pages.write_command(name)
     if parser.extend is not None:
         parser.extend(parser, [])
-    shown = set(re.findall(r"^\| `--(\w+)` \| ", page, re.M))
+    shown = _shown_flags(page)
+    if "](training-arguments.md)" in page:
+        shown |= _shown_flags(pages.write_training_arguments())
     if name == "fit-sampler":  # the page shows the fields of another sampler, which is trained
         shown |= set(AutoSampler.config_class("gaussian_mixture").own_fields())
     assert set(parser.flags) <= shown
     positional = [action.dest for action in parser._actions if not action.option_strings]
     assert all(f"| `{word}` | " in page for word in positional)
+
+
+def _shown_flags(page: str) -> set[str]:
+    return set(re.findall(r"^\| `--(\w+)` \| ", page, re.M))
+
+
+def test_training_arguments_have_a_page_of_their_own():
+    """Their defaults are the same for every command: those that differ are among those that gae_hub declares."""
+    shared = _shown_flags(pages.write_training_arguments())
+    assert {"adam_beta1", "report_to"} <= shared
+    for name in ("train", "fit-sampler"):
+        page = pages.write_command(name)
+        assert "](training-arguments.md)" in page and shared.isdisjoint(_shown_flags(page))
+    assert "ema_decay" in _shown_flags(pages.write_command("train"))
+    for sampler in map(AutoSampler.model_class, SAMPLERS):
+        assert shared.isdisjoint(getattr(sampler, "default_arguments", {}))
 
 
 def test_every_public_name_has_one_place():

@@ -10,6 +10,7 @@ from torch.distributions import MultivariateNormal, Normal
 from gae_hub import load_data, load_images
 from gae_hub.metrics import evaluate_model, evaluation_run
 from gae_hub.metrics.functional.dequantization import count_levels, dequantize
+from gae_hub.modules.likelihoods import LIKELIHOODS, Likelihood
 
 BITS = "bits_per_dimension"
 PIXELS = (256 * images(300, (2, 2, 2))).byte()
@@ -53,6 +54,25 @@ def test_a_bernoulli_has_the_cross_entropy_of_the_pixels():
     ones = (data.pixel_values == 255).double().mean().item()
     expected = log2(1 + 2.718281828459045**-1) + (1 - ones) * log2(2.718281828459045)
     assert measure(constant_model(1.0, likelihood="bernoulli"), data) == pytest.approx(expected, abs=1e-6)
+
+
+def test_counts_have_a_log_probability_and_no_bits(monkeypatch):
+    """Poisson counts with the rate 1: log p(x) = -sum(1 + log x!)."""
+    counts = torch.poisson(torch.ones(300, 4), generator())
+    monkeypatch.setitem(LIKELIHOODS, "unit_poisson", UnitPoisson)
+    model = constant_model(shape=(4,), likelihood="unit_poisson", output_activation="identity")
+    found = measure(model, counts, "log_likelihood")
+    assert found == pytest.approx(-(1 + torch.lgamma(counts + 1)).sum(1).mean().item(), abs=1e-5)
+    assert found.passport.settings["kind"] == "log probability of discrete values"
+    with pytest.raises(ValueError, match="likelihood 'unit_poisson' is a probability of discrete values"):
+        measure(model, counts)
+
+
+class UnitPoisson(Likelihood):
+    is_discrete = True
+
+    def log_prob(self, pixel_values, logits, mean, adapt=True):
+        return self.sum_pixels(pixel_values * logits - logits.exp() - torch.lgamma(pixel_values + 1))
 
 
 @pytest.mark.parametrize("std", [0.25, 0.02])

@@ -160,5 +160,9 @@ def test_save_and_load(trained, tmp_path):
     with pytest.raises(ValueError, match="has no sampler in its subfolder 'flow'"):
         GenerationPipeline.from_pretrained(tmp_path, sampler="flow")
     assert not (tmp_path / "sampler" / "README.md").exists()
+    prior.save_pretrained(tmp_path / "other")
+    pipe.save_sampler(tmp_path / "other")
+    prior.save_pretrained(tmp_path / "other")  # a sampler of an earlier model would draw other latents
+    assert GenerationPipeline.from_pretrained(tmp_path / "other").sampler is None
     nested = GenerationPipeline.from_pretrained(tmp_path.parent, subfolder=tmp_path.name)
     assert same(nested(6, seed=3), pipe(6, seed=3))

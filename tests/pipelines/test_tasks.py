@@ -197,6 +197,23 @@ def test_traversal_without_an_input_starts_from_a_draw():
     assert len(traverse(seed=0)) == 3
 
 
+def test_the_range_of_a_traversal_is_estimated_once_in_a_call(monkeypatch):
+    """Not for each batch: some samplers take minutes for so many draws. A sampler that is fitted again counts anew."""
+    model, sampler = VAE.build(), GaussianMixtureSampler(num_components=1).fit(torch.randn(20, 3))
+    drawn, sample = [], type(sampler).sample
+
+    def count(self, num, generator=None):
+        drawn.append(num)
+        return sample(self, num, generator)
+
+    monkeypatch.setattr(type(sampler), "sample", count)
+    traverse = TraversalPipeline(model, sampler)
+    first = traverse(pictures(3), num_steps=2)
+    assert drawn == [4096]
+    sampler.fit(5 * torch.randn(20, 3))
+    assert to_bytes(traverse(pictures(3), num_steps=2)[0]) != to_bytes(first[0]) and drawn == [4096, 4096]
+
+
 def test_errors_of_a_traversal():
     traverse, image = TraversalPipeline(VAE.build()), pictures(1)[0]
     for options, message in (
@@ -204,6 +221,7 @@ def test_errors_of_a_traversal():
         ({"dimensions": []}, r"dimensions must be integers from 0 to 2, got \[\]"),
         ({"num_steps": 1}, "num_steps must be 2 or more, got 1"),
         ({"num_std": 0}, "num_std must be a number above 0, got 0"),
+        ({"num_std": torch.inf}, "num_std must be a number above 0, got inf"),
         ({"seed": 0}, "seed is for a draw, but there is an input"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -1,5 +1,6 @@
 """Maps of embeddings: the places and colours of the points."""
 
+import itertools
 import sys
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from cases import VAE, generator, images
 from plot.artists import points, texts
+from torch.utils.data import IterableDataset
 
 from gae_hub import plot
 
@@ -32,6 +34,24 @@ def test_principal_components(model):
     shares = singular**2 / (singular**2).sum()
     assert figure.axes[0].get_xlabel() == f"component 1 ({shares[0]:.0%} of the variance)"
     assert figure.axes[0].get_ylabel() == f"component 2 ({shares[1]:.0%} of the variance)"
+
+
+def test_latents_with_more_dimensions_than_examples():
+    """A covariance of 100,000 dimensions would need 80 GB."""
+    z = torch.zeros(40, 100_000)
+    z[:, [5, 9]] = torch.randn(40, 2, generator=generator()) * torch.tensor([1.0, 3.0])
+    wide, narrow = plot.plot_embedding_map(z), plot.plot_embedding_map(z[:, [5, 9, 0]])
+    np.testing.assert_allclose(points(wide), points(narrow), atol=1e-6)
+    assert wide.axes[0].get_xlabel() == narrow.axes[0].get_xlabel()
+
+
+def test_the_first_examples_of_a_stream_are_drawn(model):
+    class Endless(IterableDataset):
+        def __iter__(self):
+            yield from ({"pixel_values": X[k % 30]} for k in itertools.count())
+
+    figure = plot.plot_embeddings(model, Endless(), num_examples=7)
+    assert len(points(figure)) == 7
 
 
 def test_colours_of_classes():
@@ -110,6 +130,8 @@ def test_errors_of_maps(model, monkeypatch):
         plot.plot_embeddings(model, X, [1, 2, 3])
     with pytest.raises(ValueError, match="a map needs 3 or more embeddings, got 2"):
         plot.plot_embedding_map(X[:2])
+    with pytest.raises(ValueError, match="embeddings hold nan or infinite values: check whether the training"):
+        plot.plot_embedding_map(torch.full((9, 3), torch.nan))
     monkeypatch.setattr("gae_hub.plot.embedding_map.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="method 'umap' needs umap-learn: pip install umap-learn"):
         plot.plot_embedding_map(X, method="umap")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import ROWS, VAE, generator
-from densities import noise
+from densities import noise, plane
 from scipy.stats import kstest
 
 from gae_hub import AutoSampler, PriorSampler
@@ -19,6 +19,33 @@ def test_equals_the_model_to_the_bit(name, tmp_path):
     again = AutoSampler.from_pretrained(tmp_path)
     assert torch.equal(again.sample(50, generator()), model.sample_prior(50, generator()))
     assert model.training
+
+
+@pytest.mark.parametrize("name", ["vae", "svae", "vamp", "poincare_vae", "rhvae", "flow_prior_vae"])
+def test_density_is_that_of_the_model(name):
+    model = ROWS[name].build().double()
+    sampler = PriorSampler().fit_to(model)
+    latents = model.sample_prior(50, generator())
+    with torch.no_grad():
+        torch.testing.assert_close(sampler.log_prob(latents), model.eval().prior_log_prob(latents).flatten())
+
+
+@pytest.mark.parametrize("prior", ["normal", "wrapped_normal", "riemannian_normal"])
+def test_density_integrates_to_one(prior):
+    """Over the plane, or over the hyperbolic plane, whose normal coordinates have the volume sinh(r) / r."""
+    sampler = PriorSampler(prior=prior).fit(torch.zeros(1, 2, dtype=torch.float64)).double()
+    points, cell = plane()
+    radii = points.norm(dim=1).clamp(min=1e-9)
+    volumes = 1.0 if prior == "normal" else radii.sinh() / radii
+    assert (sampler.log_prob(points).exp() * volumes).sum() * cell == pytest.approx(1, abs=1e-6)
+
+
+def test_density_of_the_sphere():
+    sampler = PriorSampler(prior="sphere").fit(torch.zeros(1, 3))
+    density = sampler.log_prob(F.normalize(noise(5, 3))).exp()
+    torch.testing.assert_close(density, torch.full((5,), 1 / (4 * torch.pi)))
+    with pytest.raises(ValueError, match="needs latents of length 1, got lengths from 2 to 2"):
+        sampler.log_prob(2 * F.normalize(noise(5, 3)))
 
 
 def test_mixture_components_are_random():

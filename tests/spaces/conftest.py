@@ -1,4 +1,4 @@
-"""A Space that is written and served once, in a process of its own, as on the Hub."""
+"""Spaces that are written once, and served in processes of their own, as on the Hub."""
 
 import os
 import re
@@ -7,8 +7,12 @@ import sys
 import threading
 
 import pytest
+from spaces.study_cases import TASKS
+from tiny_study import run, tiny
 
 from gae_hub.cli.main import main
+from gae_hub.spaces.study_views import StudyViews
+from gae_hub.study import StudyFolder
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,28 @@ def address(space):
     """The address of the served Space."""
     with serve(space) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """A study of four cells, with two samplers."""
+    folder = tmp_path_factory.mktemp("study") / "tiny"
+    assert run(tiny(tasks=TASKS, title="Digits, small"), folder) == {"done": 4}
+    return StudyFolder.find(folder)
+
+
+@pytest.fixture(scope="session")
+def study_space(study, tmp_path_factory):
+    """The folder of the study's Space."""
+    folder = tmp_path_factory.mktemp("study-space") / "tiny-space"
+    assert main(["space", str(study.root), "--output_dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def views(study_space):
+    """What the study's Space answers."""
+    return StudyViews(study_space)
 
 
 class serve:

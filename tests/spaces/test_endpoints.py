@@ -156,6 +156,20 @@ def test_hostile_uploads(endpoints, tmp_path, name, kind):
         read_upload(image, endpoints.explorer.processor, tmp_path)
 
 
+def test_the_whole_reason_is_shown():
+    """Also if it has a colon."""
+
+    class Processor:
+        def preprocess(self, content):
+            try:
+                raise OSError("decoder error: chunk 3: too short")
+            except OSError as error:
+                raise ValueError(f"cannot read the image an object of type bytes: {error}") from error
+
+    with pytest.raises(ValueError, match="^this image cannot be read: decoder error: chunk 3: too short$"):
+        read_upload(base64.b64encode(encode(GREY)).decode(), Processor())
+
+
 def exif(orientation):
     found = Image.Exif()
     found[274] = orientation

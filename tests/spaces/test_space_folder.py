@@ -1,6 +1,5 @@
-"""The folder of a Space, and its publication on a stand-in for the Hub."""
+"""The folder of a Space: what it holds, and from where."""
 
-import json
 import re
 import shutil
 from importlib.metadata import version
@@ -10,18 +9,16 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import SpaceCard, SpaceCardData
-from localhub import LocalHub, point_clients_at, read_card
 from PIL import Image
 
 from gae_hub import AutoGAE, BetaVAEConfig, BetaVAEModel, GenerationPipeline, __version__
 from gae_hub.cli.main import main
-from gae_hub.core.hub_errors import HubError
-from gae_hub.spaces.example_sets import EXAMPLES_FILE, load_examples
-from gae_hub.spaces.explorer_loading import find_samplers, load_explorer, model_folder
+from gae_hub.spaces.example_sets import EXAMPLES_FILE, ExampleSet, load_examples
+from gae_hub.spaces.explorer_loading import find_samplers, load_explorer
 from gae_hub.spaces.requirements import pin_requirements
 from gae_hub.spaces.space_card import MAX_DESCRIPTION
 from gae_hub.spaces.space_folder import write_space
-from gae_hub.spaces.space_publishing import RECORD_FILE, publish_space
+from gae_hub.spaces.space_publishing import publish_space
 
 
 def test_the_card_is_as_the_hub_wants_it(space):
@@ -90,7 +87,7 @@ def test_errors(tmp_path, trained, capsys):
     BetaVAEModel(BetaVAEConfig(input_shape=(7,), latent_dim=2)).save_pretrained(table)
     for flags, message in (
         ([str(table)], r"a Space shows models of images .* input_shape \(7,\)"),
-        ([str(trained), "--output_dir", str(trained)], "is the folder of the model: choose another --output_dir"),
+        ([str(trained), "--output_dir", str(trained)], r"overlaps with .*: choose another --output_dir"),
         ([str(trained), "--port", "7860"], "--port needs --serve"),
         ([str(trained), "--private"], "--private needs --push"),
         ([str(trained), "--dataset", "nowhere"], "nowhere"),
@@ -98,7 +95,7 @@ def test_errors(tmp_path, trained, capsys):
         assert main(["space", *flags]) == 2
         assert re.search(message, capsys.readouterr().err)
     with pytest.raises(ValueError, match="expected the name of a Space, user/name, got the text 'name'"):
-        publish_space(tmp_path, "name", "model")
+        publish_space(tmp_path, "name")
 
 
 def test_a_model_without_its_data_generates_examples(tmp_path, capsys, monkeypatch):
@@ -110,83 +107,39 @@ def test_a_model_without_its_data_generates_examples(tmp_path, capsys, monkeypat
     assert Path("plain-space", "app.py").is_file() and not Path("plain-space", EXAMPLES_FILE).exists()
 
 
-# Publishing
+def test_the_copy_of_the_model_has_the_examples_of_the_model(trained, tmp_path, capsys):
+    """They are shown, unless others are given, which may be the only ones that may be public."""
+    model = tmp_path / "model"
+    shutil.copytree(trained, model)
+    own = ExampleSet(torch.rand(30, 1, 8, 8), "drawn by hand")
+    own.write(model / EXAMPLES_FILE)
+    assert main(["space", str(model), "--output_dir", str(tmp_path / "own")]) == 0
+    assert "examples that the model generates" not in capsys.readouterr().out
+    explorer = load_explorer(tmp_path / "own" / "model")
+    assert explorer.examples.origin == "drawn by hand"
+    assert torch.equal(explorer.examples.pixel_values, own.pixel_values)
+    assert not (tmp_path / "own" / EXAMPLES_FILE).exists()
+    for name, flags in (("digits", ["--dataset", "digits"]), ("split", ["--split", "validation"])):
+        assert main(["space", str(model), "--output_dir", str(tmp_path / name), *flags]) == 0
+        examples = load_examples(tmp_path / name / EXAMPLES_FILE, (1, 8, 8))
+        assert examples.origin.startswith("digits, ") and not (tmp_path / name / "model" / EXAMPLES_FILE).exists()
 
 
-@pytest.fixture
-def hub(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # retries at once
-    with LocalHub(users={"alice": {"token": "hf_alice"}, "bob": "hf_bob"}) as server:
-        yield server
+def test_the_model_is_not_deleted(trained, tmp_path, capsys):
+    model = tmp_path / "demo" / "model"
+    shutil.copytree(trained, model)
+    for place in (tmp_path / "demo", model, model / "space"):
+        assert main(["space", str(model), "--output_dir", str(place)]) == 2
+        assert "which it shows: choose another --output_dir" in capsys.readouterr().err
+    assert AutoGAE.from_pretrained(model) is not None
 
 
-@pytest.fixture
-def alice(hub, tmp_path):
-    with point_clients_at(hub, tmp_path / "home", token="hf_alice"):
-        yield hub
-
-
-def test_publishing(alice, space, trained):
-    """One commit, and none if nothing changed. The repository is private if that is asked."""
-    assert publish_space(space, "alice/demo", "betavae-digits", private=True)
-    files = alice.files("alice/demo", "space")
-    assert {"app.py", "README.md", "requirements.txt", "examples.npz", "model/model.safetensors", RECORD_FILE} <= set(
-        files
-    )
-    assert len(alice.log("alice/demo", "space")) == 2  # the Hub's own first commit, and ours
-    assert alice.repos["space", "alice/demo"].private
-    assert read_card(alice.read("alice/demo", "README.md", "space").decode())["sdk"] == "gradio"
-    assert json.loads(alice.read("alice/demo", RECORD_FILE, "space"))["space"] == "betavae-digits"
-    assert not publish_space(space, "alice/demo", "betavae-digits", private=True)
-    assert len(alice.log("alice/demo", "space")) == 2
-
-
-def test_a_change_is_published_and_added_text_is_kept(alice, space, tmp_path):
-    folder = tmp_path / "space"
-    shutil.copytree(space, folder)
-    publish_space(folder, "alice/demo", "model")
-    card = alice.read("alice/demo", "README.md", "space") + b"\nWords of mine.\n"
-    alice.commit("alice/demo", {"README.md": card}, repo_type="space")
-    (folder / EXAMPLES_FILE).unlink()
-    assert publish_space(folder, "alice/demo", "model")
-    assert EXAMPLES_FILE not in alice.files("alice/demo", "space")
-    assert b"Words of mine." in alice.read("alice/demo", "README.md", "space")
-
-
-def test_nothing_foreign_is_overwritten(alice, space):
-    alice.create_repo("alice/mine", "space", sdk="gradio")
-    alice.commit("alice/mine", {"app.py": b"print('mine')"}, repo_type="space")
-    with pytest.raises(ValueError, match="the space 'alice/mine' exists and was not made by gae-hub space: choose"):
-        publish_space(space, "alice/mine", "model")
-    publish_space(space, "alice/demo", "model")
-    with pytest.raises(ValueError, match="holds another space, 'model': choose another name"):
-        publish_space(space, "alice/demo", "other")
-    with pytest.raises(ValueError, match="is public: make it private in its settings"):
-        publish_space(space, "alice/demo", "model", private=True)
-    assert alice.read("alice/mine", "app.py", "space") == b"print('mine')"
-
-
-def test_errors_of_the_hub_are_explained(alice, space):
-    with pytest.raises(HubError, match=r"cannot publish to 'bob/demo': the token lacks this permission"):
-        publish_space(space, "bob/demo", "model")
-    alice.fail_next(9, status=503, match="/commit/")
-    with pytest.raises(HubError, match=r"cannot publish to 'alice/demo': the Hub is unavailable"):
-        publish_space(space, "alice/demo", "model")
-
-
-def test_a_model_on_the_hub_is_named_and_pinned(alice, trained, tmp_path, capsys):
-    """The Space downloads the model's commit when it is built, and reads it from the cache without a connection."""
-    GenerationPipeline.from_pretrained(trained).push_to_hub("alice/betavae")
-    arguments = ["space", "alice/betavae", "--dataset", "digits", "--push", "alice/demo", "--private"]
-    assert main(arguments) == 0
-    assert "published to https://huggingface.co/spaces/alice/demo" in capsys.readouterr().out
-    commit = model_folder("alice/betavae").name
-    card = read_card(alice.read("alice/demo", "README.md", "space").decode())
-    assert card["models"] == ["alice/betavae"]
-    name, files, pinned = card["preload_from_hub"][0].split()
-    assert name == "alice/betavae" and pinned == commit and "sampler/model.safetensors" in files.split(",")
-    assert card["thumbnail"] == "https://huggingface.co/spaces/alice/demo/resolve/main/thumbnail.png"
-    assert f'launch_app("alice/betavae", revision="{commit}"' in alice.read("alice/demo", "app.py", "space").decode()
-    assert not [file for file in alice.files("alice/demo", "space") if file.startswith("model/")]
-    alice.fail_next(99, status=503)
-    assert load_explorer(model_folder("alice/betavae", commit)).samplers.keys() == {"sampler", "prior"}
+def test_samplers_with_one_name(trained, tmp_path):
+    """Of `sampler` and `samplers/sampler`, neither replaces the other."""
+    folder = tmp_path / "model"
+    shutil.copytree(trained, folder)
+    shutil.copytree(folder / "sampler", folder / "samplers" / "sampler")
+    assert list(load_explorer(folder).samplers) == ["sampler", "samplers/sampler", "prior"]
+    (folder / "samplers" / "sampler").rename(folder / "samplers" / "prior")
+    with pytest.raises(ValueError, match="no sampler can have the name 'prior'.*: rename the folder of the sampler"):
+        load_explorer(folder)

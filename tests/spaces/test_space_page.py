@@ -1,6 +1,7 @@
 """A served Space: every control in a real browser, and every function for programs, against the library's answers."""
 
 import base64
+import csv
 import io
 import json
 import subprocess
@@ -14,13 +15,18 @@ import pytest
 import torch
 from browser import Browser, in_browser
 from PIL import Image
+from spaces.conftest import serve
 
-from gae_hub import AutoGAE, AutoSampler, GAEImageProcessor
+from gae_hub import AutoGAE, AutoSampler, BetaVAEConfig, BetaVAEModel, GAEImageProcessor
+from gae_hub.cli.main import main
 from gae_hub.spaces.endpoints import Endpoints
+from gae_hub.spaces.example_sets import ExampleSet
 from gae_hub.spaces.explorer_loading import load_explorer
 
 CHILD = Path(__file__).parents[1] / "space_apps.py"
 SHOTS = Path(__file__).parents[2] / "build" / "space-shots"
+NUM_STRIPS = "document.querySelectorAll('#panel-explore .gae-film img').length"  # images of all strips
+CLASSES = ("plain", 'of "quotes", and a comma', *map(str, range(2, 12)))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -114,11 +120,6 @@ def sources(browser, selector):
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))) for uri in uris]
 
 
-def same(found, uris):
-    expected = [np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))) for uri in uris]
-    return len(found) == len(expected) and all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-
-
 def wait_for(browser, selector, uris):
     """Wait until the page shows these images."""
     text = json.dumps(list(uris))
@@ -133,6 +134,11 @@ def enter(browser, selector, value, event="input"):
         f"(e => {{ e.value = {value}; e.dispatchEvent(new Event({event}, {{bubbles: true}})) }})"
         f"(document.querySelector({selector}))"
     )
+
+
+def start_values(endpoints):
+    """The values of all sliders at first."""
+    return endpoints.explorer.axes.coordinates(endpoints.explorer.base_latents(None))[0].tolist()
 
 
 @in_browser
@@ -155,7 +161,7 @@ def test_sample(browser, address, endpoints, trained):
     wait_for(browser, ".gae-variations img", endpoints.vary("prior", 7, 9, 3, 1.0)["images"])
     browser.click(".gae-detail .gae-actions button")
     wait_for(browser, ".gae-variations img", endpoints.vary("prior", 7, 9, 3, 1.0, variation_seed=1)["images"])
-    assert browser.run("location.search") == "?sampler=prior&seed=7&num=9&image=3&distance=1&variation=1"
+    browser.wait("location.search == '?sampler=prior&seed=7&num=9&image=3&distance=1&variation=1'")
     # the link restores all of it
     visit(browser, address, browser.run("location.search")[1:], "document.querySelectorAll('.gae-tile').length == 9")
     wait_for(browser, ".gae-variations img", endpoints.vary("prior", 7, 9, 3, 1.0, variation_seed=1)["images"])
@@ -205,14 +211,15 @@ def test_interpolate(browser, address, endpoints):
     browser.click(".gae-player button")
     browser.click("#panel-interpolate .gae-film button:nth-child(16)")
     wait_for(browser, ".gae-stage img", [path[15]])
+    browser.wait("location.search.includes('t=1.000')")
     browser.click("#panel-interpolate section:nth-child(2) .gae-thumb:nth-child(1)")
     wait_for(browser, "#panel-interpolate .gae-film img", endpoints.interpolate(2, 0, 16, "straight")["images"])
 
 
 @in_browser
 def test_explore(browser, address, endpoints):
-    visit(browser, address, "tab=explore", "document.querySelectorAll('#panel-explore .gae-film img').length > 0")
-    values = endpoints.explorer.axes.coordinates(endpoints.explorer.base_latents(None))[0].tolist()
+    visit(browser, address, "tab=explore", f"{NUM_STRIPS} > 0")
+    values = start_values(endpoints)
     num = browser.run("document.querySelectorAll('.gae-axis').length")
     wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(values[:num])["image"]])
     enter(browser, ".gae-axis:nth-child(1) input[type=range]", values[0] + 1)
@@ -224,7 +231,7 @@ def test_explore(browser, address, endpoints):
     browser.wait("location.search.includes('names=0.slant')")
     assert browser.run("document.querySelector('.gae-axis input[type=range]').ariaLabel") == "Value of slant & size"
     link = browser.run("location.search")
-    visit(browser, address, link[1:], "document.querySelectorAll('#panel-explore .gae-film img').length > 0")
+    visit(browser, address, link[1:], f"{NUM_STRIPS} > 0")
     assert browser.run("document.querySelector('.gae-name').value") == "slant & size"
     assert float(browser.run("document.querySelector('.gae-axis input[type=range]').value")) == pytest.approx(
         values[0], abs=0.03
@@ -245,7 +252,7 @@ def test_explore(browser, address, endpoints):
 @in_browser
 def test_quick_moves_do_not_queue(browser, address, endpoints):
     """Of 20 moves in a row, the frames between are dropped, and the last one is shown."""
-    visit(browser, address, "tab=explore", "document.querySelectorAll('#panel-explore .gae-film img').length > 0")
+    visit(browser, address, "tab=explore", f"{NUM_STRIPS} > 0")
     found = browser.run(
         "new Promise(done => { let answers = 0; addEventListener('gae:answer:explore:explore', () => answers += 1);"
         "const slider = document.querySelector('.gae-axis input[type=range]'); const low = Number(slider.min);"
@@ -254,10 +261,27 @@ def test_quick_moves_do_not_queue(browser, address, endpoints):
         "setTimeout(() => done([answers, Number(slider.value)]), 5000); })"
     )
     num = browser.run("document.querySelectorAll('.gae-axis').length")
-    values = endpoints.explorer.axes.coordinates(endpoints.explorer.base_latents(None))[0].tolist()[:num]
+    values = start_values(endpoints)[:num]
     values[0] = found[1]
     wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(values)["image"]])
     assert found[0] <= 4
+
+
+@in_browser
+def test_moves_and_strips_that_are_asked_for_together(browser, address, endpoints):
+    """Requests of one kind that wait are still there when others have been sent meanwhile."""
+    visit(browser, address, "tab=explore&axes=4", f"{NUM_STRIPS} == 28")
+    values = start_values(endpoints)
+    values[0] = browser.run(
+        "new Promise(done => { const slider = document.querySelector('.gae-axis input[type=range]');"
+        "const low = Number(slider.min), width = slider.max - low; let frame = 0;"
+        "const move = () => { frame += 1; slider.value = low + frame * width / 100;"
+        "slider.dispatchEvent(new Event('input')); if (frame % 8 == 0) slider.dispatchEvent(new Event('change'));"
+        "if (frame < 80) requestAnimationFrame(move); else done(Number(slider.value)); }; move(); })"
+    )
+    wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(values)["image"]])
+    wait_for(browser, "#panel-explore .gae-film img", endpoints.traverse(values, [0, 1, 2, 3], 7)["images"])
+    assert browser.run("document.querySelectorAll('.toast-body').length") == 0
 
 
 @in_browser
@@ -311,3 +335,227 @@ def test_pictures_of_every_tab(address, tmp_path, mode):
             page.wait("![...document.querySelectorAll('[data-shown] .gae-frame')].some(e => !e.firstChild)", 60)
             assert page.run("document.documentElement.scrollWidth") <= width
             page.screenshot(SHOTS / f"{name}-{mode}.png")
+
+
+# Links, focus and limits in a browser
+
+
+@in_browser
+@pytest.mark.parametrize("query", ["example=1.5", "example=0x", "example=99", "example="])
+def test_a_link_with_a_wrong_example_shows_the_first(browser, address, endpoints, query):
+    visit(browser, address, f"tab=reconstruct&{query}", "document.querySelector('.gae-numbers dd') !== null")
+    wait_for(browser, ".gae-pair figure:nth-child(2) img", [endpoints.reconstruct(0)["reconstruction"]])
+
+
+@in_browser
+def test_links_with_wrong_numbers_show_what_is_there_at_first(browser, address, endpoints):
+    visit(browser, address, "seed=0.5&num=2.5&image=1.5", "document.querySelectorAll('.gae-tile').length == 16")
+    wait_for(browser, ".gae-tile img", endpoints.sample("sampler", 0, 16)["images"])
+    assert browser.run("document.querySelector('.gae-detail').hidden")
+    film = "#panel-interpolate .gae-film img"
+    visit(browser, address, "tab=interpolate&from=0.5&to=-1", f"document.querySelector('{film}') !== null")
+    wait_for(browser, film, endpoints.interpolate(0, 1, 16, "straight")["images"])
+    visit(browser, address, "tab=explore&base=0.5&axes=2.5&z=1e9_x", f"{NUM_STRIPS} > 0")
+    num = browser.run("document.querySelectorAll('.gae-axis').length")
+    wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(start_values(endpoints)[:num])["image"]])
+
+
+@in_browser
+def test_the_address_is_written_once_changes_end(browser, address, endpoints):
+    visit(browser, address, "", "document.querySelectorAll('.gae-tile').length == 16")
+    change = "const seed = document.querySelector('#panel-sample input[type=number]');"
+    change += "const enter = value => { seed.value = value; seed.dispatchEvent(new Event('input')); };"
+    early, late, query = browser.run(
+        f"new Promise(done => {{ {change} let count = 0; const write = history.replaceState;"
+        "history.replaceState = (...values) => { count += 1; write.apply(history, values); };"
+        "for (let value = 1; value <= 200; value += 1) enter(value);"
+        "const early = count; setTimeout(() => done([early, count, location.search]), 2000); })"
+    )
+    assert early == 0 and 1 <= late <= 2 and query == "?seed=200"  # the answer may come after the first write
+    copied = f"(() => {{ {change} enter(5); document.querySelector('.gae-links button').click(); "
+    assert browser.run(f"{copied} return location.search; }})()") == "?seed=5"
+    # a browser that allows no more changes: the panel goes on
+    limit = "history.replaceState = () => { throw new DOMException('too many calls', 'SecurityError'); };"
+    browser.run(f"(() => {{ {limit} {change} enter(9); }})()")
+    wait_for(browser, ".gae-tile img", endpoints.sample("sampler", 9, 16)["images"])
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    assert browser.errors == [] and browser.run("location.search") == "?seed=5"
+
+
+@in_browser
+def test_an_upload_is_sent_with_its_own_requests_only(browser, address, endpoints, tmp_path):
+    """Requests of other kinds, and of the examples, do not send it again."""
+    picture = tmp_path / "own.png"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(picture)
+    uri = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    visit(browser, address, "tab=reconstruct", "document.querySelector('.gae-numbers dd') !== null")
+    browser.run(
+        "(() => { window.sent = []; const send = window.fetch;"
+        "window.fetch = (...request) => { sent.push(String(request[1]?.body ?? '')); return send(...request); };"
+        "addEventListener('gae:answer:reconstruct:image_latents', () => { window.hasLatents = true; }); })()"
+    )
+    browser.upload("#panel-reconstruct input[type=file]", picture)
+    result = ".gae-pair figure:nth-child(2) img"
+    wait_for(browser, result, [endpoints.reconstruct(uri)["reconstruction"]])
+    browser.click("#panel-reconstruct .gae-downloads button:nth-child(3)")
+    browser.wait("window.hasLatents", 60)
+    browser.click("#panel-reconstruct .gae-thumb:nth-child(3)")
+    wait_for(browser, result, [endpoints.reconstruct(2)["reconstruction"]])
+    sent = [body for body in browser.run("sent") if "reconstruct" in body or "image_latents" in body]
+    assert [body.count("data:image/png") for body in sent] == [1, 1, 0]
+    assert browser.errors == []
+
+
+@in_browser
+def test_a_drawing_starts_in_its_area_and_clear_shows_the_empty_one(browser, address, endpoints):
+    visit(browser, address, "tab=reconstruct", "document.querySelector('.gae-numbers dd') !== null")
+    browser.click("#panel-reconstruct [aria-label='Input: draw an image']")
+    drawing = "document.querySelector('.gae-pad').toDataURL()"
+    empty = browser.run(drawing)
+    browser.drag(".gae-pad", (0.3, 0.2), (0.6, 0.8))
+    drawn = browser.run(drawing)
+    browser.drag(".gae-pad", (-0.1, 0.5), (0.9, 0.5))  # pressed outside
+    assert browser.run(drawing) == drawn != empty
+    result = ".gae-pair figure:nth-child(-n+2) img"
+    for uri in (drawn, empty):
+        found = endpoints.reconstruct(uri)
+        wait_for(browser, result, [found["input"], found["reconstruction"]])
+        browser.click(".gae-drawing button")
+    assert browser.run(drawing) == empty
+    assert len(np.unique(sources(browser, result)[0])) == 1
+    assert browser.run("document.querySelector('.gae-pad').tabIndex") == -1  # no keys draw
+
+
+@in_browser
+def test_the_focus_stays_where_it_is(browser, address, endpoints):
+    active = "document.activeElement === document.querySelector({})".format
+    visit(browser, address, "tab=explore&axes=4", f"{NUM_STRIPS} == 28")
+    other = "document.querySelector('.gae-axis:nth-child(1) .gae-film img').src"
+    before = browser.run(other)
+    frame = json.dumps(".gae-axis:nth-child(2) .gae-film button:nth-child(6)")
+    browser.run(f"document.querySelector({frame}).focus()")
+    browser.press("Enter")
+    browser.wait(f"{other} != {json.dumps(before)}", 60)  # all strips have changed
+    assert browser.run(active(frame))
+    browser.click("#tab-sample")
+    browser.wait("document.querySelectorAll('.gae-tile').length == 16", 60)
+    tile = json.dumps(".gae-tile:nth-child(4)")
+    browser.run(f"document.querySelector({tile}).focus()")
+    enter(browser, "#panel-sample input[type=number]", 3)
+    wait_for(browser, ".gae-tile img", endpoints.sample("sampler", 3, 16)["images"])
+    assert browser.run(active(tile))
+    browser.press("Enter")
+    wait_for(browser, ".gae-variations img", endpoints.vary("sampler", 3, 16, 3)["images"])
+    browser.run("document.querySelector('.gae-detail .gae-quiet').focus()")  # Close
+    browser.press("Enter")
+    assert browser.run("document.querySelector('.gae-detail').hidden") and browser.run(active(tile))
+
+
+@in_browser
+def test_values_are_announced_once_they_are_chosen(browser, address):
+    """Screen readers read out sliders themselves, and the point of the map when it is released."""
+    visit(browser, address, "tab=map", "document.querySelector('#panel-map .gae-frame img') !== null")
+    count = "new MutationObserver(() => { window.announced += 1; }).observe("
+    count += "document.querySelector('.gae-announced'), {childList: true})"
+    browser.run(f"(() => {{ window.announced = 0; {count}; }})()")
+    browser.drag(".gae-map", (0.2, 0.2), (0.8, 0.3))
+    assert browser.run("announced") == 1
+    assert browser.run("document.querySelector('.gae-announced').textContent").startswith("x ")
+    place = browser.run("document.querySelector('.gae-announced').textContent")
+    browser.drag(".gae-map", (-0.02, 0.5), (0.5, 0.5))  # pressed outside
+    assert browser.run("document.querySelector('.gae-announced').textContent") == place
+    live = "[...document.querySelectorAll('output')].map(output => output.getAttribute('aria-live'))"
+    assert set(browser.run(live)) == {"off"}
+
+
+@in_browser
+def test_downloads_without_images_do_nothing(browser, address):
+    visit(browser, address, "tab=about", "document.querySelector('#panel-sample .gae-downloads button') !== null")
+    for name in ("sample", "interpolate"):
+        browser.run(f"document.querySelector('#panel-{name} .gae-downloads button').click()")
+    browser.run("new Promise(done => setTimeout(done, 200))")
+    assert browser.errors == []
+
+
+@in_browser
+def test_names_and_shapes_on_the_map(browser, address):
+    """Up to ten classes are named on the map."""
+    visit(browser, address, "tab=map", "document.querySelector('#panel-map .gae-frame img') !== null")
+    browser.run(
+        "(() => { window.written = []; const write = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {"
+        "  written.push(text); write.call(this, text, ...place); }; })()"
+    )
+    browser.click(".gae-legend button:nth-child(3)")
+    assert sorted(set(browser.run("written"))) == [str(digit) for digit in range(10) if digit != 2]
+
+
+# A model of many directions
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """The address of a Space of 64 directions, of which one is shown at first, and 12 classes; and its functions."""
+    root = tmp_path_factory.mktemp("wide")
+    torch.manual_seed(0)
+    model = BetaVAEModel(BetaVAEConfig(input_shape=(1, 8, 8), latent_dim=64))
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.mul_(0.1)  # means that hardly vary: no direction is active
+    model.save_pretrained(root / "model")
+    GAEImageProcessor.for_model(model).save_pretrained(root / "model")
+    assert main(["space", str(root / "model"), "--output_dir", str(root / "space")]) == 0
+    labels = [index % len(CLASSES) for index in range(36)]
+    ExampleSet(torch.rand(36, 1, 8, 8), "random", labels, CLASSES).write(root / "space" / "examples.npz")
+    with serve(root / "space") as found:
+        yield found, Endpoints(load_explorer(root / "space" / "model", root / "space" / "examples.npz"))
+
+
+@in_browser
+def test_strips_of_many_directions(browser, wide):
+    """They need more images than one request may have."""
+    address, endpoints = wide
+    visit(browser, address, "tab=explore&axes=64", f"{NUM_STRIPS} == 320")
+    values = start_values(endpoints)
+    parts = [endpoints.traverse(values, list(range(first, first + 32)), 5)["images"] for first in (0, 32)]
+    wait_for(browser, "#panel-explore .gae-film img", [*parts[0], *parts[1]])
+    assert browser.run("document.querySelector('#panel-explore section > button').hidden")
+
+
+@in_browser
+def test_show_more_adds_eight_directions(browser, wide):
+    """The focus moves to the first of them."""
+    visit(browser, wide[0], "tab=explore", f"{NUM_STRIPS} == 7")
+    more = "document.querySelector('#panel-explore section > button')"
+    assert browser.run(f"{more}.textContent") == "Show 8 of 63 more"
+    for num in (1, 9):
+        browser.click("#panel-explore section > button")
+        sliders = "[...document.querySelectorAll('.gae-axis input[type=range]')]"
+        assert browser.run(f"{sliders}.length") == num + 8
+        assert browser.run(f"{sliders}.indexOf(document.activeElement)") == num
+    browser.wait("location.search.includes('axes=17')")
+    assert browser.run(f"{more}.textContent") == "Show 8 of 47 more"
+
+
+@in_browser
+def test_each_of_many_classes_has_its_own_symbol(browser, wide):
+    visit(browser, wide[0], "tab=map", "document.querySelector('#panel-map .gae-frame img') !== null")
+    symbols = browser.run("[...document.querySelectorAll('.gae-legend i')].map(symbol => symbol.style.cssText)")
+    assert len(symbols) == len(set(symbols)) == len(CLASSES)
+    shapes = browser.run("[...document.querySelectorAll('.gae-legend i')].map(symbol => symbol.style.clipPath)")
+    assert len(set(shapes)) == 3 and shapes[0] != shapes[1]
+
+
+@in_browser
+def test_points_as_csv(browser, wide):
+    address, endpoints = wide
+    visit(browser, address, "tab=map", "document.querySelector('#panel-map .gae-frame img') !== null")
+    browser.run(
+        "(() => { const create = URL.createObjectURL;"
+        "URL.createObjectURL = blob => { window.saved = blob; return create.call(URL, blob); }; })()"
+    )
+    browser.click("#panel-map .gae-downloads button:nth-child(2)")
+    rows = list(csv.DictReader(io.StringIO(browser.run("saved.text()"))))
+    assert [row["label"] for row in rows] == [CLASSES[index % len(CLASSES)] for index in range(36)]
+    found = [[float(row["x"]), float(row["y"])] for row in rows]
+    np.testing.assert_allclose(found, endpoints.explorer.points, atol=1e-4)

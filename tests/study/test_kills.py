@@ -5,20 +5,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from child_processes import TESTS, child_environment
 from tiny_study import declare, quick, read_cells, run, write_study
 
 from gae_hub.core.files import temporary_prefix
-from gae_hub.study.claims import claim, clean_claims
+from gae_hub.study.claims import claim, clean_claims, holder
 from gae_hub.study.collect import load_results
 from gae_hub.study.execution import CellRunner
+from gae_hub.study.folder import StudyFolder
 from gae_hub.study.planning import MAX_STACK, make_plan
 from gae_hub.study.runner import prepare_study
 from gae_hub.study.stacked_trainer import StackedTrainer
 from gae_hub.study.store import Cell, StepRecord
 from gae_hub.study.worker import Worker, load_study_data
+from gae_hub.training.checkpointing import last_checkpoint
 
 BETAS = {"VAE": {"model": "beta_vae", "grid": [{"beta": 0.1}, {"beta": 1}, {"beta": 2}]}}
 
@@ -62,6 +66,31 @@ def test_a_study_survives_kills_of_workers_and_of_the_runner(tmp_path):
         expected = [-signal.SIGKILL, 0] if name == "the runner" else [0]
         assert found["statuses"] == expected, name
         check_equal(found)
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_runner(tmp_path):
+    """A runner that is killed cannot end them. They save a checkpoint in the middle of a training, and end."""
+    settings = quick(methods={"VAE": {"model": "vae", "grid": [{"seed": 0}]}}, training={"num_train_epochs": 10**6})
+    path, root = write_study(tmp_path, settings), tmp_path / "root"
+    program = f"from gae_hub.study import run_study; run_study({str(path)!r}, {str(root)!r}, processes=2)"
+    runner = subprocess.Popen([sys.executable, "-c", program], env=child_environment(), stderr=subprocess.DEVNULL)
+    wait_until(lambda: list(root.glob("cells/*/checkpoint-*/trainer_state.json")))
+    folder = StudyFolder(root, "tiny")
+    (cell,) = folder.read_plan().runnable()
+    worker = holder(folder.lock(cell))["process"]
+    runner.kill()
+    runner.wait()
+    wait_until(lambda: not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE)
+    assert holder(folder.lock(cell)) is None and last_checkpoint(folder.cell(cell)) is not None
+    assert not Cell(folder.cell(cell)).steps
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 # What killed workers leave

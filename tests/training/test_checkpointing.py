@@ -1,6 +1,7 @@
 """Files of a checkpoint, complete and incomplete checkpoints, and exact resuming."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,23 @@ def test_incomplete_checkpoints_are_skipped(tmp_path):
     with pytest.raises(ValueError, match="no complete checkpoint to resume from in '.*nothing'"):
         make_trainer(tmp_path / "nothing").train(resume_from_checkpoint=True)
     assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_resuming_if_there_is_a_checkpoint(tmp_path):
+    """With "auto", one call starts a run, goes on with it, and starts again after a kill in the first checkpoint."""
+    whole = make_trainer(tmp_path / "whole", VAE.build())
+    whole.train()
+    folder = tmp_path / "parts"
+    make_trainer(folder, VAE.build()).train(resume_from_checkpoint="auto")
+    shutil.rmtree(folder / "checkpoint-6")
+    resumed = make_trainer(folder, VAE.build())
+    resumed.train(resume_from_checkpoint="auto")
+    assert resumed._checkpoint == str(folder / "checkpoint-3") and same_state(resumed.model, whole.model)
+    for step in (3, 6):
+        (folder / f"checkpoint-{step}" / "trainer_state.json").unlink()
+    started = make_trainer(folder, VAE.build())
+    started.train(resume_from_checkpoint="auto")
+    assert not started._checkpoint and same_state(started.model, whole.model)
 
 
 def test_a_checkpoint_is_incomplete_while_it_is_rewritten(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_overloads
 
 import gae_hub
 from gae_hub import AutoGAE, AutoSampler
+from gae_hub.cli.dataclass_flags import RARE_ARGUMENTS
 from gae_hub.cli.flags import Flag
 from gae_hub.cli.main import COMMANDS, make_parser
 from gae_hub.core.configuration import StrictConfig
@@ -102,6 +103,7 @@ def write_pages(docs: Path):
     pages |= {f"methods/{name}": write_method(name, docs) for name in AutoGAE.names()}
     pages |= {f"samplers/{name}": write_sampler(name, docs) for name in AutoSampler.names()}
     pages |= {f"commands/{name.replace(' ', '-')}": write_command(name) for name in COMMANDS}
+    pages["commands/training-arguments"] = write_training_arguments()
     pages |= {f"reference/{name}": write_api_page(name) for name in API_PAGES}
     pages["reference/index"] = write_reference()
     for name, text in pages.items():
@@ -238,7 +240,7 @@ def write_command(name: str) -> str:
     parts.append(f"```console\n$ {' '.join(usage.removeprefix('usage: ').split())}\n```")
     for group in parser._action_groups:  # argparse has no public list of the groups with their titles
         actions = [action for action in group._group_actions if action.dest != "help"]
-        rows = [_write_flag(parser.flags[action.dest]) for action in actions if action.dest in parser.flags]
+        flags = [parser.flags[action.dest] for action in actions if action.dest in parser.flags]
         words = [
             f"| `{action.dest}` | {_cell(action.help or '')} |"
             for action in actions
@@ -246,13 +248,43 @@ def write_command(name: str) -> str:
         ]
         if words:
             parts.append("\n".join(["| argument | meaning |", "|---|---|", *words]))
-        if rows:
+        if flags:
             title = (group.title or "").capitalize() if group.title not in (None, "options") else "Flags"
             parts += [f"## {_heading(title)}", *_note(group.title or "")]
-            parts.append("\n".join(["| flag | value | default | meaning |", "|---|---|---|---|", *rows]))
+        if group.title == RARE_ARGUMENTS:
+            parts.append("All of [these arguments](training-arguments.md) are flags, too.")
+        elif flags:
+            parts.append(_write_flags(flags))
     if parser.epilog:
         parts.append(parser.epilog)
     return _join(parts)
+
+
+def write_training_arguments() -> str:
+    """The training arguments that transformers declares, which several commands have as flags."""
+    return _join(
+        [
+            "# Training arguments of transformers",
+            "`gae-hub train`, and `gae-hub fit-sampler` for samplers that are trained, have a flag for each field of "
+            "`transformers.TrainingArguments`. In Python, they are arguments of {py:obj}`GAETrainingArguments "
+            "<gae_hub.GAETrainingArguments>`. Those that gae_hub declares or changes are on "
+            "[the page of the command](train.md).",
+            _write_flags(_training_arguments()),
+        ]
+    )
+
+
+def _training_arguments() -> list[Flag]:
+    """The flags of `gae-hub train` for the arguments that transformers declares."""
+    parser = make_parser("train")
+    parser.extend(parser, [])
+    (group,) = [group for group in parser._action_groups if group.title == RARE_ARGUMENTS]
+    return [parser.flags[action.dest] for action in group._group_actions]
+
+
+def _write_flags(flags: Iterable[Flag]) -> str:
+    """A table of flags."""
+    return "\n".join(["| flag | value | default | meaning |", "|---|---|---|---|", *map(_write_flag, flags)])
 
 
 def write_commands() -> str:
@@ -265,7 +297,7 @@ def write_commands() -> str:
             "# Command line",
             "Each command shows its flags with `--help`. `gae-hub train --config FILE` reads them from a YAML file.",
             "\n".join(["| command | what it does |", "|---|---|", *rows]),
-            _toctree(name.replace(" ", "-") for name in COMMANDS),
+            _toctree([*(name.replace(" ", "-") for name in COMMANDS), "training-arguments"]),
         ]
     )
 

@@ -1,6 +1,6 @@
 """Flags from the fields of configs and of training arguments."""
 
-__all__ = ["add_training_flags", "config_flags"]
+__all__ = ["RARE_ARGUMENTS", "add_training_flags", "config_flags"]
 
 import inspect
 import re
@@ -13,6 +13,9 @@ from .parser import Parser
 
 if TYPE_CHECKING:
     from ..core.configuration import StrictConfig
+
+RARE_ARGUMENTS = "other training arguments, of transformers.TrainingArguments"
+"""Title of the group of flags that transformers declares, and gae_hub does not change."""
 
 _ARGS = re.compile(r"^Args:\n((?: {4}.*\n|\n)+)", re.MULTILINE)
 _ARG = re.compile(r"^ {4}([\w, ]+): (.*\n(?: {8}.*\n)*)", re.MULTILINE)
@@ -46,7 +49,7 @@ def add_training_flags(parser: Parser, without: Container[str], defaults: Mappin
             flag = _flag_of_field(field, field.metadata.get("help", ""), defaults)
             (common if field.name in own else rare).append(flag)
     parser.add_flags(*common, group="training arguments", given_only=True)
-    parser.add_flags(*rare, group="other training arguments, of transformers.TrainingArguments", given_only=True)
+    parser.add_flags(*rare, group=RARE_ARGUMENTS, given_only=True)
 
 
 def _flag_of_field(field: Field, text: str, defaults: Mapping[str, Any] | None = None) -> Flag:

@@ -23,13 +23,12 @@ def add_arguments(parser: Parser):
 def _add_sampler_flags(parser: Parser, words: list[str]):
     """Add the fields of the sampler's config and, for a sampler that is trained, the training arguments."""
     from ..auto import AutoSampler
-    from ..samplers.base import GAESamplerConfig
     from ..samplers.learned import LearnedSampler
 
     name = parser.peek(words, SAMPLER).get(SAMPLER.name, SAMPLER.default)
     parser.help_command = f"{parser.prog} --sampler {name} --help"
     sampler, config_class = AutoSampler.model_class(name), AutoSampler.config_class(name)
-    own = config_flags(config_class, without=GAESamplerConfig.own_fields())  # `fit` fills in the fields of the base
+    own = config_flags(config_class, without=config_class.set_by_fit)
     parser.add_flags(*own, group=f"fields of {config_class.__name__}", given_only=True)
     if issubclass(sampler, LearnedSampler):
         add_training_flags(parser, {*parser.flags, "output_dir"}, sampler.default_arguments)

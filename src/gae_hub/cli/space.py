@@ -31,8 +31,10 @@ def add_arguments(parser: Parser):
         Flag("published", str | None, "Name that the study was published as, user/name: its models load from the Hub"),
     )
     parser.epilog = (
-        f"Without --{DATASET.name}, the examples of the page are from the data of the training run, or else generated "
-        "by the model. Without --output_dir, --serve and --push, the Space is written to <model>-space."
+        f"Without --{DATASET.name}, the page shows the examples in the model's repository, or else those of the "
+        "training run's data, or else images that the model generates. Without --output_dir, --serve and "
+        "--push, the Space is written to <model>-space. An earlier Space in --output_dir is replaced; other files "
+        "there stay."
     )
 
 
@@ -54,6 +56,11 @@ def run(args: Namespace):
     is_study = (Path(args.model) / "studies").is_dir()
     if not is_study and (args.study or args.published):
         raise UsageError(f"--study and --published need the folder of a study, and '{args.model}' holds none")
+    if is_study and (args.dataset or args.split):
+        raise UsageError(
+            f"--{DATASET.name} and --{EVALUATION_SPLIT.name} need a model: the Space of a study shows test images of "
+            "the study's own data"
+        )
     with TemporaryDirectory() as temporary:
         name = Path(args.model).resolve().name
         is_kept = args.output_dir is not None or not (args.serve or args.push)
@@ -67,7 +74,7 @@ def run(args: Namespace):
         if is_kept:
             print(f"wrote the Space to {folder}\nnext: python {folder / 'app.py'}, or gae-hub space with --push")
         if args.push is not None:
-            is_new = publish_space(folder, args.push, name, private=args.private or None)
+            is_new = publish_space(folder, args.push, private=args.private or None)
             state = "published to" if is_new else "nothing changed at"
             print(f"{state} https://huggingface.co/spaces/{args.push}")
         if args.serve and is_study:
@@ -78,10 +85,16 @@ def run(args: Namespace):
 
 
 def _find_examples(args: Namespace) -> "ExampleSet | None":
-    """Examples of the named data set, or of the training run's; None, with a line that says why, without them."""
-    from ..spaces.example_sets import bake_examples
+    """Examples of the named data set, or of the training run's.
+
+    None if the model's repository has its own; or, with a line that says why, if the model must generate them.
+    """
+    from ..core.hub_files import fetch_file
+    from ..spaces.example_sets import EXAMPLES_FILE, bake_examples
 
     try:
+        if args.dataset is None and args.split is None and fetch_file(args.model, EXAMPLES_FILE) is not None:
+            return None
         name, loading = find_data(args.model, args.dataset)
         dataset, split = load_split(args.model, name, args.split, loading)
     except (ValueError, OSError) as error:

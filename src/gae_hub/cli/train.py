@@ -2,12 +2,11 @@
 
 __all__ = ["add_arguments", "run"]
 
-import shutil
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..core.yaml_files import read_yaml_file
 from .dataclass_flags import add_training_flags, config_flags
@@ -35,7 +34,13 @@ FLAGS = (
     replace(OUTPUT_DIR, default="outputs/MODEL-DATASET"),
     SEED,
     Flag("recipe", str, "Named training arguments: paper, as in the Pythae paper"),
-    Flag("resume", bool, "Continue from the newest complete checkpoint in --output_dir", False, bare=True),
+    Flag(
+        "resume",
+        bool | Literal["auto"],
+        "Continue from the newest complete checkpoint in --output_dir; auto: or start anew if there is none",
+        False,
+        bare=True,
+    ),
 )
 _SET_BY_OTHER_FLAGS = {"input_shape", "encoder_config", "decoder_config"}
 
@@ -90,7 +95,7 @@ def run(args: Namespace):
             f"{type(model).__name__} with {model.num_parameters():,} parameters\n"
             f"  train       {train}\n  validation  {'none' if validation is None else validation}"
         )
-    trainer.train(resume_from_checkpoint=True if given.get("resume") else training.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=given.get("resume") or training.resume_from_checkpoint)
     if is_first:
         folder = Path(given["output_dir"]).expanduser()
         _save_run(trainer, folder, given)
@@ -125,8 +130,5 @@ def _save_run(trainer: "GAETrainer", folder: Path, flags: Mapping[str, Any]):
     """Write the trained model, processor, pictures, card, and the flags of the run into a folder."""
     from ..pipelines.generation import GenerationPipeline
 
-    if (folder / "sampler").is_dir():
-        shutil.rmtree(folder / "sampler")
-        print(f"removed {folder / 'sampler'}, which was fitted on an earlier model; run gae-hub fit-sampler again")
     write_run_record(folder, flags)
     GenerationPipeline(trainer.plain_model, processor=trainer.processing_class).save_pretrained(folder)

@@ -11,7 +11,7 @@ from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .evaluation_run import EvaluationRun
 from .model_metrics import METRICS
-from .networks.extractors import Extractor
+from .networks.extractors import ExtractorSource
 from .networks.lpips import LPIPS
 from .results import Measurement
 
@@ -24,7 +24,7 @@ def evaluate_model(
     num_samples: int = 1000,
     seed: int = 0,
     *,
-    extractor: str | Extractor = "inception",
+    extractor: ExtractorSource = "inception",
     weights: str | Path | None = None,
     train_dataset: Any = None,
     lpips: LPIPS | None = None,
@@ -41,7 +41,8 @@ def evaluate_model(
         sampler: sampler of the latents of generated images; the model's prior by default.
         num_samples: number of images to generate.
         seed: seed of everything random.
-        extractor: extractor for FID and related metrics, or a name for `load_extractor`.
+        extractor: extractor for FID and related metrics, or what `load_extractor` makes one of: a name, a folder, or a
+            classifier from `train_extractor`.
         weights: for "inception", the published file or its URL.
         train_dataset: labelled images to train the probe on; by default it is trained on half of `dataset`.
         lpips: an [`LPIPS`] network; by default the published weights are downloaded.

@@ -27,7 +27,7 @@ from .functional.moments import Moments
 from .measures import MEASURES, Measure, Rows
 from .measures.fingerprint import Fingerprint
 from .measures.rows import RowStore
-from .networks.extractors import Extractor, load_extractor
+from .networks.extractors import Extractor, ExtractorSource, load_extractor
 from .networks.lpips import LPIPS
 
 logger = logging.get_logger(__name__)
@@ -58,7 +58,7 @@ class EvaluationRun:
         num_samples: int = 1000,
         seed: int = 0,
         *,
-        extractor: str | Extractor = "inception",
+        extractor: ExtractorSource = "inception",
         weights: str | Path | None = None,
         train_dataset: Any = None,
         lpips: LPIPS | None = None,

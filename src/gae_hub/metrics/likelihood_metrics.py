@@ -15,16 +15,21 @@ from .results import Measurement
 
 _DENSITY = "log density of continuous values"
 _PROBABILITY = "log probability of binary pixels"
+_DISCRETE = "log probability of discrete values"
 _UNNORMALIZED = "binary cross entropy of grey pixels, whose exponentials do not add up to 1: no log-likelihood"
 
 
 def measure_log_likelihood(run: EvaluationRun) -> dict[str, Measurement]:
     """`log_likelihood`, whose passport says of what it is the logarithm."""
-    if not run.model.likelihood.is_discrete:
+    likelihood = run.model.likelihood
+    if not likelihood.is_discrete:
         kind = _DENSITY
+    elif not likelihood.is_binary:
+        kind = _DISCRETE
     else:
         kind = _PROBABILITY if count_levels(run.iterate_inputs()) == 2 else _UNNORMALIZED
-    return _measure(run, "log_likelihood", LogLikelihood(discrete=kind == _PROBABILITY), {"kind": kind})
+    measure = LogLikelihood(discrete=kind in (_PROBABILITY, _DISCRETE))
+    return _measure(run, "log_likelihood", measure, {"kind": kind})
 
 
 def measure_bits_per_dimension(run: EvaluationRun) -> dict[str, Measurement]:
@@ -51,6 +56,11 @@ def measure_bits_per_dimension(run: EvaluationRun) -> dict[str, Measurement]:
 def _check_bits(run: EvaluationRun):
     """Raise ValueError if bits per dimension are not defined for the model and its data."""
     likelihood = run.model.config.likelihood
+    if run.model.likelihood.is_discrete and not run.model.likelihood.is_binary:
+        raise ValueError(
+            f"bits_per_dimension: likelihood '{likelihood}' is a probability of discrete values that are no pixels: "
+            "compare the nats of log_likelihood"
+        )
     if run.model.likelihood.is_discrete:
         if count_levels(run.iterate_inputs()) != 2:
             raise ValueError(

@@ -36,8 +36,9 @@ from .vae import VAEConfig, VAEModel
 class BetaTCVAEConfig(VAEConfig):
     """
     Args:
-        alpha, beta, gamma: weights of mutual information, total correlation and dimension-wise KL. The paper tunes
-            beta only.
+        alpha: weight of the mutual information.
+        beta: weight of the total correlation, the only one that the paper tunes.
+        gamma: weight of the dimension-wise KL.
         estimator: "stratified" (unbiased mixture weights, minibatch stratified sampling) or "weighted" (biased, as in
             the paper's code).
         dataset_size: number of training examples N, which the trainer sets. By default the minibatch is treated as the

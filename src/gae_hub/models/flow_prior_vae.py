@@ -40,7 +40,9 @@ class FlowPriorVAEConfig(VAEConfig):
     """
     Args:
         num_flows: K, the number of steps.
-        num_hidden_layers, hidden_size, activation: layers, width and activation of the MADE in each step.
+        num_hidden_layers: number of hidden layers of the MADE in each step.
+        hidden_size: width of these layers.
+        activation: activation of these layers.
     """
 
     model_type = "gae_flow_prior_vae"

@@ -46,14 +46,16 @@ class HRQVAEConfig(QuantizedConfig):
         kl_weight: beta.
         norm_loss_weight: lambda, weight of the penalty on code vectors whose norm does not decrease by level.
         norm_loss_scale: gamma. The penalty is 0 if each code vector is shorter than the one before by this factor.
-        temperature_decay, min_temperature: the temperature of level h = 0, 1, ... is exp(-decay progress / 1.5^h), but
-            at least the minimum; progress is the share of the training steps that are done.
+        temperature_decay: the temperature of level h = 0, 1, ... is exp(-temperature_decay progress / 1.5^h), where
+            progress is the share of the training steps that are done.
+        min_temperature: the lowest temperature of every level.
         depth_drop_rate: probability that a token's sum ends before a level, if it reaches that level. The first level
             is always kept.
         codebook_init: "sphere" initialises level h on a sphere of radius scale decay^h, as in the paper; "kmeans" by
             k-means on the first training batch, level by level on the residuals. Tokens of an untrained encoder may
             lie so close together that all codes of "kmeans" have the same probability, and training starts slowly.
-        init_scale, init_decay: scale and decay of the spheres.
+        init_scale: radius of the sphere of the first level.
+        init_decay: ratio of the radii of a level's sphere and the one before.
     """
 
     model_type = "gae_hrq_vae"

@@ -46,7 +46,8 @@ class HVAEConfig(VAEConfig):
         max_step_size: upper bound of the step sizes.
         beta_zero: initial value of beta_0, the inverse temperature of the first momentum, in (0, 1). 1 turns tempering
             off, and cannot be learned.
-        learn_step_size, learn_beta_zero: whether step sizes and beta_0 are learned.
+        learn_step_size: whether the step sizes are learned.
+        learn_beta_zero: whether beta_0 is learned.
     """
 
     model_type = "gae_hvae"

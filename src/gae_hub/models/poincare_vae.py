@@ -47,8 +47,9 @@ Normal = Literal["wrapped_normal", "riemannian_normal"]
 class PoincareVAEConfig(VAEConfig):
     """
     Args:
-        posterior, prior: "wrapped_normal", a Gaussian in the tangent space, with one scale per direction; or
+        posterior: "wrapped_normal", a Gaussian in the tangent space, with one scale per direction; or
             "riemannian_normal", the density of maximum entropy for its mean squared distance, with one scale.
+        prior: "wrapped_normal" or "riemannian_normal", both with one scale.
         coordinates: of the encoder's output and the decoder's input: "normal" coordinates, or "ball", points of the
             Poincaré ball, as in checkpoints of Pythae. Means outside the ball are moved to its edge.
         curvature: c; the curvature of the space is -c.

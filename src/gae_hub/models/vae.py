@@ -6,7 +6,7 @@ r"""VAE: Auto-Encoding Variational Bayes (Kingma & Welling, 2013), arXiv:1312.61
 The first term is estimated from one sample of z per example; the second has a closed form.
 
 Changes: objective.
-Use it when: you need a likelihood and a prior to sample from, with few settings. Start here.
+Use it when: you need a likelihood and a prior to sample from, with few settings.
 
 Relations:
     Without the noise and the KL it is the AE. Most other methods change one term of this loss, the posterior or the

@@ -54,8 +54,8 @@ class VAEGANConfig(VAEConfig):
         discriminator_layers: "conv" for signals, images and volumes, or "linear" layers on the flattened input.
             Vectors always have linear layers.
         discriminator_slope: slope of the discriminator's leaky ReLUs for negative values.
-        equilibrium, margin: cross entropies beyond equilibrium +- margin, in nats per example, make a network skip a
-            step. With margin None, no step is skipped.
+        equilibrium: cross entropy of the discriminator, in nats per example, at which all networks learn.
+        margin: distance from the equilibrium beyond which the stronger network skips a step; None to skip no step.
     """
 
     model_type = "gae_vae_gan"

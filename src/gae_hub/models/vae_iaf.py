@@ -41,7 +41,9 @@ class VAEIAFConfig(VAEConfig):
     """
     Args:
         num_flows: K, the number of steps.
-        num_hidden_layers, hidden_size, activation: layers, width and activation of the MADE in each step.
+        num_hidden_layers: number of hidden layers of the MADE in each step.
+        hidden_size: width of these layers.
+        activation: activation of these layers.
         context_size: size of h(x); 0 for no context.
         flow_update: "gated", as in equations 13 and 14 of the paper, or "affine", exp(a) z + m.
         forget_bias: added to the gates before their sigmoid. With a positive value the first steps are close to the

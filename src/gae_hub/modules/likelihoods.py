@@ -41,7 +41,8 @@ class Likelihood(nn.Module):
         config: a model's config, with `input_shape`, `observation_std` and `output_activation`.
     """
 
-    is_discrete = False  # whether p(x|z) is a probability of pixels in {0, 1} instead of a density
+    is_discrete = False  # whether p(x|z) is a probability instead of a density
+    is_binary = False  # whether it is a probability of values in {0, 1}
     config_fields: tuple[str, ...] = ()  # fields that this likelihood reads and GAEConfig does not have
 
     def __init__(self, config):
@@ -194,7 +195,7 @@ class Bernoulli(Likelihood):
     density of grey ones.
     """
 
-    is_discrete = True
+    is_discrete = is_binary = True
 
     @classmethod
     def check_config(cls, config):
@@ -227,7 +228,7 @@ class ContinuousBernoulli(Bernoulli):
     for logits l. Reconstructions are that mean, which is not sigmoid(l).
     """
 
-    is_discrete = False
+    is_discrete = is_binary = False
 
     def activation(self, logits: Tensor) -> Tensor:
         """The mean, by its series about 0, where the two terms cancel."""

@@ -2,16 +2,20 @@
 
 __all__ = ["UNSET", "SamplingPipeline", "Unset"]
 
+import shutil
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
 import torch
+from transformers.utils import logging
 
 from ..images.processing import GAEImageProcessor
 from ..models.base import GAEPreTrainedModel, LatentSampler, check_sampler
 from .stored_parts import explain_missing_sampler, fetch_options, load_processor, load_sampler, pinned_source
 from .task_pipeline import TaskPipeline
+
+logger = logging.get_logger(__name__)
 
 
 class Unset(Enum):
@@ -120,6 +124,8 @@ class SamplingPipeline(TaskPipeline):
     def save_pretrained(self, save_directory: str | Path, repo_id: str | None = None):
         """Write model, sampler, processor, a card and a picture of samples into a folder.
 
+        Without a sampler, one that an earlier call wrote there is deleted.
+
         Args:
             save_directory: the folder.
             repo_id: name of the repository on the Hub, for the card.
@@ -130,12 +136,20 @@ class SamplingPipeline(TaskPipeline):
         self.save_sampler(folder, repo_id)
 
     def save_sampler(self, folder: str | Path, repo_id: str | None = None):
-        """Write the sampler and a new card into a folder that holds the model."""
-        folder = Path(folder)
+        """Write the sampler and a new card into a folder that holds the model.
+
+        Without a sampler, one in the folder is deleted: it was fitted to another model.
+        """
+        place = Path(folder) / "sampler"
         if self.sampler is not None:
-            self.sampler.save_pretrained(folder / "sampler")
-            (folder / "sampler" / "README.md").unlink(missing_ok=True)  # the repository has one card
-        self.model.write_card(folder, repo_id=repo_id, show=True)
+            self.sampler.save_pretrained(place)
+            (place / "README.md").unlink(missing_ok=True)  # the repository has one card
+        elif place.is_dir():
+            shutil.rmtree(place)
+            logger.warning(
+                f"deleted '{place}', which was fitted to another model: fit one to this model (gae-hub fit-sampler)"
+            )
+        self.model.write_card(Path(folder), repo_id=repo_id, show=True)
 
     @property
     def stale_files(self) -> str | None:

@@ -3,7 +3,7 @@
 __all__ = ["TraversalPipeline"]
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ class TraversalPipeline(SamplingPipeline):
     """
 
     default_task = "latent-traversal"
+    _moments: tuple[Any, Tensor, Tensor] | None = None  # a sampler, with the mean and std of its latents
 
     def __call__(self, inputs: Any = None, **options: Any) -> Any:
         """The strips for one example, a list of them for many, or an iterator; see [`TaskPipeline`].
@@ -56,6 +57,7 @@ class TraversalPipeline(SamplingPipeline):
             NotImplementedError: if the model has a codebook, or neither prior nor sampler.
             ValueError: for dimensions that the latents do not have, or a seed with an input.
         """
+        self._moments = None
         return super().__call__(inputs, **options)
 
     def preprocess(self, input_: Any, timeout: float | None = None) -> dict[str, Any]:
@@ -74,15 +76,18 @@ class TraversalPipeline(SamplingPipeline):
         check_count("num_steps", num_steps, minimum=2)
         if pixel_values is not None and seed is not None:
             raise ValueError(f"seed is for a draw, but there is an input, which has no randomness: got seed {seed}")
-        if isinstance(num_std, bool) or not isinstance(num_std, (int, float)) or not num_std > 0:
+        if isinstance(num_std, bool) or not isinstance(num_std, (int, float)) or not 0 < num_std < inf:
             raise ValueError(f"num_std must be a number above 0, got {describe(num_std)}")
         chosen = self._check_dimensions(dimensions)
-        draw = self._get_draw(self.choose_sampler(sampler))
+        chosen_sampler = self.choose_sampler(sampler)
+        draw = self._get_draw(chosen_sampler)
         if pixel_values is None:
             latents = draw(1, None if seed is None else torch.Generator().manual_seed(check_seed(seed)))
         else:
             latents = self.model.embed(pixel_values)
-        mean, std = _estimate_moments(draw)
+        if self._moments is None or self._moments[0] is not chosen_sampler:  # once for all batches of a call
+            self._moments = chosen_sampler, *_estimate_moments(draw)
+        _, mean, std = self._moments
         offsets = torch.linspace(-num_std, num_std, num_steps, device=latents.device, dtype=latents.dtype)
         index = torch.tensor(chosen, device=latents.device)
         values = mean[index, None].to(latents) + std[index, None].to(latents) * offsets
@@ -111,7 +116,7 @@ class TraversalPipeline(SamplingPipeline):
 
 
 def _estimate_moments(draw: Callable[[int, torch.Generator | None], Tensor]) -> tuple[Tensor, Tensor]:
-    """(latent_dim,) mean and standard deviation of latents; exactly 0 and 1 if they are standard normal numbers."""
+    """(size,) mean and standard deviation of flattened latents; exactly 0 and 1 for standard normal numbers."""
     with torch.no_grad():
         latents = draw(_NUM_DRAWS, torch.Generator().manual_seed(0)).flatten(1)
     noise = randn(latents.shape, latents, torch.Generator().manual_seed(0))

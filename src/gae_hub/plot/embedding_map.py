@@ -49,14 +49,14 @@ def plot_embeddings(
         labels: (num,) classes as integers or strings, or floats for a scale of colours. By default those of the data
             set, if it has labels.
         method, label_names, seed, title: as in [`plot_embedding_map`].
-        num_examples: of more examples, a random part is drawn.
+        num_examples: of more examples, a random part is drawn; of a stream, the first ones are taken.
     """
     check_count("num_examples", num_examples)
     dataset = as_dataset(data, model.config.input_shape)
     labels = getattr(dataset, "labels", None) if labels is None else labels
     names = getattr(dataset, "label_names", None) if label_names is None else label_names
     if not isinstance(dataset, BatchedDataset):  # a stream, or a data set of items
-        dataset = InMemoryDataset(torch.cat([*iterate_batches(dataset)]))
+        dataset = InMemoryDataset(_read_first(dataset, num_examples))
     if labels is not None and len(labels) != len(dataset):
         raise ValueError(f"there are {len(dataset):,} examples, but {len(labels):,} labels")
     if len(dataset) > num_examples:
@@ -66,6 +66,17 @@ def plot_embeddings(
         labels = None if labels is None else np.asarray(labels)[chosen]
     embeddings = embed_dataset(model, dataset, progress=False, cache=False).cpu()
     return plot_embedding_map(embeddings, labels, method=method, label_names=names, seed=seed, title=title)
+
+
+def _read_first(stream: Any, num_examples: int) -> Tensor:
+    """(num, *input_shape): the first examples of a stream."""
+    batches, num = [], 0
+    for batch in iterate_batches(stream):
+        batches.append(batch)
+        num += len(batch)
+        if num >= num_examples:
+            break
+    return torch.cat(batches)[:num_examples]
 
 
 def plot_embedding_map(
@@ -98,6 +109,8 @@ def plot_embedding_map(
     points = torch.as_tensor(embeddings).detach().cpu().double().flatten(1).numpy()
     if len(points) < 3:
         raise ValueError(f"a map needs 3 or more embeddings, got {len(points)}")
+    if not np.isfinite(points).all():
+        raise ValueError("embeddings hold nan or infinite values: check whether the training of the model diverged")
     if labels is not None and len(labels) != len(points):
         raise ValueError(f"there are {len(points):,} embeddings, but {len(labels):,} labels")
     places, names = _project(points, method, check_seed(seed))
@@ -150,13 +163,14 @@ def _project(points: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, tu
 
 def _principal_components(points: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     """The first two components; of each, the direction with the largest coordinate positive."""
-    centred = points - points.mean(0)
-    variances, directions = np.linalg.eigh(centred.T @ centred)
-    chosen = directions[:, [-1, -2]]
-    chosen = chosen * np.sign(np.take_along_axis(chosen, np.abs(chosen).argmax(0)[None], 0))
-    shares = variances[[-1, -2]] / max(variances.sum(), np.finfo(float).tiny)
+    from sklearn.decomposition import PCA
+
+    found = PCA(2, random_state=0).fit(points)
+    directions = np.asarray(found.components_)
+    signs = np.sign(np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], 1))
+    shares = np.nan_to_num(found.explained_variance_ratio_)  # nan if all points are equal
     first, second = (f"component {k + 1} ({share:.0%} of the variance)" for k, share in enumerate(shares))
-    return centred @ chosen, (first, second)
+    return (points - points.mean(0)) @ (directions * signs).T, (first, second)
 
 
 # Colours

@@ -21,7 +21,7 @@ from itertools import chain
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self, TypeVar, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -67,6 +67,9 @@ class GAESamplerConfig(StrictConfig):
     latent_shape: list[int] | tuple[int, ...] | None = None
     unit_norm: bool = False
     constants: list[float | None] | tuple[float | None, ...] | None = None
+
+    set_by_fit: ClassVar[tuple[str, ...]] = ("latent_dim", "latent_shape", "unit_norm", "constants")
+    """Fields that `fit` or `fit_to` set, so that they are no flags of `gae-hub fit-sampler`."""
 
     def validate_latents(self):
         if self.latent_dim is not None:
@@ -482,7 +485,7 @@ def check_unit_norm(latents: Tensor):
     lengths = torch.linalg.vector_norm(to_float64(latents), dim=1)
     if (lengths - 1).abs().max() > max(1e-3, torch.finfo(latents.dtype).eps):
         raise ValueError(
-            "this sampler has unit_norm, so log_prob needs latents of length 1, got lengths from "
+            "samples of this sampler have length 1, so log_prob needs latents of length 1, got lengths from "
             f"{lengths.min():.4g} to {lengths.max():.4g}: divide latents by their lengths"
         )
 

@@ -34,6 +34,8 @@ class EmpiricalSamplerConfig(GAESamplerConfig):
 
     num_latents: int | None = None
 
+    set_by_fit = (*GAESamplerConfig.set_by_fit, "num_latents")
+
 
 class EmpiricalSampler(GAESampler):
     """The latents of the training set, drawn with replacement."""

@@ -26,7 +26,9 @@ class FlowSamplerConfig(LearnedSamplerConfig):
     Args:
         num_flows: number of autoregressive steps, each with the order of the previous one reversed. The tables of
             Papamakarios et al. have 5 and 10; use 5 for a density with several modes.
-        num_hidden_layers, hidden_size, activation: sizes and activation of the MADE in each step.
+        num_hidden_layers: number of hidden layers of the MADE in each step.
+        hidden_size: width of these layers.
+        activation: activation of these layers.
         batch_norm: whether batch normalization follows each step.
         order: order of the dimensions in the first step: "natural", "random", or a permutation of 0 to latent_dim - 1.
         drawn_order: the permutation drawn for "random", of the dimensions that vary. `fit` sets it.
@@ -40,6 +42,8 @@ class FlowSamplerConfig(LearnedSamplerConfig):
     batch_norm: bool = False
     order: Literal["natural", "random"] | list[int] | tuple[int, ...] = "natural"
     drawn_order: list[int] | tuple[int, ...] | None = None
+
+    set_by_fit = (*LearnedSamplerConfig.set_by_fit, "drawn_order")
 
     def validate_flow(self):
         self.require_positive("num_flows", "num_hidden_layers", "hidden_size")

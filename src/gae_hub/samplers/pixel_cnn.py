@@ -67,6 +67,8 @@ class PixelCNNSamplerConfig(LearnedSamplerConfig):
     num_levels: int = 1
     code_shape: list[int] | tuple[int, ...] | None = None
 
+    set_by_fit = (*LearnedSamplerConfig.set_by_fit, "num_embeddings", "num_levels", "code_shape")
+
     def validate_network(self):
         self.require_positive("hidden_size", "num_hidden_layers", "kernel_size")
         if self.kernel_size % 2 == 0:

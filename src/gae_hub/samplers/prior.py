@@ -30,12 +30,14 @@ from ..models.flow_prior_vae import FlowPriorVAEModel, build_prior_flow
 from ..models.poincare_vae import PoincareVAEModel
 from ..models.svae import SVAEModel
 from ..models.vamp import VAMPModel
+from ..modules.expectation_maximization import GaussianMixture
 from ..modules.flows import Flow
-from ..modules.hyperbolic_posteriors import HYPERBOLIC_POSTERIORS
+from ..modules.hyperbolic_posteriors import HYPERBOLIC_POSTERIORS, HyperbolicPosterior
 from ..modules.noise import randn
-from ..modules.posteriors import DiagonalGaussian
-from ..modules.sphere import normalize
-from .base import GAESampler, GAESamplerConfig, register_sampler, require_value
+from ..modules.posteriors import DiagonalGaussian, gaussian_log_prob
+from ..modules.precision import to_float64
+from ..modules.sphere import log_sphere_area, normalize
+from .base import GAESampler, GAESamplerConfig, check_unit_norm, register_sampler, require_value
 from .latent_kinds import LatentKind
 
 _FLOW_FIELDS = ("num_flows", "num_hidden_layers", "hidden_size", "activation")
@@ -63,6 +65,11 @@ class PriorSamplerConfig(GAESamplerConfig):
     num_hidden_layers: int | None = None
     hidden_size: int | None = None
     activation: Literal["elu", "relu"] | None = None
+
+    set_by_fit = (
+        *GAESamplerConfig.set_by_fit,
+        *("prior", "curvature", "prior_scale", "num_components", *_FLOW_FIELDS),
+    )
 
     def validate_prior(self):
         self.require_positive("curvature", "prior_scale")
@@ -167,13 +174,30 @@ class PriorSampler(GAESampler):
             k = torch.randint(len(self.means), (num_samples,), generator=generator, device=device).to(self.device)
             return self.means[k] + self.stds[k] * randn(shape, self.stds, generator)
         if prior in HYPERBOLIC_POSTERIORS:
-            log_var = torch.full_like(self.centre[:, :1], 2 * log(self.config.prior_scale))
-            normal = HYPERBOLIC_POSTERIORS[prior](self.centre, log_var, self.config.curvature)
-            return normal.rsample(num_samples, generator=generator)[0]
+            return self._build_hyperbolic_normal().rsample(num_samples, generator=generator)[0]
         noise = randn(shape, self.centre, generator)
         if prior == "flow":
             return self.flow.inverse(noise)[0]
         return normalize(noise) if prior == "sphere" else noise
+
+    def compute_log_density(self, latents: Tensor) -> Tensor:
+        """(num,) log density, in nats: per area of the sphere, and per volume of the hyperbolic space."""
+        prior = self.config.prior
+        if prior == "sphere":
+            check_unit_norm(latents)
+            return torch.full_like(latents[:, 0], -log_sphere_area(latents.shape[1]))
+        if prior in HYPERBOLIC_POSTERIORS:
+            return self._build_hyperbolic_normal().centred_log_prob(to_float64(latents)).to(latents.dtype)
+        if prior == "mixture":
+            weights = torch.full_like(self.means[:, 0], 1 / len(self.means))
+            return GaussianMixture(weights, self.means, self.stds, "diag").log_prob(latents)
+        noise, log_det = self.flow(latents) if prior == "flow" else (latents, 0.0)
+        return gaussian_log_prob(noise).sum(-1) + log_det
+
+    def _build_hyperbolic_normal(self) -> HyperbolicPosterior:
+        """The normal distribution of the Poincaré ball, as a batch of one."""
+        log_var = torch.full_like(self.centre[:, :1], 2 * log(self.config.prior_scale))
+        return HYPERBOLIC_POSTERIORS[self.config.prior](self.centre, log_var, self.config.curvature)
 
 
 @inference

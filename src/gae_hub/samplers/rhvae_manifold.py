@@ -46,8 +46,8 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
         num_leapfrog_steps: number of leapfrog steps in a transition.
         reach: r, the distance from the centroids at which the density ends, in units of the metric's temperature T.
         target_acceptance: acceptance probability to which the step size is adapted.
-        num_warmup_steps, num_warmup_chains: transitions and chains of the warm-up that adapts the step size. No sample
-            is taken from them.
+        num_warmup_steps: transitions of the warm-up that adapts the step size. No sample is taken from it.
+        num_warmup_chains: chains of the warm-up.
         seed: seed of the warm-up.
         num_centroids, temperature, metric_regularization: of the metric. `fit_to` sets them from the model.
     """
@@ -64,6 +64,8 @@ class RHVAEManifoldSamplerConfig(GAESamplerConfig):
     num_centroids: int | None = None
     temperature: float | int = 1.0
     metric_regularization: float | int = 0.01
+
+    set_by_fit = (*GAESamplerConfig.set_by_fit, "num_centroids", "temperature", "metric_regularization")
 
     def validate_chains(self):
         self.require_positive("num_steps", "num_leapfrog_steps", "reach", "num_warmup_steps", "num_warmup_chains")

@@ -2,7 +2,6 @@
 
 __all__ = ["add_about"]
 
-import re
 from collections.abc import Callable, Mapping
 from inspect import getdoc, signature
 from pathlib import Path
@@ -11,20 +10,21 @@ from typing import Any
 from ..core.json_files import read_json_object
 from ..hub.cards.escaping import clean, escape, fenced
 from ..hub.cards.facts import MAX_FACTS_BYTES, valid_facts
-from ..hub.cards.front_matter import text_below_metadata
+from .card_text import read_card
 from .explorer import Explorer
 
 _RESULTS_FILE = "results.json"
-_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_MAX_CARD = 100_000  # characters
 _SHOWN_CONDITIONS = 8  # of a passport
 
 
-def add_about(
-    explorer: Explorer, folder: Path, repo_id: str | None, calls: Mapping[str, Callable[..., dict[str, Any]]]
-):
-    """Add the texts to the page that is being built. Gradio removes scripts and event handlers from them."""
+def add_about(explorer: Explorer, folder: Path, calls: Mapping[str, Callable[..., dict[str, Any]]]):
+    """Add the texts to the page that is being built. Gradio removes scripts and event handlers from them.
+
+    Args:
+        explorer: of the model.
+        folder: of the model, with its card and its numbers.
+        calls: the functions for programs, by name.
+    """
     import gradio as gr
 
     numbers = describe_numbers(folder)
@@ -33,16 +33,6 @@ def add_about(
     gr.Markdown(read_card(folder), elem_classes=["gae-card", "gae-prose"])
     sampler = next(iter(explorer.samplers))
     gr.Markdown(describe_calls(calls, sampler), elem_classes=["gae-card", "gae-prose"])
-
-
-def read_card(folder: Path) -> str:
-    """The card's text without metadata, comments and pictures, which may lie anywhere in the web."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return "This model has no card."
-    text = text_below_metadata(card.read_text(encoding="utf-8", errors="replace")[:_MAX_CARD])
-    without = _IMAGE.sub("", _COMMENT.sub("", text)).replace("<Gallery />", "")
-    return re.sub(r"\n{3,}", "\n\n", without).strip() or "The card of this model is empty."
 
 
 def describe_numbers(folder: Path) -> str:

@@ -3,11 +3,11 @@
 __all__ = ["Comparison", "Inputs", "MethodRow"]
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from PIL import Image
@@ -19,12 +19,16 @@ from ..metrics.functional.reconstruction import squared_error
 from ..models.base import GAEPreTrainedModel
 from ..pipelines.generation import GenerationPipeline
 from ..samplers.base import GAESampler
+from ..study.results import CellResult
 from ..study.selection import CRITERIA, Selection, Selector, Setup
-from .example_sets import ExampleSet, load_examples
+from .example_sets import ExampleSet, load_examples, split_batches
 from .model_cache import ModelCache
 from .study_record import SpaceModel, StudyRecord, examples_file, read_record
 
 MAX_CACHE_BYTES = 1 << 30
+_FAILURES = (OSError, ValueError, NotImplementedError)  # of one method: its repository is gone, or it has diverged
+
+Compute: TypeAlias = Callable[[GAEPreTrainedModel, GAESampler | None], tuple[Tensor, list[float]]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class MethodRow:
         configuration: number of the configuration; None if there is none.
         fields: what the configuration sets.
         images: the images.
-        errors: mean squared error per value of each image, for reconstructions.
+        errors: mean squared error per value of each image in the units of the data, for reconstructions.
         missing: why there are no images; None if there are.
         seconds: duration, without that of loading the model.
     """
@@ -87,7 +91,7 @@ class Comparison:
     @cached_property
     def setups(self) -> list[Setup]:
         """Setups with models of images, in the order of the study."""
-        return [setup for setup in self.selector.setups if self._first_model(setup) is not None and self._has(setup)]
+        return [setup for setup in self.selector.setups if self._is_shown(setup)]
 
     @cached_property
     def tasks(self) -> list[str]:
@@ -115,92 +119,90 @@ class Comparison:
         return self._examples[key]
 
     def processor(self, setup: Setup) -> GAEImageProcessor:
-        """The processor of the models of a setup, which read their data in the same way."""
+        """The processor of the models of a setup, which read their data in the same way.
+
+        Raises:
+            OSError, ValueError: if that of none of the models can be loaded.
+        """
         if setup.dataset not in self._processors:
-            model = self._first_model(setup)
-            assert model is not None  # else `setups` would not have it
-            found = GAEImageProcessor.from_pretrained(model.locate(self.root))
-            self._processors[setup.dataset] = cast(GAEImageProcessor, found)
+            self._processors[setup.dataset] = self._load_processor(setup)
         return self._processors[setup.dataset]
 
     # What methods make
 
     def reconstruct(self, setup: Setup, task: str, methods: Sequence[str], pixel_values: Tensor) -> list[MethodRow]:
-        """Reconstructions of (num, *input_shape) inputs, with the mean squared error of each."""
-        return [self._reconstruct(self.select(task, method, setup), pixel_values) for method in methods]
+        """Reconstructions of (num, *input_shape) inputs, with the mean squared error of each in the data's units."""
+        restore = self.processor(setup).restore
+
+        def compute(model: GAEPreTrainedModel, sampler: GAESampler | None) -> tuple[Tensor, list[float]]:
+            outputs, errors = [], []
+            for batch in split_batches(pixel_values):
+                inputs = batch.to(self.device)
+                output = model.reconstruct(inputs)
+                outputs.append(output)
+                errors += squared_error(restore(output), restore(inputs)).tolist()
+            return torch.cat(outputs), errors
+
+        return [self._make_row(self.select(task, method, setup), compute) for method in methods]
 
     def sample(
         self, setup: Setup, task: str, methods: Sequence[str], samplers: Sequence[str], num: int, seed: int
     ) -> list[MethodRow]:
         """Generated images of each method with each of these samplers, all with the same seed."""
+
+        def compute(model: GAEPreTrainedModel, sampler: GAESampler | None) -> tuple[Tensor, list[float]]:
+            pipe = GenerationPipeline(model, sampler, self.processor(setup))
+            return torch.cat(list(pipe.generate_batches(num, seed))), []
+
         rows = []
         for method in methods:
-            selection = self.select(task, method, setup)
-            own = self.selector.method_samplers(method)
-            for sampler in samplers:
-                if sampler in own:
-                    rows.append(self._sample(selection, sampler, num, seed))
+            selection, own = self.select(task, method, setup), self.selector.method_samplers(method)
+            rows += [self._make_row(selection, compute, sampler) for sampler in samplers if sampler in own]
         return rows
 
     def interpolate(
         self, setup: Setup, task: str, methods: Sequence[str], start: Tensor, end: Tensor, num_steps: int
     ) -> list[MethodRow]:
         """Images on each model's path from one input (1, *input_shape) to another."""
-        rows = []
-        for method in methods:
-            selection = self.select(task, method, setup)
-            model, row = self._open(selection)
-            if model is None:
-                rows.append(row)
-                continue
+
+        def compute(model: GAEPreTrainedModel, sampler: GAESampler | None) -> tuple[Tensor, list[float]]:
+            return model.interpolate(start.to(self.device), end.to(self.device), num_steps)[0], []
+
+        return [self._make_row(self.select(task, method, setup), compute) for method in methods]
+
+    def _make_row(self, selection: Selection, compute: Compute, sampler: str | None = None) -> MethodRow:
+        """The row of one method. A method that fails has no images, and the row says why: the others are shown.
+
+        Args:
+            selection: the method and its configuration.
+            compute: makes images of its model and its sampler, with the error of each image if they have one.
+            sampler: name of the sampler, for samples.
+        """
+        configuration, stored = selection.configuration, self._model(selection)
+        if configuration is None:
+            return MethodRow(selection.method, sampler, None, {}, missing=selection.missing)
+        row = MethodRow(selection.method, sampler, configuration.number, configuration.fields)
+        if stored is None:
+            return replace(row, missing="this Space does not have the model")
+        if sampler is not None and sampler not in stored.samplers:
+            return replace(row, missing=f"not fitted: {_reason(configuration.cells[0], sampler)}")
+        try:
+            model = self._load_model(stored)
+            fitted = None if sampler is None else self._load_sampler(stored, sampler)
             began = time.perf_counter()
-            path = model.interpolate(start.to(self.device), end.to(self.device), num_steps)[0]
-            rows.append(self._finish(row, setup, path, began))
-        return rows
-
-    def _reconstruct(self, selection: Selection, pixel_values: Tensor) -> MethodRow:
-        model, row = self._open(selection)
-        if model is None:
-            return row
-        began = time.perf_counter()
-        inputs = pixel_values.to(self.device)
-        output = model.reconstruct(inputs)
-        errors = squared_error(output, inputs).tolist()
-        return self._finish(row, selection.setup, output, began, tuple(errors))
-
-    def _sample(self, selection: Selection, sampler: str, num: int, seed: int) -> MethodRow:
-        model, row = self._open(selection, sampler)
-        if model is None:
-            return row
-        stored = self._model(selection)
-        if stored is None or sampler not in stored.samplers:
-            return _without_images(row, f"not fitted: {self._reason(selection, sampler)}")
-        fitted = self._load_sampler(stored, sampler)
-        began = time.perf_counter()
-        pipe = GenerationPipeline(model, fitted, self.processor(selection.setup))
-        output = torch.cat(list(pipe.generate_batches(num, seed)))
-        return self._finish(row, selection.setup, output, began)
-
-    def _finish(
-        self, row: MethodRow, setup: Setup, output: Tensor, began: float, errors: tuple[float, ...] = ()
-    ) -> MethodRow:
-        images = tuple(self.processor(setup).postprocess(output))
-        seconds = time.perf_counter() - began
-        return MethodRow(row.method, row.sampler, row.configuration, row.fields, images, errors, None, seconds)
+            output, errors = compute(model, fitted)
+            if not output.isfinite().all():
+                raise ValueError("the model returns values that are nan or infinite")
+            images = tuple(self.processor(selection.setup).postprocess(output))
+        except _FAILURES as error:
+            return replace(row, missing=f"failed: {error}")
+        return replace(row, images=images, errors=tuple(errors), seconds=time.perf_counter() - began)
 
     # Models
 
-    def _open(self, selection: Selection, sampler: str | None = None) -> tuple[GAEPreTrainedModel | None, MethodRow]:
-        """The chosen model and a row without images, which says why if there is no model."""
-        configuration = selection.configuration
-        if configuration is None:
-            return None, MethodRow(selection.method, sampler, None, {}, missing=selection.missing)
-        row = MethodRow(selection.method, sampler, configuration.number, configuration.fields)
-        stored = self._model(selection)
-        if stored is None:
-            return None, _without_images(row, "this Space does not have the model")
+    def _load_model(self, stored: SpaceModel) -> GAEPreTrainedModel:
         model = self.cache.get(stored.source, lambda: AutoGAE.from_pretrained(stored.locate(self.root)))
-        return cast(GAEPreTrainedModel, model), row
+        return cast(GAEPreTrainedModel, model)
 
     def _load_sampler(self, stored: SpaceModel, sampler: str) -> GAESampler:
         folder = stored.samplers[sampler]
@@ -212,17 +214,18 @@ class Comparison:
             ),
         )
 
+    def _load_processor(self, setup: Setup) -> GAEImageProcessor:
+        failure: Exception = ValueError(f"this Space has no models for {setup}")
+        for place in dict.fromkeys(model.locate(self.root) for model in self._models(setup)):
+            try:
+                return cast(GAEImageProcessor, GAEImageProcessor.from_pretrained(place))
+            except _FAILURES as error:
+                failure = error
+        raise failure
+
     def _model(self, selection: Selection) -> SpaceModel | None:
         configuration = selection.configuration
         return None if configuration is None else self.record.model_of(configuration.cells[0])
-
-    def _reason(self, selection: Selection, sampler: str) -> str:
-        assert selection.configuration is not None  # a model is open
-        skipped = selection.configuration.cells[0].facts.get("skipped_steps", {})
-        return str(skipped.get(f"sampler/{sampler}") or "this Space does not have the sampler")
-
-    def _first_model(self, setup: Setup) -> SpaceModel | None:
-        return next(self._models(setup), None)
 
     def _models(self, setup: Setup) -> Iterator[SpaceModel]:
         for method in self.results.methods:
@@ -231,9 +234,12 @@ class Comparison:
                 if found is not None:
                     yield found
 
-    def _has(self, setup: Setup) -> bool:
-        return examples_file(self.root, setup.dataset).is_file()
+    def _is_shown(self, setup: Setup) -> bool:
+        """Whether the Space has models and test images of a setup."""
+        return any(True for _ in self._models(setup)) and examples_file(self.root, setup.dataset).is_file()
 
 
-def _without_images(row: MethodRow, missing: str) -> MethodRow:
-    return MethodRow(row.method, row.sampler, row.configuration, row.fields, missing=missing)
+def _reason(cell: CellResult, sampler: str) -> str:
+    """Why a cell does not have a sampler."""
+    skipped = cell.facts.get("skipped_steps", {})
+    return str(skipped.get(f"sampler/{sampler}") or "this Space does not have the sampler")

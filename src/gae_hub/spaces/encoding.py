@@ -1,6 +1,6 @@
 """Images and arrays as text that a page shows or offers for download."""
 
-__all__ = ["as_data_uri", "as_sheet", "latents_file"]
+__all__ = ["as_data_uri", "as_sheet", "latents_file", "shrink"]
 
 import base64
 import io
@@ -17,6 +17,13 @@ def as_data_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return _uri("image/png", buffer.getvalue())
+
+
+def shrink(image: Image.Image, max_edge: int) -> Image.Image:
+    """The image, made smaller if an edge has more than `max_edge` pixels."""
+    smaller = image.copy()
+    smaller.thumbnail((max_edge, max_edge))
+    return smaller
 
 
 def as_sheet(images: list[Image.Image], columns: int) -> Image.Image:

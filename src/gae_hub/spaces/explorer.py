@@ -5,7 +5,6 @@ __all__ = ["MAX_IMAGES", "Explorer", "Reconstruction"]
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 from PIL import Image
@@ -20,8 +19,9 @@ from ..models.svae import SVAEModel
 from ..modules.sphere import normalize
 from ..samplers.base import GAESampler
 from ..samplers.latent_kinds import get_latent_kind
-from .example_sets import ExampleSet
+from .example_sets import ExampleSet, split_batches
 from .latent_axes import LatentAxes, LatentPlane
+from .pixel_range import check_normalization
 
 MAX_IMAGES = 64
 """Largest number of images of one request."""
@@ -63,11 +63,12 @@ class Explorer:
     Args:
         model: an autoencoder of images.
         processor: its processor.
-        samplers: fitted samplers by name. The prior is added if the model has one.
+        samplers: fitted samplers by name. The model's own prior is added as "prior" if it has one.
         examples: images to pick and to place on the map.
 
     Raises:
-        ValueError: if the model's examples are not images, or there is neither a sampler nor a prior.
+        ValueError: if the model's examples are not images with values in [0, 1], a sampler has the name "prior", or
+            there is neither a sampler nor a prior.
     """
 
     def __init__(
@@ -77,7 +78,12 @@ class Explorer:
         samplers: Mapping[str, GAESampler],
         examples: ExampleSet,
     ):
-        check_model(model)
+        check_model(model, processor)
+        if PRIOR in samplers:
+            raise ValueError(
+                f"no sampler can have the name '{PRIOR}', which is that of the model's own prior: rename the folder "
+                "of the sampler"
+            )
         self.model, self.processor, self.examples = model.eval(), processor, examples
         self.samplers: dict[str, GAESampler | None] = dict(samplers)
         if model.has_prior:
@@ -87,7 +93,7 @@ class Explorer:
                 f"{type(model).__name__} has no prior, and there is no sampler: fit one with gae-hub fit-sampler"
             )
         with torch.inference_mode():
-            self.embeddings = torch.cat([model.embed(chunk) for chunk in examples.pixel_values.split(100)])
+            self.embeddings = torch.cat([model.embed(batch) for batch in split_batches(examples.pixel_values)])
             self.axes = LatentAxes.measure(model, examples.pixel_values, self.embeddings)
             self.plane = LatentPlane.measure(self.embeddings)
             self.points = self.plane.project(self.embeddings)
@@ -216,8 +222,8 @@ class Explorer:
         return self.settle(self.plane.lift(torch.tensor([[x, y]]), tuple(self.embeddings.shape[1:])))
 
 
-def check_model(model: Any):
-    """Raise ValueError unless a Space can show the model."""
+def check_model(model: GAEPreTrainedModel, processor: GAEImageProcessor):
+    """Raise ValueError unless a Space can show the images of a model."""
     shape = tuple(model.config.input_shape)
     if not is_image_shape(shape):
         raise ValueError(
@@ -225,3 +231,4 @@ def check_model(model: Any):
             f"{type(model).__name__} is not (channels, height, width). gae-hub generate and gae-hub reconstruct draw "
             "pictures of such models"
         )
+    check_normalization(processor)

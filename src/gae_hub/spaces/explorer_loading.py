@@ -13,8 +13,9 @@ from ..images.processing import GAEImageProcessor
 from ..samplers.base import GAESampler
 from .example_sets import EXAMPLES_FILE, ExampleSet, generate_examples, load_examples
 from .explorer import Explorer, check_model
+from .pixel_range import check_pixels
 
-MODEL_FILES = ["*.json", "*.safetensors", "README.md", "sampler/*", "samplers/*/*"]
+MODEL_FILES = ["*.json", "*.safetensors", "README.md", EXAMPLES_FILE, "sampler/*", "samplers/*/*"]
 """Patterns of the files of a repository that a Space reads."""
 
 
@@ -46,24 +47,27 @@ def load_explorer(folder: str | Path, examples: ExampleSet | str | Path | None =
 
     Args:
         folder: of the model.
-        examples: examples, or a file of them. Without them, the model generates its own.
+        examples: examples, or a file of them. By default those in the model's folder, or else the model generates
+            its own.
 
     Raises:
-        ValueError: if the folder holds no gae_hub model, or one whose examples are not images.
+        ValueError: if the folder holds no gae_hub model, or one whose examples are not images with values in [0, 1].
     """
     folder = Path(folder)
     model = AutoGAE.from_pretrained(folder).eval()
-    check_model(model)
     has_processor = (folder / "preprocessor_config.json").is_file()
     processor = GAEImageProcessor.from_pretrained(folder) if has_processor else GAEImageProcessor.for_model(model)
-    samplers: dict[str, GAESampler] = {
-        path.rpartition("/")[2]: AutoSampler.from_pretrained(folder, subfolder=path).eval()
-        for path in find_samplers(folder)
-    }
+    check_model(model, processor)
+    samplers: dict[str, GAESampler] = {}
+    for path in find_samplers(folder):
+        name = path.rpartition("/")[2]
+        samplers[path if name in samplers else name] = AutoSampler.from_pretrained(folder, subfolder=path).eval()
+    if examples is None and (folder / EXAMPLES_FILE).is_file():
+        examples = folder / EXAMPLES_FILE
     if isinstance(examples, (str, Path)):
         examples = load_examples(examples, tuple(model.config.input_shape))
-    if examples is None and (folder / EXAMPLES_FILE).is_file():
-        examples = load_examples(folder / EXAMPLES_FILE, tuple(model.config.input_shape))
     if examples is None:
         examples = generate_examples(model, next(iter(samplers.values()), None))
+    else:
+        check_pixels(processor, examples.pixel_values, examples.origin)
     return Explorer(model, processor, samplers, examples)

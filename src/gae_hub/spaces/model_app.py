@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ..core.argument_checks import require_extra
 from .about import add_about
 from .endpoints import Endpoints
@@ -15,16 +13,13 @@ from .example_sets import EXAMPLES_FILE
 from .explorer import Explorer
 from .explorer_loading import load_explorer, model_folder
 from .panel_data import describe_axes, describe_examples, describe_map, describe_model, describe_samplers
-from .panels import NUM_WORKERS, QUEUE, add_panel, call_checked
-from .theme import launch_settings
-from .uploads import MAX_UPLOAD_BYTES
+from .panels import add_panel, call_checked
+from .serving import LIMITS, open_page, serve_page
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 _NUM_STEPS = 16  # images of an interpolation
-_QUEUE_LENGTH = 200
-_CLEANUP_SECONDS = 600
 
 
 def launch_app(
@@ -37,8 +32,7 @@ def launch_app(
 ) -> Any:
     """Serve the Space of a model: what the `app.py` of a Space calls.
 
-    This sets the number of threads of PyTorch for the process to 1, and computes as many requests at the same time
-    as there are cores: one small image is not decoded faster by several threads, which wait for each other.
+    This sets the number of threads of PyTorch for the process to 1, as `serve_page` says.
 
     Args:
         model: folder, or `user/name` on the Hub.
@@ -51,15 +45,13 @@ def launch_app(
         ValueError: if it is not a gae_hub model of images.
         HubError: if the Hub does not respond or denies access.
     """
-    torch.set_num_threads(1)
-    app = build_app(model, revision=revision, folder=folder, title=title)
-    return app.launch(**{**launch_settings(MAX_UPLOAD_BYTES), **settings})
+    return serve_page(build_app(model, revision=revision, folder=folder, title=title), **settings)
 
 
 def build_app(
     model: str | Path, *, revision: str | None = None, folder: str | Path | None = None, title: str | None = None
 ) -> "Blocks":
-    """The page as Gradio Blocks, to be launched with `launch_settings`. Arguments and errors as in `launch_app`."""
+    """The page as Gradio Blocks, to be served with `serve_page`. Arguments and errors as in `launch_app`."""
     require_extra("gradio", "a Space")
     name, place = str(model), Path(folder) if folder is not None else None
     source = place / name if place is not None and (place / name).is_dir() else name
@@ -86,9 +78,7 @@ def build_page(explorer: Explorer, title: str, folder: Path, repo_id: str | None
     endpoints = Endpoints(explorer, get_upload_folder())
     calls = endpoints.by_name()
     pick = describe_examples(explorer)
-    with gr.Blocks(
-        title=title, analytics_enabled=False, delete_cache=(_CLEANUP_SECONDS, _CLEANUP_SECONDS), fill_width=True
-    ) as app:
+    with open_page(title, fill_width=True) as page:
         add_panel("header", ("header.js",), describe_model(explorer, title, repo_id))
         add_panel(
             "sample", ("sample.js",), describe_samplers(explorer), _choose(calls, "sample", "vary", "sample_latents")
@@ -112,16 +102,15 @@ def build_page(explorer: Explorer, title: str, folder: Path, repo_id: str | None
         add_panel(
             "explore",
             ("explore.js",),
-            {**pick, **describe_axes(explorer)},
+            describe_axes(explorer),
             _choose(calls, "explore", "traverse", "explored_latents"),
         )
         add_panel("map", ("map.js",), describe_map(explorer), _choose(calls, "decode_point"))
         with gr.Column(elem_id="panel-about", elem_classes=["gae-panel"]):
-            add_about(explorer, folder, repo_id, calls)
+            add_about(explorer, folder, calls)
         for call_name, function in calls.items():
-            api(_typed(function), api_name=call_name, concurrency_id=QUEUE, concurrency_limit=NUM_WORKERS)
-    app.queue(max_size=_QUEUE_LENGTH, api_open=False)
-    return app
+            api(_typed(function), api_name=call_name, **LIMITS)
+    return page
 
 
 def _typed(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 __all__ = ["ModelCache"]
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from threading import Lock
 from typing import Generic, TypeVar
@@ -14,7 +14,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class ModelCache(Generic[M]):
-    """Keeps the modules that were used last, as many as fit.
+    """Keeps the modules that were used last, as many as fit. Threads may share it.
 
     Args:
         max_bytes: largest size of the parameters and buffers of all modules together. The module that was used last
@@ -26,18 +26,32 @@ class ModelCache(Generic[M]):
         self.max_bytes, self.device = max_bytes, device
         self.num_loaded = 0
         self._modules: OrderedDict[str, M] = OrderedDict()
-        self._lock = Lock()
+        self._lock = Lock()  # of the modules; never held while one is loaded
+        self._loading: defaultdict[str, Lock] = defaultdict(Lock)
 
     def get(self, key: str, load: Callable[[], M]) -> M:
-        """The module of a key, loaded if it is not there."""
+        """The module of a key, loaded if it is not there. Threads wait only for a thread that loads the same key."""
         with self._lock:
-            if key not in self._modules:
-                self._modules[key] = load().to(self.device).eval()
-                self.num_loaded += 1
-                while len(self._modules) > 1 and self.num_bytes > self.max_bytes:
-                    self._modules.popitem(last=False)
-            self._modules.move_to_end(key)
-            return self._modules[key]
+            loading = self._loading[key]
+        with loading:
+            found = self._find(key)
+            if found is None:
+                found = load().to(self.device).eval()
+                self._keep(key, found)
+            return found
+
+    def _find(self, key: str) -> M | None:
+        with self._lock:
+            if key in self._modules:
+                self._modules.move_to_end(key)
+            return self._modules.get(key)
+
+    def _keep(self, key: str, module: M):
+        with self._lock:
+            self._modules[key] = module
+            self.num_loaded += 1
+            while len(self._modules) > 1 and self.num_bytes > self.max_bytes:
+                self._modules.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._modules)

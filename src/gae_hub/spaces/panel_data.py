@@ -4,9 +4,12 @@ __all__ = ["describe_axes", "describe_examples", "describe_map", "describe_model
 
 from typing import Any
 
+from PIL import Image, ImageStat
+
 from ..hub.cards.papers import paper_of
-from .encoding import as_data_uri, as_sheet
+from .encoding import as_data_uri, as_sheet, shrink
 from .endpoints import LARGEST_SEED
+from .example_sets import split_batches
 from .explorer import MAX_IMAGES, PRIOR, Explorer
 from .uploads import MAX_UPLOAD_BYTES
 
@@ -20,6 +23,7 @@ TABS = {
 }
 _NUM_PICKED = 24  # examples to pick from
 _NUM_AXES = 8  # sliders at first
+_PICKED_EDGE, _SHEET_EDGE = 128, 64  # pixels: larger examples are shown smaller, so that the page stays light
 
 
 def describe_model(explorer: Explorer, title: str, repo_id: str | None) -> dict[str, Any]:
@@ -53,15 +57,13 @@ def describe_samplers(explorer: Explorer) -> dict[str, Any]:
 
 def describe_examples(explorer: Explorer) -> dict[str, Any]:
     """Examples to pick from, and the colours of the drawing area."""
-    examples = explorer.examples
-    num = min(_NUM_PICKED, len(examples))
-    images = explorer.to_images(examples.pixel_values[:num])
-    is_dark = float(examples.pixel_values[:num].mean()) < 0.5
+    images = _draw_examples(explorer, _NUM_PICKED, _PICKED_EDGE)
+    is_dark = sum(ImageStat.Stat(image.convert("L")).mean[0] for image in images) < 127.5 * len(images)
     return {
         "examples": [
-            {"image": as_data_uri(image), "label": examples.label_of(index)} for index, image in enumerate(images)
+            {"image": as_data_uri(image), **label} for image, label in zip(images, _labels(explorer), strict=True)
         ],
-        "examplesFrom": f"Examples: {examples.origin}.",
+        "examplesFrom": f"Examples: {explorer.examples.origin}.",
         "maxBytes": MAX_UPLOAD_BYTES,
         "channels": explorer.model.config.input_shape[0],
         "ink": "#ffffff" if is_dark else "#000000",
@@ -70,13 +72,14 @@ def describe_examples(explorer: Explorer) -> dict[str, Any]:
 
 
 def describe_axes(explorer: Explorer) -> dict[str, Any]:
-    """Sliders of the tab "explore"."""
+    """Sliders of the tab "explore", and the labels of the examples from which they can start."""
     axes = explorer.axes
     units = {"kl": "KL to the prior, in nats", "variance": "variance of the embeddings"}
     means = explorer.axes.coordinates(explorer.base_latents(None))[0].tolist()
     coordinates = axes.coordinates(explorer.embeddings[:_NUM_PICKED])
     unit = units.get(axes.by, "share of the embeddings' variance")
     score = {"kl": "{:.2f} nats", "variance": "{:.3g}"}.get(axes.by, "{:.1%}")
+    active = f"{axes.num_active} are active" if axes.by in units else f"{axes.num_active} have more than 1 %"
     return {
         "axes": [
             {
@@ -88,20 +91,18 @@ def describe_axes(explorer: Explorer) -> dict[str, Any]:
             }
             for index in range(len(axes))
         ],
+        "examples": _labels(explorer),
         "coordinates": coordinates.tolist(),
         "numShown": min(_NUM_AXES, axes.num_active, len(axes)),
         "scoreTitle": unit,
-        "orderedBy": (
-            f"{len(axes)} directions, ordered by {unit}; {axes.num_active} are active. "
-            "Give them names: the link keeps them."
-        ),
+        "orderedBy": f"{len(axes)} directions, ordered by {unit}; {active}. Give them names: the link keeps them.",
     }
 
 
 def describe_map(explorer: Explorer) -> dict[str, Any]:
     """Points and pictures of the tab "map"."""
     examples, plane = explorer.examples, explorer.plane
-    images = explorer.to_images(examples.pixel_values)
+    images = _draw_examples(explorer, len(examples), _SHEET_EDGE)
     columns = max(1, round(len(images) ** 0.5))
     axes = "the two latent dimensions" if explorer.embeddings[0].numel() == 2 else "the first two principal components"
     return {
@@ -114,3 +115,15 @@ def describe_map(explorer: Explorer) -> dict[str, Any]:
             f"Examples: {examples.origin}. Click, drag or use the arrow keys."
         ),
     }
+
+
+def _draw_examples(explorer: Explorer, num: int, max_edge: int) -> list[Image.Image]:
+    """The first examples as images, with edges of at most `max_edge` pixels."""
+    batches = split_batches(explorer.examples.pixel_values[:num])
+    return [shrink(image, max_edge) for batch in batches for image in explorer.to_images(batch)]
+
+
+def _labels(explorer: Explorer) -> list[dict[str, str | None]]:
+    """The label of each example to pick from."""
+    examples = explorer.examples
+    return [{"label": examples.label_of(index)} for index in range(min(_NUM_PICKED, len(examples)))]

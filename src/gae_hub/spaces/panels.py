@@ -1,24 +1,18 @@
 """A panel of a page: one HTML component that is its controls, and invisible ones that receive the answers."""
 
-__all__ = ["NUM_WORKERS", "QUEUE", "add_panel", "call_checked"]
+__all__ = ["add_panel", "call_checked"]
 
-import os
 from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..core.argument_checks import describe
 from ..core.visitor_errors import errors_for_visitors
+from .serving import LIMITS
 from .theme import read_static
 
 if TYPE_CHECKING:
     from gradio import HTML
-
-QUEUE = "model"
-"""The queue of all requests, since they share the cores of one machine."""
-
-NUM_WORKERS = max(1, os.cpu_count() or 1)
-"""Number of requests that are computed at the same time."""
 
 
 def add_panel(
@@ -64,8 +58,7 @@ def add_panel(
             trigger_mode="always_last",
             show_progress="hidden",
             api_visibility="private",
-            concurrency_id=QUEUE,
-            concurrency_limit=NUM_WORKERS,
+            **LIMITS,
         )
     return panel
 

@@ -1,6 +1,6 @@
 """Checks of what visitors send: numbers of the right kind, in the range that the app serves."""
 
-__all__ = ["check_choice", "check_integer", "check_number", "check_numbers"]
+__all__ = ["check_choice", "check_choices", "check_integer", "check_number", "check_numbers"]
 
 from collections.abc import Collection
 from math import isfinite
@@ -58,3 +58,19 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {describe(value)}")
     return value
+
+
+def check_choices(name: str, values: Any, choices: Collection[str]) -> list[str]:
+    """Return the values of a list that are all choices, each once.
+
+    Args:
+        name: what one value is, such as "a sampler".
+        values: the list.
+        choices: the choices.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(values, (list, tuple)):
+        raise ValueError(f"expected a list whose entries are each {name}, got {describe(values)}")
+    return list(dict.fromkeys(check_choice(name, value, choices) for value in values))

@@ -4,21 +4,25 @@ __all__ = ["MODEL_FOLDER", "write_space"]
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..core.argument_checks import require_extra
 from ..core.checkpoint_checks import read_config
+from ..core.configuration import StrictConfig
 from ..core.files import write_text
 from ..hub.cards.escaping import clean, escape
 from ..hub.cards.front_matter import read_metadata
 from ..hub.cards.license import DEFAULT_LICENSE
 from ..hub.cards.papers import paper_of
+from ..study.digests import digest
 from .example_sets import EXAMPLES_FILE, ExampleSet
 from .explorer import Explorer
 from .explorer_loading import MODEL_FILES, load_explorer, model_folder
 from .requirements import pin_requirements
 from .space_card import space_metadata, write_card
+from .space_manifest import replace_space, write_manifest
 from .thumbnail import NUM_TILES, write_thumbnail
 
 MODEL_FOLDER = "model"
@@ -39,7 +43,8 @@ def write_space(
 
     Args:
         model: folder, which is copied, or `user/name` on the Hub, whose present commit is pinned.
-        folder: the folder. Files of an earlier Space in it are replaced; text that was added to its card stays.
+        folder: new, empty, or the folder of an earlier Space. Files of the earlier Space are replaced; other files,
+            and text that was added to its card, stay.
         examples: images to pick and to place on the map. By default those in the model's folder, or else the model
             generates its own when it starts.
         repo_id: `user/name` of the Space, if it is published.
@@ -51,43 +56,56 @@ def write_space(
         The explorer of the model.
 
     Raises:
-        ValueError: if it is not a gae_hub model of images, or the folder holds the model itself.
+        ValueError: if it is not a gae_hub model of images, or the folder holds anything but a Space or overlaps with
+            that of the model.
         HubError: if the Hub does not respond or denies access.
         ImportError: if Gradio is not installed.
     """
     require_extra("gradio", "a Space")
-    place, source = Path(folder), model_folder(model, revision)
-    if place.resolve() == source.resolve():
-        raise ValueError(f"'{place}' is the folder of the model: choose another --output_dir for its Space")
-    explorer = load_explorer(source, examples)
-    is_local = Path(model).is_dir()
-    name = title or (source.resolve().name if is_local else str(model).rpartition("/")[2])
-    place.mkdir(parents=True, exist_ok=True)
-    if is_local:
-        _copy_model(source, place / MODEL_FOLDER)
-    (place / EXAMPLES_FILE).unlink(missing_ok=True)
-    if examples is not None:
-        examples.write(place / EXAMPLES_FILE)
-    commit = None if is_local else source.name
-    write_text(place / "app.py", _render_app(MODEL_FOLDER if is_local else str(model), commit, name))
-    write_text(place / "requirements.txt", pin_requirements())
-    latents = explorer.draw_latents(next(iter(explorer.samplers)), 0, NUM_TILES)
-    write_thumbnail(place, _method_name(explorer), name, explorer.to_images(explorer.decode(latents)))
-    on_hub = None if is_local else str(model)
-    metadata = _metadata(explorer, name, on_hub, commit, source, repo_id, license)
-    write_card(place, metadata, _describe(name, on_hub))
+    source, on_hub = model_folder(model, revision), None if Path(model).is_dir() else str(model)
+    with replace_space(folder, source) as place:
+        explorer = load_explorer(source, examples)
+        name = title or (source.resolve().name if on_hub is None else on_hub.rpartition("/")[2])
+        if on_hub is None:
+            _copy_model(source, place / MODEL_FOLDER, with_examples=examples is None)
+        if examples is not None:
+            examples.write(place / EXAMPLES_FILE)
+        commit = None if on_hub is None else source.name
+        write_text(place / "app.py", _render_app(on_hub or MODEL_FOLDER, commit, name))
+        write_text(place / "requirements.txt", pin_requirements())
+        latents = explorer.draw_latents(next(iter(explorer.samplers)), 0, NUM_TILES)
+        write_thumbnail(place, _method_name(explorer), name, explorer.to_images(explorer.decode(latents)))
+        write_card(place, _metadata(explorer, name, on_hub, commit, source, repo_id, license), _describe(name, on_hub))
+        write_manifest(place, f"model {on_hub or _identify(source, explorer)}")
     return explorer
 
 
-def _copy_model(source: Path, target: Path):
+def _copy_model(source: Path, target: Path, with_examples: bool):
     """Copy what a Space reads of a model, without checkpoints of its training."""
-    shutil.rmtree(target, ignore_errors=True)
     for pattern in MODEL_FILES:
         for path in source.glob(pattern):
-            if path.is_file():
+            if path.is_file() and (with_examples or path.name != EXAMPLES_FILE):
                 copied = target / path.relative_to(source)
                 copied.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copied)
+
+
+def _identify(source: Path, explorer: Explorer) -> str:
+    """A model in a folder, by the folder's name and the model's config, which more training does not change."""
+    return f"{source.resolve().name}, config {digest(_own_settings(explorer.model.config))[:12]}"
+
+
+def _own_settings(config: Any) -> dict[str, Any]:
+    """The fields of a config that differ from the defaults of gae_hub: those of other versions are the same."""
+    found: dict[str, Any] = {"model_type": config.model_type}
+    if not isinstance(config, StrictConfig):
+        return found
+    own = set(config.own_fields()) - {"dataset_size"}  # a fact about the training data
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in own and value != field.default:
+            found[field.name] = _own_settings(value) if hasattr(value, "model_type") else value
+    return found
 
 
 def _render_app(model: str, revision: str | None, title: str) -> str:

@@ -11,29 +11,22 @@ from ..hub.cards.merging import write_merged
 from ..study.digests import digest
 from ..study.publish_repository import Publisher
 from ..study.store import hash_file
-
-RECORD_FILE = "space.json"
-"""File of a published Space: what it shows, and the hashes of its files."""
+from .space_manifest import MANIFEST_FILE, read_manifest
 
 _CARD = "README.md"
 
 
 def publish_space(
-    folder: str | Path,
-    repo_id: str,
-    shows: str,
-    *,
-    private: bool | None = None,
-    token: str | bool | None = None,
+    folder: str | Path, repo_id: str, *, private: bool | None = None, token: str | bool | None = None
 ) -> bool:
-    """Publish a folder that `write_space` wrote, unless the Space has this content. No other Space is overwritten.
+    """Publish the Space in a folder, unless the repository has this content. No other Space is overwritten.
 
-    Text that people added to the Space's card is kept.
+    Only the files that `write_space` or `write_study_space` wrote are published. Text that people added to the card of
+    the repository is kept.
 
     Args:
         folder: of the Space.
         repo_id: `user/name` of the Space.
-        shows: name of the model, by which a later call recognises its Space.
         private: whether a new Space is private; None for the account's default.
         token: token of the Hub; by default that of `hf auth login`.
 
@@ -41,14 +34,15 @@ def publish_space(
         Whether something was published.
 
     Raises:
-        ValueError: if the repository exists and holds something else, or is public and should be private.
+        ValueError: if the folder is not that of a Space; or if the repository exists and shows something else, or is
+            public and should be private.
         HubError: if the network or the Hub fails, or the token may not write there.
     """
     if not is_repo_id(repo_id):
         raise ValueError(f"expected the name of a Space, user/name, got {describe(repo_id)}")
     source = Path(folder)
-    paths = sorted(path for path in source.rglob("*") if path.is_file() and path.name != RECORD_FILE)
-    files = {path.relative_to(source).as_posix(): path for path in paths}
+    manifest = read_manifest(source)
+    files = {name: source / name for name in (*manifest.files, _CARD) if (source / name).is_file()}
 
     def copy(target: Path):
         for name, path in files.items():
@@ -57,6 +51,8 @@ def publish_space(
                 shutil.copyfile(path, target / name)
         write_merged(target / _CARD, (source / _CARD).read_text(encoding="utf-8"))
 
-    publisher = Publisher(shows, private, token, kind="space", command="gae-hub space", record_file=RECORD_FILE)
+    publisher = Publisher(
+        manifest.shows, private, token, kind="space", command="gae-hub space", record_file=MANIFEST_FILE
+    )
     content = digest({name: hash_file(path) for name, path in files.items()})
     return publisher.publish(repo_id, "space", content, copy, sdk="gradio")

@@ -137,4 +137,4 @@ def _integer(name: str, minimum: int, maximum: int) -> Callable[[list[str]], int
 
 
 def _several(parse: Callable[[list[str]], Any]) -> Callable[[list[str]], list[Any]]:
-    return lambda texts: [] if texts == [""] else [parse([text]) for text in texts]
+    return lambda texts: [] if texts == [""] else list(dict.fromkeys(parse([text]) for text in texts))

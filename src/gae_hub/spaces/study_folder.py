@@ -5,13 +5,16 @@ __all__ = ["write_study_space"]
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from shutil import copyfile, copytree, rmtree
+from shutil import copyfile, copytree
+from typing import cast
 
 from PIL import Image
+from transformers.utils import logging
 
 from ..core.argument_checks import require_extra
-from ..core.files import remove_leftovers, write_text
+from ..core.files import write_text
 from ..hub.cards.escaping import clean, escape
+from ..images.processing import GAEImageProcessor
 from ..pipelines import ReconstructionPipeline
 from ..study.collect import load_results
 from ..study.figures import write_figures
@@ -20,10 +23,14 @@ from ..study.publish_models import StudyModel, choose_models, describe_study
 from ..study.results import StudyResults
 from ..study.study_data import StudyData
 from .example_sets import bake_examples, load_examples
+from .pixel_range import check_normalization, check_pixels
 from .requirements import pin_requirements
 from .space_card import space_metadata, write_card
+from .space_manifest import replace_space, write_manifest
 from .study_record import MODELS, SpaceModel, StudyRecord, examples_file, write_record
 from .thumbnail import NUM_TILES, write_thumbnail
+
+logger = logging.get_logger(__name__)
 
 MAX_MODEL_BYTES = 500 << 20
 NUM_EXAMPLES = 24
@@ -50,9 +57,12 @@ def write_study_space(
 ) -> Path:
     """Write the Space of a study. It starts without a connection, unless its models are on the Hub.
 
+    Images of a data set with values outside [0, 1] are left out with a warning; its numbers are shown.
+
     Args:
         study: folder of the study, which does not change.
-        folder: folder of the Space: new, or written before.
+        folder: new, empty, or the folder of an earlier Space. Files of the earlier Space are replaced; other files,
+            and text that was added to its card, stay.
         published: `user/name` that the study was published as with `gae-hub study publish`. The Space then loads the
             models from there; by default it contains them.
         repo_id: `user/name` of the Space, if it is published.
@@ -64,33 +74,30 @@ def write_study_space(
         the folder.
 
     Raises:
-        ValueError: if no cell of the study is done, the models are too large, or the data set has no test split.
+        ValueError: if no cell of the study is done, the models are too large, or the folder holds anything but a Space
+            or overlaps with that of the study.
         ImportError: if Gradio is not installed.
     """
     require_extra("gradio", "a Space")
-    root, results = Path(folder), load_results(study)
+    results = load_results(study)
     models = choose_models(results, "chosen", published or f"local/{results.name}")
     if not models:
         raise ValueError(f"no configuration of the study '{results.name}' is chosen yet: run the study first")
     if published is None:
         _check_size(models, max_model_bytes)
-    root.mkdir(parents=True, exist_ok=True)
-    for place in (root, root / "figures"):
-        remove_leftovers(place)
-    for place in (root / MODELS, root / "examples"):  # of a Space that was written before
-        if place.is_dir():
-            rmtree(place)
-    stored = {model.folder.name: _store_model(model, results, root, published) for model in models}
-    write_figures(results, root / "figures")
-    for picture in (root / "figures").glob("*.png"):  # the app shows the SVG files
-        picture.unlink()
-    write_record(StudyRecord(_keep_folders(results, models), stored), root)
-    _write_examples(study, results, root, num_examples)
-    write_text(root / "app.py", _APP)
-    write_text(root / "requirements.txt", pin_requirements())
-    has_thumbnail = _write_thumbnail(results, models, root)
-    _write_card(results, models, root, published, repo_id if has_thumbnail else None, license)
-    return root
+    with replace_space(folder, study.root) as root:
+        stored = {model.folder.name: _store_model(model, results, root, published) for model in models}
+        write_figures(results, root / "figures")
+        for picture in (root / "figures").glob("*.png"):  # the app shows the SVG files
+            picture.unlink()
+        write_record(StudyRecord(_keep_folders(results, models), stored), root)
+        _write_examples(study, models, root, num_examples)
+        write_text(root / "app.py", _APP)
+        write_text(root / "requirements.txt", pin_requirements())
+        has_thumbnail = _write_thumbnail(results, models, root)
+        _write_card(results, models, root, published, repo_id if has_thumbnail else None, license)
+        write_manifest(root, f"study {results.name}")
+    return Path(folder)
 
 
 def _check_size(models: Iterable[StudyModel], max_bytes: int):
@@ -131,13 +138,23 @@ def _keep_folders(results: StudyResults, models: Iterable[StudyModel]) -> StudyR
     )
 
 
-def _write_examples(study: StudyFolder, results: StudyResults, root: Path, num: int):
-    """Write test images of each data set of images, the classes in turn."""
+def _write_examples(study: StudyFolder, models: Iterable[StudyModel], root: Path, num: int):
+    """Write test images of each data set of images with models, the classes in turn."""
     declared = study.load_study().data
-    for name in results.datasets:
+    folders = {model.cell.dataset: model.folder for model in models}  # all read their data in the same way
+    for name, folder in folders.items():
         data = StudyData(declared[name])
-        if data.is_images:
-            bake_examples(data.splits["test"], f"test split of {name}", num).write(examples_file(root, name))
+        if not data.is_images:
+            continue
+        examples = bake_examples(data.splits["test"], f"test split of {name}", num)
+        processor = cast(GAEImageProcessor, GAEImageProcessor.from_pretrained(folder))
+        try:
+            check_normalization(processor)
+            check_pixels(processor, examples.pixel_values, examples.origin)
+        except ValueError as error:
+            logger.warning(f"the Space shows no images of the data set '{name}': {error}")
+            continue
+        examples.write(examples_file(root, name))
 
 
 def _write_thumbnail(results: StudyResults, models: Iterable[StudyModel], root: Path) -> bool:

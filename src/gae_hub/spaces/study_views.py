@@ -13,15 +13,17 @@ from ..study.selection import Setup
 from ..study.table import format_entry
 from ..study.tables import build_tables
 from .comparison import Comparison, Inputs, MethodRow
-from .encoding import as_data_uri
-from .request_checks import check_choice, check_integer
+from .encoding import as_data_uri, shrink
+from .request_checks import check_choice, check_choices, check_integer
 from .study_html import render_comparison, render_picker_style
 from .uploads import read_upload
 
 MAX_SAMPLES = 24
 MAX_STEPS = 16
+MAX_PICKED = 64  # test images of one request
 MAX_UPLOADS = 8
 MAX_SEED = 2**31 - 1
+_TILE_EDGE = 128  # pixels of a picker: larger images are shown smaller
 
 
 class Selected(NamedTuple):
@@ -64,7 +66,7 @@ class StudyViews:
         setup = self.find_setup(*selected.place)
         processor = self.compared.processor(setup)
         # Gradio's component accepts files of its own upload folder only
-        own = [read_upload({"path": file}, processor, Path(file).parent) for file in _limit(files or [])]
+        own = [read_upload({"path": file}, processor, Path(file).parent) for file in _limit(files or [], MAX_UPLOADS)]
         inputs = self._inputs(setup, picked or [], own)
         if not len(inputs.pixel_values):
             return '<p class="empty">Pick one or more images.</p>'
@@ -103,7 +105,7 @@ class StudyViews:
     def picker_style(self, picker: str, setup: Setup) -> str:
         """A style element with the test images for a group of choices."""
         images = self.compared.processor(setup).postprocess(self.compared.examples(setup).pixel_values)
-        return render_picker_style(picker, images)
+        return render_picker_style(picker, [shrink(image, _TILE_EDGE) for image in images])
 
     def find_setup(self, dataset: str, network: str, latent_dim: int) -> Setup:
         """The setup of these names.
@@ -140,12 +142,12 @@ class StudyViews:
         task: str = "",
         methods: list[str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Reconstructions of images, which are indices of test images or data URIs, by each method."""
+        """Reconstructions by each method, of test images by their indices, ordered and each once, and of data URIs."""
         setup = self._setup(dataset, network, latent_dim)
         if not isinstance(images, list) or not images:
             raise ValueError("images must be a list of one or more indices of test images or data URIs")
         indices = [image for image in images if isinstance(image, (int, float))]
-        uploads = _limit([image for image in images if not isinstance(image, (int, float))])
+        uploads = _limit([image for image in images if not isinstance(image, (int, float))], MAX_UPLOADS)
         processor = self.compared.processor(setup)
         inputs = self._inputs(setup, indices, [read_upload(upload, processor) for upload in uploads])
         rows = self.compared.reconstruct(setup, self._task(task), self._methods(methods), inputs.pixel_values)
@@ -208,13 +210,13 @@ class StudyViews:
 
     def _methods(self, methods: Sequence[str] | None) -> list[str]:
         known = self.compared.results.methods
-        wanted = {check_choice("a method", name, known) for name in (known if methods is None else methods)}
+        wanted = known if methods is None else check_choices("a method", methods, known)
         return [name for name in known if name in wanted]
 
     def _sample(
         self, setup: Setup, task: str, methods: Sequence[str] | None, samplers: Sequence[str], num: Any, seed: Any
     ) -> list[MethodRow]:
-        names = [check_choice("a sampler", name, self.compared.samplers) for name in samplers]
+        names = check_choices("a sampler", samplers, self.compared.samplers)
         num = check_integer("the number of images", num, 1, MAX_SAMPLES)
         seed = check_integer("the seed", seed, 0, MAX_SEED)
         return self.compared.sample(setup, self._task(task), self._methods(methods), names, num, seed)
@@ -231,18 +233,20 @@ class StudyViews:
         return self.compared.interpolate(setup, self._task(task), self._methods(methods), a, b, num_steps)
 
     def _inputs(self, setup: Setup, picked: Sequence[Any], own: Sequence[torch.Tensor]) -> Inputs:
-        """Test images by their indices, and the images of a visitor, (1, *input_shape) each."""
+        """Test images by their indices, each once, and the images of a visitor, (1, *input_shape) each."""
         examples = self.compared.examples(setup)
-        indices = sorted(check_integer("an index of a test image", index, 0, len(examples) - 1) for index in picked)
+        last = len(examples) - 1
+        found = {check_integer("an index of a test image", index, 0, last) for index in picked}
+        indices = _limit(sorted(found), MAX_PICKED)
         names = [_name(index, examples.label_of(index)) for index in indices]
         names += [f"image {number} of yours" for number in range(1, len(own) + 1)]
         return Inputs(torch.cat([examples.pixel_values[indices], *own]), tuple(names))
 
 
-def _limit(uploads: Sequence[Any]) -> Sequence[Any]:
-    if len(uploads) > MAX_UPLOADS:
-        raise ValueError(f"expected at most {MAX_UPLOADS} images at a time, got {len(uploads)}")
-    return uploads
+def _limit(images: Sequence[Any], maximum: int) -> Sequence[Any]:
+    if len(images) > maximum:
+        raise ValueError(f"expected at most {maximum} images at a time, got {len(images)}")
+    return images
 
 
 def _name(index: int, label: str | None) -> str:

@@ -38,7 +38,8 @@ def read_upload(image: Any, processor: GAEImageProcessor, upload_folder: str | P
     try:
         pixel_values = processor.preprocess(content)["pixel_values"]
     except (ValueError, *DAMAGED) as error:
-        raise ValueError(f"this image cannot be read: {_last_reason(error)}") from error
+        reason = str(error.__cause__ or error) or type(error).__name__
+        raise ValueError(f"this image cannot be read: {reason}") from error
     return torch.as_tensor(pixel_values)
 
 
@@ -46,7 +47,10 @@ def _read_bytes(image: Any, upload_folder: str | Path | None) -> bytes:
     if isinstance(image, dict) and isinstance(image.get("path"), str) and upload_folder is not None:
         path, folder = Path(image["path"]).resolve(), Path(upload_folder).resolve()
         if not path.is_relative_to(folder) or not path.is_file():
-            raise ValueError("this file was not uploaded here: send it with gradio_client.handle_file")
+            raise ValueError(
+                "this file was not uploaded here, or too long ago: upload it again; programs send it with "
+                "gradio_client.handle_file"
+            )
         _check_size(path.stat().st_size)
         return path.read_bytes()
     if not isinstance(image, str):
@@ -90,7 +94,3 @@ def _check_header(content: bytes):
             f"this image has {width:,} x {height:,} pixels: expected a longer edge of at most {_MAX_RATIO} times the "
             "shorter one; crop it first"
         )
-
-
-def _last_reason(error: BaseException) -> str:
-    return str(error).rpartition(": ")[2] or type(error).__name__

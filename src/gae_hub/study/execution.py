@@ -32,7 +32,6 @@ from ..samplers.latent_kinds import get_latent_kind
 from ..samplers.learned import LearnedSampler
 from ..samplers.prior import PriorSampler
 from ..training.arguments import GAETrainingArguments
-from ..training.checkpointing import last_checkpoint
 from ..training.output_folder import CHECKPOINTS, delete_files, delete_temporary_files
 from ..training.quiet import hide_diagnostics
 from ..training.run_lock import LOCK_FILE
@@ -97,9 +96,8 @@ class CellRunner:
         """Train the model of a cell, from its newest checkpoint if a run was interrupted, and save it."""
         self.step = "train"
         trainer = self.make_trainer(plan, cell.folder)
-        has_checkpoint = last_checkpoint(cell.folder) is not None
         with hide_diagnostics():
-            trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
+            trainer.train(resume_from_checkpoint="auto")
         self.save_trained(plan, cell, trainer.plain_model)
 
     def train_together(self, plans: Sequence[CellPlan], cells: Mapping[str, Cell], folder: Path) -> list[CellPlan]:

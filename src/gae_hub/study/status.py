@@ -4,7 +4,7 @@ __all__ = ["describe_status", "estimate_seconds"]
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from statistics import mean
 
 from .claims import holder
@@ -13,7 +13,7 @@ from .folder import StudyFolder
 from .results import CellResult, StudyResults
 from .store import Cell
 from .table import Column, format_entry
-from .tables import build_tables
+from .tables import iterate_tables
 
 MAX_ERRORS = 10
 NUM_TABLES = 3
@@ -53,7 +53,7 @@ def describe_status(folder: StudyFolder, tracebacks: bool = False) -> str:
 def _tables_so_far(results: StudyResults) -> list[str]:
     """The tables of reconstruction, embeddings and generation, without rows that have no number yet."""
     found = []
-    for table in build_tables(results, paper=())[:NUM_TABLES]:
+    for table in islice(iterate_tables(results, paper=()), NUM_TABLES):
         rows = [row for row in table.rows if any(entry.value is not None for entry in row.entries)]
         if not rows:
             continue

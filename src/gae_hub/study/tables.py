@@ -1,9 +1,9 @@
 """Tables of a study: the paper's Tables 1, 2, 3 and 7, quality, paths, likelihood, training, all configurations."""
 
-__all__ = ["Column", "Entry", "Row", "Table", "build_tables"]
+__all__ = ["Column", "Entry", "Row", "Table", "build_tables", "iterate_tables"]
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .cell_facts import SHARED_TIME, describe_troubles, explain_missing, timing_passport, warn_of_extractors
@@ -57,7 +57,12 @@ Chooser = Callable[[Line, Setup], Selection]
 
 
 def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = None) -> list[Table]:
-    """Every table that the study has numbers for, in the order of the paper.
+    """Every table that the study has numbers for, in the order of the paper. Arguments as of `iterate_tables`."""
+    return list(iterate_tables(results, paper))
+
+
+def iterate_tables(results: StudyResults, paper: Iterable[PaperValue] | None = None) -> Iterator[Table]:
+    """Build one table after the other.
 
     Args:
         results: results of the study.
@@ -80,16 +85,19 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
         "less for a detour."
     )
     build = _Builder(selector, paper_columns)
-    tables = [
-        build.of_task("reconstruction", "Reconstruction", lines, [MSE, RECONSTRUCTION_FID], "reconstruction"),
-        build.accuracies(lines, spread),
-        build.of_task("generation", "Generation", main, scores, "generation"),
-        build.of_task("generation_all_samplers", "Generation with every sampler", sampled, scores, "generation")
-        if sampled != main
-        else None,
-        build.of_task("generation_quality", "Quality of generated images", sampled, QUALITY, "generation"),
-        build.of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths),
-        build.of_task(
+    of_task = build.of_task
+    builders: list[Callable[[], Table | None]] = [
+        lambda: of_task("reconstruction", "Reconstruction", lines, [MSE, RECONSTRUCTION_FID], "reconstruction"),
+        lambda: build.accuracies(lines, spread),
+        lambda: of_task("generation", "Generation", main, scores, "generation"),
+        lambda: (
+            of_task("generation_all_samplers", "Generation with every sampler", sampled, scores, "generation")
+            if sampled != main
+            else None
+        ),
+        lambda: of_task("generation_quality", "Quality of generated images", sampled, QUALITY, "generation"),
+        lambda: of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths),
+        lambda: of_task(
             "log_likelihood",
             "Log-likelihood",
             lines,
@@ -97,10 +105,13 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
             "reconstruction",
             *_describe_importance(results),
         ),
-        build.training(lines),
-        configuration_table(selector),
+        lambda: build.training(lines),
+        lambda: configuration_table(selector),
     ]
-    return [table for table in tables if table is not None]
+    for build_table in builders:
+        table = build_table()
+        if table is not None:
+            yield table
 
 
 def _describe_importance(results: StudyResults) -> list[str]:

@@ -5,7 +5,9 @@ __all__ = ["StudyChangedError", "StudyStoppedError", "Worker", "load_study_data"
 import argparse
 import errno
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -265,20 +267,28 @@ def _is_disk_full(error: Exception) -> bool:
     return False
 
 
+def _follow_parent(parent: int):
+    """Interrupt this process when its parent ends, as Ctrl-C does: a training saves a checkpoint after its step."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(POLL)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main():
     """Entry point of a worker process: `python -m gae_hub.study.worker ROOT NAME PARENT DEADLINE FILE`."""
     parser = argparse.ArgumentParser(prog="gae_hub.study.worker")
     parser.add_argument("root", type=Path)
     parser.add_argument("name")
-    parser.add_argument("parent", type=int, help="process without which the worker stops after its cell")
+    parser.add_argument("parent", type=int, help="process without which the worker stops")
     parser.add_argument("deadline", type=float, help="time after which it starts no cell")
     parser.add_argument("cell_file", type=Path, help="file into which it writes the name of its cell")
     args = parser.parse_args()
     logging.disable_progress_bar()
     folder = StudyFolder(args.root, args.name)
-
-    def should_stop() -> bool:
-        return os.getppid() != args.parent or time.time() > args.deadline
 
     def report(cell: CellPlan, what: str):
         if what not in ("done", "failed"):
@@ -286,8 +296,9 @@ def main():
                 temporary.write_text(cell.id, encoding="utf-8")
 
     try:
+        _follow_parent(args.parent)
         study, plan = folder.load_study(), folder.read_plan()
-        Worker(folder, study, plan, load_study_data(study), report, should_stop).run()
+        Worker(folder, study, plan, load_study_data(study), report, lambda: time.time() > args.deadline).run()
     except KeyboardInterrupt:
         sys.exit(130)
     except (StudyStoppedError, ValueError, OSError) as error:

@@ -45,7 +45,10 @@ def choose_checkpoint(folder: Path, resume_from_checkpoint: str | bool) -> Path:
     """
     chosen = last_checkpoint(folder) if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
     if chosen is None or not is_complete(chosen) or not list(chosen.glob("*.safetensors")):
-        raise ValueError(f"no complete checkpoint to resume from in '{chosen or folder}'; start without resuming")
+        raise ValueError(
+            f"no complete checkpoint to resume from in '{chosen or folder}'; start without resuming, or with 'auto', "
+            "which resumes only if there is one"
+        )
     return chosen
 
 

@@ -21,6 +21,7 @@ from ..images.processing import GAEImageProcessor
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
+from .checkpointing import last_checkpoint
 from .cpu_tuning import keep_freed_memory
 from .diagnostics import DiagnosticsCallback
 from .divergence import NUMERICAL_ERRORS, make_divergence_guard
@@ -190,6 +191,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
 
         Args:
             resume_from_checkpoint: True for the newest complete checkpoint in output_dir, or a checkpoint's folder.
+                "auto" for the newest one if there is any, else a new run: for jobs that a cluster starts again.
             **kwargs: as in transformers.
 
         Raises:
@@ -234,6 +236,12 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
     def _prepare_output_dir(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """Find the checkpoint to resume from, or delete what an earlier run left."""
         folder = Path(cast(str, self.args.output_dir))
+        if resume_from_checkpoint == "auto":
+            resume_from_checkpoint = last_checkpoint(folder) is not None
+            self.accelerator.wait_for_everyone()  # delete only after all processes have looked for checkpoints
+            if self.args.should_save:
+                delete_unfinished(folder)
+            self.accelerator.wait_for_everyone()
         if resume_from_checkpoint:
             checkpoint = choose_checkpoint(folder, resume_from_checkpoint)
             # the checkpoints of another run must not be mixed with this run's

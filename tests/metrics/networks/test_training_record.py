@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from cases import images
+from cases import VAE, images
 
 from gae_hub.data.datasets import InMemoryDataset
-from gae_hub.metrics import MEASURES, load_extractor, train_extractor
+from gae_hub.metrics import MEASURES, evaluate_model, load_extractor, train_extractor
 from gae_hub.metrics.networks.classifier import FeatureClassifier, FeatureClassifierConfig
 from gae_hub.metrics.networks.extractors import ClassifierExtractor
 
@@ -52,6 +52,19 @@ def test_record_is_saved_and_in_passports(trained_folder):
     passport = fid.compute()["fid"].passport.to_dict()
     assert passport["extractor_training"] == {**RECORD, "accuracy": saved["accuracy"]}
     assert "(40 images of 1 x 8 x 8)" in (trained_folder / "README.md").read_text()
+
+
+def test_a_classifier_needs_not_be_saved(trained_folder):
+    classifier = FeatureClassifier.from_pretrained(trained_folder)
+    numbers = [
+        evaluate_model(VAE.build(), images(8), ["fid"], num_samples=8, extractor=extractor)["fid"]
+        for extractor in (classifier, trained_folder)
+    ]
+    assert numbers[0] == numbers[1] > 0
+    unsaved = FeatureClassifier(FeatureClassifierConfig(channels=[4], feature_dim=6))
+    assert load_extractor(unsaved).name == "trained classifier"
+    with pytest.raises(ValueError, match="extractor must be 'inception', a folder .*, got an object of type Linear"):
+        load_extractor(torch.nn.Linear(2, 2))
 
 
 def test_training_without_held_out_images_is_a_warning(caplog):

@@ -13,7 +13,7 @@ from ..functional.inception_score import inception_score
 from ..functional.kernel import kernel_distance, kernel_distance_of_subsets
 from ..functional.moments import Moments
 from ..functional.neighbors import density_coverage, precision_recall
-from ..networks.extractors import Extractor, load_extractor
+from ..networks.extractors import Extractor, ExtractorSource, load_extractor
 from ..results import Estimate
 from .base import COUNTS, SIDES, Measure
 from .fingerprint import Fingerprint
@@ -24,7 +24,7 @@ class FeatureMeasure(Measure):
     """Base of the measures on features of images.
 
     Args:
-        feature_extractor: a name for [`load_extractor`], or an [`Extractor`]; "features" if the batches are already
+        feature_extractor: an extractor, or what [`load_extractor`] makes one of; "features" if the batches are already
             (num, dim) features, or logits for the Inception Score.
         weights: for "inception", the published file or its URL.
         resize: for "inception", "tensorflow" or "pytorch".
@@ -36,7 +36,7 @@ class FeatureMeasure(Measure):
 
     def __init__(
         self,
-        feature_extractor: str | Extractor = "inception",
+        feature_extractor: ExtractorSource = "inception",
         weights: str | Path | None = None,
         resize: str | None = None,
         **options: Any,

@@ -1,6 +1,13 @@
 """Extractors: networks that turn images into the features that FID and related metrics compare."""
 
-__all__ = ["ClassifierExtractor", "Extractor", "InceptionExtractor", "TransformersExtractor", "load_extractor"]
+__all__ = [
+    "ClassifierExtractor",
+    "Extractor",
+    "ExtractorSource",
+    "InceptionExtractor",
+    "TransformersExtractor",
+    "load_extractor",
+]
 
 import hashlib
 import reprlib
@@ -14,6 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
+from ...core.argument_checks import describe
 from ...core.checkpoint_checks import read_config
 from ...core.hub_files import fetch_file
 from ...core.json_files import read_json_object
@@ -326,21 +334,33 @@ def _values_of_channels(settings: dict[str, Any], key: str, name: str) -> list[f
     return values
 
 
-def load_extractor(name: str | Extractor = "inception", weights: str | Path | None = None, **kwargs: Any) -> Extractor:
+ExtractorSource = str | Path | Extractor | FeatureClassifier
+"""What `load_extractor` makes an extractor of."""
+
+
+def load_extractor(name: ExtractorSource = "inception", weights: str | Path | None = None, **kwargs: Any) -> Extractor:
     """Load an extractor by name.
 
     Args:
         name: "inception"; the folder or repository of a classifier from `gae-hub train-extractor`, or of a vision
-            model of `transformers`; or an extractor, which is returned as it is.
+            model of `transformers`; a classifier from `train_extractor`; or an extractor, which is returned as it is.
         weights: for "inception", the published file or its URL. The default downloads it.
         **kwargs: `resize` for "inception"; `size` for vision models; `revision` and other arguments for the Hub.
 
     Raises:
-        ValueError: if `weights` are given for an extractor other than "inception".
+        ValueError: if `weights` are given for an extractor other than "inception", or `name` is another object.
         OSError: if the folder or repository does not exist, or the weights cannot be downloaded.
     """
     if isinstance(name, Extractor):
         return name
+    if isinstance(name, FeatureClassifier):
+        return ClassifierExtractor(name, name.name_or_path or "trained classifier")
+    if not isinstance(name, (str, Path)):
+        raise ValueError(
+            "extractor must be 'inception', a folder or repository, a classifier from train_extractor, or an "
+            f"Extractor, got {describe(name)}"
+        )
+    name = str(name)
     if name == "inception":
         return InceptionExtractor(weights, **kwargs)
     if weights is not None:

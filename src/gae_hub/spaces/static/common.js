@@ -2,8 +2,10 @@
 // `watch` in scope. Text reaches the page through textContent and setAttribute only, never as HTML.
 
 const config = props.config;
+const largestNumber = 1e6; // in a request, as in request_checks.py
 let lastId = 0;
-const scheduled = {};
+const scheduled = new Set(); // kinds of requests that the next frame sends
+const unanswered = {}; // the newest request of each kind, until its answer comes
 
 function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -28,8 +30,32 @@ function picture(uri, alt) {
   return el("img", { src: uri, alt, class: "gae-pixels", draggable: "false" });
 }
 
-function figure(uri, alt, caption) {
-  return el("figure", { class: "gae-figure" }, picture(uri, alt), el("figcaption", {}, caption));
+// Show a picture in a frame, in place of the one that it has.
+function showPicture(frame, uri, alt) {
+  const shown = frame.firstChild ?? frame.appendChild(picture(uri, alt));
+  shown.src = uri;
+  shown.alt = alt;
+}
+
+// Show a button for each image in a group. Buttons that the group has stay there, and so the focus stays on them.
+function showButtons(group, uris, kind, label, onclick) {
+  while (group.children.length > uris.length) group.lastChild.remove();
+  uris.forEach((uri, index) => {
+    const shown = group.children[index] ?? group.appendChild(button(picture(uri, ""), null, { class: kind }));
+    shown.firstChild.src = uri;
+    shown.setAttribute("aria-label", label(index));
+    shown.onclick = () => onclick(index);
+  });
+}
+
+// Mark one button of a group as pressed, or none.
+function press(group, index) {
+  [...group.children].forEach((child, i) => child.setAttribute("aria-pressed", String(i === index)));
+}
+
+// A value beside its slider, which screen readers read out already.
+function readout(text = "") {
+  return el("output", { "aria-live": "off" }, text);
 }
 
 // Requests and answers
@@ -38,12 +64,13 @@ function figure(uri, alt, caption) {
 // keeps one of a kind in flight, and again only the last of those that arrive meanwhile.
 function ask(event, request) {
   lastId += 1;
-  const isScheduled = event in scheduled;
-  scheduled[event] = { ...request, id: lastId };
-  if (!isScheduled) {
+  unanswered[event] = { ...request, id: lastId };
+  if (!scheduled.has(event)) {
+    scheduled.add(event);
     requestAnimationFrame(() => {
-      props.value = { ...props.value, [event]: scheduled[event] };
-      delete scheduled[event];
+      scheduled.delete(event);
+      // a request that waits is read from the value when its turn comes, so those without an answer stay there
+      props.value = { ...unanswered };
       trigger(event);
     });
   }
@@ -52,7 +79,9 @@ function ask(event, request) {
 
 function onAnswer(event, handler) {
   window.addEventListener(`gae:answer:${config.name}:${event}`, ({ detail }) => {
-    if (element.isConnected && detail) handler(detail);
+    if (!element.isConnected || !detail) return;
+    if (detail.id === unanswered[event]?.id) delete unanswered[event];
+    handler(detail);
   });
 }
 
@@ -83,6 +112,7 @@ function saveText(text, type, name) {
 
 // One picture of images of the model's size, pixel by pixel.
 async function saveSheet(uris, columns, name) {
+  if (!uris.length) return;
   const images = await Promise.all(
     uris.map((uri) => {
       const image = new Image();

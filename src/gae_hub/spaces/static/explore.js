@@ -1,22 +1,25 @@
 // One slider for each active direction of the latent space, with a strip of what it does.
 
 const axes = config.axes;
+const numMore = 8; // sliders that "Show more" adds
+const stripsPerRequest = 32; // of at most 7 images; a request may have 256
 const state = {
-  example: readState("base") === null ? null : readNumber("base", null, 0, config.examples.length - 1),
-  num: Math.min(axes.length, Math.max(config.numShown, readNumber("axes", config.numShown, 1, axes.length))),
+  example: readInteger("base", null, 0, config.examples.length - 1),
+  num: readInteger("axes", config.numShown, config.numShown, axes.length),
   values: [],
   names: readNames(),
 };
-let rows = [];
+const rows = [];
 let current = null;
 let waiting = null;
+let stripsId = null;
 
 const output = el("div", { class: "gae-frame" });
 const base = el("select", { onchange: () => reset(base.value === "" ? null : Number(base.value)) },
   el("option", { value: "" }, "Mean of the examples"),
   ...config.examples.map((example, index) => el("option", { value: index, selected: index === state.example }, example.label === null ? `Example ${index + 1}` : `Example ${index + 1} (${example.label})`)));
 const list = el("div", { class: "gae-axes" });
-const more = button("", () => { state.num = Math.min(axes.length, state.num + config.numShown); build(); refresh(); }, { class: "gae-quiet" });
+const more = button("", showMore, { class: "gae-quiet" });
 
 element.replaceChildren(
   el("div", { class: "gae-split gae-explore" },
@@ -50,7 +53,7 @@ function baseValues() {
 
 function readValues() {
   const values = (readState("z") ?? "").split("_").filter((text) => text !== "").map(Number);
-  return baseValues().map((value, i) => (Number.isFinite(values[i]) ? values[i] : value));
+  return baseValues().map((value, i) => (Math.abs(values[i]) <= largestNumber ? values[i] : value));
 }
 
 function request() {
@@ -63,86 +66,107 @@ function remember() {
   writeState({
     base: state.example,
     z: isMoved ? state.values.slice(0, state.num).map((value) => Number(value.toFixed(3))).join("_") : null,
-    axes: state.num === config.numShown || state.num === axes.length ? (state.num > config.numShown ? state.num : null) : state.num,
+    axes: state.num === config.numShown ? null : state.num,
     names: Object.entries(state.names).filter(([, name]) => name).map(([i, name]) => `${i}.${name}`).join("~"),
   });
 }
 
 function refresh() {
   ask("explore", request());
-  askForStrips();
+  askForAllStrips();
 }
 
-function askForStrips() {
+function askForAllStrips() {
   clearTimeout(waiting);
   waiting = setTimeout(() => {
+    askForStrips(0);
     remember();
-    ask("traverse", { ...request(), axes: rows.map((row) => row.index), num_steps: rows.length > 8 ? 5 : 7 });
   }, 60);
+}
+
+function askForStrips(first) {
+  const indices = rows.slice(first, first + stripsPerRequest).map((row) => row.index);
+  if (indices.length) stripsId = ask("traverse", { ...request(), axes: indices, num_steps: rows.length > 8 ? 5 : 7 });
 }
 
 function set(row, value, isFinal) {
   state.values[row.index] = value;
-  row.slider.value = value;
-  row.text.textContent = value.toFixed(2);
-  row.slider.setAttribute("aria-valuetext", `${labelOf(row.index)}: ${value.toFixed(2)}`);
+  showRow(row);
   ask("explore", request());
-  if (isFinal) askForStrips();
+  if (isFinal) askForAllStrips();
 }
 
 function labelOf(index) {
   return state.names[index] || axes[index].name;
 }
 
-function build() {
-  rows = axes.slice(0, state.num).map((axis, index) => {
-    const value = state.values[index];
-    const row = { index, text: el("output", {}, value.toFixed(2)), strip: el("div", { class: "gae-film", role: "group", "aria-label": `What ${axis.name} does` }) };
-    row.slider = el("input", {
-      type: "range", min: axis.low, max: axis.high, step: (axis.high - axis.low) / 200, "aria-label": `Value of ${labelOf(index)}`,
-      oninput: () => set(row, Number(row.slider.value), false), onchange: () => askForStrips(),
-    });
-    row.slider.value = value;
-    row.name = el("input", {
-      type: "text", class: "gae-name", placeholder: axis.name, maxlength: 40, value: state.names[index] ?? "", "aria-label": `Name of ${axis.name}`,
-      oninput: () => { state.names[index] = row.name.value.replace(/[~]/g, ""); row.slider.setAttribute("aria-label", `Value of ${labelOf(index)}`); remember(); },
-    });
-    row.root = el("div", { class: "gae-axis" },
-      el("div", { class: "gae-axis-head" }, row.name, el("span", { class: "gae-score", title: config.scoreTitle }, axis.score)),
-      el("span", { class: "gae-range" }, row.slider, row.text), row.strip);
-    return row;
+function buildRow(index) {
+  const axis = axes[index];
+  const row = { index, text: readout(), strip: el("div", { class: "gae-film", role: "group", "aria-label": `What ${axis.name} does` }) };
+  row.slider = el("input", {
+    type: "range", min: axis.low, max: axis.high, step: (axis.high - axis.low) / 200,
+    oninput: () => set(row, Number(row.slider.value), false), onchange: askForAllStrips,
   });
-  list.replaceChildren(...rows.map((row) => row.root));
-  more.hidden = state.num >= axes.length;
+  row.name = el("input", {
+    type: "text", class: "gae-name", placeholder: axis.name, maxlength: 40, value: state.names[index] ?? "", "aria-label": `Name of ${axis.name}`,
+    oninput: () => { state.names[index] = row.name.value.replace(/[~]/g, ""); showRow(row); remember(); },
+  });
+  row.root = el("div", { class: "gae-axis" },
+    el("div", { class: "gae-axis-head" }, row.name, el("span", { class: "gae-score", title: config.scoreTitle }, axis.score)),
+    el("span", { class: "gae-range" }, row.slider, row.text), row.strip);
+  showRow(row);
+  return row;
+}
+
+function showRow(row) {
+  const value = state.values[row.index];
+  row.slider.value = value;
+  row.text.textContent = value.toFixed(2);
+  row.slider.setAttribute("aria-label", `Value of ${labelOf(row.index)}`);
+  row.slider.setAttribute("aria-valuetext", value.toFixed(2));
+}
+
+function addRows() {
+  while (rows.length < state.num) {
+    const row = buildRow(rows.length);
+    rows.push(row);
+    list.append(row.root);
+  }
   const rest = axes.length - state.num;
-  more.textContent = rest > config.numShown ? `Show ${config.numShown} of ${rest} more` : `Show ${rest} more`;
+  more.hidden = rest === 0;
+  more.textContent = rest > numMore ? `Show ${numMore} of ${rest} more` : `Show ${rest} more`;
+}
+
+function showMore() {
+  const first = rows.length;
+  state.num = Math.min(axes.length, state.num + numMore);
+  addRows();
+  rows[first].slider.focus(); // the button may be hidden now
+  refresh();
 }
 
 function reset(example) {
   state.example = example;
   state.values = [...baseValues()];
-  build();
+  rows.forEach(showRow);
   refresh();
 }
 
 onAnswer("explore", (answer) => {
   current = answer.image;
-  if (output.firstChild) output.firstChild.src = current;
-  else output.append(picture(current, "Image at the sliders' values"));
+  showPicture(output, current, "Image at the sliders' values");
 });
 onAnswer("traverse", (answer) => {
   const numSteps = answer.images.length / answer.axes.length;
   answer.axes.forEach((index, i) => {
-    const row = rows.find((other) => other.index === index);
-    if (!row) return;
-    const axis = axes[index];
-    row.strip.replaceChildren(...answer.images.slice(i * numSteps, (i + 1) * numSteps).map((uri, step) => {
-      const value = axis.low + ((axis.high - axis.low) * step) / (numSteps - 1);
-      return button(picture(uri, ""), () => set(row, value, true), { class: "gae-thumb", "aria-label": `Set ${labelOf(index)} to ${value.toFixed(2)}` });
-    }));
+    const { low, high } = axes[index];
+    const valueAt = (step) => low + ((high - low) * step) / (numSteps - 1);
+    showButtons(rows[index].strip, answer.images.slice(i * numSteps, (i + 1) * numSteps), "gae-thumb",
+      (step) => `Set ${labelOf(index)} to ${valueAt(step).toFixed(2)}`, (step) => set(rows[index], valueAt(step), true));
   });
+  if (answer.id === stripsId) askForStrips(answer.axes.at(-1) + 1);
 });
 onAnswer("explored_latents", (answer) => saveUri(answer.file, answer.name));
 state.values = readValues();
-build();
+addRows();
 whenShown(refresh);

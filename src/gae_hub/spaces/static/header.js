@@ -22,9 +22,9 @@ element.replaceChildren(
 );
 
 async function copyLink() {
-  const address = window.location.href;
+  flushState();
   try {
-    await navigator.clipboard.writeText(address);
+    await navigator.clipboard.writeText(window.location.href);
     link.textContent = "Copied";
   } catch {
     link.textContent = "Copy the address of this page";
@@ -44,9 +44,9 @@ function show(name) {
     panel.setAttribute("aria-labelledby", `tab-${other}`);
   }
   tabs.find((tab) => tab.id === `tab-${name}`).scrollIntoView({ block: "nearest", inline: "center" });
-  writeState({ tab: name === config.tabs[0][0] ? null : name });
   window.gaeShown = name;
   window.dispatchEvent(new CustomEvent("gae:show", { detail: name }));
+  writeState({ tab: name === config.tabs[0][0] ? null : name });
 }
 
 tablist.addEventListener("keydown", (event) => {

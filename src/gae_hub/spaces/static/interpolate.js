@@ -1,15 +1,15 @@
 // The path between two images: a slider, a film strip, and a player. All images of a path arrive at once.
 
 const last = config.examples.length - 1;
-const ends = [readNumber("from", 0, 0, last), readNumber("to", Math.min(1, last), 0, last)].map((example) => ({ example }));
+const ends = [readInteger("from", 0, 0, last), readInteger("to", Math.min(1, last), 0, last)].map((example) => ({ example }));
 const paths = config.geometry ? [["straight", "Straight line"], ["model", capitalize(config.geometry)]] : [["straight", "Straight line"]];
 const frames = {};
 let position = Math.round(readNumber("t", 0, 0, 1) * (config.numSteps - 1));
 let timer = null;
 let direction = 1;
 
-const slider = el("input", { type: "range", min: 0, max: config.numSteps - 1, step: 1, value: position, "aria-label": "Position on the path", oninput: () => { stop(); show(Number(slider.value)); } });
-const place = el("output", {});
+const slider = el("input", { type: "range", min: 0, max: config.numSteps - 1, step: 1, value: position, "aria-label": "Position on the path", oninput: () => choose(Number(slider.value)) });
+const place = readout();
 const play = button("Play", () => (timer === null ? start() : stop()), { class: "gae-primary" });
 const views = paths.map(([name, label]) => {
   const view = el("div", { "data-path": name });
@@ -30,10 +30,7 @@ element.replaceChildren(
     ...strips.map(([, strip]) => strip),
   ),
   el("p", { class: "gae-hint" }, config.examplesFrom),
-  downloads(["All images, PNG", () => {
-    const uris = paths.flatMap(([name]) => frames[name] ?? []);
-    if (uris.length) saveSheet(uris, config.numSteps, "interpolation.png");
-  }]),
+  downloads(["All images, PNG", () => saveSheet(paths.flatMap(([name]) => frames[name] ?? []), config.numSteps, "interpolation.png")]),
 );
 
 function capitalize(text) {
@@ -41,10 +38,10 @@ function capitalize(text) {
 }
 
 function request() {
-  writeState({ from: ends[0].example ?? null, to: ends[1].example ?? null });
   const [start_, end_] = ends.map((end) => end.image ?? end.example);
   ask("interpolate", { start: start_, end: end_, num_steps: config.numSteps, path: "straight" });
   if (config.geometry) ask("interpolate_geodesic", { start: start_, end: end_, num_steps: config.numSteps, path: "model" });
+  writeState({ from: ends[0].example ?? null, to: ends[1].example ?? null });
 }
 
 function show(index) {
@@ -54,12 +51,14 @@ function show(index) {
   place.textContent = t.toFixed(2);
   slider.setAttribute("aria-valuetext", `${Math.round(100 * t)} % of the way`);
   for (const [name, view] of views) {
-    if (!frames[name]) continue;
-    const alt = `Image at ${Math.round(100 * t)} % of the path`;
-    if (view.firstChild) { view.firstChild.src = frames[name][index]; view.firstChild.alt = alt; }
-    else view.replaceChildren(picture(frames[name][index], alt));
+    if (frames[name]) showPicture(view, frames[name][index], `Image at ${Math.round(100 * t)} % of the path`);
   }
-  for (const [, strip] of strips) [...strip.children].forEach((frame, i) => frame.setAttribute("aria-pressed", String(i === index)));
+  for (const [, strip] of strips) press(strip, index);
+}
+
+function choose(index) {
+  show(index);
+  stop();
 }
 
 function start() {
@@ -81,14 +80,11 @@ function receive(name) {
   return (answer) => {
     frames[name] = answer.images;
     const strip = strips.find(([other]) => other === name)[1];
-    strip.replaceChildren(...answer.images.map((uri, index) => button(picture(uri, ""), () => { stop(); show(index); stop(); }, {
-      class: "gae-thumb", "aria-label": `Step ${index + 1} of ${answer.images.length}`,
-    })));
+    showButtons(strip, frames[name], "gae-thumb", (index) => `Step ${index + 1} of ${config.numSteps}`, choose);
     show(position);
   };
 }
 
-slider.addEventListener("change", stop);
 onAnswer("interpolate", receive("straight"));
 onAnswer("interpolate_geodesic", receive("model"));
 whenShown(request);

@@ -1,8 +1,12 @@
 // The examples' embeddings in two dimensions. A click, a drag or the arrow keys decode a point of the plane.
 
 const palette = ["#4e79d6", "#e8743b", "#35a97c", "#c94f7c", "#8c6bd1", "#c9a227", "#3aa6b9", "#9c6644", "#7a8b2a", "#d1495b"];
+// Corners of the shapes of the classes, in a circle of radius 1: circle, triangle, diamond. With 10 colours, 30 classes differ.
+const shapes = [24, 3, 4].map((num) => Array.from({ length: num }, (_, i) => (2 * Math.PI * i) / num).map((angle) => [Math.sin(angle), -Math.cos(angle)]));
+const maxNames = 10; // classes whose names are written on the map
 const points = config.points;
 const classes = [...new Set(config.labels.filter((label) => label !== null))];
+const looks = new Map(classes.map((label, i) => [label, { colour: palette[i % palette.length], shape: shapes[i % shapes.length] }]));
 const ranges = [0, 1].map((axis) => {
   const values = points.map((point) => point[axis]);
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -10,8 +14,12 @@ const ranges = [0, 1].map((axis) => {
   return [low - margin, high + margin];
 });
 const middle = ranges.map(([low, high]) => (low + high) / 2);
-const point = [readNumber("x", middle[0], -1e6, 1e6), readNumber("y", middle[1], -1e6, 1e6)];
-let hidden = new Set();
+const point = [readNumber("x", middle[0], -largestNumber, largestNumber), readNumber("y", middle[1], -largestNumber, largestNumber)];
+const hidden = new Set();
+const names = classes.length > maxNames ? [] : classes.map((label) => {
+  const own = points.filter((_, i) => config.labels[i] === label);
+  return [label, [0, 1].map((axis) => median(own.map((place) => place[axis])))];
+});
 
 const canvas = el("canvas", {
   class: "gae-map", tabindex: "0", role: "application",
@@ -21,9 +29,10 @@ const decoded = el("div", { class: "gae-frame" });
 const tile = el("span", { class: "gae-sprite gae-pixels", role: "img" });
 const nearestText = el("span");
 const nearest = el("div", { class: "gae-nearest" }, tile, nearestText);
-const where = el("p", { class: "gae-mono", "aria-live": "polite" });
+const where = el("p", { class: "gae-mono" });
+const announced = el("p", { class: "gae-announced", "aria-live": "polite" });
 const legend = el("div", { class: "gae-legend", role: "group", "aria-label": "Classes" },
-  ...classes.map((label, i) => button(el("span", {}, el("i", { style: `background: ${palette[i % palette.length]}` }), label), (event) => {
+  ...classes.map((label) => button(el("span", {}, symbol(label), label), (event) => {
     if (hidden.has(label)) hidden.delete(label); else hidden.add(label);
     event.currentTarget.setAttribute("aria-pressed", String(!hidden.has(label)));
     draw();
@@ -32,16 +41,31 @@ const legend = el("div", { class: "gae-legend", role: "group", "aria-label": "Cl
 element.replaceChildren(
   el("div", { class: "gae-split gae-mapped" },
     el("section", { class: "gae-card", "aria-label": "Map" }, canvas, legend, el("p", { class: "gae-hint" }, config.note)),
-    el("aside", { class: "gae-card", "aria-label": "Decoded point" }, el("h2", {}, "Decoded point"), decoded, where,
+    el("aside", { class: "gae-card", "aria-label": "Decoded point" }, el("h2", {}, "Decoded point"), decoded, where, announced,
       el("h3", {}, "Nearest example"), nearest,
       downloads(["Image, PNG", () => decoded.firstChild && saveUri(decoded.firstChild.src, "point.png")],
-        ["Points, CSV", () => saveText(["x,y,label", ...points.map(([x, y], i) => `${x},${y},${JSON.stringify(config.labels[i] ?? "")}`)].join("\n"), "text/csv", "map.csv")])),
+        ["Points, CSV", () => saveText(["x,y,label", ...points.map(([x, y], i) => `${x},${y},${quote(config.labels[i] ?? "")}`)].join("\n"), "text/csv", "map.csv")])),
   ),
 );
 
 // one picture of all examples: showing another one only moves it
 tile.style.backgroundImage = `url(${config.sheet})`;
 tile.style.backgroundSize = config.sheetSize.map((count) => `${count * 100}%`).join(" ");
+
+// The symbol of a class in the legend.
+function symbol(label) {
+  const { colour, shape } = looks.get(label);
+  const corners = shape.map((corner) => corner.map((part) => `${50 + 50 * part}%`).join(" "));
+  return el("i", { style: `background: ${colour}; clip-path: polygon(${corners.join(", ")})` });
+}
+
+function quote(text) {
+  return `"${text.replaceAll('"', '""')}"`;
+}
+
+function median(values) {
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
 
 function toScreen([x, y]) {
   const { width, height } = canvas.getBoundingClientRect();
@@ -69,13 +93,15 @@ function draw() {
   points.forEach((place, i) => {
     const label = config.labels[i];
     if (label !== null && hidden.has(label)) return;
+    const { colour, shape } = looks.get(label) ?? { colour: style.color, shape: shapes[0] };
     const [x, y] = toScreen(place);
     pen.globalAlpha = 0.82;
-    pen.fillStyle = label === null ? style.color : palette[classes.indexOf(label) % palette.length];
+    pen.fillStyle = colour;
     pen.beginPath();
-    pen.arc(x, y, radius, 0, 2 * Math.PI);
+    shape.forEach(([a, b]) => pen.lineTo(x + radius * a, y + radius * b));
     pen.fill();
   });
+  writeNames(pen, style);
   const [x, y] = toScreen(point);
   pen.globalAlpha = 1;
   pen.strokeStyle = style.color;
@@ -89,6 +115,23 @@ function draw() {
   pen.beginPath();
   pen.arc(x, y, 8, 0, 2 * Math.PI);
   pen.stroke();
+}
+
+// Names at the middle of their points, so that a few classes are told apart without colours.
+function writeNames(pen, style) {
+  pen.globalAlpha = 1;
+  pen.font = `600 13px ${style.fontFamily}`;
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  pen.lineWidth = 3;
+  pen.lineJoin = "round";
+  pen.strokeStyle = style.getPropertyValue("--gae-card");
+  pen.fillStyle = style.color;
+  for (const [label, place] of names) {
+    if (hidden.has(label)) continue;
+    pen.strokeText(label, ...toScreen(place));
+    pen.fillText(label, ...toScreen(place));
+  }
 }
 
 function move(x, y, isFinal = true) {
@@ -105,22 +148,21 @@ function move(x, y, isFinal = true) {
   const share = (index, count) => (count > 1 ? (index / (count - 1)) * 100 : 0);
   tile.style.backgroundPosition = `${share(best % columns, columns)}% ${share(Math.floor(best / columns), rowsOfSheet)}%`;
   ask("decode_point", { x: point[0], y: point[1] });
-  if (isFinal) writeState({ x: point[0].toFixed(3), y: point[1].toFixed(3) });
+  if (!isFinal) return;
+  announced.textContent = `${where.textContent}, nearest: ${nearestText.textContent}`;
+  writeState({ x: point[0].toFixed(3), y: point[1].toFixed(3) });
 }
 
-canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); move(...toPlane(event)); });
-canvas.addEventListener("pointermove", (event) => { if (event.buttons) move(...toPlane(event), false); });
-canvas.addEventListener("pointerup", (event) => move(...toPlane(event)));
+canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); move(...toPlane(event), false); });
+canvas.addEventListener("pointermove", (event) => { if (canvas.hasPointerCapture(event.pointerId)) move(...toPlane(event), false); });
+canvas.addEventListener("pointerup", (event) => { if (canvas.hasPointerCapture(event.pointerId)) move(...toPlane(event)); });
 canvas.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
   if (!step) return;
   event.preventDefault();
   move(...[0, 1].map((axis) => point[axis] + (step[axis] * (ranges[axis][1] - ranges[axis][0])) / 40));
 });
-onAnswer("decode_point", (answer) => {
-  if (decoded.firstChild) decoded.firstChild.src = answer.image;
-  else decoded.append(picture(answer.image, "Image of the chosen point"));
-});
+onAnswer("decode_point", (answer) => showPicture(decoded, answer.image, "Image of the chosen point"));
 new ResizeObserver(draw).observe(canvas);
 new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 whenShown(() => move(...point, false));

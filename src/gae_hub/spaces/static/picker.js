@@ -23,18 +23,15 @@ function imagePicker({ label, value, onPick, withDrawing = true }) {
     const caption = example.label === null ? `Example ${index + 1}` : `Example ${index + 1}, label ${example.label}`;
     strip.append(
       el("button", {
-        type: "button", class: "gae-thumb", title: caption, "aria-label": caption, "data-example": index,
+        type: "button", class: "gae-thumb", title: caption, "aria-label": caption,
         onclick: () => pick({ example: index }, caption),
       }, picture(example.image, "")),
     );
   });
 
   function show(choice, caption) {
-    for (const thumb of strip.children) {
-      thumb.setAttribute("aria-pressed", String(Number(thumb.dataset.example) === choice.example));
-    }
-    const uri = choice.image ?? config.examples[choice.example].image;
-    current.replaceChildren(picture(uri, `${label}: ${caption}`));
+    press(strip, choice.example);
+    showPicture(current, choice.image ?? config.examples[choice.example].image, `${label}: ${caption}`);
   }
 
   function pick(choice, caption) {
@@ -76,7 +73,7 @@ function imagePicker({ label, value, onPick, withDrawing = true }) {
 function drawingPad(onDraw) {
   const size = 224;
   const canvas = el("canvas", {
-    width: size, height: size, class: "gae-pad", tabindex: "0", role: "img",
+    width: size, height: size, class: "gae-pad", role: "img",
     "aria-label": "Drawing area: draw with a mouse, a pen or a finger",
   });
   const pen = canvas.getContext("2d");
@@ -84,13 +81,18 @@ function drawingPad(onDraw) {
   const colour = config.channels === 1 ? null : el("input", { type: "color", value: config.ink });
   const root = el(
     "div", { class: "gae-drawing", hidden: true }, canvas,
-    el("div", { class: "gae-actions" }, field("Brush", width), colour && field("Colour", colour), button("Clear", clear)),
+    el("div", { class: "gae-actions" },
+      field("Brush", width), colour && field("Colour", colour), button("Clear", () => { clear(); send(); })),
   );
   let last = null;
 
   function clear() {
     pen.fillStyle = config.paper;
     pen.fillRect(0, 0, size, size);
+  }
+
+  function send() {
+    onDraw(canvas.toDataURL("image/png"));
   }
 
   function stroke(event) {
@@ -104,11 +106,11 @@ function drawingPad(onDraw) {
     pen.lineTo(...point);
     pen.stroke();
     last = point;
-    onDraw(canvas.toDataURL("image/png"));
+    send();
   }
 
   canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); last = null; stroke(event); });
-  canvas.addEventListener("pointermove", (event) => { if (event.buttons) stroke(event); });
+  canvas.addEventListener("pointermove", (event) => { if (canvas.hasPointerCapture(event.pointerId)) stroke(event); });
   clear();
   return root;
 }

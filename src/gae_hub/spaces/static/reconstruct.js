@@ -1,6 +1,6 @@
 // An image beside what the model makes of it, the error in numbers, and the codes of a quantized model.
 
-const first = Math.min(readNumber("example", 0, 0, 1e6), config.examples.length - 1);
+const first = readInteger("example", 0, 0, config.examples.length - 1);
 const before = el("div");
 const after = el("div");
 const difference = el("div", { class: "gae-difference", role: "img", "aria-label": "Absolute difference of both" });
@@ -39,8 +39,8 @@ function askForLatents(format) {
 
 function pick(choice) {
   current = choice;
-  writeState({ example: choice.example || null });
   ask("reconstruct", { image: source() });
+  writeState({ example: choice.example || null });
 }
 
 function number(term, value) {
@@ -68,12 +68,12 @@ function drawCodes(shape, values) {
 
 onAnswer("reconstruct", (answer) => {
   shown = answer;
-  before.replaceChildren(picture(answer.input, "Input as the model sees it"));
-  after.replaceChildren(picture(answer.reconstruction, "Reconstruction"));
+  showPicture(before, answer.input, "Input as the model sees it");
+  showPicture(after, answer.reconstruction, "Reconstruction");
   difference.replaceChildren(picture(answer.input, ""), picture(answer.reconstruction, ""));
   numbers.replaceChildren(
-    number("Mean squared error", answer.mse === null ? "not finite" : answer.mse.toPrecision(3)),
-    number("PSNR", answer.psnr === null ? "not finite" : `${answer.psnr.toFixed(2)} dB`),
+    number("Mean squared error", answer.mse.toPrecision(3)),
+    number("PSNR", `${answer.psnr.toFixed(2)} dB`),
     number("Latents", answer.latent_shape.join(" × ")),
   );
   codes.hidden = answer.codes === null;

@@ -3,11 +3,11 @@
 const names = config.samplers.map(([name]) => name);
 const state = {
   sampler: names.includes(readState("sampler")) ? readState("sampler") : names[0],
-  seed: readNumber("seed", 0, 0, config.maxSeed),
-  num_samples: readNumber("num", 16, 1, config.maxImages),
-  index: readState("image") === null ? null : readNumber("image", null, 0, config.maxImages - 1),
+  seed: readInteger("seed", 0, 0, config.maxSeed),
+  num_samples: readInteger("num", 16, 1, config.maxImages),
+  index: readInteger("image", null, 0, config.maxImages - 1),
   distance: readNumber("distance", 0.4, 0, 2),
-  variation_seed: readNumber("variation", 0, 0, config.maxSeed),
+  variation_seed: readInteger("variation", 0, 0, config.maxSeed),
 };
 let images = [];
 
@@ -16,7 +16,7 @@ const sampler = el("select", { onchange: () => update({ sampler: sampler.value, 
 const seed = el("input", { type: "number", min: 0, max: config.maxSeed, step: 1, value: state.seed, oninput: () => {
   if (seed.checkValidity() && seed.value !== "") update({ seed: Number(seed.value), index: null });
 } });
-const count = el("output", {}, String(state.num_samples));
+const count = readout(String(state.num_samples));
 const number = el("input", { type: "range", min: 1, max: config.maxImages, value: state.num_samples, oninput: () => {
   update({ num_samples: Number(number.value), index: state.index < Number(number.value) ? state.index : null });
 } });
@@ -24,7 +24,7 @@ const grid = el("div", { class: "gae-grid", role: "group", "aria-label": "Sample
 const detail = el("aside", { class: "gae-card gae-detail", "aria-label": "More like this", hidden: true });
 const chosen = el("div", { class: "gae-chosen" });
 const variations = el("div", { class: "gae-grid gae-variations", role: "group", "aria-label": "Variations" });
-const distanceText = el("output", {}, state.distance.toFixed(2));
+const distanceText = readout(state.distance.toFixed(2));
 const distance = el("input", { type: "range", min: 0, max: 2, step: 0.05, value: state.distance, oninput: () => {
   state.distance = Number(distance.value);
   distanceText.textContent = state.distance.toFixed(2);
@@ -36,7 +36,7 @@ detail.append(
       field("Distance", el("span", { class: "gae-range" }, distance, distanceText)),
       el("div", { class: "gae-actions" },
         button("Other variations", () => { state.variation_seed += 1; vary(); }),
-        button("Close", () => select(null), { class: "gae-quiet" }),
+        button("Close", close, { class: "gae-quiet" }),
       ),
     ),
   ),
@@ -71,9 +71,9 @@ function askForLatents(format) {
 function update(change) {
   Object.assign(state, change);
   count.textContent = String(state.num_samples);
-  remember();
   if (state.index === null) detail.hidden = true;
   ask("sample", request());
+  remember();
 }
 
 function remember() {
@@ -87,26 +87,31 @@ function remember() {
 
 function select(index) {
   state.index = index;
-  [...grid.children].forEach((tile, i) => tile.setAttribute("aria-pressed", String(i === index)));
+  press(grid, index);
   detail.hidden = index === null;
-  if (index !== null) chosen.replaceChildren(picture(images[index], `Chosen sample ${index + 1}`));
-  if (index !== null) vary();
-  else remember();
+  if (index === null) remember();
+  else {
+    showPicture(chosen, images[index], `Chosen sample ${index + 1}`);
+    vary();
+  }
+}
+
+function close() {
+  grid.children[state.index].focus();
+  select(null);
 }
 
 function vary() {
-  remember();
   ask("vary", { ...request(), index: state.index, distance: state.distance, variation_seed: state.variation_seed, num_variations: 12 });
+  remember();
 }
 
 onAnswer("sample", (answer) => {
   images = answer.images;
   grid.style.setProperty("--columns", Math.ceil(Math.sqrt(images.length)));
-  grid.replaceChildren(...images.map((uri, index) => button(
-    picture(uri, ""), () => select(state.index === index ? null : index),
-    { class: "gae-tile", "aria-label": `Sample ${index + 1} of ${images.length}: show more like it`, "aria-pressed": "false" },
-  )));
-  if (state.index !== null && state.index < images.length) select(state.index);
+  showButtons(grid, images, "gae-tile", (index) => `Sample ${index + 1} of ${images.length}: show more like it`,
+    (index) => select(state.index === index ? null : index));
+  select(state.index < images.length ? state.index : null);
 });
 onAnswer("vary", (answer) => {
   variations.replaceChildren(...answer.images.map((uri, index) => picture(uri, `Variation ${index + 1}`)));

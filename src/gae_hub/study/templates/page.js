@@ -91,18 +91,23 @@ document.addEventListener("keydown", (event) => {
   requestAnimationFrame(() => next.focus({ preventScroll: true }));
 });
 
+// The cell of a row below a header. A method without a model has one cell for all of its images, so columns are counted
+// from the end.
+function cellBelow(header, row) {
+  return row.cells[row.cells.length - header.parentElement.cells.length + header.cellIndex];
+}
+
 // Sorting: numbers first in the better direction, missing ones always last
 
 function sortBy(header) {
   const table = header.closest("table"), body = table.tBodies[0];
-  const index = header.parentElement.cells.length && [...header.parentElement.cells].indexOf(header);
   const first = header.dataset.better === "higher" ? "descending" : "ascending";
   const other = first === "ascending" ? "descending" : "ascending";
   const order = header.getAttribute("aria-sort") === first ? other : first;
   const sign = order === "ascending" ? 1 : -1;
   const numeric = header.classList.contains("number");
   const key = (row) => {
-    const cell = row.cells[index];
+    const cell = cellBelow(header, row);
     if (numeric) return cell.dataset.v === undefined ? null : Number(cell.dataset.v);
     return cell.textContent;
   };
@@ -148,10 +153,9 @@ function filterTable(table) {
   const headers = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   const numbers = headers.filter((header) => header.classList.contains("number"));
   if (!numbers.length) return;
-  const offset = headers.length - numbers.length;
   const visible = numbers.map((header) => matches(header, names));
   numbers.forEach((header, i) => (header.hidden = !visible[i]));
-  for (const row of table.tBodies[0].rows) visible.forEach((on, i) => (row.cells[offset + i].hidden = !on));
+  for (const row of table.tBodies[0].rows) numbers.forEach((header, i) => (cellBelow(header, row).hidden = !visible[i]));
   for (const group of table.querySelectorAll("th.group")) {
     const first = Number(group.dataset.first), end = first + Number(group.dataset.span);
     const count = visible.slice(first, end).filter(Boolean).length;
