@@ -11,7 +11,7 @@ from ..models.base import GAEPreTrainedModel, inference
 
 
 @inference
-def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]:
+def measure_latents(model: GAEPreTrainedModel, images: Tensor, batch_size: int = 500) -> dict[str, Any]:
     """Measure how many latent dimensions a model uses on some images: the fact "latents".
 
     Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
@@ -20,24 +20,25 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor) -> dict[str, Any]
     Args:
         model: a trained model.
         images: (num_images, *input_shape), on the model's device.
+        batch_size: images that are encoded at a time.
 
     Returns:
         `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
         `order` and `values`, largest value first. Empty for latent maps.
     """
-    posterior = model.encode(images)
-    means = posterior.mean
+    posteriors: list[Any] = [model.encode(batch) for batch in images.split(batch_size)]
+    means = torch.cat([posterior.mean for posterior in posteriors])
     if means.dim() != 2:
         return {}
     variance = means.var(0, correction=0)
-    kl = getattr(posterior, "kl_per_dimension", None)
-    values = variance if kl is None else kl().mean(0)
+    has_kl = hasattr(posteriors[0], "kl_per_dimension")
+    values = torch.cat([posterior.kl_per_dimension() for posterior in posteriors]).mean(0) if has_kl else variance
     order = values.argsort(descending=True)
     return {
         "num_images": len(images),
         "active_units": int((variance > 0.01).sum()),
         "order": order.tolist(),
-        "by": "variance" if kl is None else "kl",
+        "by": "kl" if has_kl else "variance",
         "values": [round(float(value), 4) for value in values[order]],
     }
 

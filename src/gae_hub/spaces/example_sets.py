@@ -4,6 +4,7 @@ __all__ = [
     "EXAMPLES_FILE",
     "ExampleSet",
     "bake_examples",
+    "batch_size_of",
     "generate_examples",
     "load_examples",
     "split_batches",
@@ -141,7 +142,7 @@ def generate_examples(model: GAEPreTrainedModel, sampler: GAESampler | None, num
         _bound(num, prod(shape)),
         sampler=sampler,
         generator=torch.Generator().manual_seed(0),
-        batch_size=_batch_size(shape),
+        batch_size=batch_size_of(shape),
     )
     if not generated.isfinite().all():
         raise ValueError(
@@ -153,10 +154,11 @@ def generate_examples(model: GAEPreTrainedModel, sampler: GAESampler | None, num
 
 def split_batches(pixel_values: Tensor) -> Iterator[Tensor]:
     """Parts of (num, *input_shape) values, each small enough for a model to process at a time."""
-    yield from pixel_values.split(_batch_size(pixel_values.shape[1:]))
+    yield from pixel_values.split(batch_size_of(pixel_values.shape[1:]))
 
 
-def _batch_size(shape: Sequence[int]) -> int:
+def batch_size_of(shape: Sequence[int]) -> int:
+    """Number of examples of a shape that a model can process at a time."""
     return max(1, _MAX_BATCH_VALUES // prod(shape))
 
 

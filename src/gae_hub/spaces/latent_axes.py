@@ -3,18 +3,16 @@
 __all__ = ["LatentAxes", "LatentPlane"]
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..data.latent_dimensions import measure_latents
 from ..models.base import GAEPreTrainedModel
-from .example_sets import split_batches
+from .example_sets import batch_size_of
 
 _MAX_COMPONENTS = 32
 _SPAN = 3.0  # of a slider, in standard deviations to each side
-_ACTIVE_VARIANCE = 0.01  # of the embeddings on a dimension that the model uses, as in `measure_latents`
 _ACTIVE_SHARE = 0.01  # of the variance on a principal component: the scale of latent maps is arbitrary
 
 
@@ -58,7 +56,9 @@ class LatentAxes:
         """
         flat = embeddings.flatten(1).float()
         origin = flat.mean(0)
-        facts = _measure_in_batches(model, pixel_values, embeddings) if embeddings.dim() == 2 else {}
+        facts = {}
+        if embeddings.dim() == 2:
+            facts = measure_latents(model, pixel_values, batch_size_of(pixel_values.shape[1:]))
         dimensions: list[int] | None = facts.get("order")
         if dimensions is not None:
             directions = torch.eye(flat.shape[1])[dimensions]
@@ -135,26 +135,6 @@ class LatentPlane:
     def lift(self, points: Tensor, latent_shape: tuple[int, ...]) -> Tensor:
         """(num, *latent_shape): the latents of points (num, 2) on the plane."""
         return (self.origin + points @ self.directions).view(-1, *latent_shape)
-
-
-def _measure_in_batches(model: GAEPreTrainedModel, pixel_values: Tensor, embeddings: Tensor) -> dict[str, Any]:
-    """What `measure_latents` finds, a batch at a time, so that examples of any size fit into memory."""
-    parts = [measure_latents(model, batch) for batch in split_batches(pixel_values)]
-    if len(parts) == 1 or not parts[0]:
-        return parts[0]
-    variance = embeddings.float().var(0, correction=0)
-    values = variance
-    if parts[0]["by"] == "kl":  # a mean over examples
-        values = torch.zeros_like(variance)
-        for part in parts:
-            values[part["order"]] += torch.tensor(part["values"]) * (part["num_images"] / len(pixel_values))
-    order = values.argsort(descending=True)
-    return {
-        "by": parts[0]["by"],
-        "order": order.tolist(),
-        "values": [round(float(value), 4) for value in values[order]],
-        "active_units": int((variance > _ACTIVE_VARIANCE).sum()),
-    }
 
 
 def _principal_components(centred: Tensor, max_components: int) -> tuple[Tensor, Tensor]:
