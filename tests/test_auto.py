@@ -66,6 +66,13 @@ def test_autoencoders_and_samplers_are_distinguished(checkpoint, tmp_path):
         AutoSampler.from_pretrained(checkpoint)
 
 
+def test_a_misspelt_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "betavae-digits").mkdir()
+    with pytest.raises(OSError, match="there is no folder './betavae-digit' here: did you mean 'betavae-digits'?"):
+        AutoGAE.from_pretrained("./betavae-digit")
+
+
 def test_a_checkpoint_of_another_class(checkpoint):
     with pytest.raises(ValueError, match="this is a 'gae_vae' checkpoint, not a 'gae_beta_vae' one"):
         BetaVAEModel.from_pretrained(checkpoint)

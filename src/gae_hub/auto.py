@@ -2,6 +2,7 @@
 
 __all__ = ["AutoGAE", "AutoSampler"]
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -89,6 +90,7 @@ class _AutoClass(Generic[ModelT, ConfigT]):
             if other is not cls and other._short_name(model_type) in other.registry:
                 raise ValueError(
                     f"'{name}' is a '{model_type}' checkpoint, which {cls.__name__} cannot load; use {other.__name__}"
+                    + ("; for its sampler, pass subfolder='sampler'" if cls is AutoSampler else "")
                 )
         cls._require_class(name, config)
         return cls.model_class(model_type).from_pretrained(name, **kwargs)
@@ -137,12 +139,15 @@ def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> tuple[dict[str, A
         if not config and (adapted := find_adapted_model(name, **hub)) is not None:
             name, hub = adapted
             config = read_config(name, **hub)
+    except HubError as error:
+        raise HubError(f"{error}{_suggest_folder(name)}") from error
     except OSError as error:
         reason = explain(error, "load", hub.get("token"))
         if reason is not None:
             raise HubError(f"cannot load '{name}': {reason}") from error
         raise OSError(
             f"'{name}' is neither a local folder nor a Hub repository that you can read ({error})"
+            f"{_suggest_folder(name)}"
         ) from error
     if not config:
         raise OSError(f"'{name}' has no config.json, so it is not a checkpoint")
@@ -154,6 +159,16 @@ def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> tuple[dict[str, A
             f"'{name}' is a '{model_type}' checkpoint, not a gae_hub one (gae_hub model types begin with 'gae_')"
         )
     return config, name, hub
+
+
+def _suggest_folder(name: str | Path) -> str:
+    """The end of an error about a name that is no folder: the folder of nearly this name, if there is one."""
+    path = Path(name)
+    if path.exists() or not path.parent.is_dir():
+        return ""
+    siblings = [other.name for other in path.parent.iterdir() if other.is_dir()]
+    near = get_close_matches(path.name, siblings, n=1)
+    return f"; there is no folder '{name}' here" + (f": did you mean '{path.parent / near[0]}'?" if near else "")
 
 
 def _register_custom_networks(name: str | Path, config: dict[str, Any], hub: dict[str, Any]):

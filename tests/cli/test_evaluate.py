@@ -6,6 +6,8 @@ import shutil
 from cases import VAE
 from shell import run
 
+from gae_hub import GAETrainer, GAETrainingArguments, GenerationPipeline, load_images
+
 
 def test_results_are_printed_and_written_to_file_and_card(trained, capsys):
     assert run("evaluate", trained, "--num_samples", 50) == 0
@@ -65,6 +67,17 @@ def test_a_model_without_a_record_of_its_run_needs_a_dataset(tmp_path, capsys):
     assert "has no run.yaml that names its training data; pass --dataset" in capsys.readouterr().err
 
 
+def test_a_model_trained_in_python_knows_data_that_load_by_name(tmp_path):
+    train, validation = load_images("digits", splits=("train", "validation"))
+    args = GAETrainingArguments(tmp_path, max_steps=1, report_to="none")
+    trainer = GAETrainer(VAE.build(), args, train_dataset=train, eval_dataset=validation)
+    trainer.train()
+    GenerationPipeline(trainer.model).save_pretrained(tmp_path)
+    assert run("evaluate", tmp_path, "--metrics", "mse") == 0
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["dataset"] == "digits" and found["split"] == "test"
+
+
 def test_names_of_metrics_are_checked_before_the_model_is_loaded(capsys):
     assert run("evaluate", "no-such-model", "--metrics", "mse", "fidd") == 2
-    assert "unknown metric 'fidd': expected one of mse, psnr" in capsys.readouterr().err
+    assert "unknown metric 'fidd': did you mean 'fid'" in capsys.readouterr().err

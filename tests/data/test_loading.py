@@ -1,6 +1,7 @@
 """`load_images` on every kind of source, its splits, its errors, and reading in batches."""
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from builders import hub_folder, pixels
@@ -23,6 +24,18 @@ def test_digits():
     assert train.pixel_values.max() == 255 and set(train.labels.tolist()) == set(range(10))
     assert len(load_images("digits")) == 1397
     assert train.revision.startswith("scikit-learn ") and load_images("digits").revision == train.revision
+
+
+@pytest.mark.parametrize("source", ["digits", torch.rand(9, 1, 4, 4), [torch.rand(1, 4, 4)] * 9, "x.npy"])
+def test_unknown_options_are_not_ignored(source, tmp_path):
+    """datasets calls the argument `split`: the training data would be read instead."""
+    if source == "x.npy":
+        source = str(tmp_path / source)
+        np.save(source, np.random.rand(9, 1, 4, 4))
+    with pytest.raises(ValueError, match="no option 'split': pass splits='test'"):
+        load_images(source, split="test")
+    with pytest.raises(ValueError, match="no option 'imagesize' for data of this kind: did you mean 'image_size'?"):
+        load_images(source, imagesize=4)
 
 
 def test_hub_folder_is_decoded_into_memory(tmp_path):

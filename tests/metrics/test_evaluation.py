@@ -163,7 +163,7 @@ def test_features_are_stored_only_where_a_metric_needs_all(extractor, monkeypatc
 
 def test_errors_about_the_request(extractor):
     model, x = VAE.build(), images(5)
-    with pytest.raises(ValueError, match="unknown metric 'fidd': expected one of mse, psnr"):
+    with pytest.raises(ValueError, match="unknown metric 'fidd': did you mean 'fid'"):
         evaluate_model(model, x, ["fidd"])
     with pytest.raises(ValueError, match="'array' has no labels, which the metric 'clustering' needs"):
         evaluate_model(model, x, ["clustering"])

@@ -69,7 +69,7 @@ def test_functions(call, message):
         (6, {"metrics": ["energy"], "sampler": "maf"}, "sampler must be a fitted sampler, got the text 'maf'"),
         (6, {"metrics": "mse"}, r"must be a list of names, got the text 'mse': pass \['mse'\]"),
         (6, {"options": {"mse": {"windw": 3}}}, "the metric 'mse' has no option 'windw'"),
-        (6, {"options": {"fidd": {}}}, "unknown metric 'fidd': expected one of mse, psnr"),
+        (6, {"options": {"fidd": {}}}, "unknown metric 'fidd': did you mean 'fid'"),
         (6, {"options": {"fid": 3}}, "the options of 'fid' must be a dict from option to value, got 3"),
     ],
 )

@@ -1,5 +1,6 @@
 """Defaults, recipes and invalid values of the training arguments."""
 
+from copy import copy, deepcopy
 from dataclasses import dataclass, fields
 
 import pytest
@@ -31,6 +32,18 @@ def test_group_settings_are_json():
     assert args.group_learning_rates == {"encoder": 1e-4}
     with pytest.raises(ValueError, match="group_weight_decay must be a JSON object such as .*, got 'encoder=0.1'"):
         GAETrainingArguments("x", group_weight_decay="encoder=0.1")
+
+
+def test_unknown_arguments_name_the_nearest_one():
+    for name, near in (
+        ("epochs", "num_train_epochs"),
+        ("learning_rat", "learning_rate"),
+        ("batch_size", "batch_size"),
+    ):
+        with pytest.raises(TypeError, match=f"GAETrainingArguments has no argument '{name}'; did you mean '.*{near}'"):
+            GAETrainingArguments("x", **{name: 3})
+    given = GAETrainingArguments("x", learning_rate=3e-3)
+    assert copy(given).learning_rate == deepcopy(given).learning_rate == 3e-3
 
 
 def test_invalid_values():

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from cases import MODELS, VAE, images
+from cases import MODELS, ROWS, VAE, images
 from trainers import make_arguments, make_trainer, same_state
 from transformers import EarlyStoppingCallback, TrainerCallback
 
@@ -271,6 +271,14 @@ def test_settings_that_are_part_of_the_state_must_be_equal(tmp_path, changes, me
     with pytest.raises(ValueError, match=f"belongs to a run with other settings: .*{message}"):
         trainer_with(tmp_path, max_steps=8, **changes).train(resume_from_checkpoint=True)
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_a_run_of_another_method_is_not_continued(tmp_path):
+    """Its weights have the same names and shapes."""
+    trainer_with(tmp_path, max_steps=4).train()
+    other = trainer_with(tmp_path, model=ROWS["beta_vae"].build(beta=1.0), max_steps=8)
+    with pytest.raises(ValueError, match="other settings: model_type was 'gae_vae' and is 'gae_beta_vae'"):
+        other.train(resume_from_checkpoint="auto")
 
 
 def test_intervals_may_change_on_resume(tmp_path, caplog):

@@ -40,6 +40,7 @@ def find_data(model: str, dataset: str | None) -> tuple[str, dict[str, Any]]:
     """
     record = Path(model) / RUN_FILE
     if not record.is_file():
+        dataset = dataset or _find_dataset(model)
         if dataset is None:
             raise UsageError(f"'{model}' has no {RUN_FILE} that names its training data; pass --{DATASET.name}")
         return dataset, _read_processor(model)
@@ -50,6 +51,16 @@ def find_data(model: str, dataset: str | None) -> tuple[str, dict[str, Any]]:
         return dataset or _read(run, replace(DATASET, default=DEFAULT_DATASET)), arguments
     except ValueError as error:
         raise ValueError(f"{record}: {error}") from error
+
+
+def _find_dataset(model: str) -> str | None:
+    """The name of the data that a model was trained on in Python, if they can be loaded by it."""
+    from ..core.hub_files import fetch_file
+    from ..core.json_files import read_json_object
+
+    file = fetch_file(model, "training.json")
+    facts = read_json_object(file) if file is not None else {}
+    return facts.get("dataset") if facts.get("origin") in ("library", "hub") else None
 
 
 def loading_arguments(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def run(args: Namespace):
     if is_first:
         folder = Path(given["output_dir"]).expanduser()
         _save_run(trainer, folder, given)
+        for warning in trainer.diagnostics.warnings.values():
+            print(f"warning: {warning}")
         print(f"saved to {folder}\nnext: gae-hub generate {folder} --output samples.png")
 
 

@@ -58,7 +58,7 @@ def generator_device(generator: torch.Generator | None, default: torch.device) -
 def suggest(name: str, known: Iterable[str], list_as: str) -> str:
     """The end of an error about an unknown name: the nearest known name, or else all of them after `list_as`."""
     known = list(known)
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1) or [other for other in known if name in other]
     return f"did you mean '{near[0]}'?" if near else f"{list_as} {', '.join(known)}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.argument_checks import describe
+from ..core.argument_checks import describe, suggest
 from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .evaluation_run import EvaluationRun
@@ -87,7 +87,7 @@ def check_metrics(metrics: Sequence[str]):
         raise ValueError(f"metrics must be a list of names, got the text '{metrics}': pass ['{metrics}']")
     for name in metrics:
         if name not in METRICS:
-            raise ValueError(f"unknown metric '{name}': expected one of {', '.join(METRICS)}")
+            raise ValueError(f"unknown metric '{name}': {suggest(str(name), METRICS, 'expected one of')}")
 
 
 def to_results(numbers: Mapping[str, float]) -> dict[str, dict[str, Any]]:

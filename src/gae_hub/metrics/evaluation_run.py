@@ -232,7 +232,8 @@ class EvaluationRun:
         labels = getattr(dataset, "labels", None)
         if labels is None or not (labels >= 0).any():
             raise ValueError(
-                f"'{getattr(dataset, 'name', 'the data set')}' has no labels, which the metric '{metric}' needs"
+                f"'{getattr(dataset, 'name', 'the data set')}' has no labels, which the metric '{metric}' needs: name "
+                "their column (label_column), sort image files into one folder for each class, or leave the metric out"
             )
         is_labelled = labels >= 0
         return embeddings[is_labelled], labels[is_labelled]

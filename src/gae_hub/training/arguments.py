@@ -10,6 +10,8 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 from transformers.utils import logging
 
+from ..core.argument_checks import suggest
+
 logger = logging.get_logger(__name__)
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -227,6 +229,13 @@ class GAETrainingArguments(TrainingArguments):
                 f"warmup_steps has no effect with lr_scheduler_type '{SchedulerType(self.lr_scheduler_type).value}': "
                 "remove it, or choose a schedule such as 'constant_with_warmup' or 'cosine'"
             )
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "GAETrainingArguments":
+        """Raise TypeError for an unknown argument, with the nearest name; a dataclass only says that it is unknown."""
+        known = {item.name for item in fields(cls) if item.init}
+        for name in kwargs.keys() - known:
+            raise TypeError(f"{cls.__name__} has no argument '{name}'; {suggest(name, sorted(known), 'it has')}")
+        return super().__new__(cls)
 
     def __post_init__(self):
         if self.save_strategy is None:

@@ -122,8 +122,11 @@ class ResumeMixin(CheckpointMixin):
             yield from changed_adapter_settings(read_adapter_config(checkpoint), model.peft_config[name])
             return
         content, config = read_config(checkpoint), cast(Any, self.plain_model.config)
-        if content.get("model_type") != config.model_type or not hasattr(config, "own_fields"):
-            return  # shards have no config, and other models are reported when the weights are compared
+        if "model_type" not in content or not hasattr(config, "own_fields"):
+            return  # shards have no config
+        if content["model_type"] != config.model_type:
+            yield f"model_type was '{content['model_type']}' and is '{config.model_type}'"
+            return
         with one_error(f"config.json in '{checkpoint}'"):
             saved = type(config).from_dict(content)
         yield from _differences(saved, config)

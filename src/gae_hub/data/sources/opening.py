@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
+from ...core.argument_checks import suggest
 from ..datasets import InMemoryDataset, OnDemandDataset, StreamedDataset
 from ..options import DataOptions
 from .arrays import ArraySplit, SparseSplit, is_sparse, open_arrays
@@ -51,6 +52,8 @@ def open_source(
     Raises:
         ValueError: if the source does not exist, or its type is not supported.
     """
+    if "split" in load_kwargs:
+        raise ValueError(f"load_images and load_data have no option 'split': pass splits={load_kwargs['split']!r}")
     opener = _Opener(options, streaming, images_only, load_kwargs)
     if isinstance(source, (str, Path)):
         return opener.open_name(str(source))
@@ -73,10 +76,17 @@ class _Opener:
     images_only: bool
     load_kwargs: dict[str, Any]
 
+    def _check_options(self):
+        """Raise ValueError for arguments of `datasets.load_dataset`, which this kind of source does not reach."""
+        for name in self.load_kwargs:
+            hint = suggest(name, [*DataOptions.names(), "splits", "streaming"], "the options of such data are")
+            raise ValueError(f"load_images and load_data have no option '{name}' for data of this kind: {hint}")
+
     # Objects
 
     def open_object(self, source: Any) -> Source:
         """Open an object in memory."""
+        self._check_options()
         options, images_only = self.options, self.images_only
         if isinstance(source, (InMemoryDataset, OnDemandDataset, StreamedDataset)):
             return self._open_dataset(source)
@@ -125,6 +135,7 @@ class _Opener:
     def open_name(self, name: str) -> Source:
         """Open "digits", a file, a folder, or a name on the Hub. A path that exists is never looked up on the Hub."""
         if name == "digits":
+            self._check_options()
             return _open_digits(self.options)
         path = Path(name).expanduser()
         if path.is_file():
@@ -140,6 +151,7 @@ class _Opener:
         """A file of arrays or of a table."""
         suffix = path.suffix.lower()
         if suffix in ARRAY_SUFFIXES:
+            self._check_options()
             arrays, labels = read_array_file(path, self.options)
             return open_arrays(arrays, name, "local", self.options, self.images_only, labels)
         if suffix not in _TABLE_BUILDERS:
@@ -158,6 +170,7 @@ class _Opener:
         if not suffixes:
             raise ValueError(f"the folder '{name}' is empty: it has no examples to train on")
         if suffixes & ARRAY_SUFFIXES:
+            self._check_options()
             return open_npy_folder(folder, self.options, self.images_only)
         defaults = _frugal_parquet() if suffixes - {".md"} == {".parquet"} else {}
         source = self._open_by_datasets(str(folder), name, "local", **defaults)
@@ -184,6 +197,11 @@ class _Opener:
             raise ValueError(
                 f"no data set '{name}': it is neither 'digits', nor a file or folder here, "
                 f"nor a data set on the Hub that you can read ({error})"
+            ) from error
+        except ConnectionError as error:
+            raise ValueError(
+                f"no data set '{name}': it is neither 'digits' nor a file or folder here, and the Hub cannot be "
+                f"reached ({error})"
             ) from error
         except DatasetGenerationError as error:
             raise ValueError(f"cannot read '{name}': {error.__cause__ or error}") from error

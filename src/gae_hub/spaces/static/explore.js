@@ -2,7 +2,7 @@
 
 const axes = config.axes;
 const numMore = 8; // sliders that "Show more" adds
-const stripsPerRequest = 32; // of at most 7 images; a request may have 256
+const stripsPerRequest = 8; // the first ones appear while others are computed; a request may have 256 images
 const state = {
   example: readInteger("base", null, 0, config.examples.length - 1),
   num: readInteger("axes", config.numShown, config.numShown, axes.length),
