@@ -102,7 +102,7 @@ def test_a_missing_command_lists_the_commands(capsys):
     ("words", "message"),
     [
         (["generate", "no-such-folder/x/y"], "is neither a local folder nor a Hub repository that you can read"),
-        (["evaluate", "TRAINED", "--metrics", "fidd"], "unknown metric 'fidd': expected one of mse, psnr"),
+        (["evaluate", "TRAINED", "--metrics", "fidd"], "unknown metric 'fidd': did you mean 'fid'?"),
         (["evaluate", "TRAINED", "--split", "dev"], "'digits' has no split 'dev'"),
         (["train", "--beta", "-1"], "beta must be 0 or more, got -1"),
         (["train", "--beta", "-1e-3"], "beta must be 0 or more, got -0.001"),
