@@ -112,11 +112,13 @@ def _run(words: list[str]) -> int:
     parser = make_parser(name)
     args = parser.read(rest)
 
-    from transformers.utils import logging
+    command = COMMANDS[name]
+    if getattr(command, "LOADS_MODELS", True):
+        from transformers.utils import logging
 
-    logging.disable_progress_bar()
+        logging.disable_progress_bar()
     with errors_in_flags(parser.flags):
-        return COMMANDS[name].run(args) or 0
+        return command.run(args) or 0
 
 
 def _split_command(words: list[str]) -> tuple[list[str], list[str]]:

@@ -1,12 +1,14 @@
 """Show how far a study is: cells done, running, left and failed, the time that is left, and the table so far."""
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["LOADS_MODELS", "add_arguments", "run"]
 
 from argparse import Namespace
 
 from .flags import Flag
 from .parser import Parser
 from .study_report import STUDY
+
+LOADS_MODELS = False  # so that it need not wait for the import of transformers
 
 
 def add_arguments(parser: Parser):
