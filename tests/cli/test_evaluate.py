@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import pytest
+from builders import hub_folder
 from cases import VAE
 from shell import run
 
@@ -76,6 +79,20 @@ def test_a_model_trained_in_python_knows_data_that_load_by_name(tmp_path):
     assert run("evaluate", tmp_path, "--metrics", "mse") == 0
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["dataset"] == "digits" and found["split"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("origin", "named"), [("hub", "user/data"), ("local", "user/data"), ("library", "user"), ("hub", 3)]
+)
+def test_a_model_cannot_name_files_of_this_machine(origin, named, tmp_path, monkeypatch, capsys):
+    """training.json may come from anyone, and evaluations and Spaces show the data that it names."""
+    monkeypatch.chdir(tmp_path)
+    Path("user/data").mkdir(parents=True)
+    hub_folder(Path("user/data"))
+    VAE.build().save_pretrained("model")
+    (tmp_path / "model" / "training.json").write_text(json.dumps({"dataset": named, "origin": origin}))
+    assert run("evaluate", "model") == 2
+    assert "has no run.yaml that names its training data; pass --dataset" in capsys.readouterr().err
 
 
 def test_names_of_metrics_are_checked_before_the_model_is_loaded(capsys):

@@ -38,6 +38,15 @@ def test_unknown_options_are_not_ignored(source, tmp_path):
         load_images(source, imagesize=4)
 
 
+def test_a_name_without_folder_and_network(monkeypatch):
+    def fail(*args, **kwargs):
+        raise ConnectionError("Couldn't reach 'digit' on the Hub")
+
+    monkeypatch.setattr("datasets.load_dataset", fail)
+    with pytest.raises(ValueError, match="no data set 'digit': it is neither 'digits' nor a file .*Couldn't reach"):
+        load_images("digit")
+
+
 def test_hub_folder_is_decoded_into_memory(tmp_path):
     folder, expected = hub_folder(tmp_path)
     whole = load_images(folder)

@@ -27,8 +27,8 @@ def write_run_record(folder: str | Path, flags: Mapping[str, Any]):
 def find_data(model: str, dataset: str | None) -> tuple[str, dict[str, Any]]:
     """The data set that a command works on, and the arguments of `load_data` that the training run used.
 
-    They come from the record of the run or, for a model without one, from its processor. The normalization is the one
-    that was fitted in training.
+    They come from the record of the run or, for a model without one, from its processor and its training.json. The
+    normalization is the one that was fitted in training.
 
     Args:
         model: the model's folder or repository.
@@ -54,13 +54,17 @@ def find_data(model: str, dataset: str | None) -> tuple[str, dict[str, Any]]:
 
 
 def _find_dataset(model: str) -> str | None:
-    """The name of the data that a model was trained on in Python, if they can be loaded by it."""
-    from ..core.hub_files import fetch_file
-    from ..core.json_files import read_json_object
+    """The name of the data that a model was trained on in Python, if they can be loaded by it.
 
-    file = fetch_file(model, "training.json")
-    facts = read_json_object(file) if file is not None else {}
-    return facts.get("dataset") if facts.get("origin") in ("library", "hub") else None
+    The file that names them may come from anyone, so that it must not name files of this machine.
+    """
+    from ..hub.cards.facts import is_hub_dataset, read_facts
+
+    facts = read_facts(model, {})
+    name, origin = facts.get("dataset"), facts.get("origin")
+    if not isinstance(name, str):
+        return None
+    return name if is_hub_dataset(name, origin) or (name, origin) == (DEFAULT_DATASET, "library") else None
 
 
 def loading_arguments(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,12 +56,12 @@ def measure_bits_per_dimension(run: EvaluationRun) -> dict[str, Measurement]:
 def _check_bits(run: EvaluationRun):
     """Raise ValueError if bits per dimension are not defined for the model and its data."""
     likelihood = run.model.config.likelihood
-    if run.model.likelihood.is_discrete and not run.model.likelihood.is_binary:
-        raise ValueError(
-            f"bits_per_dimension: likelihood '{likelihood}' is a probability of discrete values that are no pixels: "
-            "compare the nats of log_likelihood"
-        )
     if run.model.likelihood.is_discrete:
+        if not run.model.likelihood.is_binary:
+            raise ValueError(
+                f"bits_per_dimension: likelihood '{likelihood}' is a probability of discrete values that are no "
+                "pixels: compare the nats of log_likelihood"
+            )
         if count_levels(run.iterate_inputs()) != 2:
             raise ValueError(
                 f"bits_per_dimension: likelihood '{likelihood}' is a probability of binary pixels, but the data have "

@@ -68,7 +68,11 @@ class PriorSamplerConfig(GAESamplerConfig):
 
     set_by_fit = (
         *GAESamplerConfig.set_by_fit,
-        *("prior", "curvature", "prior_scale", "num_components", *_FLOW_FIELDS),
+        "prior",
+        "curvature",
+        "prior_scale",
+        "num_components",
+        *_FLOW_FIELDS,
     )
 
     def validate_prior(self):

@@ -2,9 +2,6 @@
 
 __all__ = ["load_results"]
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .folder import StudyFolder, cell_state
@@ -30,8 +27,7 @@ def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> 
     if not isinstance(folder, StudyFolder):
         folder = StudyFolder.find(folder, study)
     plan = folder.read_plan()
-    with _without_garbage_collection():
-        records = {cell.id: Cell(folder.cell(cell)) for cell in plan.runnable()}
+    records = {cell.id: Cell(folder.cell(cell)) for cell in plan.runnable()}
     return LoadedResults(
         name=plan.name,
         title=plan.title,
@@ -47,18 +43,6 @@ def load_results(folder: StudyFolder | str | Path, study: str | None = None) -> 
         cells=[_read_cell(folder, cell, records) for cell in plan.cells],
         settings=_describe_settings(plan, records),
     )
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Pause the search for reference cycles: it would visit all records, which have none, again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _read_cell(folder: StudyFolder, plan: CellPlan, records: dict[str, Cell]) -> CellResult:

@@ -62,12 +62,17 @@ def build_tables(results: StudyResults, paper: Iterable[PaperValue] | None = Non
 
 
 def iterate_tables(results: StudyResults, paper: Iterable[PaperValue] | None = None) -> Iterator[Table]:
-    """Build one table after the other.
+    """The tables of `build_tables`, each built when it is asked for.
 
     Args:
         results: results of the study.
         paper: the paper's values; by default those of the package.
     """
+    return (table for table in _build_each(results, paper) if table is not None)
+
+
+def _build_each(results: StudyResults, paper: Iterable[PaperValue] | None) -> Iterator[Table | None]:
+    """Each table in its turn, or None where the study has no numbers for it."""
     selector = Selector(results)
     paper_columns = PaperColumns(results, load_paper_values() if paper is None else paper)
     lines = [Line(method) for method in results.methods]
@@ -85,33 +90,18 @@ def iterate_tables(results: StudyResults, paper: Iterable[PaperValue] | None = N
         "less for a detour."
     )
     build = _Builder(selector, paper_columns)
-    of_task = build.of_task
-    builders: list[Callable[[], Table | None]] = [
-        lambda: of_task("reconstruction", "Reconstruction", lines, [MSE, RECONSTRUCTION_FID], "reconstruction"),
-        lambda: build.accuracies(lines, spread),
-        lambda: of_task("generation", "Generation", main, scores, "generation"),
-        lambda: (
-            of_task("generation_all_samplers", "Generation with every sampler", sampled, scores, "generation")
-            if sampled != main
-            else None
-        ),
-        lambda: of_task("generation_quality", "Quality of generated images", sampled, QUALITY, "generation"),
-        lambda: of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths),
-        lambda: of_task(
-            "log_likelihood",
-            "Log-likelihood",
-            lines,
-            [LOG_LIKELIHOOD],
-            "reconstruction",
-            *_describe_importance(results),
-        ),
-        lambda: build.training(lines),
-        lambda: configuration_table(selector),
-    ]
-    for build_table in builders:
-        table = build_table()
-        if table is not None:
-            yield table
+    yield build.of_task("reconstruction", "Reconstruction", lines, [MSE, RECONSTRUCTION_FID], "reconstruction")
+    yield build.accuracies(lines, spread)
+    yield build.of_task("generation", "Generation", main, scores, "generation")
+    if sampled != main:
+        title = "Generation with every sampler"
+        yield build.of_task("generation_all_samplers", title, sampled, scores, "generation")
+    yield build.of_task("generation_quality", "Quality of generated images", sampled, QUALITY, "generation")
+    yield build.of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths)
+    importance = _describe_importance(results)
+    yield build.of_task("log_likelihood", "Log-likelihood", lines, [LOG_LIKELIHOOD], "reconstruction", *importance)
+    yield build.training(lines)
+    yield configuration_table(selector)
 
 
 def _describe_importance(results: StudyResults) -> list[str]:

@@ -233,8 +233,9 @@ class GAETrainingArguments(TrainingArguments):
     def __new__(cls, *args: Any, **kwargs: Any) -> "GAETrainingArguments":
         """Raise TypeError for an unknown argument, with the nearest name; a dataclass only says that it is unknown."""
         known = {item.name for item in fields(cls) if item.init}
-        for name in kwargs.keys() - known:
-            raise TypeError(f"{cls.__name__} has no argument '{name}'; {suggest(name, sorted(known), 'it has')}")
+        if unknown := [name for name in kwargs if name not in known]:
+            near = suggest(unknown[0], sorted(known), "it has")
+            raise TypeError(f"{cls.__name__} has no argument '{unknown[0]}'; {near}")
         return super().__new__(cls)
 
     def __post_init__(self):

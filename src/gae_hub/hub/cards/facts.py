@@ -4,7 +4,7 @@ Anyone may have written the training.json of a repository, so a card shows only 
 escaped text.
 """
 
-__all__ = ["FACTS_FILE", "FACT_CHECKS", "is_hub_dataset", "is_repo_id", "load_facts", "valid_facts"]
+__all__ = ["FACTS_FILE", "FACT_CHECKS", "is_hub_dataset", "is_repo_id", "load_facts", "read_facts", "valid_facts"]
 
 import re
 from collections.abc import Callable
@@ -155,9 +155,19 @@ def load_facts(model: GAEPreTrainedModel | GAESampler) -> dict[str, Any]:
     if isinstance(model, GAESampler):
         return {}
     if model.facts is None:
-        path = _find_facts(*model.source)
-        model.facts = _read_facts(path) if path is not None and path.is_file() else {}
+        model.facts = read_facts(*model.source)
     return model.facts
+
+
+def read_facts(source: str, where: dict[str, Any]) -> dict[str, Any]:
+    """The content of training.json in a folder or Hub repository; empty without one that can be read.
+
+    Args:
+        source: the folder or repository.
+        where: `revision` and other arguments for the Hub.
+    """
+    path = _find_facts(source, where)
+    return _read_facts(path) if path is not None and path.is_file() else {}
 
 
 def _find_facts(source: str, where: dict[str, Any]) -> Path | None:
