@@ -113,7 +113,7 @@ def _run(words: list[str]) -> int:
     args = parser.read(rest)
 
     command = COMMANDS[name]
-    if getattr(command, "LOADS_MODELS", True):
+    if getattr(command, "LOADS_MODELS", True):  # the import takes a second, which `study status` saves
         from transformers.utils import logging
 
         logging.disable_progress_bar()

@@ -8,7 +8,8 @@ from .flags import Flag
 from .parser import Parser
 from .study_report import STUDY
 
-LOADS_MODELS = False  # so that it need not wait for the import of transformers
+LOADS_MODELS = False
+"""Whether the command shows the progress bars of transformers, which `gae-hub` then turns off."""
 
 
 def add_arguments(parser: Parser):

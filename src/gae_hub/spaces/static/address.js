@@ -39,6 +39,6 @@ function flushState() {
   try {
     window.history.replaceState(null, "", text ? `?${text}` : window.location.pathname);
   } catch {
-    // the browser's limit is reached: the next change writes all values
+    addressState.timer = setTimeout(flushState, 5000); // the browser's limit is reached
   }
 }
