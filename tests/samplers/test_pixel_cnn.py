@@ -16,7 +16,7 @@ def fit_sampler(levels=1, num_classes=None, shape=(4, 5), k=6, dtype=torch.float
     codes = torch.randint(0, k, (30, *shape, levels), generator=generator())
     labels = None if num_classes is None else torch.arange(30) % num_classes
     books = noise(levels, k, 2, seed=1)
-    sampler.fit(codes, books, labels=labels, num_train_epochs=1, progress=False)
+    sampler.fit(codes, books, class_labels=labels, num_train_epochs=1, progress=False)
     return sampler.to(dtype), codes, labels
 
 
@@ -52,7 +52,7 @@ def test_receptive_field(shape, levels):
 def test_sampling_equals_one_pass_per_position(shape, levels, num_classes):
     sampler, codes, labels = fit_sampler(levels, num_classes, shape)
     labels = None if labels is None else labels[:7]
-    drawn = sampler.draw_codes(7, generator(2), labels=labels)
+    drawn = sampler.draw_codes(7, generator(2), class_labels=labels)
     uniform = torch.rand(drawn.shape, generator=generator(2), dtype=torch.float64)
     slow = torch.zeros_like(drawn)
     with torch.no_grad():
@@ -105,8 +105,8 @@ def test_an_axis_of_one_position_changes_nothing(shape):
         elif link in name:
             weight.zero_()
     torch.testing.assert_close(wide.code_log_prob(codes.unsqueeze(1), labels), narrow.code_log_prob(codes, labels))
-    drawn = wide.draw_codes(20, generator(), labels=1)
-    assert torch.equal(drawn.squeeze(1), narrow.draw_codes(20, generator(), labels=1))
+    drawn = wide.draw_codes(20, generator(), class_labels=1)
+    assert torch.equal(drawn.squeeze(1), narrow.draw_codes(20, generator(), class_labels=1))
 
 
 def test_names_of_the_weights_for_maps_of_images():
@@ -121,16 +121,16 @@ def test_learns_dependencies_and_classes():
     codes = (first + torch.arange(3)) % 5
     labels = (first.flatten() < 2).long()
     sampler = PixelCNNSampler(hidden_size=16, num_hidden_layers=2, kernel_size=3, num_classes=2)
-    sampler.fit(codes, noise(5, 2), labels=labels, num_train_epochs=25, learning_rate=1e-2, progress=False)
+    sampler.fit(codes, noise(5, 2), class_labels=labels, num_train_epochs=25, learning_rate=1e-2, progress=False)
     drawn = sampler.draw_codes(500, generator())[:, 0, :, 0]
     assert ((drawn - drawn[:, :1]) % 5 == torch.arange(3)).all(1).float().mean() > 0.95
-    of_class = sampler.draw_codes(300, generator(), labels=1)[:, 0, 0, 0]
+    of_class = sampler.draw_codes(300, generator(), class_labels=1)[:, 0, 0, 0]
     assert (of_class < 2).float().mean() > 0.97
     for label, count in {0: 3, 1: 2}.items():
         own = codes[labels == label]
         entropy = -sampler.code_log_prob(own, torch.full((len(own),), label)).mean()
         assert abs(entropy - torch.tensor(float(count)).log()) < 0.12
-    latents = sampler.sample(4, generator(), labels=torch.tensor([0, 1, 0, 1]))
+    latents = sampler.sample(4, generator(), class_labels=torch.tensor([0, 1, 0, 1]))
     assert latents.shape == (4, 2, 1, 3)
 
 
@@ -175,11 +175,11 @@ def test_errors():
         PixelCNNSampler().fit(codes[:, 0, 0], books[None])
     with pytest.raises(ValueError, match=r"codes must lie in \[0, 5\), the indices of the codebook, got \[5, 5\]"):
         PixelCNNSampler().fit(codes + 5, books)
-    with pytest.raises(ValueError, match="num_classes is 3, which needs labels, got None"):
+    with pytest.raises(ValueError, match=r"class_labels must be integers in \[0, 3\), got None"):
         PixelCNNSampler(num_classes=3).fit(codes, books)
-    with pytest.raises(ValueError, match=r"labels must be integers in \[0, 3\), got \[7\]"):
-        PixelCNNSampler(num_classes=3).fit(codes, books, labels=torch.full((4,), 7))
-    with pytest.raises(ValueError, match="fitted without labels"):
-        fit_sampler()[0].draw_codes(2, labels=1)
+    with pytest.raises(ValueError, match=r"class_labels must be integers in \[0, 3\), got 7"):
+        PixelCNNSampler(num_classes=3).fit(codes, books, class_labels=torch.full((4,), 7))
+    with pytest.raises(ValueError, match="fitted without class_labels"):
+        fit_sampler()[0].draw_codes(2, class_labels=1)
     with pytest.raises(Exception, match="kernel_size must be odd, got 4"):
         PixelCNNSampler(kernel_size=4)

@@ -75,7 +75,7 @@ def test_wrong_arguments_of_a_fit(call, message):
         (lambda s: s.sample(2.0), "num_samples must be an integer, got 2.0"),
         (lambda s: s.sample(-1), "num_samples must be 1 or more, got -1"),
         (lambda s: s.sample(2, 0), r"generator must be .* got 0: pass torch.Generator\(\).manual_seed\(0\)"),
-        (lambda s: s.sample(2, labels=1), "sample has no option 'labels'"),
+        (lambda s: s.sample(2, class_labels=1), "sample has no option 'class_labels'"),
         (
             lambda s: s.log_prob(torch.zeros(2, 4)),
             r"latents has shape \(2, 4\), but .* fitted to latents of shape \(3,\)",
@@ -106,7 +106,10 @@ def test_wrong_arguments_of_a_fitted_sampler(call, message):
         ),
         ({"validation_codes": CODES.float()}, "validation_codes must be a tensor of integers"),
         ({"validation_codes": CODES + 5}, r"validation_codes must lie in \[0, 5\)"),
-        ({"labels": torch.zeros(3).long(), "num_classes": 2}, "codes has 4 maps, but there are 3 labels"),
+        (
+            {"class_labels": torch.zeros(3).long(), "num_classes": 2},
+            "class_labels must be one integer, or one for each of 4 examples, got shape \\(3,\\)",
+        ),
     ],
 )
 def test_wrong_codes(arguments, message):
@@ -119,13 +122,15 @@ def test_wrong_codes(arguments, message):
 def test_wrong_codes_and_labels_of_a_fitted_pixel_cnn():
     sampler = PixelCNNSampler(hidden_size=4, num_hidden_layers=1, num_classes=2)
     labels = torch.tensor([0, 1, 0, 1])
-    sampler.fit(CODES.to(torch.uint8), BOOKS, labels=labels, num_train_epochs=1, progress=False)
+    sampler.fit(CODES.to(torch.uint8), BOOKS, class_labels=labels, num_train_epochs=1, progress=False)
     with pytest.raises(
         ValueError, match=r"codes has shape \(4, 2\), but the sampler is fitted to codes of shape \(2, 2\)"
     ):
         sampler.code_log_prob(CODES[:, 0], labels)
-    with pytest.raises(ValueError, match="labels must be one class or one for each of 5 samples, got 3"):
-        sampler.sample(5, labels=torch.tensor([0, 1, 0]))
+    with pytest.raises(
+        ValueError, match=r"one integer, or one for each of 5 examples, got shape \(3,\)"
+    ):
+        sampler.sample(5, class_labels=torch.tensor([0, 1, 0]))
     assert torch.equal(sampler.code_log_prob(CODES, labels), sampler.code_log_prob(CODES.unsqueeze(-1), labels))
 
 

@@ -134,17 +134,17 @@ class PixelCNN(nn.Module):
         size = 2 * num_axes * hidden_size * num_hidden_layers
         self.classes = None if num_classes is None else nn.Embedding(num_classes, size)
 
-    def forward(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, codes: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """(batch, *sizes, levels, num_embeddings) logits.
 
         Args:
             codes: (batch, *sizes, levels) integers.
-            labels: (batch,) integers, if the network has classes.
+            class_labels: (batch,) integers, if the network has classes.
         """
         inputs = self.embed_codes(codes)
         # shifted by one position here, so that no kernel needs a mask
         features = [_shift(inputs, dim) for dim in range(2, inputs.dim())]
-        for layer, condition in zip(self.layers, self._embed_labels(labels), strict=True):
+        for layer, condition in zip(self.layers, self._embed_classes(class_labels), strict=True):
             features = layer(features, condition)
         last = self.hidden(features[-1].relu().movedim(1, -1))
         return torch.stack([self._level_logits(last, level, codes) for level in range(codes.shape[-1])], -2)
@@ -154,11 +154,11 @@ class PixelCNN(nn.Module):
         levels = [embed(own) for embed, own in zip(self.embeddings, codes.unbind(-1), strict=True)]
         return reduce(torch.add, levels).movedim(-1, 1)
 
-    def _embed_labels(self, labels: Tensor | None) -> Sequence[Condition]:
+    def _embed_classes(self, class_labels: Tensor | None) -> Sequence[Condition]:
         """The condition of each layer."""
         if self.classes is None:
             return [None] * len(self.layers)
-        parts = self.classes(labels).unflatten(1, (len(self.layers), self.num_axes, -1))
+        parts = self.classes(class_labels).unflatten(1, (len(self.layers), self.num_axes, -1))
         parts = parts[(..., *[None] * self.num_axes)]
         return [part.unbind(1) for part in parts.unbind(1)]
 
@@ -168,18 +168,18 @@ class PixelCNN(nn.Module):
             features = features + embed(own)
         return at_least_float32(self.heads[level](features.relu()))
 
-    def sample(self, uniform: Tensor, labels: Tensor | None = None) -> Tensor:
+    def sample(self, uniform: Tensor, class_labels: Tensor | None = None) -> Tensor:
         """(batch, *sizes, levels) codes by the inverse of the distribution function.
 
         Every feature is computed once, so that all positions together cost one pass through the network.
 
         Args:
             uniform: (batch, *sizes, levels) uniform numbers in [0, 1).
-            labels: (batch,) integers, if the network has classes.
+            class_labels: (batch,) integers, if the network has classes.
         """
         codes = torch.zeros_like(uniform, dtype=torch.long)
         nothing = self.hidden.weight.new_zeros(()).expand(len(codes), 2 * self.hidden_size, *codes.shape[1:-1])
-        self._sample_part(0, codes, uniform, [nothing] * len(self.layers), self._embed_labels(labels))
+        self._sample_part(0, codes, uniform, [nothing] * len(self.layers), self._embed_classes(class_labels))
         return codes
 
     def _sample_part(

@@ -37,6 +37,7 @@ from ..core.distributed import process_index
 from ..core.hub_errors import explained
 from ..core.hub_files import open_repository
 from ..core.hub_model import HubModel
+from ..data.class_labels import read_class_labels
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEPreTrainedModel, inference
 from ..modules.backbones import init_weights
@@ -158,6 +159,11 @@ class GAESampler(HubModel):
         """The dtype of its latents and densities: `dtype`, but at least float32."""
         return torch.promote_types(self.dtype, torch.float32)
 
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes that the density is conditioned on, or None."""
+        return getattr(self.config, "num_classes", None)
+
     # For subclasses
 
     def allocate(self, config: GAESamplerConfig):
@@ -222,7 +228,8 @@ class GAESampler(HubModel):
                 vectors. Where a dimension is constant, samples have the same value, and only the other dimensions are
                 modelled.
             progress: whether to show a progress bar.
-            **training: options of the samplers that are trained, see [`LearnedSampler`]. The others accept none.
+            **training: `class_labels`, (num,) integers, of the samplers with `num_classes`; and options of the
+                samplers that are trained, see [`LearnedSampler`].
 
         Returns:
             The sampler itself.
@@ -268,10 +275,13 @@ class GAESampler(HubModel):
             The sampler itself.
 
         Raises:
-            ValueError: if this sampler cannot model the model's latents, or needs a data set and there is none.
+            ValueError: if this sampler cannot model the model's latents, or needs a data set and there is none, or
+                labels and the data set has none.
         """
         self.check_model(model)
         latents = embed_dataset(model, self._require_dataset(dataset), progress=progress, sample=True)
+        if self.num_classes is not None:
+            training = {"class_labels": read_class_labels(dataset, self.num_classes), **training}
         with self._restore_on_error():
             self.config.unit_norm = get_latent_kind(model) == "sphere"
             return self.fit(latents, progress=progress, **training)
@@ -334,7 +344,8 @@ class GAESampler(HubModel):
         Args:
             num_samples: number of samples.
             generator: source of random numbers. With a CPU generator, samples are the same on every device.
-            **conditions: what to sample given, for samplers that support it, such as `labels` of [`PixelCNNSampler`].
+            **conditions: what to sample given, for samplers that support it: `class_labels`, (num_samples,) classes or
+                one class for all. Without them, classes have their shares in the training set.
 
         Raises:
             ValueError: if the sampler is not fitted, num_samples is not an integer of at least 1, or the sampler does
@@ -350,7 +361,7 @@ class GAESampler(HubModel):
         return latents.unflatten(1, self.config.latent_shape or latents.shape[1:])
 
     @inference
-    def log_prob(self, latents: Tensor) -> Tensor:
+    def log_prob(self, latents: Tensor, **conditions: Any) -> Tensor:
         """(num,) log density of samples at latents (num, *latent_shape), in nats, if the sampler knows its density.
 
         With `unit_norm`, this is the density per area of the unit sphere. If dimensions were constant in `fit`, it is
@@ -358,17 +369,22 @@ class GAESampler(HubModel):
 
         Args:
             latents: (num, *latent_shape), flattened or not.
+            **conditions: what the density is given, for samplers that support it: `class_labels`, (num,) classes or
+                one class for all. Without them, this is the density of all classes together.
 
         Raises:
             NotImplementedError: if the density is not known.
             ValueError: if the sampler is not fitted; if latents have another shape than those that it was fitted to,
-                or hold nan or infinite values; or, with `unit_norm`, if they do not have length 1.
+                or hold nan or infinite values; with `unit_norm`, if they do not have length 1; or for a condition that
+                the sampler does not have.
         """
         points, constants = self._flatten_latents(latents), self.config.constants
+        compute = self.compute_log_density_of_directions if self.config.unit_norm else self.compute_log_density
+        self._check_options(compute, conditions, "log_prob")
         if self.config.unit_norm:
             check_unit_norm(points)
-            return self.compute_log_density_of_directions(points.to(self.latent_dtype))
-        log_density = self.compute_log_density(select_varying(points, constants).to(self.latent_dtype))
+            return compute(points.to(self.latent_dtype), **conditions)
+        log_density = compute(select_varying(points, constants).to(self.latent_dtype), **conditions)
         return log_density.masked_fill(~has_constants(points, constants), -torch.inf)
 
     def _flatten_latents(self, latents: Any) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import initialization as init
 
+from ..data.class_labels import read_class_labels
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel
 from ..training.checkpointing import get_rng_state, set_rng_state
@@ -170,6 +171,9 @@ class LearnedSampler(GAESampler):
         if validation_dataset is not None:
             latents = embed_dataset(model, validation_dataset, progress=progress, sample=True, seed=1)
             training = {"validation_latents": latents, **training}
+            if self.num_classes is not None:
+                labels = read_class_labels(validation_dataset, self.num_classes)
+                training = {"validation_class_labels": labels, **training}
         return super().fit_to(model, dataset, progress=progress, **training)
 
     def fit_standardization(self, latents: Tensor):

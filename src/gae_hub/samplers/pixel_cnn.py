@@ -32,7 +32,9 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.utils.generic import can_return_tuple
 
-from ..core.argument_checks import check_count, describe, generator_device
+from ..core.argument_checks import check_count, describe
+from ..core.class_labels import check_class_labels, draw_class_labels
+from ..data.class_labels import read_class_labels
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel, inference
 from ..modules.noise import rand
@@ -87,10 +89,10 @@ class PixelCNNSampler(LearnedSampler):
 
     config: PixelCNNSamplerConfig
     codebooks: Tensor  # (num_levels, num_embeddings, dim)
-    class_weights: Tensor  # (num_classes,) shares of the classes in the training set
+    class_shares: Tensor  # (num_classes,) shares of the classes in the training set
 
     config_class = PixelCNNSamplerConfig
-    _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "codebooks", "class_weights"]
+    _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "codebooks", "class_shares"]
     latent_kinds: tuple[LatentKind, ...] = ("codes",)
     draws_codes = True  # a quantized model decodes these samples without quantizing them again
 
@@ -108,7 +110,7 @@ class PixelCNNSampler(LearnedSampler):
             len(require_value(config.code_shape, "code_shape")),
         )
         if config.num_classes is not None:
-            self.register_buffer("class_weights", torch.full((config.num_classes,), 1 / config.num_classes))
+            self.register_buffer("class_shares", torch.full((config.num_classes,), 1 / config.num_classes))
 
     # Fitting
 
@@ -138,7 +140,8 @@ class PixelCNNSampler(LearnedSampler):
         for prefix, images in (("", dataset), ("validation_", validation_dataset)):
             if images is not None:
                 training[f"{prefix}codes"] = embed_dataset(model, images, progress=progress, output="codes")
-                training[f"{prefix}labels"] = getattr(images, "labels", None)
+                if self.num_classes is not None:
+                    training[f"{prefix}class_labels"] = read_class_labels(images, self.num_classes)
         return self.fit(codebooks=codebooks.detach(), progress=progress, **training)
 
     @torch.no_grad()
@@ -146,9 +149,9 @@ class PixelCNNSampler(LearnedSampler):
         self,
         codes: Tensor,
         codebooks: Tensor,
-        labels: Tensor | None = None,
+        class_labels: Tensor | None = None,
         validation_codes: Tensor | None = None,
-        validation_labels: Tensor | None = None,
+        validation_class_labels: Tensor | None = None,
         **training: Any,
     ) -> Self:
         """Train the density of codes. If this fails or is interrupted, the sampler stays as it was.
@@ -158,8 +161,8 @@ class PixelCNNSampler(LearnedSampler):
                 there are several codebooks.
             codebooks: (num_embeddings, dim), the vectors of the codes; or (levels, num_embeddings, dim), whose vectors
                 are summed over the levels.
-            labels: (num,) integers, if the config has `num_classes`.
-            validation_codes, validation_labels: the same for the validation set, to select the best weights on.
+            class_labels: (num,) integers, if the config has `num_classes`.
+            validation_codes, validation_class_labels: the same for the validation set, to select the best weights on.
             **training: as for [`LearnedSampler`].
 
         Returns:
@@ -188,22 +191,22 @@ class PixelCNNSampler(LearnedSampler):
             config.code_shape = spatial or (1, 1)
             config.latent_shape = (dim, *spatial)
             config.latent_dim = prod(config.latent_shape)
-            examples = self._prepare_examples(codes, labels)
+            examples = self._prepare_examples(codes, class_labels)
             validation = None
             if validation_codes is not None:
                 validation = LatentDataset(
-                    **self._prepare_examples(validation_codes, validation_labels, "validation_codes")
+                    **self._prepare_examples(validation_codes, validation_class_labels, "validation_codes")
                 )
             self.reallocate(codes.device)
             self.codebooks.copy_(codebooks)
             if config.num_classes is not None:
-                counts = examples["labels"].bincount(minlength=config.num_classes)
-                self.class_weights.copy_(counts / counts.sum())
+                counts = examples["class_labels"].bincount(minlength=config.num_classes)
+                self.class_shares.copy_(counts / counts.sum())
             self.train_on(LatentDataset(**examples), validation, **training)
         return self.eval()
 
-    def _prepare_examples(self, codes: Tensor, labels: Tensor | None, name: str = "codes") -> dict[str, Tensor]:
-        """Check codes and labels, and return them as arguments of `forward`. `name` is the argument's name."""
+    def _prepare_examples(self, codes: Tensor, class_labels: Tensor | None, name: str = "codes") -> dict[str, Tensor]:
+        """Check codes and class_labels, and return them as arguments of `forward`. `name` is the argument's name."""
         config = self.config
         num_embeddings = require_value(config.num_embeddings, "num_embeddings")
         spatial = tuple(require_value(config.latent_shape, "latent_shape"))[1:]
@@ -219,50 +222,46 @@ class PixelCNNSampler(LearnedSampler):
         code_shape = require_value(config.code_shape, "code_shape")
         examples = {"codes": codes.long().reshape(len(codes), *code_shape, config.num_levels)}
         if config.num_classes is not None:
-            if labels is None:
-                raise ValueError(f"num_classes is {config.num_classes}, which needs labels, got None")
-            if len(labels) != len(codes):
-                raise ValueError(f"{name} has {len(codes)} maps, but there are {len(labels)} labels")
-            examples["labels"] = _check_labels(torch.as_tensor(labels), config.num_classes).to(codes.device)
+            examples["class_labels"] = check_class_labels(class_labels, config.num_classes, len(codes), codes.device)
         return examples
 
     @can_return_tuple
-    def forward(self, codes: Tensor, labels: Tensor | None = None, return_loss: bool = True) -> GAEOutput:
+    def forward(self, codes: Tensor, class_labels: Tensor | None = None, return_loss: bool = True) -> GAEOutput:
         """The loss: the mean of -log p(codes) over codes (batch, *sizes, levels), in nats per map."""
         if not return_loss:
             return GAEOutput()
-        logits = self.network(codes, labels)
+        logits = self.network(codes, class_labels)
         each = F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view(len(codes), -1)
         return self.build_output({"negative_log_likelihood": each.sum(1)})
 
     @inference
-    def code_log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(num,) log probability of codes, in nats. Codes and labels are as for `fit`."""
+    def code_log_prob(self, codes: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """(num,) log probability of codes, in nats. Codes and class_labels are as for `fit`."""
         self._require_fitted()
-        examples = self._prepare_examples(codes, labels)
+        examples = self._prepare_examples(codes, class_labels)
         log_p = self.network(**examples).log_softmax(-1)
         return log_p.gather(-1, examples["codes"].unsqueeze(-1)).flatten(1).sum(1)
 
     # Sampling
 
     def draw_latents(
-        self, num_samples: int, generator: torch.Generator | None, labels: Tensor | int | None = None
+        self, num_samples: int, generator: torch.Generator | None, class_labels: Tensor | int | None = None
     ) -> Tensor:
-        codes = self.draw_codes(num_samples, generator, labels)
+        codes = self.draw_codes(num_samples, generator, class_labels)
         levels = [book[own] for book, own in zip(self.codebooks, codes.unbind(-1), strict=True)]
         return reduce(torch.add, levels).movedim(-1, 1).flatten(1)
 
     @inference
     def draw_codes(
-        self, num_samples: int, generator: torch.Generator | None = None, labels: Tensor | int | None = None
+        self, num_samples: int, generator: torch.Generator | None = None, class_labels: Tensor | int | None = None
     ) -> Tensor:
         """(num_samples, *sizes, levels) sampled codes. Codes that are not maps have the sizes (1, 1).
 
         Args:
             num_samples: number of samples.
             generator: source of random numbers. With a CPU generator, codes are the same on every device.
-            labels: (num_samples,) classes, or one class for all. By default they are drawn with their shares in the
-                training set.
+            class_labels: (num_samples,) classes, or one class for all. By default they are drawn with their shares in
+                the training set.
 
         Raises:
             ValueError: if labels are not classes, or the sampler was fitted without labels.
@@ -272,27 +271,24 @@ class PixelCNNSampler(LearnedSampler):
         config = self.config
         code_shape = require_value(config.code_shape, "code_shape")
         uniform = rand((num_samples, *code_shape, config.num_levels), self.codebooks, generator)
-        classes = self._choose_classes(num_samples, generator, labels)
+        classes = self._choose_classes(num_samples, generator, class_labels)
         parts = [None] * -(-num_samples // _MAX_MAPS) if classes is None else classes.split(_MAX_MAPS)
         return torch.cat([self.network.sample(u, own) for u, own in zip(uniform.split(_MAX_MAPS), parts, strict=True)])
 
     def _choose_classes(
-        self, num_samples: int, generator: torch.Generator | None, labels: Tensor | int | None
+        self, num_samples: int, generator: torch.Generator | None, class_labels: Tensor | int | None
     ) -> Tensor | None:
         """(num_samples,) classes to condition on, or None."""
         num_classes = self.config.num_classes
         if num_classes is None:
-            if labels is not None:
-                raise ValueError("this PixelCNN was fitted without labels: set num_classes and fit it with labels")
+            if class_labels is not None:
+                raise ValueError(
+                    "this PixelCNN was fitted without class_labels: set num_classes and fit it with class_labels"
+                )
             return None
-        if labels is None:
-            device = generator_device(generator, self.device)
-            weights = self.class_weights.to(device)
-            labels = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
-        labels = _check_labels(torch.as_tensor(labels), num_classes).to(self.device)
-        if labels.dim() and len(labels) != num_samples:
-            raise ValueError(f"labels must be one class or one for each of {num_samples} samples, got {len(labels)}")
-        return labels.expand(num_samples)
+        if class_labels is None:
+            return draw_class_labels(self.class_shares, num_samples, generator, self.device)
+        return check_class_labels(class_labels, num_classes, num_samples, self.device)
 
 
 def _check_integers(codes: Any, name: str = "codes") -> Tensor:
@@ -304,14 +300,6 @@ def _check_integers(codes: Any, name: str = "codes") -> Tensor:
             'dataset, output="codes") returns them'
         )
     return codes
-
-
-def _check_labels(labels: Tensor, num_classes: int) -> Tensor:
-    """Return labels unless they are not integers in [0, num_classes), which raises ValueError."""
-    if labels.dim() > 1 or labels.is_floating_point() or (labels < 0).any() or (labels >= num_classes).any():
-        found = f"shape {tuple(labels.shape)}" if labels.dim() > 1 else labels.unique().tolist()[:10]
-        raise ValueError(f"labels must be integers in [0, {num_classes}), got {found}")
-    return labels
 
 
 register_sampler(PixelCNNSamplerConfig, PixelCNNSampler)

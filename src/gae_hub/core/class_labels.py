@@ -1,0 +1,59 @@
+"""Class labels as arguments: integers from 0, one for each example, or one for all."""
+
+__all__ = ["check_class_labels", "draw_class_labels"]
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .argument_checks import describe, generator_device
+
+
+def check_class_labels(
+    class_labels: Any,
+    num_classes: int,
+    num_examples: int,
+    device: torch.device | None = None,
+    allow_missing: bool = False,
+    name: str = "class_labels",
+) -> Tensor:
+    """Return class labels as a tensor (num_examples,) of int64.
+
+    Args:
+        class_labels: (num_examples,) integers in [0, num_classes), as a tensor, array or list; or one integer for all.
+        num_classes: number of classes.
+        num_examples: number of examples.
+        device: device of the result; by default where the labels are.
+        allow_missing: whether -1 is accepted, for an example without a label.
+        name: the argument's name, for the message.
+
+    Raises:
+        ValueError: if they are not integers, are not classes, or are neither one nor `num_examples`.
+    """
+    lowest = -1 if allow_missing else 0
+    expected = f"integers in [0, {num_classes}){', or -1 for a missing label' if allow_missing else ''}"
+    if class_labels is None:
+        raise ValueError(f"{name} must be {expected}, got None")
+    try:
+        labels = torch.as_tensor(class_labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be {expected}, got {describe(class_labels)}") from error
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"{name} must be {expected}, got dtype {labels.dtype}")
+    if labels.dim() > 1 or (labels.dim() == 1 and len(labels) != num_examples):
+        raise ValueError(
+            f"{name} must be one integer, or one for each of {num_examples} examples, got shape {tuple(labels.shape)}"
+        )
+    if labels.numel() and not (labels.min() >= lowest and labels.max() < num_classes):
+        wrong = labels[(labels < lowest) | (labels >= num_classes)].unique().tolist()
+        raise ValueError(f"{name} must be {expected}, got {', '.join(map(str, wrong[:5]))}")
+    return labels.to(device=device, dtype=torch.long).expand(num_examples)
+
+
+def draw_class_labels(
+    class_shares: Tensor, num_samples: int, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """(num_samples,) labels on a device, drawn with the shares (num_classes,) of the classes in a training set."""
+    weights = class_shares.to(generator_device(generator, device))
+    return torch.multinomial(weights, num_samples, replacement=True, generator=generator).to(device)
