@@ -36,7 +36,9 @@ def run(args: Namespace):
     check_array_file(args.output)
 
     from ..auto import AutoGAE
-    from ..data.loading import iterate_batches
+    from ..data.batches import move
+    from ..data.class_labels import with_conditions
+    from ..data.loading import iterate_examples
     from ..images.array_files import TABLE_SUFFIXES, write_arrays
     from ..models.quantized import QuantizedModel
 
@@ -53,8 +55,8 @@ def run(args: Namespace):
     is_table = output.suffix.lower() in TABLE_SUFFIXES
 
     def embeddings() -> "Iterator[Tensor]":
-        for batch in iterate_batches(dataset, args.batch_size, "embedding"):
-            found = embed(batch.to(model.device))
+        for batch in iterate_examples(with_conditions(model, dataset), args.batch_size, "embedding"):
+            found = embed(**move(batch, model.device))
             yield found.reshape(len(found), -1) if is_table else found
 
     letter = "c" if args.codes else "z"

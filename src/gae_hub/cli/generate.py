@@ -27,6 +27,14 @@ def add_arguments(parser: Parser):
         OUTPUT_DIR,
         Flag("format", Literal["folder", "dataset"], "PNG files, or a data set (parquet files), in --output_dir"),
         SAMPLER_NAME,
+        Flag(
+            "class_label",
+            int | None,
+            "Class of all examples, for a conditional model or a sampler with classes; by default classes are drawn "
+            "with their shares in the training set",
+            None,
+        ),
+        Flag("guidance_scale", float, "Exaggerates the class above 1, for a model with condition_dropout", 1.0),
         SEED,
         BATCH_SIZE,
     )
@@ -51,11 +59,13 @@ def run(args: Namespace):
     pipe = GenerationPipeline.from_pretrained(args.model, sampler=sampler_subfolder(args.sampler_name))
     default = DEFAULT_PICTURE if pipe.returns_images else DEFAULT_ARRAY
     output = Path(args.output_dir or args.output or default)
+    conditions = {"class_labels": args.class_label, "guidance_scale": args.guidance_scale}
     if args.output_dir is None and is_picture(output):
         check_number_in_picture(args.num_samples, _DIR_HINT)
-        save_picture(pipe.draw(args.num_samples, args.seed, batch_size=args.batch_size), output)
+        save_picture(pipe.draw(args.num_samples, args.seed, batch_size=args.batch_size, **conditions), output)
     else:
         format = None if args.output_dir is None else args.format or "folder"
-        pipe.write(output, args.num_samples, args.seed, format, args.batch_size)
+        pipe.write(output, args.num_samples, args.seed, format, args.batch_size, **conditions)
     source = "the model's prior" if pipe.sampler is None else type(pipe.sampler).__name__
-    print(f"{args.num_samples} {name_of(pipe.model.config.input_shape)} from {source}, saved to {output}")
+    of_class = "" if args.class_label is None else f" of class {args.class_label}"
+    print(f"{args.num_samples} {name_of(pipe.model.config.input_shape)}{of_class} from {source}, saved to {output}")

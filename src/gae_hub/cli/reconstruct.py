@@ -41,7 +41,9 @@ def run(args: Namespace):
 
     import torch
 
-    from ..data.loading import iterate_batches
+    from ..data.batches import move
+    from ..data.class_labels import with_conditions
+    from ..data.loading import iterate_examples
     from ..images.examples import draw_reconstructions, name_of, num_to_draw
     from ..images.grids import save_picture
     from ..images.writing import write_examples
@@ -51,17 +53,19 @@ def run(args: Namespace):
     model, processor = pipe.model, pipe.processor
     name, loading = find_data(args.model, args.dataset)
     dataset, split = load_split(args.model, name, args.split, loading)
+    dataset = with_conditions(model, dataset)
     output, shape = Path(args.output), model.config.input_shape
     num = len(dataset) if args.num_samples is None else min(args.num_samples, len(dataset))
     if is_picture(output):
         if args.num_samples is None:
             num = min(num, num_to_draw(shape, _NUM_IN_PICTURE))
-        inputs = list(iterate_batches(dataset, args.batch_size, "reconstructing", stop=num))
-        reconstructions = torch.cat([model.reconstruct(batch.to(model.device)).cpu() for batch in inputs])
-        originals = processor.restore(torch.cat(inputs))
+        batches = list(iterate_examples(dataset, args.batch_size, "reconstructing", stop=num))
+        reconstructions = torch.cat([model.reconstruct(**move(batch, model.device)).cpu() for batch in batches])
+        originals = processor.restore(torch.cat([batch["pixel_values"] for batch in batches]))
         names = processor.column_names
         save_picture(draw_reconstructions(originals, processor.restore(reconstructions), names), output)
     else:
-        batches = iterate_batches(dataset, args.batch_size, "reconstructing", stop=num)
-        write_examples((model.reconstruct(batch.to(model.device)) for batch in batches), num, output, processor)
+        batches = iterate_examples(dataset, args.batch_size, "reconstructing", stop=num)
+        outputs = (model.reconstruct(**move(batch, model.device)) for batch in batches)
+        write_examples(outputs, num, output, processor)
     print(f"{num} {name_of(shape)} of {name}, {split}, reconstructed and saved to {output}")

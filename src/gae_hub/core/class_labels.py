@@ -13,20 +13,22 @@ from .argument_checks import describe, generator_device
 def check_class_labels(
     class_labels: Any,
     num_classes: int,
-    num_examples: int,
+    num_examples: int | None,
     device: torch.device | None = None,
     allow_missing: bool = False,
     name: str = "class_labels",
+    check_values: bool = True,
 ) -> Tensor:
     """Return class labels as a tensor (num_examples,) of int64.
 
     Args:
         class_labels: (num_examples,) integers in [0, num_classes), as a tensor, array or list; or one integer for all.
         num_classes: number of classes.
-        num_examples: number of examples.
+        num_examples: number of examples. With None, there may be any number, and one integer becomes (1,).
         device: device of the result; by default where the labels are.
         allow_missing: whether -1 is accepted, for an example without a label.
         name: the argument's name, for the message.
+        check_values: whether to check that labels are classes, which waits for a GPU.
 
     Raises:
         ValueError: if they are not integers, are not classes, or are neither one nor `num_examples`.
@@ -41,14 +43,14 @@ def check_class_labels(
         raise ValueError(f"{name} must be {expected}, got {describe(class_labels)}") from error
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"{name} must be {expected}, got dtype {labels.dtype}")
-    if labels.dim() > 1 or (labels.dim() == 1 and len(labels) != num_examples):
-        raise ValueError(
-            f"{name} must be one integer, or one for each of {num_examples} examples, got shape {tuple(labels.shape)}"
-        )
-    if labels.numel() and not (labels.min() >= lowest and labels.max() < num_classes):
+    if labels.dim() > 1 or (labels.dim() == 1 and num_examples not in (None, labels.shape[0])):
+        number = "example" if num_examples is None else f"of {num_examples} examples"
+        raise ValueError(f"{name} must be one integer, or one for each {number}, got shape {tuple(labels.shape)}")
+    if check_values and labels.numel() and not (labels.min() >= lowest and labels.max() < num_classes):
         wrong = labels[(labels < lowest) | (labels >= num_classes)].unique().tolist()
         raise ValueError(f"{name} must be {expected}, got {', '.join(map(str, wrong[:5]))}")
-    return labels.to(device=device, dtype=torch.long).expand(num_examples)
+    labels = labels.to(device=device, dtype=torch.long)
+    return labels.reshape(-1) if num_examples is None else labels.expand(num_examples)
 
 
 def draw_class_labels(

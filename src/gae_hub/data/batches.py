@@ -1,6 +1,6 @@
 """Batches: examples that were read at once, and the collator that stacks examples of any data set."""
 
-__all__ = ["Examples", "collate", "to_float"]
+__all__ = ["Examples", "collate", "move", "to_float"]
 
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
@@ -18,21 +18,29 @@ class Examples(Sequence[dict[str, Tensor]]):
 
     Args:
         pixel_values: (batch, *input_shape) floats.
+        class_labels: (batch,) integers or (batch, condition_dim) vectors, for conditional models; or None.
     """
 
-    def __init__(self, pixel_values: Tensor):
-        self.pixel_values = pixel_values
+    def __init__(self, pixel_values: Tensor, class_labels: Tensor | None = None):
+        self.tensors = {"pixel_values": pixel_values}
+        if class_labels is not None:
+            self.tensors["class_labels"] = class_labels
 
     def __len__(self) -> int:
-        return len(self.pixel_values)
+        return len(self.tensors["pixel_values"])
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Tensor]: ...
     @overload
     def __getitem__(self, index: slice) -> "Examples": ...
     def __getitem__(self, index: int | slice) -> "dict[str, Tensor] | Examples":
-        found = self.pixel_values[index]
-        return Examples(found) if isinstance(index, slice) else {"pixel_values": found}
+        found = {name: tensor[index] for name, tensor in self.tensors.items()}
+        return Examples(**found) if isinstance(index, slice) else found
+
+
+def move(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Any]:
+    """A batch on a device."""
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def to_float(pixel_values: Tensor) -> Tensor:
@@ -41,7 +49,9 @@ def to_float(pixel_values: Tensor) -> Tensor:
 
 
 def collate(examples: Sequence[Any]) -> dict[str, Tensor]:
-    """A batch of `pixel_values` from examples of any data set; their other fields are left out.
+    """A batch of `pixel_values` from examples of any data set, with `class_labels` if all are dicts with this key.
+
+    Their other fields are left out.
 
     Args:
         examples: dicts with "pixel_values", "image", "images", "img" or "x"; (image, label) pairs; or images. Images
@@ -51,12 +61,17 @@ def collate(examples: Sequence[Any]) -> dict[str, Tensor]:
         ValueError: if examples are dicts without such a key, or cannot be stacked.
     """
     if isinstance(examples, Examples):
-        return {"pixel_values": examples.pixel_values}
+        return dict(examples.tensors)
     if isinstance(examples, Mapping):  # a batch that was collated before
-        return {"pixel_values": to_float(torch.as_tensor(find_example(examples)))}
+        images = to_float(torch.as_tensor(find_example(examples)))
+        labels = {name: torch.as_tensor(examples[name]) for name in ("class_labels",) if name in examples}
+        return {"pixel_values": images, **labels}
     images = [find_example(example) for example in examples]
     try:
-        return {"pixel_values": to_float(torch.stack([_to_tensor(image) for image in images]))}
+        batch = {"pixel_values": to_float(torch.stack([_to_tensor(image) for image in images]))}
+        if all(isinstance(example, Mapping) and "class_labels" in example for example in examples):
+            batch["class_labels"] = torch.stack([torch.as_tensor(example["class_labels"]) for example in examples])
+        return batch
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"expected examples that are images or tensors of one shape, got {describe(images[0])} ({error}); "

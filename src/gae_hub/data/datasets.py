@@ -15,7 +15,7 @@ __all__ = [
 from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Self, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -54,7 +54,9 @@ class _Described:
         normalization: what was applied to the data's own values, or None.
         binarization: what made grey values binary, or None.
         held_out: how validation and test splits were made, or None if the source has them.
-        labels: (num,) integers, -1 for examples without a label; or None. Metrics use them; models do not.
+        labels: (num,) integers, -1 for examples without a label; or None. Metrics use them, and conditional models.
+        conditions: (num, condition_dim) floats that conditional models receive instead of labels, or None.
+        has_class_labels: whether examples have `class_labels`, their conditions or labels, beside `pixel_values`.
         factors: (num, num_factors) integers, the factors of variation that the images were made from. Set it to
             measure disentanglement; None by default.
         columns: a `datasets.Dataset` of the source's other columns, or None.
@@ -71,6 +73,8 @@ class _Described:
     binarization: Binarization | None = None
     held_out: str | None = None
     labels: Tensor | None = None
+    conditions: Tensor | None = None
+    has_class_labels: bool = False
     factors: Tensor | None = None
     columns: "datasets.Dataset | None" = None
 
@@ -90,8 +94,50 @@ class BatchedDataset(_Described, Dataset[dict[str, Tensor]]):
         """(num, *input_shape) floats, as the model sees them."""
         raise NotImplementedError
 
+    @property
+    def class_labels(self) -> Tensor | None:
+        """(num, condition_dim) conditions, or (num,) labels, or None: what conditional models receive."""
+        return self.labels if self.conditions is None else self.conditions
+
+    def with_class_labels(self) -> Self:
+        """The same data, whose examples have `class_labels` beside `pixel_values`. The trainer calls it.
+
+        Raises:
+            ValueError: if there are neither conditions nor labels.
+        """
+        if self.class_labels is None:
+            raise ValueError(
+                f"{self!r} has no labels, but a conditional model needs them: load data with labels "
+                "(label_column=... names their column), or InMemoryDataset(images, labels)"
+            )
+        return self._set_class_labels(True)
+
+    def without_class_labels(self) -> Self:
+        """The same data, whose examples have `pixel_values` only."""
+        return self._set_class_labels(False)
+
+    def _set_class_labels(self, has_class_labels: bool) -> Self:
+        if self.has_class_labels == has_class_labels:
+            return self
+        changed = copy(self)
+        changed.has_class_labels = has_class_labels
+        return changed
+
+    def read_class_labels(self, indices: Sequence[int]) -> Tensor | None:
+        """The class_labels of examples, or None if examples do not have them."""
+        if not self.has_class_labels:
+            return None
+        labels = cast(Tensor, self.class_labels)
+        return labels[torch.as_tensor(indices, dtype=torch.int64, device=labels.device)]
+
+    def select_rows(self, indices: Sequence[int]) -> "InMemoryDataset":
+        """Some examples in memory, with their labels and conditions."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        labels, conditions = (None if part is None else part[rows] for part in (self.labels, self.conditions))
+        return InMemoryDataset(self.read(indices), labels, self.name, self.split, conditions)
+
     def __getitems__(self, indices: Sequence[int]) -> Examples:
-        return Examples(self.read(indices))
+        return Examples(self.read(indices), self.read_class_labels(indices))
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Tensor]: ...
@@ -101,10 +147,10 @@ class BatchedDataset(_Described, Dataset[dict[str, Tensor]]):
         """`{"pixel_values": ...}` of one example or, for a slice, of several; as in `datasets.Dataset`."""
         num = len(self)
         if isinstance(index, slice):
-            return {"pixel_values": self.read(range(*index.indices(num)))}
+            return self.__getitems__(range(*index.indices(num))).tensors
         if not -num <= index < num:
             raise IndexError(f"index {index} is out of range for a data set of {num} examples")
-        return {"pixel_values": self.read([index % num])[0]}
+        return self.__getitems__([index % num])[0]
 
     def _describe_shape(self) -> str:
         return f"{len(self):,} x {self.input_shape}"
@@ -119,16 +165,22 @@ class InMemoryDataset(BatchedDataset):
 
     Args:
         pixel_values: (num, *input_shape), uint8 for pixels, or finite floats.
-        labels: (num,) integers, -1 for examples without a label; or None. Metrics use them; models do not.
+        labels: (num,) integers, -1 for examples without a label; or None. Metrics use them, and conditional models.
         name: name of the data, for cards and messages.
         split: name of the split.
+        conditions: (num, condition_dim) floats, for models with `condition_dim`; or None.
 
     Raises:
         ValueError: if there are no examples, their values are not finite, or the number of labels differs.
     """
 
     def __init__(
-        self, pixel_values: Tensor, labels: Tensor | None = None, name: str = "array", split: str | None = None
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        name: str = "array",
+        split: str | None = None,
+        conditions: Tensor | None = None,
     ):
         if not isinstance(pixel_values, Tensor):
             raise ValueError(
@@ -144,10 +196,12 @@ class InMemoryDataset(BatchedDataset):
             num_bad = sum(int((~chunk.isfinite()).sum()) for chunk in pixel_values.split(10_000))
             if num_bad:
                 raise ValueError(f"'{name}' has {num_bad} values that are nan or infinite: remove or replace them")
-        if labels is not None and len(labels) != len(pixel_values):
-            raise ValueError(f"'{name}' has {len(pixel_values)} examples but {len(labels)} labels")
+        for kind, rows in (("labels", labels), ("conditions", conditions)):
+            if rows is not None and len(rows) != len(pixel_values):
+                raise ValueError(f"'{name}' has {len(pixel_values)} examples but {len(rows)} {kind}")
+        self.conditions = conditions
         self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
-        self.copies: dict[torch.device, InMemoryDataset] = {}
+        self.copies: dict[tuple[torch.device, bool], InMemoryDataset] = {}
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]  # it is derived
@@ -171,11 +225,16 @@ class InMemoryDataset(BatchedDataset):
             rows = rows.pin_memory().to(device, non_blocking=True)
         return to_float(self.pixel_values.index_select(0, rows))
 
+    def read_slice(self, start: int, stop: int) -> Examples:
+        """The examples from `start` to before `stop`, without an index for each."""
+        labels = cast(Tensor, self.class_labels)[start:stop] if self.has_class_labels else None
+        return Examples(to_float(self.pixel_values[start:stop]), labels)
+
     def select(self, start: int, stop: int) -> "InMemoryDataset":
         """The examples from `start` to before `stop`, without a copy of their values."""
         part = copy(self)
         part.pixel_values, part.copies = self.pixel_values[start:stop], {}
-        for name in ("labels", "factors", "columns"):
+        for name in ("labels", "conditions", "factors", "columns"):
             rows = getattr(self, name)
             if rows is not None:
                 setattr(part, name, rows[start:stop] if name != "columns" else rows.select(range(start, stop)))
@@ -184,13 +243,16 @@ class InMemoryDataset(BatchedDataset):
 
     def place_on(self, device: torch.device) -> "InMemoryDataset":
         """The same data on a GPU if they fit into its memory, copied there once; otherwise this data set."""
-        if device not in self.copies:
+        key = device, self.has_class_labels
+        if key not in self.copies:
             size, free = self.pixel_values.nbytes, free_device_memory(device)
             if free is None or size > DEVICE_MEMORY_SHARE * free:
                 return self
-            self.copies[device] = copy(self)
-            self.copies[device].pixel_values = self.pixel_values.to(device)
-        return self.copies[device]
+            self.copies[key] = placed = copy(self)
+            for name in ("pixel_values", "labels", "conditions"):
+                rows = getattr(self, name)
+                setattr(placed, name, None if rows is None else rows.to(device))
+        return self.copies[key]
 
     def _describe_shape(self) -> str:
         return f"{super()._describe_shape()} {str(self.pixel_values.dtype).removeprefix('torch.')}"

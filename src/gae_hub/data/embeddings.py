@@ -13,9 +13,11 @@ from torch import Tensor
 from ..core.argument_checks import check_seed
 from ..core.distributed import all_agree, gather_rows, is_distributed, num_processes, process_index
 from ..core.files import load_cached_tensors, save_tensors
+from .batches import move
 from .caches import cache_folder, hash_network
+from .class_labels import with_conditions
 from .fingerprints import fingerprint_data
-from .loading import as_dataset, iterate_batches
+from .loading import iterate_examples
 
 if TYPE_CHECKING:
     from ..models.base import GAEPreTrainedModel
@@ -60,7 +62,7 @@ def embed_dataset(
     if sample and output == "codes":
         raise ValueError('codes have no posterior to sample from: pass sample=False, or output="latents"')
     check_seed(seed)
-    dataset = as_dataset(dataset, model.config.input_shape)
+    dataset = with_conditions(model, dataset)
     drawn = (seed, batch_size, num_processes()) if sample else ()
     file = _cache_file(model, dataset, (output, *drawn), cache) if cache else None
     if file is not None:
@@ -75,10 +77,10 @@ def embed_dataset(
     shared = is_distributed() and hasattr(dataset, "__len__")
     start, stop = _share_of_process(len(dataset)) if shared else (0, None)
     desc = "embedding" if progress and process_index() == 0 else None
-    batches = iterate_batches(dataset, batch_size, desc, start, stop)
-    parts = [embed(batch.to(model.device)) for batch in batches]
+    batches = iterate_examples(dataset, batch_size, desc, start, stop)
+    parts = [embed(**move(batch, model.device)) for batch in batches]
     if shared and not parts:  # `gather_rows` needs a tensor of 0 rows with the dtype and axes of the others
-        parts = [embed(next(iterate_batches(dataset, 1, stop=1)).to(model.device))[:0]]
+        parts = [embed(**move(next(iterate_examples(dataset, 1, stop=1)), model.device))[:0]]
     embeddings = torch.cat(parts)
     if shared:
         embeddings = gather_rows(embeddings)

@@ -10,14 +10,18 @@ from .sources.datasets_objects import RowSplit
 
 
 def fingerprint_data(dataset: Any) -> str | None:
-    """Text that changes with the examples of a data set and how they are read. Labels are not covered.
+    """Text that changes with the examples of a data set and how they are read.
+
+    Labels are covered only if examples have them, as `class_labels`.
 
     None for a data set that is neither in memory nor a `datasets.Dataset`, which cannot be hashed.
     """
+    labels = {"class_labels": dataset.class_labels} if getattr(dataset, "has_class_labels", False) else {}
     if isinstance(dataset, InMemoryDataset):
-        return hash_tensors({"pixel_values": dataset.pixel_values})
+        return hash_tensors({"pixel_values": dataset.pixel_values, **labels})
     if type(dataset) is OnDemandDataset and type(dataset.source) is RowSplit:
         rows, reader = dataset.source.rows, dataset.source.reader
         changes = dataset.normalization, dataset.binarization
-        return repr((rows._fingerprint, reader.columns, reader.options, reader.input_shape, *changes))
+        found = (rows._fingerprint, reader.columns, reader.options, reader.input_shape, *changes)
+        return repr((*found, hash_tensors(labels)) if labels else found)
     return None

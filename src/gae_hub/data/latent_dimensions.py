@@ -11,7 +11,9 @@ from ..models.base import GAEPreTrainedModel, inference
 
 
 @inference
-def measure_latents(model: GAEPreTrainedModel, images: Tensor, batch_size: int = 500) -> dict[str, Any]:
+def measure_latents(
+    model: GAEPreTrainedModel, images: Tensor, batch_size: int = 500, class_labels: Tensor | None = None
+) -> dict[str, Any]:
     """Measure how many latent dimensions a model uses on some images: the fact "latents".
 
     Dimensions are ordered by their mean KL to the prior, in nats, or by the variance of their embeddings if the
@@ -21,12 +23,15 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor, batch_size: int =
         model: a trained model.
         images: (num_images, *input_shape), on the model's device.
         batch_size: images that are encoded at a time.
+        class_labels: those of the images, for conditional models.
 
     Returns:
         `num_images`, `active_units` (dimensions whose mean has a variance above 0.01), `by` ("kl" or "variance"), and
         `order` and `values`, largest value first. Empty for latent maps.
     """
-    posteriors: list[Any] = [model.encode(batch) for batch in images.split(batch_size)]
+    parts = images.split(batch_size)
+    models = model.given_parts(parts, class_labels)
+    posteriors: list[Any] = [model.encode(part) for part, model in zip(parts, models, strict=True)]
     means = torch.cat([posterior.mean for posterior in posteriors])
     if means.dim() != 2:
         return {}
@@ -45,7 +50,11 @@ def measure_latents(model: GAEPreTrainedModel, images: Tensor, batch_size: int =
 
 @inference
 def decode_traversals(
-    model: GAEPreTrainedModel, examples: Tensor, dimensions: list[int], num_steps: int = 9
+    model: GAEPreTrainedModel,
+    examples: Tensor,
+    dimensions: list[int],
+    num_steps: int = 9,
+    class_labels: Tensor | None = None,
 ) -> tuple[Tensor, list[tuple[float, float]]]:
     """Decode the first example's latents with one dimension changed at a time, by `model.traverse`.
 
@@ -54,11 +63,14 @@ def decode_traversals(
         examples: (num_examples, *input_shape); mean and standard deviation of their embeddings set the range.
         dimensions: latent dimensions to change, one for each row.
         num_steps: examples per row, from 2 standard deviations below the mean to 2 above.
+        class_labels: those of the examples, for conditional models. Rows have the class of the first.
 
     Returns:
         (len(dimensions), num_steps, *input_shape), and the first and last value of each row's latent.
     """
-    embeddings = model.embed(examples)
+    embeddings = model.embed(examples, class_labels=class_labels)
+    if class_labels is not None:
+        model = model.given(class_labels[:1])
     chosen = embeddings[:, dimensions]
     offsets = torch.linspace(-2, 2, num_steps, device=embeddings.device, dtype=embeddings.dtype)
     values = chosen.mean(0)[:, None] + chosen.std(0)[:, None] * offsets

@@ -1,6 +1,6 @@
 """Loads data from any source as data sets, and reads data sets in batches."""
 
-__all__ = ["as_dataset", "iterate_batches", "load_data", "load_images", "split_names"]
+__all__ = ["as_dataset", "iterate_batches", "iterate_examples", "load_data", "load_images", "split_names"]
 
 from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from tqdm.auto import tqdm
 
 from ..core.argument_checks import check_count
-from .batches import collate, to_float
+from .batches import collate
 from .datasets import BatchedDataset, IndexedDataset, InMemoryDataset, StreamedDataset
 from .options import DataOptions, LoadingOptions
 from .sources.datasets_objects import is_datasets_object
@@ -231,7 +231,16 @@ def _load_array(array: np.ndarray | Tensor, input_shape: Sequence[int] | None) -
 def iterate_batches(
     dataset: Any, batch_size: int = 500, desc: str | None = None, start: int = 0, stop: int | None = None
 ) -> Iterator[Tensor]:
-    """Yield the images of a data set in its order, as floats (batch, *input_shape); the last batch may be smaller.
+    """Yield the images of a data set, as floats (batch, *input_shape). Arguments as in [`iterate_examples`]."""
+    return (batch["pixel_values"] for batch in iterate_examples(dataset, batch_size, desc, start, stop))
+
+
+def iterate_examples(
+    dataset: Any, batch_size: int = 500, desc: str | None = None, start: int = 0, stop: int | None = None
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the batches of a data set in its order; the last one may be smaller.
+
+    A batch has `pixel_values`, floats (batch, *input_shape), and `class_labels` if the examples have them.
 
     Args:
         dataset: a data set, or an array, tensor or `datasets` object.
@@ -242,13 +251,14 @@ def iterate_batches(
     check_count("batch_size", batch_size)
     dataset = as_dataset(dataset)
     if isinstance(dataset, InMemoryDataset):  # slices of the tensor, without an index for each image
-        selected = dataset.pixel_values[start:stop]
-        chunks = selected.split(batch_size) if len(selected) else ()
-        batches, num_batches = (to_float(chunk) for chunk in chunks), len(chunks)
+        rows = range(len(dataset))[start:stop]
+        starts = range(rows.start, rows.stop, batch_size)
+        batches = (dataset.read_slice(first, min(first + batch_size, rows.stop)).tensors for first in starts)
+        num_batches = len(starts)
     else:
         if start or stop is not None:
             dataset = Subset(dataset, range(start, len(dataset) if stop is None else stop))
         loader = DataLoader(dataset, batch_size, collate_fn=collate)
-        batches = (batch["pixel_values"] for batch in loader)
+        batches = iter(loader)
         num_batches = len(loader) if hasattr(dataset, "__len__") else None
     yield from tqdm(batches, desc=desc, total=num_batches, unit="batch", disable=desc is None, leave=False)

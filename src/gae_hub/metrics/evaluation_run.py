@@ -15,10 +15,12 @@ from transformers.utils import logging
 
 from ..core.argument_checks import check_count, check_seed
 from ..core.files import load_cached_tensors, save_tensors
+from ..data.batches import move
 from ..data.caches import cache_folder
+from ..data.class_labels import with_conditions
 from ..data.embeddings import embed_dataset
 from ..data.factors import read_factors
-from ..data.loading import as_dataset, iterate_batches
+from ..data.loading import as_dataset, iterate_batches, iterate_examples
 from ..models.base import GAEPreTrainedModel
 from ..pipelines.generation import GenerationPipeline
 from ..samplers.base import GAESampler
@@ -71,7 +73,7 @@ class EvaluationRun:
         check_seed(seed)
         self.model, self.sampler = model, sampler
         shape = model.config.input_shape
-        self.dataset: Any = as_dataset(dataset, shape)
+        self.dataset: Any = with_conditions(model, dataset)
         self.train_dataset: Any = None if train_dataset is None else as_dataset(train_dataset, shape)
         self.num_samples, self.seed, self.progress = num_samples, seed, progress
         self.lpips, self.options = lpips, dict(options or {})
@@ -82,7 +84,7 @@ class EvaluationRun:
     def with_model(self, model: GAEPreTrainedModel, sampler: GAESampler | None = None) -> "EvaluationRun":
         """An evaluation of another model on the same data. Both share the extractor, and the features of the data."""
         other = copy(self)
-        other.model, other.sampler = model, sampler
+        other.model, other.sampler, other.dataset = model, sampler, with_conditions(model, self.dataset)
         other._features = {name: rows for name, rows in self._features.items() if name == "data"}
         other.__dict__.pop("embeddings", None)
         return other
@@ -105,8 +107,12 @@ class EvaluationRun:
 
     # Images
 
+    def iterate_examples(self, desc: str | None = None) -> Iterator[dict[str, Any]]:
+        """Batches of the data set as the model sees it, with a progress bar if `desc` names it."""
+        return iterate_examples(self.dataset, BATCH_SIZE, desc if self.progress else None)
+
     def iterate_inputs(self) -> Iterator[Tensor]:
-        """Batches of the data set as the model sees it."""
+        """Batches of images as the model sees them."""
         return iterate_batches(self.dataset, BATCH_SIZE)
 
     def restore(self, pixel_values: Tensor) -> Tensor:
@@ -127,8 +133,9 @@ class EvaluationRun:
 
     def iterate_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (reconstructions, images), in the data's units."""
-        for images in tqdm(self.iterate_inputs(), desc="reconstructing", disable=not self.progress, leave=False):
-            yield self.restore(self.model.reconstruct(images.to(self.model.device))), self.restore(images)
+        for batch in self.iterate_examples("reconstructing"):
+            reconstructions = self.model.reconstruct(**move(batch, self.model.device))
+            yield self.restore(reconstructions), self.restore(batch["pixel_values"])
 
     def iterate_uint8(self, image_set: ImageSet) -> Iterator[Tensor]:
         """Batches of an image set in 8 bits. Values of a model beyond [0, 1] are clamped, as in image files."""

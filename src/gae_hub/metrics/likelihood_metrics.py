@@ -6,7 +6,6 @@ from collections.abc import Callable
 from math import prod
 
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .evaluation_run import EvaluationRun
 from .functional.dequantization import count_levels, dequantize
@@ -109,14 +108,16 @@ def _measure(
     num_draws = options.pop("num_draws", 100)
     if options:
         raise ValueError(f"the metric '{name}' has no option '{next(iter(options))}'; its options are num_draws")
-    measure.settings, measure.seed = settings | {"num_draws": num_draws}, run.seed
+    given = {"given": "class_labels"} if run.model.is_conditional else {}
+    measure.settings, measure.seed = settings | {"num_draws": num_draws} | given, run.seed
     generator = run.new_generator()
     # the density of the data's own values is the model's, divided by the scales; a probability has none
     normalization = None if run.model.likelihood.is_discrete else getattr(run.dataset, "normalization", None)
     log_scale = 0.0 if normalization is None else normalization.log_scale(run.model.config.input_shape)
-    for images in tqdm(run.iterate_inputs(), desc=name, disable=not run.progress, leave=False):
-        inputs = (images if prepare is None else prepare(images)).to(run.model.device)
-        values = run.model.log_likelihood(inputs, num_samples=num_draws, generator=generator).cpu()
+    for batch in run.iterate_examples(name):
+        images = batch["pixel_values"]
+        inputs = move(batch | {"pixel_values": images if prepare is None else prepare(images)}, run.model.device)
+        values = run.model.log_likelihood(**inputs, num_samples=num_draws, generator=generator).cpu()
         measure.add(values - log_scale)
         measure.fingerprint.add(images.float())
     return {name: measure.compute()[name]}

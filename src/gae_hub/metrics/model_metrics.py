@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from ..data.loading import iterate_batches
+from ..data.batches import move
+from ..data.loading import iterate_examples
 from ..models.base import inference
 from .evaluation_run import BATCH_SIZE, EvaluationRun, ImageSet
 from .functional.reconstruction import squared_error
@@ -85,7 +86,7 @@ def _measure_energy(run: EvaluationRun) -> Numbers:
             "energy compares 2 or more samples with 2 halves of 2 or more images each: got num_samples "
             f"{run.num_samples} and {len(run.dataset)} images"
         )
-    references, others = run.restore(_draw_images(run, 2 * run.num_samples)).chunk(2)
+    references, others = run.restore(_draw_examples(run, 2 * run.num_samples)["pixel_values"]).chunk(2)
     samples = torch.cat(list(run.iterate_samples()))
     found = {}
     for name, points in {"energy_distance": samples, "energy_distance_of_data": others}.items():
@@ -95,10 +96,10 @@ def _measure_energy(run: EvaluationRun) -> Numbers:
     return found
 
 
-def _draw_images(run: EvaluationRun, num: int) -> Tensor:
-    """Random images of the data set, as the model sees them, without replacement and in random order."""
+def _draw_examples(run: EvaluationRun, num: int) -> dict[str, Tensor]:
+    """Random examples of the data set, as the model sees them, without replacement and in random order."""
     chosen = torch.randperm(len(run.dataset), generator=run.new_generator())[:num].tolist()
-    return torch.cat(list(iterate_batches(Subset(run.dataset, chosen), BATCH_SIZE)))
+    return next(iterate_examples(Subset(run.dataset, chosen), num))
 
 
 # Latents
@@ -108,8 +109,10 @@ def _measure_latent_usage(run: EvaluationRun) -> Numbers:
     measure = run.new_measure("latent_usage")
     measure.add(run.embeddings)
     encode = inference(type(run.model).encode)
-    for images in run.iterate_inputs():
-        posterior: Any = encode(run.model, images.to(run.model.device))
+    for batch in run.iterate_examples():
+        batch = move(batch, run.model.device)
+        model = run.model.given(batch["class_labels"]) if "class_labels" in batch else run.model
+        posterior: Any = encode(model, batch["pixel_values"])
         if "kl_per_dimension" not in posterior.diagnostics() or not hasattr(posterior, "kl_per_dimension"):
             break  # the prior is not N(0, I), or there is none
         measure.add(references=posterior.kl_per_dimension().flatten(1).cpu())
@@ -160,10 +163,14 @@ def _measure_interpolation(run: EvaluationRun) -> Numbers:
         )
     measure = Interpolation()
     measure.settings, measure.seed = {"num_steps": num_steps}, run.seed
-    starts, ends = _draw_images(run, 2 * num_paths).chunk(2)
-    for start, end in zip(starts.split(BATCH_SIZE // 10), ends.split(BATCH_SIZE // 10), strict=True):
-        paths = run.model.interpolate(start.to(run.model.device), end.to(run.model.device), num_steps)
-        measure.add(paths.float().cpu(), torch.stack([start, end], 1))
+    examples = _draw_examples(run, 2 * num_paths)
+    for rows in torch.arange(num_paths).split(BATCH_SIZE // 10):
+        start, end = ({name: tensor[part] for name, tensor in examples.items()} for part in (rows, rows + num_paths))
+        ends = torch.stack([start["pixel_values"], end["pixel_values"]], 1)
+        start, end = move(start, run.model.device), move(end, run.model.device)
+        labels = start.get("class_labels"), end.get("class_labels")
+        paths = run.model.interpolate(start["pixel_values"], end["pixel_values"], num_steps, *labels)
+        measure.add(paths.float().cpu(), ends)
     return measure.compute()
 
 

@@ -63,16 +63,11 @@ class AAEModel(LatentGANModel, VAEModel):
             return super().encode(pixel_values)
         return PointMass(at_least_float32(self.head(self.encode_features(pixel_values))))
 
-    def log_likelihood(
-        self,
-        pixel_values: Tensor,
-        num_samples: int = 100,
-        generator: Generator | None = None,
-        batch_size: int = 500,
+    def estimate_log_likelihood(
+        self, pixel_values: Tensor, num_samples: int, generator: Generator | None, batch_size: int
     ) -> Tensor:
-        """(batch,) estimates of log p(x) in nats, as in [`VAEModel`]. Only for the Gaussian posterior."""
         base = VAEModel if self.config.posterior == "gaussian" else GAEPreTrainedModel
-        return base.log_likelihood(self, pixel_values, num_samples, generator, batch_size)
+        return base.estimate_log_likelihood(self, pixel_values, num_samples, generator, batch_size)
 
 
 register_model(AAEConfig, AAEModel)

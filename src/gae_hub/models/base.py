@@ -5,6 +5,7 @@ One convention holds for every loss: nats per example, summed over the data's di
 
 __all__ = [
     "MODELS",
+    "ClassLabels",
     "DeterministicModel",
     "GAEConfig",
     "GAEOutput",
@@ -14,12 +15,12 @@ __all__ = [
     "register_model",
 ]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import wraps
 from math import prod
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -29,6 +30,7 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from gae_hub.core.argument_checks import check_count, check_generator, describe
+from gae_hub.core.class_labels import draw_class_labels
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.backbones import (
@@ -39,6 +41,13 @@ from gae_hub.modules.backbones import (
     init_weights,
     record_outputs,
     register_backbone,
+)
+from gae_hub.modules.conditions import (
+    ConditionalNetwork,
+    build_conditional,
+    check_conditions,
+    copy_shallow,
+    drop_conditions,
 )
 from gae_hub.modules.diffusers_networks import DIFFUSERS_NETWORKS
 from gae_hub.modules.inputs import check_finite_values, check_images, check_latents, check_values
@@ -51,6 +60,9 @@ from gae_hub.modules.precision import at_least_float32
 
 MODELS: dict[str, type["GAEPreTrainedModel"]] = {}
 """Short name ("beta_vae") to model class, filled by `register_model`."""
+
+ClassLabels: TypeAlias = "Tensor | Sequence[int] | int | None"
+"""Integers, or vectors of floats, of examples: one for each, or one for all."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,6 +87,13 @@ class GAEConfig(StrictConfig):
         encoder_config, decoder_config: a short name, a dict with `model_type` and the network's fields, or a config
             object. "mlp" fits any shape; "conv" and "resnet" signals, images and volumes; "paper_conv",
             "paper_resnet" and "diffusers_kl" images.
+        num_classes: number of classes, for a model p(x|z, y) that is given class labels y; or None.
+        condition_dim: size of the vectors, for a model that is given a vector of each example instead; or None.
+        condition_embedding_dim: size of the embeddings of labels or vectors.
+        condition_injection: how encoder and decoder receive embeddings: "concatenation" to their inputs, or "film",
+            scales and shifts of their hidden layers, which start without effect.
+        condition_dropout: share of the training examples whose condition is dropped. Above 0, the model is also one of
+            examples without a condition, and `generate` has guidance.
     """
 
     keys_to_ignore_at_inference = ["losses", "metrics", "reconstruction", "latents", "hidden_states"]
@@ -88,6 +107,11 @@ class GAEConfig(StrictConfig):
     output_activation: Literal["sigmoid", "identity"] = "sigmoid"
     encoder_config: str | dict | PreTrainedConfig | None = None
     decoder_config: str | dict | PreTrainedConfig | None = None
+    num_classes: int | None = None
+    condition_dim: int | None = None
+    condition_embedding_dim: int = 16
+    condition_injection: Literal["concatenation", "film"] = "concatenation"
+    condition_dropout: float | int = 0.0
 
     def __post_init__(self, **kwargs):
         self.input_shape = tuple(self.input_shape)
@@ -118,6 +142,26 @@ class GAEConfig(StrictConfig):
             self.require_positive("observation_std")
         check_likelihood(self)
 
+    def validate_condition(self):
+        self.require_positive("condition_embedding_dim")
+        if not 0 <= self.condition_dropout < 1:
+            raise ValueError(f"condition_dropout must lie in [0, 1), got {self.condition_dropout}")
+        if self.num_classes is not None and self.condition_dim is not None:
+            raise ValueError(
+                f"num_classes = {self.num_classes} and condition_dim = {self.condition_dim} exclude each other: set "
+                "num_classes for labels, or condition_dim for vectors"
+            )
+        if self.is_conditional:
+            self.require_positive("condition_dim" if self.num_classes is None else "num_classes")
+        elif self.condition_dropout or self.condition_injection != "concatenation":
+            name = "condition_dropout" if self.condition_dropout else "condition_injection"
+            raise ValueError(f"{name} = {getattr(self, name)} has no effect without num_classes or condition_dim")
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the model is given a label or a vector of each example."""
+        return self.num_classes is not None or self.condition_dim is not None
+
 
 @dataclass
 class GAEOutput(ModelOutput):
@@ -146,7 +190,7 @@ class GAEOutput(ModelOutput):
 class LatentSampler(Protocol):
     """What `generate` needs of a sampler."""
 
-    def sample(self, num_samples: int, generator: torch.Generator | None = None, /) -> Tensor: ...
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, /, **conditions: Any) -> Tensor: ...
 
 
 def check_sampler(sampler: Any, latent_shape: tuple[int, ...]):
@@ -205,6 +249,7 @@ class GAEPreTrainedModel(HubModel):
     encoder: nn.Module
     decoder: nn.Module
     likelihood: Likelihood
+    class_shares: Tensor | None  # (num_classes,) shares of the classes in the training set; uniform until it is known
     progress: Tensor  # share of the training steps that are done, set by the trainer; 1 outside training
 
     config_class = GAEConfig
@@ -213,17 +258,19 @@ class GAEPreTrainedModel(HubModel):
     input_modalities = "image"
     model_tags = ["gae-hub", "autoencoder", "generative-autoencoder"]
     accepts_loss_kwargs = False
-    _keep_in_fp32_modules_strict = ["progress", "likelihood"]
+    _keep_in_fp32_modules_strict = ["progress", "likelihood", "class_shares"]
 
     facts: dict[str, Any] | None = None  # facts about the training run, for the card
     examples: Tensor | None = None  # validation images, for the pictures on the card
     example_labels: Tensor | None = None  # their classes, -1 without one
+    example_conditions: Tensor | None = None  # their class_labels, for conditional models
     label_names: tuple[str, ...] | None = None  # names of the classes
     processor: Any = None  # the image processor of the training data, after training
 
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
     can_be_compiled = True  # False if the loss contains a gradient, which stays uncompiled in torch.compile
     min_batch_size = 1  # smallest batch for which the loss is defined
+    supports_conditions = True  # False if a part of the method would need the condition and does not receive it
     shardable = True  # False if the loss uses parameters outside of their modules, which FSDP does not support
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
@@ -233,12 +280,28 @@ class GAEPreTrainedModel(HubModel):
         if encoder is not None or decoder is not None:
             config = deepcopy(config)  # build_encoder and build_decoder write the networks' configs into it
         super().__init__(config)
-        self.encoder = build_encoder(config, encoder)
+        if config.is_conditional and not self.supports_conditions:
+            raise ValueError(
+                f"{type(self).__name__} cannot be conditional: num_classes and condition_dim must be None, got "
+                f"{config.num_classes} and {config.condition_dim}"
+            )
+        injection = config.condition_injection
+        self.encoder = build_conditional(
+            config,
+            cast(tuple[int, ...], config.input_shape),
+            lambda shape: build_encoder(config, shape, encoder),
+            injection,
+            is_encoder=True,
+        )
         self.feature_shape = cast(tuple[int, ...], self.encoder.feature_shape)
         self.latent_shape = self.latent_shape_for(self.feature_shape)
-        self.decoder = build_decoder(config, self.latent_shape, decoder)
+        self.decoder = build_conditional(
+            config, self.latent_shape, lambda shape: build_decoder(config, shape, decoder), injection
+        )
         self.likelihood = build_likelihood(config)
         self.register_buffer("progress", torch.ones((), dtype=torch.float32), persistent=False)
+        shares = None if config.num_classes is None else torch.full((config.num_classes,), 1 / config.num_classes)
+        self.register_buffer("class_shares", shares)
         self.setup(config)
         check_sharing(self)
         self.post_init()
@@ -254,6 +317,8 @@ class GAEPreTrainedModel(HubModel):
     def _init_weights(self, module):
         if isinstance(module, GAEPreTrainedModel):
             init.ones_(module.progress)
+            if module.class_shares is not None:
+                init.constant_(module.class_shares, 1 / len(module.class_shares))
         else:
             init_weights(self, module)
 
@@ -264,6 +329,7 @@ class GAEPreTrainedModel(HubModel):
         generator: torch.Generator | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        class_labels: ClassLabels = None,
     ) -> GAEOutput | tuple[Any, ...]:
         """Loss, reconstruction, latents and embedding of a batch.
 
@@ -274,7 +340,17 @@ class GAEPreTrainedModel(HubModel):
             output_hidden_states: whether to return the outputs of the encoder's layers; as in the config by default.
             return_dict: False for a tuple of the fields that are not None; as in the config by default. If a tuple
                 has the loss, it starts with it, as transformers' Trainer expects, and has no embedding.
+            class_labels: for conditional models, (batch,) integers, or one for all, or (batch, condition_dim) vectors.
+                A share of them, `condition_dropout`, is ignored in training mode.
+
+        Raises:
+            ValueError: if class_labels are missing or do not fit the config, or the model is not conditional.
         """
+        if class_labels is not None:
+            model = self._given_images(pixel_values, class_labels)
+            if self.training and self.config.condition_dropout:
+                model = model._drop_conditions(len(pixel_values), generator)
+            return model.forward(pixel_values, return_loss, generator, output_hidden_states, return_dict)
         if not self.training and self.min_batch_size > 1 and isinstance(pixel_values, Tensor):
             return_loss = return_loss and pixel_values.shape[0] >= self.min_batch_size
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
@@ -317,10 +393,14 @@ class GAEPreTrainedModel(HubModel):
         """The posterior q(z|x): an object with `mean`, (batch, latent_dim), and `rsample`."""
         raise NotImplementedError(f"{type(self).__name__} must define encode")
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """(batch, *input_shape): the mean of p(x|z) for latents (batch, *latent_shape)."""
+    def decode(self, latents: Tensor, class_labels: ClassLabels = None) -> Tensor:
+        """(batch, *input_shape): the mean of p(x|z) for latents (batch, *latent_shape).
+
+        `class_labels` as in `forward`, for conditional models.
+        """
         check_latents(latents, self.latent_shape)
-        return self.likelihood.activation(self.decoder(self.to_decoder_coordinates(latents).to(self.dtype)))
+        decoder = self._given(class_labels, len(latents)).decoder
+        return self.likelihood.activation(decoder(self.to_decoder_coordinates(latents).to(self.dtype)))
 
     def to_decoder_coordinates(self, latents: Tensor) -> Tensor:
         """Return what the decoder receives for `latents` (batch, *latent_shape): here, the latents themselves."""
@@ -366,13 +446,111 @@ class GAEPreTrainedModel(HubModel):
         """Whether the model can generate without a sampler."""
         return True
 
+    # Conditions
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the model is given a label or a vector of each example."""
+        return self.config.is_conditional
+
+    @property
+    def is_given(self) -> bool:
+        """Whether this model has conditions: it is a result of `given`."""
+        return getattr(self.encoder, "conditions", None) is not None
+
+    def given(self, class_labels: ClassLabels, guidance_scale: float = 1.0) -> Self:
+        """This model with conditions: every method of the result works as that of a model without.
+
+        The result shares all weights, and this object does not change.
+
+        Args:
+            class_labels: one integer for all examples, or (num,) integers, -1 if missing; or vectors (num,
+                condition_dim) or (condition_dim,), of nan if missing. What is missing must be trained by
+                `condition_dropout`.
+            guidance_scale: the decoder's output is `(1 - guidance_scale) * without + guidance_scale * given` the
+                condition, before the activation: 1 for no guidance, above 1 to exaggerate what is typical.
+
+        Raises:
+            ValueError: if this model is not conditional, class_labels do not fit its config, or guidance needs
+                `condition_dropout`.
+        """
+        return self._given(class_labels, None, guidance_scale)
+
+    def _given(self, class_labels: Any, num_examples: int | None, guidance_scale: float = 1.0) -> Self:
+        """As `given`, for `num_examples` examples; this model itself if there are no labels."""
+        if class_labels is None:
+            if guidance_scale != 1:
+                raise ValueError(f"guidance_scale = {guidance_scale} needs class_labels, got None")
+            return self
+        if not self.is_conditional:
+            raise ValueError(
+                f"this {type(self).__name__} is not conditional, so it has no class_labels: num_classes and "
+                "condition_dim are None in its config"
+            )
+        if guidance_scale != 1 and not self.config.condition_dropout:
+            raise ValueError(
+                f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0"
+            )
+        check_values = not torch.compiler.is_compiling() and (self.device.type == "cpu" or not self.training)
+        conditions = check_conditions(class_labels, self.config, num_examples, self.device, check_values)
+        return self._with_conditions(conditions, guidance_scale)
+
+    def _given_images(self, pixel_values: Tensor, class_labels: Any) -> Self:
+        """This model with the conditions of images."""
+        if class_labels is None:
+            return self
+        check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
+        return self._given(class_labels, len(pixel_values))
+
+    def given_parts(self, parts: Sequence[Tensor], class_labels: Any, guidance_scale: float = 1.0) -> list[Self]:
+        """The model with the conditions of each part of a batch, given those of the whole batch."""
+        num_examples = sum(map(len, parts))
+        model = self._given(class_labels, num_examples, guidance_scale)
+        if class_labels is None:
+            return [model] * len(parts)
+        conditions = cast(Tensor, cast(ConditionalNetwork, model.encoder).conditions)
+        conditions = conditions.expand(num_examples, *conditions.shape[1:])
+        return [self._with_conditions(own, guidance_scale) for own in conditions.split([len(part) for part in parts])]
+
+    def _with_conditions(self, conditions: Tensor, guidance_scale: float = 1.0) -> Self:
+        parts = {
+            name: part.given(conditions, guidance_scale if name == "decoder" else 1.0)
+            for name, part in self._modules.items()
+            if isinstance(part, ConditionalNetwork)
+        }
+        return copy_shallow(self, _modules={**self._modules, **parts})
+
+    def _drop_conditions(self, num_examples: int, generator: torch.Generator | None) -> Self:
+        """This model with a share `condition_dropout` of its conditions missing."""
+        conditions = cast(Tensor, cast(ConditionalNetwork, self.encoder).conditions)
+        dropout = self.config.condition_dropout
+        return self._with_conditions(drop_conditions(conditions, dropout, num_examples, generator))
+
+    @torch.no_grad()
+    def set_class_shares(self, class_labels: Tensor):
+        """Set `class_shares`, p(y), from the labels of a training set, (num,) integers. The trainer calls it.
+
+        Labels of -1, which are missing, are left out.
+        """
+        if self.class_shares is not None:
+            known = class_labels[class_labels >= 0]
+            counts = known.bincount(minlength=len(self.class_shares))
+            self.class_shares.copy_(counts / max(1, len(known)))
+
     # For users
 
     @inference
-    def embed(self, pixel_values: Tensor, sample: bool = False, generator: torch.Generator | None = None) -> Tensor:
-        """(batch, *latent_shape): posterior means, or samples with `sample=True`."""
+    def embed(
+        self,
+        pixel_values: Tensor,
+        sample: bool = False,
+        generator: torch.Generator | None = None,
+        class_labels: ClassLabels = None,
+    ) -> Tensor:
+        """(batch, *latent_shape): posterior means, or samples with `sample=True`. `class_labels` as in `forward`."""
         check_generator(generator)
-        return self.compute_latents(self.encode(pixel_values), sample, generator)
+        model = self._given_images(pixel_values, class_labels)
+        return model.compute_latents(model.encode(pixel_values), sample, generator)
 
     def compute_latents(
         self, posterior: Posterior, sample: bool = False, generator: torch.Generator | None = None
@@ -382,25 +560,55 @@ class GAEPreTrainedModel(HubModel):
 
     @inference
     def reconstruct(
-        self, pixel_values: Tensor, sample: bool = False, generator: torch.Generator | None = None
+        self,
+        pixel_values: Tensor,
+        sample: bool = False,
+        generator: torch.Generator | None = None,
+        class_labels: ClassLabels = None,
+        target_class_labels: ClassLabels = None,
     ) -> Tensor:
-        """(batch, *input_shape): the decoded embeddings; in [0, 1] with `output_activation="sigmoid"`."""
-        return self.decode(self.embed(pixel_values, sample, generator))
+        """(batch, *input_shape): the decoded embeddings; in [0, 1] with `output_activation="sigmoid"`.
+
+        Args:
+            pixel_values: (batch, *input_shape).
+            sample: whether to decode samples of the posteriors instead of their means.
+            generator: draws the samples.
+            class_labels: for conditional models, as in `forward`.
+            target_class_labels: what the embeddings are decoded with, class_labels by default. With other classes, the
+                result shows the style of an image in another class.
+        """
+        model = self._given_images(pixel_values, class_labels)
+        latents = model.embed(pixel_values, sample, generator)
+        return (model if target_class_labels is None else self).decode(latents, target_class_labels)
 
     @inference
-    def interpolate(self, start: Tensor, end: Tensor, num_steps: int = 10) -> Tensor:
+    def interpolate(
+        self,
+        start: Tensor,
+        end: Tensor,
+        num_steps: int = 10,
+        class_labels: ClassLabels = None,
+        end_class_labels: ClassLabels = None,
+    ) -> Tensor:
         """(batch, num_steps, *input_shape): images along the path between two embeddings, ends included.
 
         Args:
             start, end: images, (batch, *input_shape) each.
             num_steps: images per path, at least 2.
+            class_labels: for conditional models, as in `forward`.
+            end_class_labels: those of `end`, class_labels by default. The first half of the path is decoded with those
+                of `start`, the second half with those of `end`.
         """
         check_count("num_steps", num_steps, minimum=2)
-        a, b = self.embed(start), self.embed(end)
+        first = self._given_images(start, class_labels)
+        last = first if end_class_labels is None else self._given_images(end, end_class_labels)
+        a, b = first.embed(start), last.embed(end)
         if len(a) != len(b):
             raise ValueError(f"start and end must hold the same number of images, got {len(a)} and {len(b)}")
         path = self.interpolate_latents(a, b, torch.linspace(0, 1, num_steps, device=a.device, dtype=a.dtype))
-        return self.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2])
+        halves = path.tensor_split([num_steps - num_steps // 2], dim=1)
+        images = [model.decode(half.flatten(0, 1)) for model, half in zip((first, last), halves, strict=True)]
+        return torch.cat([part.unflatten(0, half.shape[:2]) for part, half in zip(images, halves, strict=True)], 1)
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, *latent_shape): points on the geodesic from start to end, here a straight line.
@@ -446,6 +654,8 @@ class GAEPreTrainedModel(HubModel):
         sampler: LatentSampler | None = None,
         generator: torch.Generator | None = None,
         batch_size: int = 500,
+        class_labels: ClassLabels = None,
+        guidance_scale: float = 1.0,
     ) -> Tensor:
         """(num_samples, *input_shape): new images; in [0, 1] with `output_activation="sigmoid"`.
 
@@ -454,14 +664,24 @@ class GAEPreTrainedModel(HubModel):
             sampler: a fitted sampler of latents; the model's own prior by default.
             generator: source of random numbers. A CPU generator gives the same latents on every device.
             batch_size: images decoded at a time; the images do not depend on it.
+            class_labels: (num_samples,) integers, or one for all, or vectors (num_samples, condition_dim), for a
+                conditional model or a sampler with classes. By default, classes are drawn with their shares in the
+                training set.
+            guidance_scale: as in `given`.
 
         Raises:
-            ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape.
+            ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape; or
+                if class_labels do not fit, or neither model nor sampler is conditional.
             NotImplementedError: if there is no sampler and the model has no prior.
         """
         check_count("batch_size", batch_size)
-        latents = self.draw_latents(num_samples, sampler, generator)
-        return torch.cat([self.decode(chunk) for chunk in latents.split(batch_size)])
+        if class_labels is None and self.class_shares is not None and not self.is_given:
+            check_count("num_samples", num_samples)
+            class_labels = draw_class_labels(self.class_shares, num_samples, generator, self.device)
+        latents = self.draw_latents(num_samples, sampler, generator, class_labels)
+        parts = latents.split(batch_size)
+        models = self.given_parts(parts, class_labels if self.is_conditional else None, guidance_scale)
+        return torch.cat([model.decode(part) for part, model in zip(parts, models, strict=True)])
 
     @inference
     def draw_latents(
@@ -469,25 +689,35 @@ class GAEPreTrainedModel(HubModel):
         num_samples: int = 1,
         sampler: LatentSampler | None = None,
         generator: torch.Generator | None = None,
+        class_labels: ClassLabels = None,
     ) -> Tensor:
         """(num_samples, *latent_shape): the latents of new images, which `generate` decodes.
 
-        Arguments and errors as in `generate`.
+        Arguments and errors as in `generate`. The prior does not depend on the class; samplers with classes do.
         """
         check_count("num_samples", num_samples)
         check_generator(generator)
+        has_classes = sampler is not None and getattr(sampler, "num_classes", None) is not None
+        if class_labels is not None and not has_classes and not self.is_conditional:
+            raise ValueError(
+                f"class_labels need a conditional model or a sampler with classes, but this {type(self).__name__} has "
+                "neither num_classes nor condition_dim, and there is no sampler with classes"
+            )
         if sampler is None:
             return self.sample_prior(num_samples, generator)
-        return self._draw_latents(sampler, num_samples, generator).to(self.dtype)
+        conditions = {"class_labels": class_labels} if has_classes and class_labels is not None else {}
+        return self._draw_latents(sampler, num_samples, generator, **conditions).to(self.dtype)
 
-    def _draw_latents(self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None) -> Tensor:
+    def _draw_latents(
+        self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None, **conditions: Any
+    ) -> Tensor:
         """(num_samples, *latent_shape): a sampler's latents, on the model's device.
 
         Raises:
             ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape.
         """
         check_sampler(sampler, self.latent_shape)
-        latents = sampler.sample(num_samples, generator)
+        latents = sampler.sample(num_samples, generator, **conditions)
         found, expected = getattr(latents, "shape", None), (num_samples, *self.latent_shape)
         if not isinstance(latents, Tensor) or found != expected:
             drawn = describe(latents) if found is None else f"latents of shape {tuple(found)}"
@@ -496,15 +726,76 @@ class GAEPreTrainedModel(HubModel):
             )
         return latents.to(self.device)
 
+    @inference
     def log_likelihood(
         self,
         pixel_values: Tensor,
         num_samples: int = 100,
         generator: torch.Generator | None = None,
         batch_size: int = 500,
+        class_labels: ClassLabels = None,
     ) -> Tensor:
-        """(batch,) estimates of log p(x) in nats, for the methods that have a likelihood."""
+        r"""(batch,) estimates of log p(x) in nats, constants included, by importance sampling with the posterior:
+        :math:`\log \frac{1}{S} \sum_s p(x|z_s) p(z_s) / q(z_s|x)`.
+
+        The expectation of an estimate is a lower bound of log p(x), which it reaches as S increases.
+
+        Args:
+            pixel_values: (batch, *input_shape).
+            num_samples: S, the number of samples per image. The image is encoded once.
+            generator: source of random numbers.
+            batch_size: images decoded at a time.
+            class_labels: for log p(x|y) of a conditional model, as in `forward`. Without labels, a model of classes
+                returns log p(x), the logarithm of the sum over all classes of p(y) p(x|y), where p(y) is
+                `class_shares`.
+
+        Raises:
+            NotImplementedError: if the method has no likelihood.
+            ValueError: for an argument out of range, or labels that do not fit.
+        """
+        check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
+        check_count("num_samples", num_samples)
+        check_count("batch_size", batch_size)
+        check_generator(generator)
+        if class_labels is None and self.class_shares is not None and not self.is_given:
+            return self._log_joint(pixel_values, num_samples, generator, batch_size).logsumexp(1)
+        parts = pixel_values.split(batch_size)
+        return torch.cat(
+            [
+                model.estimate_log_likelihood(part, num_samples, generator, batch_size)
+                for part, model in zip(parts, self.given_parts(parts, class_labels), strict=True)
+            ]
+        )
+
+    def estimate_log_likelihood(
+        self, pixel_values: Tensor, num_samples: int, generator: torch.Generator | None, batch_size: int
+    ) -> Tensor:
+        """(batch,) estimates for one batch of images; `log_likelihood` calls it with arguments that it has checked."""
         raise NotImplementedError(f"{type(self).__name__} has no likelihood, so log_likelihood is not defined for it")
+
+    @inference
+    def class_log_probs(
+        self,
+        pixel_values: Tensor,
+        num_samples: int = 100,
+        generator: torch.Generator | None = None,
+        batch_size: int = 500,
+    ) -> Tensor:
+        """(batch, num_classes): log p(y|x) by Bayes' rule, for models of classes. Arguments as in `log_likelihood`.
+
+        Raises:
+            ValueError: if the model has no classes.
+            NotImplementedError: if the method has no likelihood.
+        """
+        if self.class_shares is None:
+            raise ValueError(f"class_log_probs needs a model with num_classes, got {self.config.num_classes}")
+        return self._log_joint(pixel_values, num_samples, generator, batch_size).log_softmax(1)
+
+    def _log_joint(self, pixel_values: Tensor, *options: Any) -> Tensor:
+        """(batch, num_classes): log p(x, y). Options are the other arguments of `log_likelihood`."""
+        shares = cast(Tensor, self.class_shares)
+        each = [self.log_likelihood(pixel_values, *options, class_labels=k) for k in range(len(shares))]
+        return torch.stack(each, 1) + shares.to(each[0].dtype).log()
 
     # Training
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
+from gae_hub.modules.conditions import build_conditional
 from gae_hub.modules.discriminators import (
     Discriminator,
     discriminator_accuracy,
@@ -46,7 +47,7 @@ class LatentGANModel(GAEPreTrainedModel):
     """Mix-in of the adversarial methods. In a class statement, it precedes the base class that defines `encode`."""
 
     config: LatentGANConfig
-    discriminator: Discriminator
+    discriminator: nn.Module
 
     config_class = LatentGANConfig
     # the adversarial terms depend on the current opponent, and cannot be compared over time
@@ -54,7 +55,9 @@ class LatentGANModel(GAEPreTrainedModel):
 
     def setup(self, config: LatentGANConfig):
         super().setup(config)
-        self.discriminator = Discriminator((config.latent_dim,), config.discriminator_hidden_sizes)
+        self.discriminator = build_conditional(
+            config, (config.latent_dim,), lambda shape: Discriminator(shape, config.discriminator_hidden_sizes)
+        )
 
     def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None

@@ -64,7 +64,7 @@ class MSSSIMVAEModel(VAEModel):
     config: MSSSIMVAEConfig
 
     config_class = MSSSIMVAEConfig
-    log_likelihood = GAEPreTrainedModel.log_likelihood
+    estimate_log_likelihood = GAEPreTrainedModel.estimate_log_likelihood
 
     def compute_output(
         self, pixel_values: Tensor, return_loss: bool = True, generator: torch.Generator | None = None

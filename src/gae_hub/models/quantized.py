@@ -20,7 +20,7 @@ from gae_hub.modules.posteriors import PointMass, Posterior
 from gae_hub.modules.precision import at_least_float32
 from gae_hub.modules.spatial_layers import CONVS, Conv, has_spatial_axes
 
-from .base import GAEConfig, GAEPreTrainedModel, LatentSampler, inference
+from .base import ClassLabels, GAEConfig, GAEPreTrainedModel, LatentSampler, inference
 
 
 @strict
@@ -142,15 +142,15 @@ class QuantizedModel(GAEPreTrainedModel):
         return self.quantize(posterior.mean, sample, generator)[0]
 
     @inference
-    def encode_codes(self, pixel_values: Tensor) -> Tensor:
-        """(batch, *code_shape): the codes of images."""
-        return self.quantize(self.encode(pixel_values).mean)[1]
+    def encode_codes(self, pixel_values: Tensor, class_labels: ClassLabels = None) -> Tensor:
+        """(batch, *code_shape): the codes of images. `class_labels` as in `forward`."""
+        return self.quantize(self._given_images(pixel_values, class_labels).encode(pixel_values).mean)[1]
 
     @inference
-    def decode_codes(self, codes: Tensor) -> Tensor:
-        """(batch, *input_shape): the images that codes (batch, *code_shape) stand for."""
+    def decode_codes(self, codes: Tensor, class_labels: ClassLabels = None) -> Tensor:
+        """(batch, *input_shape): the images that codes (batch, *code_shape) stand for. Labels as in `forward`."""
         check_codes(codes, tuple(self.code_shape), self.config.num_embeddings)
-        return self.decode(self.lookup_codes(codes.long()))
+        return self.decode(self.lookup_codes(codes.long()), class_labels)
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, *latent_shape): the straight line, quantized.
@@ -174,7 +174,9 @@ class QuantizedModel(GAEPreTrainedModel):
         uniform = rand((num_samples, *self.code_shape), like, generator)
         return self.lookup_codes((uniform * self.config.num_embeddings).long())
 
-    def _draw_latents(self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None) -> Tensor:
+    def _draw_latents(
+        self, sampler: LatentSampler, num_samples: int, generator: torch.Generator | None, **conditions: Any
+    ) -> Tensor:
         """(num_samples, *latent_shape): as for every model, quantized unless the sampler has `draws_codes = True`."""
-        latents = super()._draw_latents(sampler, num_samples, generator)
+        latents = super()._draw_latents(sampler, num_samples, generator, **conditions)
         return latents if getattr(sampler, "draws_codes", False) else self.quantize(latents)[0]

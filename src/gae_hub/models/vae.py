@@ -16,20 +16,18 @@ Relations:
 __all__ = ["MonteCarloVAEModel", "VAEConfig", "VAEModel"]
 
 from math import log, prod
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from gae_hub.core.argument_checks import check_count, check_generator
-from gae_hub.modules.inputs import check_images
 from gae_hub.modules.network_blocks import MapHead
 from gae_hub.modules.posteriors import DiagonalGaussian, gaussian_log_prob
 from gae_hub.modules.precision import at_least_float32
 from gae_hub.modules.spatial_layers import has_spatial_axes
 
-from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, inference, register_model
+from .base import GAEConfig, GAEOutput, GAEPreTrainedModel, register_model
 
 
 @strict
@@ -128,37 +126,7 @@ class VAEModel(GAEPreTrainedModel):
         """(batch, *draws): log density of the prior at latents (batch, *draws, latent_dim), in nats."""
         return gaussian_log_prob(latents).sum(-1)
 
-    @inference
-    def log_likelihood(
-        self,
-        pixel_values: Tensor,
-        num_samples: int = 100,
-        generator: torch.Generator | None = None,
-        batch_size: int = 500,
-    ) -> Tensor:
-        r"""(batch,) estimates of log p(x) in nats, constants included, by importance sampling with the posterior:
-        :math:`\log \frac{1}{S} \sum_s p(x|z_s) p(z_s) / q(z_s|x)`.
-
-        The expectation of an estimate is a lower bound of log p(x), which it reaches as S increases.
-
-        Args:
-            pixel_values: (batch, *input_shape).
-            num_samples: S, the number of samples per image. The image is encoded once.
-            generator: source of random numbers.
-            batch_size: images decoded at a time.
-        """
-        check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
-        check_count("num_samples", num_samples)
-        check_count("batch_size", batch_size)
-        check_generator(generator)
-        return torch.cat(
-            [
-                self._log_likelihood(images, num_samples, generator, batch_size)
-                for images in pixel_values.split(batch_size)
-            ]
-        )
-
-    def _log_likelihood(
+    def estimate_log_likelihood(
         self, pixel_values: Tensor, num_samples: int, generator: torch.Generator | None, batch_size: int
     ) -> Tensor:
         posterior = self.encode(pixel_values)

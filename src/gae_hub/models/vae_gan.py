@@ -90,7 +90,8 @@ class VAEGANModel(VAEModel):
     shardable = False
     # in pixels; the other terms change their meaning while the discriminator learns
     metric_for_best_model = "reconstruction"
-    log_likelihood = GAEPreTrainedModel.log_likelihood
+    supports_conditions = False  # the discriminator does not receive the condition
+    estimate_log_likelihood = GAEPreTrainedModel.estimate_log_likelihood
     skips: dict[str, Tensor] | None = None  # name of a network to whether it skips the current step
 
     def setup(self, config: VAEGANConfig):

@@ -34,7 +34,7 @@ from gae_hub.modules.noise import randn
 from gae_hub.modules.posteriors import DiagonalGaussian, GaussianPosterior
 from gae_hub.modules.precision import at_least_float32, full_precision
 
-from .base import GAEOutput, inference, register_model
+from .base import ClassLabels, GAEOutput, inference, register_model
 from .vae import MonteCarloVAEModel, VAEConfig
 
 
@@ -58,6 +58,7 @@ class VAMPModel(MonteCarloVAEModel):
     pseudo_logits: nn.Parameter  # (num_components, *input_shape), before the sigmoid
 
     config_class = VAMPConfig
+    supports_conditions = False  # pseudo-inputs have no condition
     cached_components: DiagonalGaussian | None = None  # set while the parameters do not change
 
     def setup(self, config: VAMPConfig):
@@ -141,11 +142,12 @@ class VAMPModel(MonteCarloVAEModel):
         num_samples: int = 100,
         generator: torch.Generator | None = None,
         batch_size: int = 500,
+        class_labels: ClassLabels = None,
     ) -> Tensor:
-        """(batch,) estimates of log p(x) in nats, as in [`VAEModel`]. The pseudo-inputs are encoded once."""
+        """(batch,) estimates of log p(x) in nats, as for every method. The pseudo-inputs are encoded once."""
         self.cached_components = self.encode_components()
         try:
-            return super().log_likelihood(pixel_values, num_samples, generator, batch_size)
+            return super().log_likelihood(pixel_values, num_samples, generator, batch_size, class_labels)
         finally:
             self.cached_components = None
 

@@ -11,12 +11,14 @@ autoencoder of diffusers accepts.
 __all__ = [
     "Backbone",
     "BackboneConfig",
+    "Modulations",
     "Sizes",
     "backbone_config",
     "backbone_names",
     "build_decoder",
     "build_encoder",
     "check_sharing",
+    "hidden_widths",
     "init_weights",
     "keep_running_statistics",
     "record_outputs",
@@ -24,7 +26,7 @@ __all__ = [
     "use_running_statistics",
 ]
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
@@ -40,6 +42,8 @@ from gae_hub.core.configuration import StrictConfig, may_register
 
 Role = Literal["encoder", "decoder"]
 Sizes = list[int] | tuple[int, ...]
+Modulations = Sequence[tuple[torch.Tensor, torch.Tensor]]
+"""Scale, minus 1, and shift of each hidden layer's output, (batch, channels) each; see modules/conditions.py."""
 # what a custom forward raises for a batch that it does not fit
 _FORWARD_ERRORS = (
     ArithmeticError,
@@ -74,10 +78,27 @@ class Backbone(PreTrainedModel):
     (batch, *feature_shape), and sets the attribute `feature_shape`. A decoder is built as `Decoder(config,
     output_shape, latent_shape)`, where latent_shape is (latent_dim,), or (latent_dim, *sizes) for maps. It maps
     latents, (batch, *latent_shape), to pixels before the activation, (batch, *output_shape).
+
+    A network whose layers are the attribute `net`, an `nn.Sequential`, supports conditions by FiLM if its `forward`
+    has the argument `modulations=None` and calls `run_layers`.
     """
 
     config_class = BackboneConfig
     feature_shape: tuple[int, ...]
+    net: nn.Module
+
+    def run_layers(self, inputs: torch.Tensor, modulations: Modulations | None = None) -> torch.Tensor:
+        """Output of the layers `net`, with the outputs of hidden layers scaled and shifted by modulations."""
+        if modulations is None:
+            return self.net(inputs)
+        remaining = iter(modulations)
+        for layer in cast(nn.Sequential, self.net):
+            inputs = layer(inputs)
+            if _is_hidden_layer(layer):
+                axes = [1] * (inputs.dim() - 2)
+                scale, shift = (value.view(*value.shape, *axes) for value in next(remaining))
+                inputs = inputs * (1 + scale) + shift
+        return inputs
 
     def _init_weights(self, module: nn.Module):
         init_weights(self, module)
@@ -99,8 +120,7 @@ def record_outputs(encoder: nn.Module) -> Iterator[list[torch.Tensor]]:
     The layers are the residual blocks and activations of the attribute `net`, if the encoder has one that is an
     `nn.Sequential`. The last output is that of the encoder itself.
     """
-    layers = getattr(encoder, "net", None)
-    layers = [layer for layer in layers if _is_hidden_layer(layer)] if isinstance(layers, nn.Sequential) else []
+    layers = _hidden_layers(encoder)
     outputs: dict[nn.Module, torch.Tensor] = {}
     states: list[torch.Tensor] = []
 
@@ -115,6 +135,26 @@ def record_outputs(encoder: nn.Module) -> Iterator[list[torch.Tensor]]:
             hook.remove()
     states.extend(outputs[layer] for layer in layers if outputs.get(layer) is not outputs.get(encoder))
     states.append(outputs[encoder])
+
+
+def hidden_widths(network: nn.Module, input_shape: Sizes) -> list[int]:
+    """Channels of the outputs of a network's hidden layers, in their order, for inputs (batch, *input_shape)."""
+    widths: list[int] = []
+    hooks = [
+        layer.register_forward_hook(lambda _module, _args, output: widths.append(output.shape[1]))
+        for layer in _hidden_layers(network)
+    ]
+    try:
+        _run_copy(network, (2, *input_shape), "meta")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return widths
+
+
+def _hidden_layers(network: nn.Module) -> list[nn.Module]:
+    layers = getattr(network, "net", None)
+    return [layer for layer in layers if _is_hidden_layer(layer)] if isinstance(layers, nn.Sequential) else []
 
 
 def _is_hidden_layer(layer: nn.Module) -> bool:
@@ -235,11 +275,12 @@ class CustomModuleConfig(BackboneConfig):
     class_name: str = ""
 
 
-def build_encoder(config: _ModelConfig, module: nn.Module | None = None) -> nn.Module:
+def build_encoder(config: _ModelConfig, input_shape: Sizes, module: nn.Module | None = None) -> nn.Module:
     """The encoder of a model, with the attribute `feature_shape`.
 
     Args:
         config: the model's config. `encoder_config` is overwritten if a module is given.
+        input_shape: shape of one input: that of the data, with what conditions append.
         module: a custom encoder, which is returned.
 
     Raises:
@@ -249,12 +290,12 @@ def build_encoder(config: _ModelConfig, module: nn.Module | None = None) -> nn.M
     """
     if module is None:
         _require_built_in("encoder", config.encoder_config)
-        encoder = cast(nn.Module, AutoModel.from_config(config.encoder_config, input_shape=config.input_shape))
+        encoder = cast(nn.Module, AutoModel.from_config(config.encoder_config, input_shape=tuple(input_shape)))
         if _is_library_network(encoder):
             return encoder
     else:
         encoder, config.encoder_config = module, _adopt(module)
-    shape = _output_shape("encoder", encoder, config.input_shape)
+    shape = _output_shape("encoder", encoder, input_shape)
     declared = getattr(encoder, "feature_shape", shape)
     name = f"encoder {type(encoder).__name__}"
     if not isinstance(declared, (list, tuple)):
@@ -262,7 +303,7 @@ def build_encoder(config: _ModelConfig, module: nn.Module | None = None) -> nn.M
     if shape is not None and tuple(declared) != shape:
         raise ValueError(
             f"{name} has feature_shape {tuple(declared)}, but it maps images of input_shape "
-            f"{tuple(config.input_shape)} to features of shape {shape}; correct its feature_shape or its layers"
+            f"{tuple(input_shape)} to features of shape {shape}; correct its feature_shape or its layers"
         )
     encoder.feature_shape = tuple(declared)  # pyright: ignore[reportArgumentType] (typed for submodules and tensors)
     return encoder

@@ -24,7 +24,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .backbones import Backbone, BackboneConfig, Sizes
+from .backbones import Backbone, BackboneConfig, Modulations, Sizes
 from .network_blocks import LatentProjection, ResBlock, build_mlp, optional_batch_norm, plan_levels
 from .spatial_layers import Conv, TransposedConv
 
@@ -77,8 +77,8 @@ class MLPEncoder(Backbone):
         self.feature_shape = (sizes[-1],)
         self.post_init()
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.net(pixel_values.flatten(1))
+    def forward(self, pixel_values: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(pixel_values.flatten(1), modulations)
 
 
 class MLPDecoder(Backbone):
@@ -93,8 +93,8 @@ class MLPDecoder(Backbone):
         self.output_shape = tuple(output_shape)
         self.post_init()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.net(latents.flatten(1)).unflatten(1, self.output_shape)
+    def forward(self, latents: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(latents.flatten(1), modulations).unflatten(1, self.output_shape)
 
 
 # Convolutional networks
@@ -153,8 +153,8 @@ class ConvEncoder(Backbone):
         self.feature_shape = levels[-1].smaller
         self.post_init()
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.net(pixel_values)
+    def forward(self, pixel_values: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(pixel_values, modulations)
 
 
 class ConvDecoder(Backbone):
@@ -174,8 +174,8 @@ class ConvDecoder(Backbone):
         self.net = nn.Sequential(*layers, first.build_transposed_conv())
         self.post_init()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.net(latents)
+    def forward(self, latents: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(latents, modulations)
 
 
 # Residual networks
@@ -268,8 +268,8 @@ class ResNetEncoder(_ResNetBackbone):
         self.feature_shape = last.smaller
         self.post_init()
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.net(pixel_values)
+    def forward(self, pixel_values: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(pixel_values, modulations)
 
 
 class ResNetDecoder(_ResNetBackbone):
@@ -289,8 +289,8 @@ class ResNetDecoder(_ResNetBackbone):
         self.net = nn.Sequential(*layers, nn.ReLU(), first.build_transposed_conv())
         self.post_init()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.net(latents)
+    def forward(self, latents: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(latents, modulations)
 
 
 NETWORKS = (

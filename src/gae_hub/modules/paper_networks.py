@@ -21,7 +21,7 @@ from itertools import pairwise
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from .backbones import Backbone, BackboneConfig, Sizes
+from .backbones import Backbone, BackboneConfig, Modulations, Sizes
 from .convolutions import MatmulConv2d, MatmulConvTranspose2d
 from .network_blocks import LatentProjection, ResBlock
 
@@ -87,8 +87,8 @@ class PaperConvEncoder(Backbone):
         self.feature_shape = (1024, side // 16, side // 16)
         self.post_init()
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.net(pixel_values)
+    def forward(self, pixel_values: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(pixel_values, modulations)
 
 
 class PaperConvDecoder(Backbone):
@@ -114,8 +114,8 @@ class PaperConvDecoder(Backbone):
         self.net = nn.Sequential(*layers, MatmulConvTranspose2d(channels[-1], output_shape[0], *arguments[-1]))
         self.post_init()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.net(latents)
+    def forward(self, latents: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(latents, modulations)
 
 
 class PaperResNetEncoder(Backbone):
@@ -141,8 +141,8 @@ class PaperResNetEncoder(Backbone):
         self.feature_shape = (128, 8, 8) if side == 32 else (128, 4, 4)
         self.post_init()
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.net(pixel_values)
+    def forward(self, pixel_values: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(pixel_values, modulations)
 
 
 class PaperResNetDecoder(Backbone):
@@ -170,8 +170,8 @@ class PaperResNetDecoder(Backbone):
         self.net = nn.Sequential(*layers)
         self.post_init()
 
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.net(latents)
+    def forward(self, latents: Tensor, modulations: Modulations | None = None) -> Tensor:
+        return self.run_layers(latents, modulations)
 
 
 PAPER_NETWORKS = (

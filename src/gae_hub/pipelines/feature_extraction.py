@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..models.base import ClassLabels
 from .task_pipeline import TaskPipeline
 
 
@@ -25,8 +26,8 @@ class FeatureExtractionPipeline(TaskPipeline):
 
     default_task = "image-feature-extraction"
 
-    def compute(self, pixel_values: Tensor) -> Tensor:
-        return self.model.embed(pixel_values)
+    def compute(self, pixel_values: Tensor, class_labels: ClassLabels = None) -> Tensor:
+        return self.model.embed(pixel_values, class_labels=class_labels)
 
     def postprocess(self, model_outputs: dict[str, Tensor], return_tensors: bool = False) -> Any:
         embedding = model_outputs["output"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..core.argument_checks import check_count, check_seed
+from ..models.base import ClassLabels
 from .call_options import choose_options
 from .sampling_pipeline import UNSET, SamplerChoice, SamplingPipeline
 
@@ -62,6 +63,8 @@ class GenerationPipeline(SamplingPipeline):
         seed: int | None = None,
         batch_size: int | None = None,
         sampler: SamplerChoice = UNSET,
+        class_labels: ClassLabels = None,
+        guidance_scale: float = 1.0,
         *,
         num_images: int | None = None,
     ) -> list[Image.Image] | np.ndarray:
@@ -69,13 +72,15 @@ class GenerationPipeline(SamplingPipeline):
 
         Args:
             num_samples: number of examples, 1 by default. `num_images` is the same.
-            seed, batch_size, sampler: as in `stream`.
+            seed, batch_size, sampler, class_labels, guidance_scale: as in `stream`.
         """
         if num_images is not None:
             if num_samples is not None:
                 raise ValueError("num_samples and num_images are the same: pass one of them")
             check_count("num_images", num_images)
-        examples: list[Any] = list(self.stream(num_images or num_samples, seed, batch_size, sampler))
+        num_samples = num_images or num_samples
+        options = (batch_size, sampler, class_labels, guidance_scale)
+        examples: list[Any] = list(self.stream(num_samples, seed, *options))
         return examples if self.returns_images else np.stack(examples)
 
     def stream(
@@ -84,6 +89,8 @@ class GenerationPipeline(SamplingPipeline):
         seed: int | None = None,
         batch_size: int | None = None,
         sampler: SamplerChoice = UNSET,
+        class_labels: ClassLabels = None,
+        guidance_scale: float = 1.0,
     ) -> Iterator[Image.Image | np.ndarray]:
         """Generate examples one by one, with at most 1000 in memory: the same examples as a call returns.
 
@@ -92,13 +99,16 @@ class GenerationPipeline(SamplingPipeline):
             seed: seed of the latents, which do not depend on batch size or device. Random by default.
             batch_size: examples decoded at a time, 500 by default.
             sampler: used instead of the pipeline's; None for the model's own prior.
+            class_labels, guidance_scale: as in `model.generate`: one class for all examples or one for each, for a
+                conditional model or a sampler with classes.
 
         Raises:
             ValueError: if num_samples or batch_size is not an integer of at least 1, the seed is not an integer, or
                 there is no such sampler.
             NotImplementedError: if there is no sampler and the model has no prior.
         """
-        for pixel_values in self.generate_batches(num_samples, seed, batch_size, sampler):
+        options = (batch_size, sampler, class_labels, guidance_scale)
+        for pixel_values in self.generate_batches(num_samples, seed, *options):
             yield from self.to_data(pixel_values)
 
     def generate_batches(
@@ -107,6 +117,8 @@ class GenerationPipeline(SamplingPipeline):
         seed: int | None = None,
         batch_size: int | None = None,
         sampler: SamplerChoice = UNSET,
+        class_labels: ClassLabels = None,
+        guidance_scale: float = 1.0,
     ) -> Iterator[Tensor]:
         """Generate (num, *input_shape) tensors of the model's values on its device, each of at most 1000 examples.
 
@@ -120,9 +132,17 @@ class GenerationPipeline(SamplingPipeline):
         check_count("batch_size", batch_size)
         chosen = self.choose_sampler(sampler)
         generator = None if seed is None else torch.Generator().manual_seed(check_seed(seed))
+        labels = defaults.get("class_labels") if class_labels is None else class_labels
+        scale = defaults.get("guidance_scale", 1.0) if guidance_scale == 1 else guidance_scale
+        if labels is not None:
+            labels = torch.as_tensor(labels)
+            if labels.dim() and len(labels) not in (1, num_samples):
+                raise ValueError(f"class_labels must be one or one for each of {num_samples}, got {len(labels)}")
         for start in range(0, num_samples, _LATENTS_PER_DRAW):
             num = min(_LATENTS_PER_DRAW, num_samples - start)
-            yield self.model.generate(num, sampler=chosen, generator=generator, batch_size=batch_size)
+            own = labels if labels is None or not labels.dim() or len(labels) == 1 else labels[start : start + num]
+            options = {"batch_size": batch_size, "class_labels": own, "guidance_scale": scale}
+            yield self.model.generate(num, sampler=chosen, generator=generator, **options)
 
     def write(
         self,
@@ -132,6 +152,7 @@ class GenerationPipeline(SamplingPipeline):
         format: str | None = None,
         batch_size: int | None = None,
         progress: bool = True,
+        **conditions: Any,
     ):
         """Generate examples and write them to disk as they are generated, in the units of the data.
 
@@ -139,26 +160,34 @@ class GenerationPipeline(SamplingPipeline):
             output, format: as in [`write_examples`].
             num_samples, seed, batch_size: as in `stream`.
             progress: whether to show a progress bar.
+            **conditions: class_labels and guidance_scale, as in `stream`.
         """
         from ..images.writing import write_examples
 
-        batches = self.generate_batches(num_samples, seed, batch_size)
+        batches = self.generate_batches(num_samples, seed, batch_size, **conditions)
         counted = _show_progress(batches, num_samples) if progress else batches
         write_examples(counted, num_samples, output, self.processor, format)
 
     def draw(
-        self, num_samples: int = 64, seed: int | None = None, title: str | None = None, batch_size: int | None = None
+        self,
+        num_samples: int = 64,
+        seed: int | None = None,
+        title: str | None = None,
+        batch_size: int | None = None,
+        **conditions: Any,
     ) -> Image.Image:
         """Generate examples and draw one picture of them, as [`draw_samples`] does.
 
         Args:
             num_samples, seed, batch_size: as in `stream`.
             title: a line of text above the picture.
+            **conditions: class_labels and guidance_scale, as in `stream`.
         """
         from ..images.examples import draw_samples
 
         restore, names, examples = self.processor.restore, self.processor.column_names, self.model.examples
-        samples = torch.cat([batch.cpu() for batch in self.generate_batches(num_samples, seed, batch_size)])
+        batches = self.generate_batches(num_samples, seed, batch_size, **conditions)
+        samples = torch.cat([batch.cpu() for batch in batches])
         return draw_samples(restore(samples), title, None if examples is None else restore(examples), names)
 
     # Saving

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.argument_checks import describe
+from ..models.base import ClassLabels
 from .task_pipeline import TaskPipeline
 
 
@@ -56,5 +57,12 @@ class InterpolationPipeline(TaskPipeline):
             )
         return {"pixel_values": torch.stack([self.read_example(example, timeout) for example in pair], 1)}
 
-    def compute(self, pixel_values: Tensor, num_steps: int = 10) -> Tensor:
-        return self.model.interpolate(pixel_values[:, 0], pixel_values[:, 1], num_steps)
+    def compute(
+        self,
+        pixel_values: Tensor,
+        num_steps: int = 10,
+        class_labels: ClassLabels = None,
+        end_class_labels: ClassLabels = None,
+    ) -> Tensor:
+        labels = class_labels, end_class_labels
+        return self.model.interpolate(pixel_values[:, 0], pixel_values[:, 1], num_steps, *labels)

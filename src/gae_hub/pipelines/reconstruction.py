@@ -4,6 +4,7 @@ __all__ = ["ReconstructionPipeline"]
 
 from torch import Tensor
 
+from ..models.base import ClassLabels
 from .task_pipeline import TaskPipeline
 
 
@@ -22,5 +23,7 @@ class ReconstructionPipeline(TaskPipeline):
 
     default_task = "image-reconstruction"
 
-    def compute(self, pixel_values: Tensor) -> Tensor:
-        return self.model.reconstruct(pixel_values)
+    def compute(
+        self, pixel_values: Tensor, class_labels: ClassLabels = None, target_class_labels: ClassLabels = None
+    ) -> Tensor:
+        return self.model.reconstruct(pixel_values, class_labels=class_labels, target_class_labels=target_class_labels)

@@ -132,11 +132,11 @@ class TaskPipeline(Pipeline):
         return pre, middle, post
 
     def preprocess(self, input_: Any, timeout: float | None = None) -> dict[str, Any]:
-        """`{"pixel_values": (1, ...)}` for the model from one input."""
-        return {"pixel_values": self.read_example(input_, timeout)}
+        """`{"pixel_values": (1, ...)}` for the model from one input, with its `class_labels` if it has any."""
+        return {"pixel_values": self.read_example(input_, timeout), **self.read_class_label(input_)}
 
     def _forward(self, input_tensors: dict[str, Any], **forward_parameters: Any) -> dict[str, Tensor]:
-        return {"output": self.compute(input_tensors["pixel_values"], **forward_parameters)}
+        return {"output": self.compute(**{**forward_parameters, **input_tensors})}
 
     def compute(self, pixel_values: Any) -> Tensor:
         """The model's output for a batch of what `preprocess` returns, on the model's device.
@@ -155,6 +155,13 @@ class TaskPipeline(Pipeline):
     def returns_images(self) -> bool:
         """Whether the model's input_shape is (channels, height, width) with 1, 3 or 4 channels."""
         return is_image_shape(self.processor.input_shape)
+
+    def read_class_label(self, source: Any) -> dict[str, Tensor]:
+        """`{"class_labels": (1,)}` of a row with a class, for a conditional model; otherwise empty."""
+        if not self.model.is_conditional or not isinstance(source, Mapping):
+            return {}
+        found = next((source[name] for name in ("class_labels", "label", "labels") if name in source), None)
+        return {} if found is None else {"class_labels": torch.as_tensor(found)[None]}
 
     def read_example(self, source: Any, timeout: float | None = None) -> Tensor:
         """(1, *input_shape): the model's values for one example.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.argument_checks import check_count, check_seed, describe
+from ..models.base import ClassLabels
 from ..modules.noise import randn
 from .sampling_pipeline import UNSET, SamplerChoice, SamplingPipeline
 
@@ -71,8 +72,10 @@ class TraversalPipeline(SamplingPipeline):
         num_std: float = 2.0,
         seed: int | None = None,
         sampler: SamplerChoice = UNSET,
+        class_labels: ClassLabels = None,
     ) -> Tensor:
         """(batch, num_dimensions, num_steps, *input_shape): the strips of a batch, or of one draw."""
+        model = self.model if class_labels is None else self.model.given(class_labels)
         check_count("num_steps", num_steps, minimum=2)
         if pixel_values is not None and seed is not None:
             raise ValueError(f"seed is for a draw, but there is an input, which has no randomness: got seed {seed}")
@@ -84,14 +87,14 @@ class TraversalPipeline(SamplingPipeline):
         if pixel_values is None:
             latents = draw(1, None if seed is None else torch.Generator().manual_seed(check_seed(seed)))
         else:
-            latents = self.model.embed(pixel_values)
+            latents = model.embed(pixel_values)
         if self._moments is None or self._moments[0] is not chosen_sampler:  # once for all batches of a call
             self._moments = chosen_sampler, *_estimate_moments(draw)
         _, mean, std = self._moments
         offsets = torch.linspace(-num_std, num_std, num_steps, device=latents.device, dtype=latents.dtype)
         index = torch.tensor(chosen, device=latents.device)
         values = mean[index, None].to(latents) + std[index, None].to(latents) * offsets
-        return self.model.traverse(latents, index, values)
+        return model.traverse(latents, index, values)
 
     def _check_dimensions(self, dimensions: int | Sequence[int] | None) -> list[int]:
         size = prod(self.model.latent_shape)

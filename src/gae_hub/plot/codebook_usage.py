@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..data.loading import as_dataset, iterate_batches
+from ..data.batches import move
+from ..data.class_labels import with_conditions
+from ..data.loading import iterate_examples
 from ..images.colours import MUTED, PALETTE
 from ..models.base import GAEPreTrainedModel
 from ..models.quantized import QuantizedModel
@@ -40,8 +42,8 @@ def plot_codebook_usage(
     num_codes = model.config.num_embeddings
     num_levels = getattr(model.config, "num_levels", 1)
     counts = torch.zeros(num_levels, num_codes, dtype=torch.int64)
-    for batch in iterate_batches(as_dataset(data, model.config.input_shape), batch_size):
-        codes = model.encode_codes(batch.to(model.device)).cpu()
+    for batch in iterate_examples(with_conditions(model, data), batch_size):
+        codes = model.encode_codes(**move(batch, model.device)).cpu()
         for level, column in enumerate(codes.reshape(-1, num_levels).T):  # levels are the last axis
             counts[level] += column.bincount(minlength=num_codes)
     shares = counts.double() / counts.sum(1, keepdim=True)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..core.argument_checks import check_count, check_seed, describe
+from ..data.class_labels import with_conditions
 from ..data.datasets import BatchedDataset, InMemoryDataset
 from ..data.embeddings import embed_dataset
-from ..data.loading import as_dataset, iterate_batches
+from ..data.loading import iterate_batches
 from ..images.colours import INK, MUTED, PALETTE, PAPER, RULE, SCALE
 from ..models.base import GAEPreTrainedModel
 from .style import new_axes
@@ -52,7 +53,7 @@ def plot_embeddings(
         num_examples: of more examples, a random part is drawn; of a stream, the first ones are taken.
     """
     check_count("num_examples", num_examples)
-    dataset = as_dataset(data, model.config.input_shape)
+    dataset = with_conditions(model, data)
     labels = getattr(dataset, "labels", None) if labels is None else labels
     names = getattr(dataset, "label_names", None) if label_names is None else label_names
     if not isinstance(dataset, BatchedDataset):  # a stream, or a data set of items
@@ -62,7 +63,7 @@ def plot_embeddings(
     if len(dataset) > num_examples:
         order = np.random.default_rng(check_seed(seed)).permutation(len(dataset))
         chosen = np.sort(order[:num_examples])
-        dataset = InMemoryDataset(dataset.read(chosen.tolist()))
+        dataset = dataset.select_rows(chosen.tolist())
         labels = None if labels is None else np.asarray(labels)[chosen]
     embeddings = embed_dataset(model, dataset, progress=False, cache=False).cpu()
     return plot_embedding_map(embeddings, labels, method=method, label_names=names, seed=seed, title=title)

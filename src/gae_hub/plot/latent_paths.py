@@ -46,7 +46,9 @@ def plot_interpolation(
         title: a line of text above the picture.
     """
     check_count("num_pairs", num_pairs)
-    paths = model.interpolate(read_first(model, start, num_pairs), read_first(model, end, num_pairs), num_steps)
+    first, last = read_first(model, start, num_pairs), read_first(model, end, num_pairs)
+    labels = first.get("class_labels"), last.get("class_labels")
+    paths = model.interpolate(first["pixel_values"], last["pixel_values"], num_steps, *labels)
     positions = np.linspace(0, 1, num_steps)
     labels = [f"pair {index + 1}" for index in range(len(paths))] if kind_of(paths.shape[2:]) == "rows" else None
     return _plot_paths(
@@ -88,16 +90,17 @@ def plot_traversals(
         raise ValueError(
             f"{type(model).__name__} has latent maps of shape {model.latent_shape}: traversals need latent vectors"
         )
-    examples = read_first(model, data, _NUM_EXAMPLES)
+    batch = read_first(model, data, _NUM_EXAMPLES)
+    examples, class_labels = batch["pixel_values"], batch.get("class_labels")
     if len(examples) < 2:
         raise ValueError("traversals need 2 or more examples, whose standard deviation sets their range; got 1")
-    usage = measure_latents(model, examples)
+    usage = measure_latents(model, examples, class_labels=class_labels)
     values = dict(zip(usage["order"], usage["values"], strict=True))
     chosen = usage["order"][:num_dimensions] if dimensions is None else list(dimensions)
     for dimension in chosen:
         if dimension not in values:
             raise ValueError(f"dimensions must be integers from 0 to {len(values) - 1}, got {describe(dimension)}")
-    rows, _ = decode_traversals(model, examples, chosen, num_steps)
+    rows, _ = decode_traversals(model, examples, chosen, num_steps, class_labels)
     unit = "nats" if usage["by"] == "kl" else "variance"
     labels = [f"z[{dimension}]  {values[dimension]:.2f} {unit}" for dimension in chosen]
     offsets = np.linspace(-2, 2, num_steps)

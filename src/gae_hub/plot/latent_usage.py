@@ -37,7 +37,8 @@ def plot_latent_usage(
         raise ValueError(
             f"{type(model).__name__} has latent maps of shape {model.latent_shape}: their dimensions have no KL"
         )
-    usage = measure_latents(model, read_first(model, data, num_examples))
+    batch = read_first(model, data, num_examples)
+    usage = measure_latents(model, batch["pixel_values"], class_labels=batch.get("class_labels"))
     num, by_kl = len(usage["order"]), usage["by"] == "kl"
     subtitle = f"{usage['active_units']} of {num} are active, {usage['num_images']:,} examples"
     figure, axes = new_axes(max(3.4, min(6.5, 1 + 0.22 * num)), 2.6, title, subtitle)

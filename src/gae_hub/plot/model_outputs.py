@@ -49,7 +49,7 @@ def plot_samples(
     num_samples = num_to_draw(shape, 64) if num_samples is None else num_samples
     generator = torch.Generator().manual_seed(check_seed(seed))
     samples = model.generate(num_samples, sampler=sampler, generator=generator)
-    reference = read_first(model, data, num_to_draw(shape, 64)) if data is not None else None
+    reference = read_first(model, data, num_to_draw(shape, 64))["pixel_values"] if data is not None else None
     return _plot(samples, reference, choose_processor(model, processor), title)
 
 
@@ -95,7 +95,8 @@ def plot_reconstructions(
     check_count("num_examples", num_examples)
     inputs = read_first(model, data, num_examples)
     processor = choose_processor(model, processor)
-    originals, outputs = (processor.restore(values.cpu()) for values in (inputs, model.reconstruct(inputs)))
+    values = inputs["pixel_values"], model.reconstruct(**inputs)
+    originals, outputs = (processor.restore(part.cpu()) for part in values)
     drawing = arrange_reconstructions(originals, outputs, processor.column_names, title)
     if isinstance(drawing, Tiles) and kind_of(shape) != "rows":
         assert drawing.columns is not None

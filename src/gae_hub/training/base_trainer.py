@@ -5,11 +5,10 @@ __all__ = ["BaseTrainer"]
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-from torch import Tensor
 from transformers import Trainer
 
 from ..data.batches import collate
-from ..data.loading import iterate_batches
+from ..data.loading import iterate_examples
 from ..models.base import GAEPreTrainedModel
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
@@ -66,12 +65,12 @@ class BaseTrainer(Trainer):
         """Context in which the model has the average of its weights, if there is one."""
         return nullcontext() if self.average is None else self.average.applied(self.plain_model)
 
-    def first_images(self, dataset: Any, num: int) -> Tensor:
-        """(num, *input_shape): the first examples of a data set, as the model sees them."""
+    def first_examples(self, dataset: Any, num: int) -> dict[str, Any]:
+        """The first examples of a data set, as the model sees them: `pixel_values`, and `class_labels` if any."""
         if self.data_collator is collate:
-            return next(iterate_batches(dataset, num))
+            return next(iterate_examples(dataset, num))
         items = [dataset[index] for index in range(min(num, len(dataset)))]
-        return cast(Any, self.data_collator)(items)["pixel_values"]
+        return cast(Any, self.data_collator)(items)
 
     def collect_facts(self) -> dict[str, Any]:
         """Facts about the run, for training.json and the model card."""

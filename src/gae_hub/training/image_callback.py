@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import TrainerCallback
 
+from ..data.batches import move
 from ..images.examples import can_draw, draw_reconstructions, draw_samples, kind_of, num_to_draw
 from ..images.grids import save_picture
 from ..images.processing import GAEImageProcessor
@@ -73,8 +74,11 @@ class ImageCallback(TrainerAwareCallback):
             processor = GAEImageProcessor.for_model(model)
         restore, names = processor.restore, processor.column_names
         with self.trainer.averaged_weights(), fixed_seed(args.seed, args.device):
-            inputs = self.trainer.first_images(eval_dataloader.dataset, num_to_draw(shape, 24)).to(model.device)
-            originals, reconstructions = restore(inputs.cpu()), restore(model.reconstruct(inputs).cpu())
+            batch = move(self.trainer.first_examples(eval_dataloader.dataset, num_to_draw(shape, 24)), model.device)
+            originals, reconstructions = (
+                restore(batch["pixel_values"].cpu()),
+                restore(model.reconstruct(**batch).cpu()),
+            )
             pictures = {"reconstructions": draw_reconstructions(originals, reconstructions, names)}
             try:
                 samples = model.generate(num_to_draw(shape, 36), generator=torch.Generator().manual_seed(args.seed))

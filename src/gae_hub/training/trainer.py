@@ -15,9 +15,11 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.utils import logging
 
 from ..data.batches import collate
+from ..data.class_labels import with_conditions
 from ..data.datasets import InMemoryDataset
 from ..data.loading import as_dataset
 from ..images.processing import GAEImageProcessor
+from ..models.base import GAEPreTrainedModel
 from .arguments import GAETrainingArguments
 from .averaging import WeightAverage
 from .callbacks import InterruptCallback, LossBarCallback, ScheduleCallback
@@ -148,7 +150,8 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         is_torch = isinstance(data, torch.utils.data.Dataset)
         if data is None or (is_torch and self.data_collator is not collate):
             return data
-        return as_dataset(data, getattr(self.plain_model.config, "input_shape", None))
+        model = self.plain_model
+        return with_conditions(model, data) if isinstance(model, GAEPreTrainedModel) else as_dataset(data)
 
     # The model
 
@@ -163,6 +166,9 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         check_data(model, args, self.train_dataset, self.eval_dataset)
         if getattr(model.config, "dataset_size", 0) is None and hasattr(self.train_dataset, "__len__"):
             model.config.dataset_size = len(cast(Any, self.train_dataset))
+        labels = getattr(self.train_dataset, "labels", None)
+        if isinstance(model, GAEPreTrainedModel) and labels is not None:
+            model.set_class_shares(torch.as_tensor(labels))
         self._choose_metric(model)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
@@ -296,7 +302,9 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         if isinstance(self.processing_class, GAEImageProcessor):  # it holds the normalization of the data
             self.plain_model.processor = self.processing_class
         if hasattr(dataset, "__len__") and self.processing_class is not None:  # images
-            self.plain_model.examples = examples = self.first_images(dataset, 500)
+            batch = self.first_examples(dataset, 500)
+            self.plain_model.examples = examples = batch["pixel_values"]
+            self.plain_model.example_conditions = batch.get("class_labels")
             labels = getattr(dataset, "labels", None)
             if isinstance(labels, torch.Tensor) and labels.dim() == 1:
                 self.plain_model.example_labels = labels[: len(examples)]

@@ -34,7 +34,7 @@ def list_limitations(model: GAEPreTrainedModel, facts: dict[str, Any]) -> list[V
 
 
 def _about_likelihood(model: GAEPreTrainedModel) -> str:
-    if type(model).log_likelihood is GAEPreTrainedModel.log_likelihood:
+    if type(model).estimate_log_likelihood is GAEPreTrainedModel.estimate_log_likelihood:
         return (
             "The method has no likelihood: `log_likelihood` raises NotImplementedError, and losses are not bounds on "
             "log p(x)."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ...data.latent_dimensions import decode_traversals
@@ -17,6 +18,8 @@ from ...images.processing import GAEImageProcessor
 from ...images.tiles import to_image
 from ...models.base import GAEPreTrainedModel
 from ...plot.embedding_map import plot_embedding_map
+
+_MAX_CLASSES, _SAMPLES_PER_CLASS = 20, 10  # rows and columns of the samples of a conditional model
 
 PICTURES = {
     "samples.png": "Samples",
@@ -51,32 +54,56 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
     if model.has_prior:
         # samples.png is made with the sampler, if the folder has one
         name = "samples_prior.png" if (folder / "sampler" / "config.json").is_file() else "samples.png"
-        samples = model.generate(num_to_draw(shape, 64), generator=torch.Generator().manual_seed(0))
         data = None if examples is None else restore(examples)
-        save_picture(draw_samples(restore(samples.cpu()), PICTURES[name], data, names), assets / name)
+        save_picture(_draw_samples(model, restore, PICTURES[name], data, names), assets / name)
     if examples is None or len(examples) < 4:
         return
     examples = examples.to(model.device)
-    originals = examples[: num_to_draw(shape, 24)]
-    reconstructions = model.reconstruct(originals)
+    originals, conditions = examples[: num_to_draw(shape, 24)], model.example_conditions
+    if model.is_conditional and conditions is None:
+        return
+    given = (lambda start, stop: None) if conditions is None else (lambda start, stop: conditions[start:stop])
+    reconstructions = model.reconstruct(originals, class_labels=given(0, len(originals)))
     picture = draw_reconstructions(restore(originals.cpu()), restore(reconstructions.cpu()), names)
     save_picture(picture, assets / "reconstructions.png")
-    labels = model.example_labels
+    labels, embeddings = model.example_labels, model.embed(examples, class_labels=conditions)
     if labels is not None and len(labels) == len(examples) and len(labels.unique()) > 1:
-        figure = plot_embedding_map(model.embed(examples), labels.cpu().numpy(), label_names=model.label_names)
+        figure = plot_embedding_map(embeddings, labels.cpu().numpy(), label_names=model.label_names)
         save_picture(to_image(figure), assets / "embeddings.png")
     if kind == "rows":
         return
     half = len(examples[:12]) // 2
-    paths = model.interpolate(examples[:half], examples[half : 2 * half]).cpu()
+    ends = examples[:half], examples[half : 2 * half]
+    paths = model.interpolate(*ends, 10, given(0, half), given(half, 2 * half)).cpu()
     title = f"From one {kind.removesuffix('s')} to another, through the latent space"
     save_picture(draw_rows(_restore_rows(restore, paths), title), assets / "interpolations.png")
     if facts.get("latents"):
         dimensions = facts["latents"]["order"][:8]
-        rows, ranges = decode_traversals(model, examples, dimensions)
+        rows, ranges = decode_traversals(model, examples, dimensions, class_labels=conditions)
         labels = [f"z[{d}]  {low:.2g} to {high:.2g}" for d, (low, high) in zip(dimensions, ranges, strict=True)]
         title = "One latent dimension per row, from -2 to 2 standard deviations"
         save_picture(draw_rows(_restore_rows(restore, rows.cpu()), title, labels), assets / "traversal.png")
+
+
+def _draw_samples(
+    model: GAEPreTrainedModel,
+    restore: Callable[[Tensor], Tensor],
+    title: str,
+    data: Tensor | None,
+    names: list[str] | None,
+) -> Image.Image:
+    """Samples of the prior; a row for each class of a conditional model of images."""
+    generator = torch.Generator().manual_seed(0)
+    num_classes, shape = model.config.num_classes, model.config.input_shape
+    if num_classes is None or kind_of(shape) == "rows":
+        samples = model.generate(num_to_draw(shape, 64), generator=generator)
+        return draw_samples(restore(samples.cpu()), title, data, names)
+    classes = range(min(num_classes, _MAX_CLASSES))
+    labels = torch.tensor(classes).repeat_interleave(_SAMPLES_PER_CLASS)
+    samples = model.generate(len(labels), generator=generator, class_labels=labels)
+    rows = restore(samples.cpu()).unflatten(0, (-1, _SAMPLES_PER_CLASS))
+    class_names = [str(name) for name in model.label_names or classes]
+    return draw_rows(rows, f"{title}, a row for each class", class_names[: len(classes)])
 
 
 def _load_processor(model: GAEPreTrainedModel, folder: Path) -> GAEImageProcessor:

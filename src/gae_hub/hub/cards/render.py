@@ -58,7 +58,8 @@ def write_card(
     sampler = _describe_sampler(folder)
     if show and isinstance(model, GAEPreTrainedModel):
         if model.examples is not None:
-            facts["latents"] = measure_latents(model, model.examples.to(model.device))
+            conditions = model.example_conditions
+            facts["latents"] = measure_latents(model, model.examples.to(model.device), class_labels=conditions)
         draw_pictures(model, folder, facts)
     facts.pop("output", None)
     if show and (output := run_snippet(model, folder, sampler)):
