@@ -7,6 +7,7 @@ from math import prod
 
 from torch import Tensor
 
+from ..data.batches import move
 from .evaluation_run import EvaluationRun
 from .functional.dequantization import count_levels, dequantize
 from .measures import LogLikelihood
