@@ -136,6 +136,10 @@ class BatchedDataset(_Described, Dataset[dict[str, Tensor]]):
         labels, conditions = (None if part is None else part[rows] for part in (self.labels, self.conditions))
         return InMemoryDataset(self.read(indices), labels, self.name, self.split, conditions)
 
+    def read_examples(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Examples as a batch: `pixel_values`, and `class_labels` if examples have them."""
+        return self.__getitems__(indices).tensors
+
     def __getitems__(self, indices: Sequence[int]) -> Examples:
         return Examples(self.read(indices), self.read_class_labels(indices))
 
@@ -147,7 +151,7 @@ class BatchedDataset(_Described, Dataset[dict[str, Tensor]]):
         """`{"pixel_values": ...}` of one example or, for a slice, of several; as in `datasets.Dataset`."""
         num = len(self)
         if isinstance(index, slice):
-            return self.__getitems__(range(*index.indices(num))).tensors
+            return self.read_examples(range(*index.indices(num)))
         if not -num <= index < num:
             raise IndexError(f"index {index} is out of range for a data set of {num} examples")
         return self.__getitems__([index % num])[0]

@@ -9,10 +9,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import Subset
 
 from ..data.batches import move
-from ..data.loading import iterate_examples
 from ..models.base import inference
 from .evaluation_run import BATCH_SIZE, EvaluationRun, ImageSet
 from .functional.reconstruction import squared_error
@@ -99,7 +97,7 @@ def _measure_energy(run: EvaluationRun) -> Numbers:
 def _draw_examples(run: EvaluationRun, num: int) -> dict[str, Tensor]:
     """Random examples of the data set, as the model sees them, without replacement and in random order."""
     chosen = torch.randperm(len(run.dataset), generator=run.new_generator())[:num].tolist()
-    return next(iterate_examples(Subset(run.dataset, chosen), num))
+    return run.dataset.read_examples(chosen)
 
 
 # Latents
