@@ -23,12 +23,14 @@ from gae_hub import (
     HVAEModel,
     IAFSampler,
     InfoVAEModel,
+    InMemoryDataset,
     IWAEModel,
     KernelDensitySampler,
     MAFSampler,
     MIWAEModel,
     MSSSIMVAEModel,
     NeuralSplineSampler,
+    PerClassSampler,
     PIWAEModel,
     PixelCNNSampler,
     PoincareVAEModel,
@@ -262,14 +264,23 @@ class SamplerCase:
     # largest energy distance to two moons after little training, relative to that of a Gaussian
     closeness: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)  # settings for `fit`, if the sampler is trained
+    num_classes: int | None = None  # the number of classes, if `fit` needs labels
+
+    def labels(self, num):
+        """Options of `fit` for `num` latents: labels, if the sampler has classes."""
+        return {} if self.num_classes is None else {"class_labels": torch.arange(num) % self.num_classes}
 
     def fit(self, latents):
         """A fitted sampler."""
-        return self.build().fit(latents, **self.training)
+        return self.build().fit(latents, **self.labels(len(latents)), **self.training)
 
     def brief(self):
         """Settings for `fit`, with one epoch if the sampler is trained."""
         return {**self.training, "num_train_epochs": 1} if self.training else {}
+
+    def fit_briefly(self, latents, sampler=None):
+        """A sampler, by default a new one, after a fit with these settings."""
+        return (sampler or self.build()).fit(latents, **self.labels(len(latents)), **self.brief())
 
     def fit_to_source(self, num: int = 60, **training):
         """A sampler that is fitted to its source with tiny settings, and that model."""
@@ -278,17 +289,19 @@ class SamplerCase:
             model.train()(images(64))  # initialises the codebook
         if self.source is METRIC:
             model.train()(images(30))
-        return self.build().fit_to(model.eval(), images(num), **(training or self.training)), model
+        data = InMemoryDataset(images(num), self.labels(num).get("class_labels"))
+        return self.build().fit_to(model.eval(), data, **(training or self.training)), model
 
 
 QUICK = {"num_train_epochs": 50, "learning_rate": 5e-3, "progress": False}
+FOUR_COMPONENTS = {"num_components": 4}
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2}
 ROWS = {case.id: case for case in MODELS}
 CODES, METRIC = ROWS["vq_vae"], ROWS["rhvae"]
 METRIC_STEPS = {"num_steps": 5, "num_leapfrog_steps": 5, "num_warmup_steps": 20, "num_warmup_chains": 20}
 
 SAMPLERS = [
-    SamplerCase(partial(GaussianMixtureSampler, num_components=4), "gaussian_mixture-full"),
+    SamplerCase(partial(GaussianMixtureSampler, **FOUR_COMPONENTS), "gaussian_mixture-full"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="diag"), "gaussian_mixture-diag"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=8, covariance_type="tied"), "gaussian_mixture-tied"),
     SamplerCase(partial(GaussianMixtureSampler, num_components=[2, 6], solver="torch"), "gaussian_mixture-torch"),
@@ -301,6 +314,13 @@ SAMPLERS = [
     SamplerCase(partial(TwoStageVAESampler, hidden_sizes=[64, 64]), "two_stage_vae", training=QUICK, closeness=0.9),
     SamplerCase(EmpiricalSampler, "empirical"),
     SamplerCase(KernelDensitySampler, "kernel_density"),
+    SamplerCase(
+        partial(
+            PerClassSampler, num_classes=2, sampler_config={"model_type": "gaussian_mixture", "num_components": 4}
+        ),
+        "per_class",
+        num_classes=2,
+    ),
     SamplerCase(PriorSampler, "prior", adapts=False),
     SamplerCase(partial(RHVAEManifoldSampler, **METRIC_STEPS), "rhvae_manifold", source=METRIC, fits_latents=False),
     SamplerCase(

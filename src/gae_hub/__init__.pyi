@@ -140,6 +140,8 @@ from .samplers.maf import MAFSampler as MAFSampler
 from .samplers.maf import MAFSamplerConfig as MAFSamplerConfig
 from .samplers.neural_spline import NeuralSplineSampler as NeuralSplineSampler
 from .samplers.neural_spline import NeuralSplineSamplerConfig as NeuralSplineSamplerConfig
+from .samplers.per_class import PerClassSampler as PerClassSampler
+from .samplers.per_class import PerClassSamplerConfig as PerClassSamplerConfig
 from .samplers.pixel_cnn import PixelCNNSampler as PixelCNNSampler
 from .samplers.pixel_cnn import PixelCNNSamplerConfig as PixelCNNSamplerConfig
 from .samplers.prior import PriorSampler as PriorSampler
@@ -217,6 +219,8 @@ __all__ = [
     "Normalization",
     "PIWAEConfig",
     "PIWAEModel",
+    "PerClassSampler",
+    "PerClassSamplerConfig",
     "PixelCNNSampler",
     "PixelCNNSamplerConfig",
     "PoincareVAEConfig",

@@ -115,7 +115,7 @@ def test_fit_is_seeded_and_keeps_the_global_random_state(case):
     for seed in (5, 6):
         torch.manual_seed(seed)
         if case.fits_latents:
-            fitted = case.build().fit(two_moons(100), **case.brief())
+            fitted = case.fit_briefly(two_moons(100))
             assert torch.equal(torch.rand(3), torch.rand(3, generator=generator(seed)))
         else:
             fitted = case.fit_to_source(**case.brief())[0]
@@ -126,8 +126,8 @@ def test_fit_is_seeded_and_keeps_the_global_random_state(case):
 @fits_latents
 def test_refit_at_another_size(case):
     sampler = case.build()
-    sampler.fit(torch.randn(50, 2), **case.brief())
-    sampler.fit(torch.randn(100, 5), **case.brief())
+    case.fit_briefly(torch.randn(50, 2), sampler)
+    case.fit_briefly(torch.randn(100, 5), sampler)
     assert sampler.sample(3).shape == (3, 5)
 
 
@@ -147,9 +147,9 @@ def test_closer_to_the_data_than_a_gaussian(case, fitted_sampler):
 def test_maps(case, shape, tmp_path):
     """Maps are modelled as vectors, and sampled as maps."""
     maps = torch.randn(60, *shape, generator=generator())
-    sampler = case.build().fit(maps, **case.brief())
+    sampler = case.fit_briefly(maps)
     assert (sampler.config.latent_dim, tuple(sampler.config.latent_shape)) == (prod(shape), shape)
-    flat = case.build().fit(maps.flatten(1), **case.brief())
+    flat = case.fit_briefly(maps.flatten(1))
     drawn = sampler.sample(5, generator())
     assert drawn.shape == (5, *shape) and torch.equal(drawn.flatten(1), flat.sample(5, generator()))
     sampler.save_pretrained(tmp_path)
@@ -188,7 +188,7 @@ def test_interrupted_fit_changes_nothing(case, monkeypatch):
         interrupt_fit(sampler, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             if case.fits_latents:
-                sampler.fit(torch.randn(60, 5, generator=generator()), **case.brief())
+                case.fit_briefly(torch.randn(60, 5, generator=generator()), sampler)
             else:
                 sampler.fit_to(model, images(40), **case.brief())
     assert torch.equal(fitted.sample(9, generator()), expected)

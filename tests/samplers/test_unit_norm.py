@@ -8,7 +8,7 @@ from cases import SAMPLERS, generator
 from densities import noise
 from scipy.stats import chi2
 
-DENSITIES = [case for case in SAMPLERS if case.id.startswith(("gaussian_mixture", "kernel_density"))]
+DENSITIES = [case for case in SAMPLERS if case.id.startswith(("gaussian_mixture", "kernel_density", "per_class"))]
 OTHERS = [case for case in SAMPLERS if case.fits_latents and case not in DENSITIES]
 
 
@@ -18,7 +18,7 @@ def fit_on_sphere(case, dim):
     sampler.config.unit_norm = True
     centres = torch.tensor([[1.0, 0.0, 0.0], [-0.6, 0.8, 0.0]])[:, :dim]
     latents = F.normalize(centres[torch.arange(100) % 2] + 0.4 * noise(100, dim))
-    return sampler.fit(latents, **case.brief())
+    return case.fit_briefly(latents, sampler)
 
 
 def circle(num=2000):

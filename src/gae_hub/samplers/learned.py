@@ -169,12 +169,18 @@ class LearnedSampler(GAESampler):
         """
         self.check_model(model)
         if validation_dataset is not None:
-            latents = embed_dataset(model, validation_dataset, progress=progress, sample=True, seed=1)
-            training = {"validation_latents": latents, **training}
-            if self.num_classes is not None:
-                labels = read_class_labels(validation_dataset, self.num_classes)
-                training = {"validation_class_labels": labels, **training}
+            training = self.embed_validation(model, validation_dataset, self.num_classes, progress) | training
         return super().fit_to(model, dataset, progress=progress, **training)
+
+    @staticmethod
+    def embed_validation(
+        model: GAEPreTrainedModel, dataset: Any, num_classes: int | None, progress: bool
+    ) -> dict[str, Tensor]:
+        """The options `validation_latents` and, with classes, `validation_class_labels` of `fit`."""
+        options = {"validation_latents": embed_dataset(model, dataset, progress=progress, sample=True, seed=1)}
+        if num_classes is not None:
+            options["validation_class_labels"] = read_class_labels(dataset, num_classes)
+        return options
 
     def fit_standardization(self, latents: Tensor):
         """Compute the constants that standardize latents (num, density_dim). By default there are none."""

@@ -1,0 +1,208 @@
+r"""A sampler per class: any density over latents, fitted to the latents of each class.
+
+.. math::
+    p(z) = \sum_k p(y = k) \, p_k(z)
+
+with the shares p(y = k) of the classes in the training set, and densities of one kind with their own parameters.
+
+Use it when: you want samples of chosen classes, also from an autoencoder that was trained without labels.
+
+Relations:
+    [`PixelCNNSampler`] conditions one network on the class instead, which shares what classes have in common. With a
+    model that is given the class itself, latents depend less on it, and its prior may be enough.
+"""
+
+__all__ = ["PerClassSampler", "PerClassSamplerConfig"]
+
+from typing import Any, Self, cast
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
+
+from ..core.argument_checks import suggest
+from ..core.class_labels import check_class_labels, draw_class_labels
+from ..models.base import GAEPreTrainedModel
+from .base import SAMPLERS, GAESampler, GAESamplerConfig, register_sampler, require_value
+from .latent_kinds import LatentKind
+from .learned import LearnedSampler
+
+
+@strict
+class PerClassSamplerConfig(GAESamplerConfig):
+    """Config of [`PerClassSampler`].
+
+    Args:
+        sampler_config: the sampler of each class: its short name, such as "maf"; a dict with `model_type` and the
+            sampler's fields; or a config object.
+        num_classes: number of classes.
+        class_configs: the fitted config of each class. `fit` sets it.
+    """
+
+    model_type = "gae_per_class_sampler"
+
+    sampler_config: str | dict | PreTrainedConfig = "gaussian_mixture"
+    num_classes: int | None = None
+    class_configs: list[dict] | tuple[dict, ...] | None = None
+
+    set_by_fit = (*GAESamplerConfig.set_by_fit, "class_configs")
+
+    def __post_init__(self, **kwargs):
+        self.sampler_config = _find_config(self.sampler_config)
+        super().__post_init__(**kwargs)
+
+    def validate_classes(self):
+        if self.num_classes is not None:
+            self.require_positive("num_classes")
+
+
+class PerClassSampler(GAESampler):
+    """Fits a sampler to the latents of each class.
+
+    Args:
+        config: the config.
+        **fields: fields of the config, used if no config is given.
+
+    Example:
+
+    ```python
+    sampler = PerClassSampler(sampler_config="maf", num_classes=10).fit_to(model, train)
+    model.generate(16, sampler=sampler, class_labels=7)
+    ```
+    """
+
+    config: PerClassSamplerConfig
+    samplers: nn.ModuleList  # one per class
+    class_shares: Tensor  # (num_classes,) shares of the classes in the training set
+
+    config_class = PerClassSamplerConfig
+    _keep_in_fp32_modules_strict = ["class_shares"]
+    latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere", "codes")  # `fit_to` asks the sampler of the classes
+
+    def allocate(self, config: PerClassSamplerConfig):
+        self.samplers = nn.ModuleList(
+            _build(fields) for fields in require_value(config.class_configs, "class_configs")
+        )
+        self.register_buffer("class_shares", torch.full((len(self.samplers),), 1 / len(self.samplers)))
+        # transformers collects these names from direct submodules only
+        kept = [set(part._keep_in_fp32_modules_strict or ()) for part in (type(self), *self.samplers)]
+        self._keep_in_fp32_modules_strict = set().union(*kept)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return cast(GAESampler, self.samplers[0]).dtype
+
+    # Fitting
+
+    def fit_to(
+        self,
+        model: GAEPreTrainedModel,
+        dataset: Any = None,
+        validation_dataset: Any = None,
+        *,
+        progress: bool = True,
+        **training: Any,
+    ) -> Self:
+        """Fit each density to the samples of a model's posteriors of the examples of its class, as in [`GAESampler`].
+
+        If the samplers are trained, the best weights are selected on `validation_dataset`.
+        """
+        template = _build(self.config.sampler_config)
+        template.check_model(model)
+        self._require_num_classes()
+        if isinstance(template, LearnedSampler) and validation_dataset is not None:
+            training = template.embed_validation(model, validation_dataset, self.num_classes, progress) | training
+        return super().fit_to(model, dataset, progress=progress, **training)
+
+    def estimate_density(
+        self,
+        latents: Tensor,
+        progress: bool = True,
+        class_labels: Any = None,
+        validation_latents: Tensor | None = None,
+        validation_class_labels: Any = None,
+        **training: Any,
+    ):
+        """Fit one sampler per class. `training` is as for the samplers' `fit`."""
+        num_classes = self._require_num_classes()
+        labels = check_class_labels(class_labels, num_classes, len(latents), latents.device)
+        counts = labels.bincount(minlength=num_classes)
+        if missing := (counts == 0).nonzero().flatten().tolist():
+            raise ValueError(f"each class needs latents, but there are none of {', '.join(map(str, missing))}")
+        maps = latents.unflatten(1, require_value(self.config.latent_shape, "latent_shape"))
+        if validation_latents is not None:
+            name = "validation_class_labels"
+            checks = check_class_labels(validation_class_labels, num_classes, len(validation_latents), name=name)
+        fitted = []
+        for label in range(num_classes):
+            sampler = _build(self.config.sampler_config)
+            sampler.config.unit_norm = self.config.unit_norm
+            if validation_latents is not None:
+                training["validation_latents"] = validation_latents[(checks == label).to(validation_latents.device)]
+            fitted.append(sampler.fit(maps[labels == label], progress=progress, **training))
+        self.config.class_configs = [sampler.config.to_dict() for sampler in fitted]
+        self.samplers = nn.ModuleList(fitted)
+        self.register_buffer("class_shares", counts / counts.sum())
+
+    def _require_num_classes(self) -> int:
+        if self.config.num_classes is None:
+            raise ValueError("num_classes is None: pass PerClassSampler(num_classes=...), the number of classes")
+        return self.config.num_classes
+
+    # Sampling
+
+    def draw_latents(self, num_samples: int, generator: torch.Generator | None, class_labels: Any = None) -> Tensor:
+        if class_labels is None:
+            labels = draw_class_labels(self.class_shares, num_samples, generator, self.device)
+        else:
+            labels = check_class_labels(class_labels, len(self.samplers), num_samples, self.device)
+        drawn = torch.empty(num_samples, self.config.density_dim, device=self.device, dtype=self.latent_dtype)
+        for label in labels.unique().tolist():
+            rows = labels == label
+            latents = cast(GAESampler, self.samplers[label]).sample(int(rows.sum()), generator)
+            drawn[rows] = latents.flatten(1).to(drawn.dtype)
+        return drawn
+
+    def compute_log_density(self, latents: Tensor, class_labels: Any = None) -> Tensor:
+        if class_labels is None:
+            each = [cast(GAESampler, sampler).log_prob(latents) for sampler in self.samplers]
+            return (torch.stack(each, 1) + self.class_shares.log().to(each[0].dtype)).logsumexp(1)
+        labels = check_class_labels(class_labels, len(self.samplers), len(latents), latents.device)
+        found = torch.empty(len(latents), device=latents.device, dtype=latents.dtype)
+        for label in labels.unique().tolist():
+            rows = labels == label
+            found[rows] = cast(GAESampler, self.samplers[label]).log_prob(latents[rows]).to(found.dtype)
+        return found
+
+    def compute_log_density_of_directions(self, latents: Tensor, class_labels: Any = None) -> Tensor:
+        return self.compute_log_density(latents, class_labels)  # the samplers of the classes have unit_norm too
+
+
+def _find_config(spec: str | dict[str, Any] | PreTrainedConfig) -> PreTrainedConfig:
+    """The config that `sampler_config` refers to.
+
+    Raises:
+        ValueError: if there is no such sampler, or it is not fitted to latents alone.
+    """
+    if isinstance(spec, (str, dict)):
+        fields = {"model_type": spec} if isinstance(spec, str) else dict(spec)
+        name = str(fields.get("model_type", "gaussian_mixture")).removeprefix("gae_").removesuffix("_sampler")
+        if name not in SAMPLERS:
+            raise ValueError(
+                f"sampler_config must name a sampler, got '{name}'; {suggest(name, SAMPLERS, 'there are')}"
+            )
+        spec = AutoConfig.for_model(**{**fields, "model_type": f"gae_{name}_sampler"})
+    name = str(spec.model_type).removeprefix("gae_").removesuffix("_sampler")
+    if SAMPLERS[name].fit_to not in (GAESampler.fit_to, LearnedSampler.fit_to):
+        raise ValueError(f"sampler_config '{name}' cannot be fitted per class: it needs a model, not only its latents")
+    return spec
+
+
+def _build(config: Any) -> GAESampler:
+    """A sampler of a copy of a config, so that classes do not share one."""
+    fields = config if isinstance(config, dict) else config.to_dict()
+    return cast(GAESampler, AutoModel.from_config(AutoConfig.for_model(**fields)))
+
+
+register_sampler(PerClassSamplerConfig, PerClassSampler)
