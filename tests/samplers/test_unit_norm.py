@@ -21,7 +21,7 @@ def fit_on_sphere(case, dim):
     return case.fit_briefly(latents, sampler)
 
 
-def circle(num=2000):
+def circle(num=20_000):
     """Unit vectors at equal angles, and the lengths of their arcs."""
     angle = (torch.arange(num, dtype=torch.float64) + 0.5) * 2 * torch.pi / num
     return torch.stack([angle.cos(), angle.sin()], 1), torch.full((num,), 2 * torch.pi / num, dtype=torch.float64)
