@@ -69,15 +69,24 @@ def main(source: str, folder: Path):
         found[f"samples, guidance_scale {scale}"] = recognise(classifier, samples, classes)
         rows.append(samples[:: NUM_SAMPLES // 20])
     names = [f"scale {scale}" for scale in GUIDANCE_SCALES]
-    save_picture(draw_rows(torch.stack(rows), "Two samples of each class, by guidance_scale", names), folder / "guidance.png")
+    save_picture(
+        draw_rows(torch.stack(rows), "Two samples of each class, by guidance_scale", names), folder / "guidance.png"
+    )
     samples = model.generate(100, generator=torch.Generator().manual_seed(1), class_labels=torch.arange(100) // 10)
     title = "Samples of a conditional VAE, a row for each class"
     save_picture(draw_rows(samples.unflatten(0, (10, 10)), title, list("0123456789")), folder / "classes.png")
     first = torch.stack([(labels == k).nonzero()[0, 0] for k in range(10)])
     targets = torch.arange(10).repeat(10)
-    styles = model.reconstruct(images[first].repeat_interleave(10, 0), class_labels=labels[first].repeat_interleave(10), target_class_labels=targets)
+    styles = model.reconstruct(
+        images[first].repeat_interleave(10, 0),
+        class_labels=labels[first].repeat_interleave(10),
+        target_class_labels=targets,
+    )
     rows = torch.cat([images[first].unsqueeze(1), styles.unflatten(0, (10, 10))], 1)
-    save_picture(draw_rows(rows, "Style transfer: an image, and its style in each class", list("0123456789")), folder / "styles.png")
+    save_picture(
+        draw_rows(rows, "Style transfer: an image, and its style in each class", list("0123456789")),
+        folder / "styles.png",
+    )
     log_p = model.class_log_probs(images[:1000], 50, torch.Generator().manual_seed(0))
     found["Bayes' rule on test images"] = float((log_p.argmax(1) == labels[:1000]).double().mean())
 

@@ -90,6 +90,10 @@ class DiffusersAutoencoder(ModelMixin, ConfigMixin):
         if not scaling_factor > 0:
             raise ValueError(f"scaling_factor must be above 0, got {scaling_factor}")
         model = autoencoder if isinstance(autoencoder, GAEPreTrainedModel) else _build_model(autoencoder)
+        if model.is_conditional:
+            raise ValueError(
+                f"the autoencoders of diffusers have no class_labels, but this {type(model).__name__} is conditional"
+            )
         if len(model.config.input_shape) != 3:
             raise ValueError(
                 "diffusers needs a model of images, with input_shape (channels, height, width), got "

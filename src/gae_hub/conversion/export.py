@@ -60,6 +60,7 @@ def export_model(
         raise ValueError(f"format must be 'torch', 'onnx' or 'diffusers', got '{format}'")
     if images is not None:
         raise ValueError(f"images are used with format 'diffusers' only, to scale its latents; got format '{format}'")
+    model.check_given("an exported model", "export model.given(class_label), one class at a time")
     model = model.eval()
     written = []
     for role in ("encoder", "decoder"):

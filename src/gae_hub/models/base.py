@@ -349,7 +349,7 @@ class GAEPreTrainedModel(HubModel):
         if class_labels is not None:
             model = self._given_images(pixel_values, class_labels)
             if self.training and self.config.condition_dropout:
-                model = model._drop_conditions(len(pixel_values), generator)
+                model = model._drop_conditions(pixel_values.shape[0], generator)
             return model.forward(pixel_values, return_loss, generator, output_hidden_states, return_dict)
         if not self.training and self.min_batch_size > 1 and isinstance(pixel_values, Tensor):
             return_loss = return_loss and pixel_values.shape[0] >= self.min_batch_size
@@ -399,7 +399,7 @@ class GAEPreTrainedModel(HubModel):
         `class_labels` as in `forward`, for conditional models.
         """
         check_latents(latents, self.latent_shape)
-        decoder = self._given(class_labels, len(latents)).decoder
+        decoder = self._given(class_labels, latents.shape[0]).decoder
         return self.likelihood.activation(decoder(self.to_decoder_coordinates(latents).to(self.dtype)))
 
     def to_decoder_coordinates(self, latents: Tensor) -> Tensor:
@@ -458,6 +458,16 @@ class GAEPreTrainedModel(HubModel):
         """Whether this model has conditions: it is a result of `given`."""
         return getattr(self.encoder, "conditions", None) is not None
 
+    def check_given(self, user: str, remedy: str):
+        """Raise ValueError if this model needs class_labels, for code that has none.
+
+        Args:
+            user: what has no labels, the beginning of the message.
+            remedy: what to do instead, its end.
+        """
+        if self.is_conditional and not self.is_given:
+            raise ValueError(f"{user} has no class_labels, but this {type(self).__name__} is conditional: {remedy}")
+
     def given(self, class_labels: ClassLabels, guidance_scale: float = 1.0) -> Self:
         """This model with conditions: every method of the result works as that of a model without.
 
@@ -500,7 +510,7 @@ class GAEPreTrainedModel(HubModel):
         if class_labels is None:
             return self
         check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
-        return self._given(class_labels, len(pixel_values))
+        return self._given(class_labels, pixel_values.shape[0])
 
     def given_parts(self, parts: Sequence[Tensor], class_labels: Any, guidance_scale: float = 1.0) -> list[Self]:
         """The model with the conditions of each part of a batch, given those of the whole batch."""

@@ -175,12 +175,13 @@ class ConditionalNetwork(nn.Module):
         num, rows = inputs.shape[0], conditions.shape[0]
         if rows != 1 and (num != rows if self.is_encoder else num % rows):
             raise ValueError(f"class_labels must be one or one for each example, got {rows} for {num} examples")
-        embedding = self.embedding(conditions).repeat_interleave(num // rows, 0)
+        embedding = self.embedding(conditions)
+        embedding = embedding.expand(num, -1) if rows == 1 else embedding.repeat_interleave(num // rows, 0)
         outputs = self.run(inputs, embedding)
         if self.guidance_scale == 1:
             return outputs
-        nothing = self.embedding(_as_missing(conditions[:1])).expand_as(embedding)
-        without = self.run(inputs, nothing)
+        missing = self.embedding(_as_missing(conditions[:1]))
+        without = self.run(inputs, missing.expand_as(embedding))
         return torch.lerp(without, outputs, self.guidance_scale)
 
     def run(self, inputs: Tensor, embedding: Tensor) -> Tensor:

@@ -205,7 +205,10 @@ class GAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 f"input_shape {shape} has {prod(shape)} values, but the rows have {num_columns} columns: reshape the "
                 "rows to (num, -1), or pass another input_shape"
             )
-        return AutoGAE.config_class(self.method)(input_shape=shape, latent_dim=self.latent_dim, **fields)
+        config = AutoGAE.config_class(self.method)(input_shape=shape, latent_dim=self.latent_dim, **fields)
+        if config.is_conditional:
+            raise ValueError("config must not set num_classes or condition_dim: transform(X) has no class_labels")
+        return config
 
     def _require_dict(self, name: str) -> dict[str, Any]:
         value = getattr(self, name)
@@ -277,7 +280,7 @@ class GAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         with torch.no_grad():
             return self._restore(self.model_.eval().decode(batch) for batch in maps.split(_BATCH_SIZE))
 
-    @available_if(_overrides("log_likelihood"))
+    @available_if(_overrides("estimate_log_likelihood"))
     def score_samples(self, X: Any) -> np.ndarray:
         """(num,) estimates of the log-likelihood log p(x) of rows, by `model.log_likelihood`, in nats.
 
@@ -297,7 +300,7 @@ class GAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         log_scale = 0.0 if normalization is None else normalization.log_scale(self.model_.config.input_shape)
         return _to_numpy(value - log_scale for value in values)
 
-    @available_if(_overrides("log_likelihood"))
+    @available_if(_overrides("estimate_log_likelihood"))
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, which a search maximises. `y` is ignored."""
         return float(self.score_samples(X).mean(dtype=np.float64))

@@ -1,9 +1,11 @@
-r"""A sampler per class: any density over latents, fitted to the latents of each class.
+r"""A sampler per class: Discriminant Analysis by Gaussian Mixtures (Hastie & Tibshirani, 1996),
+doi:10.1111/j.2517-6161.1996.tb02073.x.
 
 .. math::
     p(z) = \sum_k p(y = k) \, p_k(z)
 
-with the shares p(y = k) of the classes in the training set, and densities of one kind with their own parameters.
+with the shares p(y = k) of the classes in the training set, and a density of each class, mixtures in the paper and any
+sampler here.
 
 Use it when: you want samples of chosen classes, also from an autoencoder that was trained without labels.
 

@@ -231,4 +231,5 @@ def check_model(model: GAEPreTrainedModel, processor: GAEImageProcessor):
             f"{type(model).__name__} is not (channels, height, width). gae-hub generate and gae-hub reconstruct draw "
             "pictures of such models"
         )
+    model.check_given("a Space", "show its samples with gae-hub generate --class_label")
     check_normalization(processor)

@@ -157,7 +157,10 @@ def check_configuration(method: GridMethod, configuration: Configuration, values
         raise ValueError(f"methods.{method.name}.model: {error}") from error
     try:
         with one_error("fields"):
-            return config_class(**values)
+            config = config_class(**values)
+        if config.is_conditional:
+            raise ValueError("a study compares models without conditions: num_classes and condition_dim must be None")
+        return config
     except ValueError as error:
         reason: BaseException = error
         while reason.__cause__ is not None:  # validators of configs wrap their errors
