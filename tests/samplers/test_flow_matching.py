@@ -1,5 +1,6 @@
 """Flow matching: closed forms for Gaussians, integrals of densities, classes and guidance, and what is saved."""
 
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from densities import noise, plane, two_moons
 from torch import nn
 from transformers import TrainerCallback
 
-from gae_hub import AutoSampler, FlowMatchingSampler, GAETrainingArguments, InMemoryDataset
+from gae_hub import AutoSampler, FlowMatchingSampler, InMemoryDataset
 from gae_hub.samplers import flow_matching
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1}
@@ -153,7 +154,9 @@ def test_density_on_a_line():
     data = torch.cat([0.3 * noise(200, 1) + 1, 0.6 * noise(100, 1, seed=1) - 1])
     sampler = FlowMatchingSampler(**SMALL).fit(data, **BRIEF).double()
     points = torch.linspace(-8, 8, 2001, dtype=torch.float64).unsqueeze(1)
-    torch.testing.assert_close(torch.trapezoid(sampler.log_prob(points).exp(), dx=0.008).item(), 1.0, atol=3e-3, rtol=0)
+    torch.testing.assert_close(
+        torch.trapezoid(sampler.log_prob(points).exp(), dx=0.008).item(), 1.0, atol=3e-3, rtol=0
+    )
 
 
 def test_estimated_log_density(moons):
@@ -177,16 +180,19 @@ def test_estimated_log_density(moons):
 def test_parts_do_not_matter(monkeypatch, with_classes):
     """Samples and densities are the same when they are computed in parts, for both solvers."""
     latents, labels = noise(7, 2), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    sampler = deepcopy(with_classes).double()  # rounding errors of float32 would change which steps are accepted
+
+    def compute():
+        drawn = sampler.sample(7, generator(), guidance_scale=2.0)
+        return drawn, sampler.log_prob(latents), sampler.log_prob(latents, class_labels=labels)
+
     for solver in ("heun", "dopri5"):
-        monkeypatch.setattr(with_classes.config, "solver", solver)
-        whole = with_classes.sample(7, generator(), guidance_scale=2.0), with_classes.log_prob(latents)
-        given = with_classes.log_prob(latents, class_labels=labels)
+        sampler.config.solver = solver
+        whole = compute()
         with monkeypatch.context() as patch:
             patch.setattr(flow_matching, "_MAX_ROWS", 3)
             patch.setattr(flow_matching, "_MAX_FEATURES", 3 * 2 * 32)
-            parts = with_classes.sample(7, generator(), guidance_scale=2.0), with_classes.log_prob(latents)
-            torch.testing.assert_close(parts, whole, atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(with_classes.log_prob(latents, class_labels=labels), given, atol=1e-4, rtol=0)
+            torch.testing.assert_close(compute(), whole)
 
 
 # Classes
@@ -215,7 +221,9 @@ def test_density_of_classes_together(with_classes):
     labels = torch.tensor([1, 0, 2, 2, 0])
     torch.testing.assert_close(with_classes.log_prob(latents, class_labels=labels), each[labels, torch.arange(5)])
     points, area = plane(side=6.0, steps=81)
-    torch.testing.assert_close((with_classes.log_prob(points.float()).exp().sum() * area).item(), 1.0, atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        (with_classes.log_prob(points.float()).exp().sum() * area).item(), 1.0, atol=0.01, rtol=0
+    )
 
 
 def test_guidance(with_classes):
@@ -234,7 +242,7 @@ def test_guidance(with_classes):
 
 def test_dropped_classes(monkeypatch):
     """In training, a share of the examples has no class; in evaluation, none."""
-    sampler, seen = fit_classes(class_dropout=0.3), []
+    sampler, seen = fit_classes(class_dropout=0.3, coupling="independent"), []
     network = sampler.network
     monkeypatch.setattr(network, "forward", lambda times, points, labels: seen.append(labels) or points)
     labels = torch.arange(3).repeat(1000)
@@ -377,10 +385,16 @@ def test_invalid_arguments(with_classes, moons):
         (lambda: moons.log_prob(latents, class_labels=1), "fitted without class_labels"),
         (lambda: moons.sample(3, guidance_scale=2.0), "guidance_scale = 2.0 needs .*, but num_classes is None"),
         (lambda: with_classes.sample(3, class_labels=3), r"must be integers in \[0, 3\), got 3"),
-        (lambda: with_classes.sample(3, guidance_scale=-1.0), "guidance_scale must be 0 or more, and finite, got -1.0"),
+        (
+            lambda: with_classes.sample(3, guidance_scale=-1.0),
+            "guidance_scale must be 0 or more, and finite, got -1.0",
+        ),
         (lambda: with_classes.log_prob(latents, guidance_scale=2.0), "log_prob has no guidance_scale other than 1"),
         (lambda: FlowMatchingSampler().fit(latents, class_labels=labels), "class_labels were given, but num_classes"),
-        (lambda: FlowMatchingSampler(num_classes=2).fit(latents), r"class_labels must be integers in \[0, 2\), got Non"),
+        (
+            lambda: FlowMatchingSampler(num_classes=2).fit(latents),
+            r"class_labels must be integers in \[0, 2\), got Non",
+        ),
         (
             lambda: FlowMatchingSampler(num_classes=2).fit(latents, class_labels=labels, validation_latents=latents),
             r"validation_class_labels must be integers in \[0, 2\), got None",

@@ -1,7 +1,7 @@
 """Solvers of ordinary differential equations dy/dt = f(t, y) for batches of examples that do not depend on each other.
 
-A field is called as `field(times, states, rows)` and returns dy/dt, (num, dim). `times` is (num,), or (1,) if it is the
-same for all examples; `states` is (num, dim); `rows` are the places of these examples in the batch, as a slice or as
+A field is called as `field(times, states, rows)` and returns dy/dt, (num, dim). `times` is (num,), or (1,) if all
+examples have the same; `states` is (num, dim); `rows` are the places of these examples in the batch, as a slice or as
 indices (num,), so that a field can look up what it knows of each example.
 
 An example's solution does not depend on the other examples: the adaptive solver has a step size for each of them,
@@ -106,8 +106,8 @@ def solve_dopri5(
         if not len(rows):
             return solution
     raise RuntimeError(
-        f"{len(rows)} of {len(solution)} examples are not solved after {max_num_steps} steps: raise the tolerances, or "
-        "use a solver with a fixed number of steps"
+        f"{len(rows)} of {len(solution)} examples are not solved after {max_num_steps} steps: raise the tolerances, "
+        "or use a solver with a fixed number of steps"
     )
 
 

@@ -115,7 +115,12 @@ class FlowMatchingSampler(LearnedSampler):
 
     config_class = FlowMatchingSamplerConfig
     _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "standardization", "class_shares"]
-    default_arguments = {**LearnedSampler.default_arguments, "per_device_train_batch_size": 256, "ema_decay": 0.99}
+    default_arguments = {
+        **LearnedSampler.default_arguments,
+        "per_device_train_batch_size": 256,
+        "learning_rate": 2e-3,
+        "ema_decay": 0.99,
+    }
 
     def allocate(self, config: FlowMatchingSamplerConfig):
         latent_shape = require_value(config.latent_shape, "latent_shape")
@@ -142,7 +147,7 @@ class FlowMatchingSampler(LearnedSampler):
         validation_class_labels: Tensor | None = None,
         **training: Any,
     ):
-        """Train the network. `class_labels` and `validation_class_labels`, (num,) each, belong to the two data sets."""
+        """Train the network. `class_labels` and `validation_class_labels` are (num,) for the two data sets."""
         num_classes = self.config.num_classes
         for name, data, labels in (
             ("class_labels", dataset, class_labels),
@@ -265,8 +270,8 @@ class FlowMatchingSampler(LearnedSampler):
         if self.config.num_classes is None or not self.config.class_dropout:
             cause = "num_classes is None" if self.config.num_classes is None else "class_dropout is 0"
             raise ValueError(
-                f"guidance_scale = {guidance_scale} needs a sampler that is fitted with classes and with class_dropout "
-                f"above 0, but {cause}"
+                f"guidance_scale = {guidance_scale} needs a sampler that is fitted with classes and with "
+                f"class_dropout above 0, but {cause}"
             )
         if not 0 <= guidance_scale < torch.inf:
             raise ValueError(f"guidance_scale must be 0 or more, and finite, got {guidance_scale}")
