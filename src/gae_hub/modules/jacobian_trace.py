@@ -28,7 +28,7 @@ def trace_jacobian(function: Callable[[Tensor], Tensor], points: Tensor, directi
     """
 
     # in reverse mode: the first use of forward mode compiles code of PyTorch, with a warning
-    values, multiply = torch.func.vjp(function, points)
+    values, multiply, *_ = torch.func.vjp(function, points)
     traces = torch.func.vmap(lambda direction: multiply(direction.expand_as(points))[0] @ direction)(directions)
     return values, traces.sum(0)
 

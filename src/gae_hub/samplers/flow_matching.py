@@ -74,7 +74,7 @@ class FlowMatchingSamplerConfig(LearnedSamplerConfig):
     model_type = "gae_flow_matching_sampler"
 
     network: Literal["auto", "mlp", "transformer"] = "auto"
-    hidden_size: int = 256
+    hidden_size: int = 128
     num_hidden_layers: int = 3
     num_attention_heads: int = 4
     coupling: Literal["optimal_transport", "independent"] = "optimal_transport"
@@ -117,7 +117,7 @@ class FlowMatchingSampler(LearnedSampler):
     _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "standardization", "class_shares"]
     default_arguments = {
         **LearnedSampler.default_arguments,
-        "per_device_train_batch_size": 256,
+        "per_device_train_batch_size": 128,
         "learning_rate": 2e-3,
         "ema_decay": 0.99,
     }
