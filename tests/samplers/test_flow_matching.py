@@ -16,7 +16,8 @@ from gae_hub.samplers import flow_matching
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1}
 BRIEF = {"num_train_epochs": 20, "per_device_train_batch_size": 50, "learning_rate": 1e-2, "progress": False}
 MEAN = torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64)
-SCALE = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.5, 0.0], [-0.5, 0.3, 2.0]], dtype=torch.float64)
+# of determinant 1.5, so that the log density depends on the traces
+SCALE = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.5, 0.0], [-0.5, 0.3, 3.0]], dtype=torch.float64)
 COVARIANCE = SCALE @ SCALE.T
 GAUSSIAN = torch.distributions.MultivariateNormal(MEAN, COVARIANCE)
 
@@ -387,7 +388,7 @@ def test_invalid_arguments(with_classes, moons):
         (lambda: with_classes.sample(3, class_labels=3), r"must be integers in \[0, 3\), got 3"),
         (
             lambda: with_classes.sample(3, guidance_scale=-1.0),
-            "guidance_scale must be 0 or more, and finite, got -1.0",
+            "guidance_scale must be a number, 0 or more and finite, got -1",
         ),
         (lambda: with_classes.log_prob(latents, guidance_scale=2.0), "log_prob has no guidance_scale other than 1"),
         (lambda: FlowMatchingSampler().fit(latents, class_labels=labels), "class_labels were given, but num_classes"),

@@ -30,6 +30,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.utils.generic import can_return_tuple
 
+from ..core.argument_checks import describe
 from ..core.class_labels import check_class_labels, choose_class_labels
 from ..models.base import GAEOutput
 from ..modules.couplings import pair_optimally
@@ -60,8 +61,7 @@ class FlowMatchingSamplerConfig(LearnedSamplerConfig):
         num_attention_heads: number of heads of the transformer.
         coupling: which noise belongs to which latent of a batch: "optimal_transport", or "independent".
         num_classes: number of classes of a density conditioned on the class, or None.
-        class_dropout: share of the examples that are trained without their class, for guidance. 0 trains no velocity
-            without class.
+        class_dropout: share of the examples that are trained without their class, which guidance needs. It may be 0.
         solver: "heun", with `num_steps` steps, or "dopri5", which adapts its steps to the tolerances.
         num_steps: number of steps of "heun", each with two passes through the network.
         relative_tolerance: relative error of each step of "dopri5".
@@ -273,8 +273,8 @@ class FlowMatchingSampler(LearnedSampler):
                 f"guidance_scale = {guidance_scale} needs a sampler that is fitted with classes and with "
                 f"class_dropout above 0, but {cause}"
             )
-        if not 0 <= guidance_scale < torch.inf:
-            raise ValueError(f"guidance_scale must be 0 or more, and finite, got {guidance_scale}")
+        if not isinstance(guidance_scale, (int, float)) or not 0 <= guidance_scale < torch.inf:
+            raise ValueError(f"guidance_scale must be a number, 0 or more and finite, got {describe(guidance_scale)}")
         return float(guidance_scale)
 
     # Densities
