@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gae_hub import (
     EmpiricalSampler,
+    FlowMatchingSampler,
     GAESampler,
     GaussianMixtureSampler,
     IAFSampler,
@@ -75,8 +76,9 @@ def estimated(build: Callable[[], GAESampler]) -> Fit:
     return lambda data, training: build().fit(data)
 
 
-def trained(build: Callable[[], GAESampler]) -> Fit:
-    return lambda data, training: build().fit(data, **training)
+def trained(build: Callable[[], GAESampler], **own: int) -> Fit:
+    """Return the `Fit` of a sampler that is trained, with training arguments of its own."""
+    return lambda data, training: build().fit(data, **training, **own)
 
 
 def fit_manifold(data: Tensor, training: dict) -> RHVAEManifoldSampler:
@@ -114,6 +116,7 @@ SAMPLERS: dict[str, Fit] = {
     "IAF": trained(IAFSampler),
     "IAF, 5 blocks": trained(partial(IAFSampler, num_flows=5)),
     "neural spline": trained(NeuralSplineSampler),
+    "flow matching": trained(FlowMatchingSampler, per_device_train_batch_size=100),  # as for the others
     "two-stage VAE": trained(partial(TwoStageVAESampler, hidden_sizes=(128, 128))),
     "PixelCNN, 2 codes": fit_pixel_cnn,
     "kernel density": estimated(KernelDensitySampler),

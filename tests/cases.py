@@ -17,6 +17,7 @@ from gae_hub import (
     DisentangledBetaVAEModel,
     EmpiricalSampler,
     FactorVAEModel,
+    FlowMatchingSampler,
     FlowPriorVAEModel,
     GaussianMixtureSampler,
     HRQVAEModel,
@@ -261,6 +262,7 @@ class SamplerCase:
     source: ModelCase = VAE  # a method whose latents the sampler can model
     fits_latents: bool = True  # whether `fit` accepts latents; some samplers need a model's metric or codes
     adapts: bool = True  # whether samples follow the latents
+    sees_maps: bool = False  # whether maps are modelled as maps, by another network than vectors
     # largest energy distance to two moons after little training, relative to that of a Gaussian
     closeness: float = 0.5
     training: dict[str, Any] = field(default_factory=dict)  # settings for `fit`, if the sampler is trained
@@ -311,6 +313,12 @@ SAMPLERS = [
     ),
     SamplerCase(partial(IAFSampler, num_flows=5, **SMALL), "iaf", training=QUICK, closeness=0.9),
     SamplerCase(partial(NeuralSplineSampler, num_bins=4, **SMALL), "neural_spline", training=QUICK),
+    SamplerCase(
+        partial(FlowMatchingSampler, num_attention_heads=2, **SMALL),
+        "flow_matching",
+        sees_maps=True,
+        training={**QUICK, "num_train_epochs": 100, "per_device_train_batch_size": 50},
+    ),
     SamplerCase(partial(TwoStageVAESampler, hidden_sizes=[64, 64]), "two_stage_vae", training=QUICK, closeness=0.9),
     SamplerCase(EmpiricalSampler, "empirical"),
     SamplerCase(KernelDensitySampler, "kernel_density"),

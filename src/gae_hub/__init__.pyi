@@ -128,6 +128,8 @@ from .samplers.base import GAESamplerConfig as GAESamplerConfig
 from .samplers.base import register_sampler as register_sampler
 from .samplers.empirical import EmpiricalSampler as EmpiricalSampler
 from .samplers.empirical import EmpiricalSamplerConfig as EmpiricalSamplerConfig
+from .samplers.flow_matching import FlowMatchingSampler as FlowMatchingSampler
+from .samplers.flow_matching import FlowMatchingSamplerConfig as FlowMatchingSamplerConfig
 from .samplers.gaussian_mixture import GaussianMixtureSampler as GaussianMixtureSampler
 from .samplers.gaussian_mixture import GaussianMixtureSamplerConfig as GaussianMixtureSamplerConfig
 from .samplers.iaf import IAFSampler as IAFSampler
@@ -175,6 +177,8 @@ __all__ = [
     "FactorVAEConfig",
     "FactorVAEModel",
     "FeatureExtractionPipeline",
+    "FlowMatchingSampler",
+    "FlowMatchingSamplerConfig",
     "FlowPriorVAEConfig",
     "FlowPriorVAEModel",
     "GAEConfig",

@@ -1,6 +1,6 @@
 """Class labels as arguments: integers from 0, one for each example, or one for all."""
 
-__all__ = ["check_class_labels", "draw_class_labels"]
+__all__ = ["check_class_labels", "choose_class_labels", "draw_class_labels"]
 
 from typing import Any
 
@@ -59,3 +59,33 @@ def draw_class_labels(
     """(num_samples,) labels on a device, drawn with the shares (num_classes,) of the classes in a training set."""
     weights = class_shares.to(generator_device(generator, device))
     return torch.multinomial(weights, num_samples, replacement=True, generator=generator).to(device)
+
+
+def choose_class_labels(
+    class_labels: Any,
+    class_shares: Tensor | None,
+    num_samples: int,
+    generator: torch.Generator | None,
+    device: torch.device,
+) -> Tensor | None:
+    """(num_samples,) classes to sample given, on a device; None for a sampler without classes.
+
+    Args:
+        class_labels: as for [`check_class_labels`], or None to draw them.
+        class_shares: (num_classes,) shares of the classes in the training set, or None without classes.
+        num_samples: number of samples.
+        generator: source of random numbers.
+        device: device of the result.
+
+    Raises:
+        ValueError: if labels are not classes, or there are labels but no classes.
+    """
+    if class_shares is None:
+        if class_labels is not None:
+            raise ValueError(
+                "this sampler was fitted without class_labels: set num_classes and fit it with class_labels"
+            )
+        return None
+    if class_labels is None:
+        return draw_class_labels(class_shares, num_samples, generator, device)
+    return check_class_labels(class_labels, len(class_shares), num_samples, device)

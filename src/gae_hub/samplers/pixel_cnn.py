@@ -33,7 +33,7 @@ from torch import Tensor
 from transformers.utils.generic import can_return_tuple
 
 from ..core.argument_checks import check_count, describe
-from ..core.class_labels import check_class_labels, draw_class_labels
+from ..core.class_labels import check_class_labels, choose_class_labels
 from ..data.class_labels import read_class_labels
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel, inference
@@ -271,24 +271,10 @@ class PixelCNNSampler(LearnedSampler):
         config = self.config
         code_shape = require_value(config.code_shape, "code_shape")
         uniform = rand((num_samples, *code_shape, config.num_levels), self.codebooks, generator)
-        classes = self._choose_classes(num_samples, generator, class_labels)
+        shares = None if config.num_classes is None else self.class_shares
+        classes = choose_class_labels(class_labels, shares, num_samples, generator, self.device)
         parts = [None] * -(-num_samples // _MAX_MAPS) if classes is None else classes.split(_MAX_MAPS)
         return torch.cat([self.network.sample(u, own) for u, own in zip(uniform.split(_MAX_MAPS), parts, strict=True)])
-
-    def _choose_classes(
-        self, num_samples: int, generator: torch.Generator | None, class_labels: Tensor | int | None
-    ) -> Tensor | None:
-        """(num_samples,) classes to condition on, or None."""
-        num_classes = self.config.num_classes
-        if num_classes is None:
-            if class_labels is not None:
-                raise ValueError(
-                    "this PixelCNN was fitted without class_labels: set num_classes and fit it with class_labels"
-                )
-            return None
-        if class_labels is None:
-            return draw_class_labels(self.class_shares, num_samples, generator, self.device)
-        return check_class_labels(class_labels, num_classes, num_samples, self.device)
 
 
 def _check_integers(codes: Any, name: str = "codes") -> Tensor:
