@@ -37,6 +37,7 @@ from ..core.class_labels import check_class_labels, draw_class_labels
 from ..data.class_labels import read_class_labels
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel, inference
+from ..models.quantized import QuantizedModel
 from ..modules.noise import rand
 from ..modules.pixel_cnn import PixelCNN
 from ..modules.spatial_layers import CONVS
@@ -132,11 +133,7 @@ class PixelCNNSampler(LearnedSampler):
         """
         self.check_model(model)
         self._require_dataset(dataset)
-        quantizer = cast(Any, model)  # the base of quantized models does not declare the codebooks
-        if hasattr(model, "codebooks"):  # one per level; codes then have a last axis of levels
-            codebooks = torch.stack([book.codes for book in quantizer.codebooks])
-        else:
-            codebooks = quantizer.codebook.codes
+        codebooks = cast(QuantizedModel, model).code_vectors
         for prefix, images in (("", dataset), ("validation_", validation_dataset)):
             if images is not None:
                 training[f"{prefix}codes"] = embed_dataset(model, images, progress=progress, output="codes")
