@@ -145,6 +145,12 @@ class QuantizedModel(GAEPreTrainedModel):
         return self.latent_shape if self.config.latent_layout == "scalar" else self.latent_shape[1:]
 
     @property
+    def num_codes_per_token(self) -> int:
+        """Size of the last axis of codes, or 1 if a token has one code and there is no such axis."""
+        vectors = self.code_vectors
+        return len(vectors) if vectors.dim() == 3 else 1
+
+    @property
     def bits_per_example(self) -> float:
         """log2 of the number of different codes of an example: its size in bits, without an entropy coder."""
         return prod(self.code_shape) * log2(self.config.num_embeddings)

@@ -22,7 +22,7 @@ Use it when: you want a code of integers: to compress, or to model with PixelCNN
 
 Relations:
     With beta = 0 and a codebook that contains every z, it is the AE. HRQ-VAE sums the code vectors of several
-    levels, as "residual_vq" does, but draws the codes. "residual_vq" with one level is "vq", as is one group; "sim_vq" with the
+    levels, as "residual_vq" does, but draws the codes. "residual_vq" with one level is "vq"; "sim_vq" with the
     identity as its map is "vq" with the gradient update.
     The KL to the prior, uniform over codes, is the constant log K per token, and is omitted. Samples of that prior do
     not look like data: to generate, fit a sampler on the embeddings, as the paper fits a PixelCNN on the codes.

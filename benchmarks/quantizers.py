@@ -1,0 +1,163 @@
+"""Quantizers of VQ-VAE at equal bits per image: python -m benchmarks.quantizers FOLDER [quantizers] --data CIFAR10.
+
+Each model has the same convolutional networks, 8 x 8 tokens of 9 bits, and training. FOLDER keeps the extractor, the
+models and their numbers, so that an interrupted command goes on where it stopped. A plain VAE with a latent map of the
+same size is trained as well, for the time of a step and as the limit without quantization. Steps are timed by turns
+with those of the VAE; the table has medians.
+
+`--table` prints the table of what is measured, and `--picture FILE` saves rows of reconstructions of the same images.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+
+import torch
+from PIL import Image
+from transformers import set_seed
+
+from gae_hub import (
+    AutoGAE,
+    GAETrainer,
+    GAETrainingArguments,
+    VAEConfig,
+    VAEModel,
+    VQVAEConfig,
+    VQVAEModel,
+    embed_dataset,
+    load_images,
+)
+from gae_hub.images.grids import image_grid
+from gae_hub.metrics import evaluate_model, load_extractor, train_extractor
+from gae_hub.metrics.functional.codes import code_usage
+from gae_hub.models.base import GAEPreTrainedModel
+from gae_hub.models.quantized import QuantizedModel
+
+from .comparison import timed
+from .training_step import training_step
+
+NUM_TRAIN, NUM_TEST, BATCH_SIZE, WIDTH = 10_000, 2_000, 64, 24
+QUANTIZERS = {
+    "vae": {},
+    "vq": {"latent_dim": WIDTH, "num_embeddings": 512},
+    "vq, gradient": {"latent_dim": WIDTH, "num_embeddings": 512, "codebook_update": "gradient"},
+    "sim_vq": {"latent_dim": WIDTH, "num_embeddings": 512},
+    "fsq": {"latent_dim": 3, "num_embeddings": 512, "fsq_levels": (8, 8, 8)},
+    "lfq": {"latent_dim": 9, "num_embeddings": 512},
+    "bsq": {"latent_dim": 9, "num_embeddings": 512},
+    "residual_vq, 3 levels": {"latent_dim": WIDTH, "num_embeddings": 8, "num_levels": 3},
+    "vq, 3 groups": {"latent_dim": WIDTH, "num_embeddings": 8, "num_groups": 3},
+}
+
+
+def build(name: str) -> GAEPreTrainedModel:
+    """A model with seeded weights."""
+    set_seed(0)
+    networks = {"model_type": "conv", "channels": [32, 64]}
+    fields = {
+        "input_shape": (3, 32, 32),
+        "encoder_config": networks,
+        "decoder_config": networks,
+        "observation_std": 0.25,
+    }
+    if name == "vae":
+        return VAEModel(VAEConfig(latent_dim=64 * WIDTH, latent_layout="spatial", **fields))
+    return VQVAEModel(VQVAEConfig(quantizer=name.split(",")[0], **fields, **QUANTIZERS[name]))
+
+
+def time_steps(name: str, num_rounds: int = 40) -> tuple[float, float]:
+    """Median milliseconds of a training step, and its median ratio to the VAE's, which is timed before each."""
+    images = torch.rand(BATCH_SIZE, 3, 32, 32)
+    step, vae_step = (training_step(build(each), images) for each in (name, "vae"))
+    pairs = [(timed(vae_step), timed(step)) for _ in range(num_rounds + 5)][5:]
+    return 1000 * median(own for _, own in pairs), median(own / vae for vae, own in pairs)
+
+
+def place_of(name: str, folder: Path) -> Path:
+    return folder / name.replace(", ", "-").replace(" ", "_")
+
+
+def measure(name: str, folder: Path, data: str, num_train_epochs: float):
+    """Train and measure one model, and write its numbers."""
+    train, test = load_images(data, splits=("train", "test"))
+    train, test = train.select(0, NUM_TRAIN), test.select(0, NUM_TEST)
+    if not (folder / "extractor").exists():
+        train_extractor(train, test, num_train_epochs=8, progress=False).save_pretrained(folder / "extractor")
+    place = place_of(name, folder)
+    args = GAETrainingArguments(
+        str(place),
+        num_train_epochs=num_train_epochs,
+        per_device_train_batch_size=BATCH_SIZE,
+        learning_rate=1e-3,
+        eval_strategy="no",
+        save_strategy="no",
+        load_best_model_at_end=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    model = build(name)
+    GAETrainer(model, args, train_dataset=train).train()
+    model.save_pretrained(place)
+    found = evaluate_model(model, test, ["mse", "reconstruction_fid"], extractor=load_extractor(folder / "extractor"))
+    numbers = {"mse": float(found["mse"]), "fid": float(found["reconstruction_fid"])}
+    if isinstance(model, QuantizedModel):
+        codes = embed_dataset(model, test, output="codes", progress=False)
+        usage = code_usage(codes, model.config.num_embeddings, model.num_codes_per_token)
+        numbers |= {key: usage[key].value for key in usage}
+    numbers["milliseconds"], numbers["ratio"] = time_steps(name)
+    (place / "numbers.json").write_text(json.dumps(numbers))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("quantizers", nargs="*", help=f"of {', '.join(QUANTIZERS)}; all by default")
+    parser.add_argument("--data", default="cifar10", help="what load_images accepts")
+    parser.add_argument("--epochs", type=float, default=8)
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    for name in args.quantizers or QUANTIZERS:
+        if not (place_of(name, args.folder) / "numbers.json").exists():
+            measure(name, args.folder, args.data, args.epochs)
+    if args.table:
+        print_table(args.folder)
+    if args.picture is not None:
+        draw(args.folder, args.data).save(args.picture)
+
+
+def print_table(folder: Path):
+    """Print one row per quantizer that has been measured."""
+    columns = ["quantizer", "MSE", "FID", "codes used", "perplexity", "bits", "entropy coded", "ms", "/ VAE"]
+    print("|", " | ".join(columns), "|")
+    print("|---" * len(columns) + "|")
+    for name in QUANTIZERS:
+        file = place_of(name, folder) / "numbers.json"
+        if file.exists():
+            found = json.loads(file.read_text())
+            cells = [f"{found['mse']:.5f}", f"{found['fid']:.1f}"]
+            if "perplexity" in found:
+                size = QUANTIZERS[name]["num_embeddings"]
+                cells += [f"{100 * found['used_codes']:.0f} %", f"{found['perplexity']:.1f} of {size}"]
+                cells += [f"{found['bits_per_example']:.0f}", f"{found['entropy_bits_per_example']:.0f}"]
+            else:
+                cells += [""] * 4
+            cells += [f"{found['milliseconds']:.1f}", f"{found['ratio']:.2f}"]
+            print("|", " | ".join([name, *cells]), "|")
+
+
+def draw(folder: Path, data: str, num_images: int = 12) -> Image.Image:
+    """The same test images, and their reconstructions: a row per quantizer."""
+    test = load_images(data, splits="test").select(NUM_TEST, NUM_TEST + num_images)
+    images = torch.stack([test[index]["pixel_values"] for index in range(num_images)])
+    rows, labels = [images], ["images"]
+    for name in QUANTIZERS:
+        if (place_of(name, folder) / "numbers.json").exists():
+            rows.append(AutoGAE.from_pretrained(place_of(name, folder)).reconstruct(images))
+            labels.append(name)
+    return image_grid(torch.cat(rows), columns=num_images, row_labels=labels)
+
+
+if __name__ == "__main__":
+    main()
