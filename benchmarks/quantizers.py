@@ -1,10 +1,10 @@
 """Quantizers of VQ-VAE at equal bits per image: python -m benchmarks.quantizers FOLDER [quantizers] --data CIFAR10.
 
-Each model has the same convolutional networks, 8 x 8 tokens of 9 bits, and training on 10,000 images of the training
-split; 2,000 others are reconstructed and measured, the FID with a classifier trained on the former. FOLDER keeps the extractor, the
-models and their numbers, so that an interrupted command goes on where it stopped. A plain VAE with a latent map of the
-same size is trained as well, for the time of a step and as the limit without quantization. Steps are timed by turns
-with those of the VAE; the table has medians.
+Each model has the same convolutional networks and 8 x 8 tokens of 9 bits. It is trained on 10,000 images of the
+training split, and reconstructs 2,000 others. The FID is that of a classifier of the same 10,000 images. FOLDER keeps
+the classifier, the models and their numbers, so that an interrupted command goes on where it stopped. A plain VAE with
+a latent map of the same size is trained as well, for the time of a step and as the limit without quantization. Steps
+are timed by turns with those of the VAE; the table has medians.
 
 `--table` prints the table of what is measured, and `--picture FILE` saves rows of reconstructions of the same images.
 """

@@ -38,6 +38,7 @@ from gae_hub import (
     RHVAEManifoldSampler,
     RHVAEModel,
     SVAEModel,
+    TransformerSampler,
     TwoStageVAESampler,
     VAEConfig,
     VAEGANModel,
@@ -306,6 +307,13 @@ SAMPLERS = [
     SamplerCase(
         partial(PixelCNNSampler, hidden_size=8, num_hidden_layers=2),
         "pixel_cnn",
+        source=CODES,
+        fits_latents=False,
+        training={"num_train_epochs": 2, "progress": False},
+    ),
+    SamplerCase(
+        partial(TransformerSampler, hidden_size=8, num_hidden_layers=2, num_attention_heads=2),
+        "transformer",
         source=CODES,
         fits_latents=False,
         training={"num_train_epochs": 2, "progress": False},

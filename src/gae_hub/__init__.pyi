@@ -146,6 +146,8 @@ from .samplers.prior import PriorSampler as PriorSampler
 from .samplers.prior import PriorSamplerConfig as PriorSamplerConfig
 from .samplers.rhvae_manifold import RHVAEManifoldSampler as RHVAEManifoldSampler
 from .samplers.rhvae_manifold import RHVAEManifoldSamplerConfig as RHVAEManifoldSamplerConfig
+from .samplers.transformer import TransformerSampler as TransformerSampler
+from .samplers.transformer import TransformerSamplerConfig as TransformerSamplerConfig
 from .samplers.two_stage_vae import TwoStageVAESampler as TwoStageVAESampler
 from .samplers.two_stage_vae import TwoStageVAESamplerConfig as TwoStageVAESamplerConfig
 from .training.arguments import GAETrainingArguments as GAETrainingArguments
@@ -239,6 +241,8 @@ __all__ = [
     "SVAEConfig",
     "SVAEModel",
     "TrainingPipeline",
+    "TransformerSampler",
+    "TransformerSamplerConfig",
     "TraversalPipeline",
     "TwoStageVAESampler",
     "TwoStageVAESamplerConfig",
