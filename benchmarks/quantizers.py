@@ -29,6 +29,7 @@ from gae_hub import (
     embed_dataset,
     load_images,
 )
+from gae_hub.data.datasets import InMemoryDataset
 from gae_hub.images.grids import image_grid
 from gae_hub.metrics import evaluate_model, load_extractor, train_extractor
 from gae_hub.metrics.functional.codes import code_usage
@@ -39,6 +40,7 @@ from .comparison import timed
 from .training_step import training_step
 
 NUM_TRAIN, NUM_TEST, BATCH_SIZE, WIDTH = 10_000, 2_000, 64, 24
+FILE = "numbers.json"
 QUANTIZERS = {
     "vae": {},
     "vq": {"latent_dim": WIDTH, "num_embeddings": 512},
@@ -55,7 +57,7 @@ QUANTIZERS = {
 def build(name: str) -> GAEPreTrainedModel:
     """A model with seeded weights."""
     set_seed(0)
-    networks = {"model_type": "conv", "channels": [32, 64]}
+    networks = {"model_type": "conv", "channels": [16, 32]}
     fields = {
         "input_shape": (3, 32, 32),
         "encoder_config": networks,
@@ -75,16 +77,22 @@ def time_steps(name: str, num_rounds: int = 40) -> tuple[float, float]:
     return 1000 * median(own for _, own in pairs), median(own / vae for vae, own in pairs)
 
 
+def load(data: str) -> InMemoryDataset:
+    """The training split, in memory."""
+    images = load_images(data, splits="train")
+    if not isinstance(images, InMemoryDataset) or len(images) < NUM_TRAIN + NUM_TEST:
+        raise ValueError(f"--data {data} must have {NUM_TRAIN + NUM_TEST} training images that fit into memory")
+    return images
+
+
 def place_of(name: str, folder: Path) -> Path:
     return folder / name.replace(", ", "-").replace(" ", "_")
 
 
-def measure(name: str, folder: Path, data: str, num_train_epochs: float):
+def measure(name: str, folder: Path, train: InMemoryDataset, test: InMemoryDataset, num_train_epochs: float):
     """Train and measure one model, and write its numbers."""
-    images = load_images(data, splits="train")
-    train, test = images.select(0, NUM_TRAIN), images.select(NUM_TRAIN, NUM_TRAIN + NUM_TEST)
     if not (folder / "extractor").exists():
-        train_extractor(train, test, num_train_epochs=8, progress=False).save_pretrained(folder / "extractor")
+        train_extractor(train, test, num_train_epochs=4, progress=False).save_pretrained(folder / "extractor")
     place = place_of(name, folder)
     args = GAETrainingArguments(
         str(place),
@@ -107,7 +115,7 @@ def measure(name: str, folder: Path, data: str, num_train_epochs: float):
         usage = code_usage(codes, model.config.num_embeddings, model.num_codes_per_token)
         numbers |= {key: usage[key].value for key in usage}
     numbers["milliseconds"], numbers["ratio"] = time_steps(name)
-    (place / "numbers.json").write_text(json.dumps(numbers))
+    (place / FILE).write_text(json.dumps(numbers))
 
 
 def main():
@@ -115,13 +123,16 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("quantizers", nargs="*", help=f"of {', '.join(QUANTIZERS)}; all by default")
     parser.add_argument("--data", default="cifar10", help="what load_images accepts")
-    parser.add_argument("--epochs", type=float, default=8)
+    parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
-    for name in args.quantizers or QUANTIZERS:
-        if not (place_of(name, args.folder) / "numbers.json").exists():
-            measure(name, args.folder, args.data, args.epochs)
+    names = [name for name in args.quantizers or QUANTIZERS if not (place_of(name, args.folder) / FILE).exists()]
+    if names:
+        images = load(args.data)
+        train, test = images.select(0, NUM_TRAIN), images.select(NUM_TRAIN, NUM_TRAIN + NUM_TEST)
+        for name in names:
+            measure(name, args.folder, train, test, args.epochs)
     if args.table:
         print_table(args.folder)
     if args.picture is not None:
@@ -134,7 +145,7 @@ def print_table(folder: Path):
     print("|", " | ".join(columns), "|")
     print("|---" * len(columns) + "|")
     for name in QUANTIZERS:
-        file = place_of(name, folder) / "numbers.json"
+        file = place_of(name, folder) / FILE
         if file.exists():
             found = json.loads(file.read_text())
             cells = [f"{found['mse']:.5f}", f"{found['fid']:.1f}"]
@@ -150,11 +161,11 @@ def print_table(folder: Path):
 
 def draw(folder: Path, data: str, num_images: int = 12) -> Image.Image:
     """The same held-out images, and their reconstructions: a row per quantizer."""
-    test = load_images(data, splits="train").select(NUM_TRAIN, NUM_TRAIN + num_images)
+    test = load(data).select(NUM_TRAIN, NUM_TRAIN + num_images)
     images = torch.stack([test[index]["pixel_values"] for index in range(num_images)])
     rows, labels = [images], ["images"]
     for name in QUANTIZERS:
-        if (place_of(name, folder) / "numbers.json").exists():
+        if (place_of(name, folder) / FILE).exists():
             rows.append(AutoGAE.from_pretrained(place_of(name, folder)).reconstruct(images))
             labels.append(name)
     return image_grid(torch.cat(rows), columns=num_images, row_labels=labels)

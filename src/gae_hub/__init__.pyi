@@ -126,6 +126,8 @@ from .pipelines.traversal import TraversalPipeline as TraversalPipeline
 from .samplers.base import GAESampler as GAESampler
 from .samplers.base import GAESamplerConfig as GAESamplerConfig
 from .samplers.base import register_sampler as register_sampler
+from .samplers.code_sampler import CodeSampler as CodeSampler
+from .samplers.code_sampler import CodeSamplerConfig as CodeSamplerConfig
 from .samplers.empirical import EmpiricalSampler as EmpiricalSampler
 from .samplers.empirical import EmpiricalSamplerConfig as EmpiricalSamplerConfig
 from .samplers.gaussian_mixture import GaussianMixtureSampler as GaussianMixtureSampler
@@ -168,6 +170,8 @@ __all__ = [
     "BetaVAEModel",
     "CIWAEConfig",
     "CIWAEModel",
+    "CodeSampler",
+    "CodeSamplerConfig",
     "DisentangledBetaVAEConfig",
     "DisentangledBetaVAEModel",
     "EmpiricalSampler",

@@ -55,7 +55,6 @@ class CodeTransformer(nn.Module):
             bos_token_id=None,
             eos_token_id=None,
             use_cache=False,
-            attn_implementation="sdpa",
         )
         self.transformer = GPT2Model(config)
 
