@@ -1,10 +1,10 @@
 """Quantizers of VQ-VAE at equal bits per image: python -m benchmarks.quantizers FOLDER [quantizers] --data CIFAR10.
 
-Each model has the same convolutional networks and 8 x 8 tokens of 9 bits. It is trained on 10,000 images of the
-training split, and reconstructs 2,000 others. The FID is that of a classifier of the same 10,000 images. FOLDER keeps
-the classifier, the models and their numbers, so that an interrupted command goes on where it stopped. A plain VAE with
-a latent map of the same size is trained as well, for the time of a step and as the limit without quantization. Steps
-are timed by turns with those of the VAE; the table has medians.
+Each model has the same convolutional networks and 8 x 8 tokens of 9 bits, and reconstructs images that it was not
+trained on. The FID is that of a classifier of the training images. FOLDER keeps the classifier, the models and their
+numbers, so that an interrupted command goes on where it stopped. A plain VAE with a latent map of the same size is
+trained as well, for the time of a step and as the limit without quantization. Steps are timed by turns with those of
+the VAE; the table has medians.
 
 `--table` prints the table of what is measured, and `--picture FILE` saves rows of reconstructions of the same images.
 """
@@ -39,7 +39,7 @@ from gae_hub.models.quantized import QuantizedModel
 from .comparison import timed
 from .training_step import training_step
 
-NUM_TRAIN, NUM_TEST, BATCH_SIZE, WIDTH = 10_000, 2_000, 64, 24
+BATCH_SIZE, WIDTH = 64, 24
 FILE = "numbers.json"
 QUANTIZERS = {
     "vae": {},
@@ -77,12 +77,12 @@ def time_steps(name: str, num_rounds: int = 40) -> tuple[float, float]:
     return 1000 * median(own for _, own in pairs), median(own / vae for vae, own in pairs)
 
 
-def load(data: str) -> InMemoryDataset:
-    """The training split, in memory."""
+def load(data: str, num_train: int, num_test: int) -> tuple[InMemoryDataset, InMemoryDataset]:
+    """The first images of the training split, and those after them."""
     images = load_images(data, splits="train")
-    if not isinstance(images, InMemoryDataset) or len(images) < NUM_TRAIN + NUM_TEST:
-        raise ValueError(f"--data {data} must have {NUM_TRAIN + NUM_TEST} training images that fit into memory")
-    return images
+    if not isinstance(images, InMemoryDataset) or len(images) < num_train + num_test:
+        raise ValueError(f"--data {data} must have {num_train + num_test} training images that fit into memory")
+    return images.select(0, num_train), images.select(num_train, num_train + num_test)
 
 
 def place_of(name: str, folder: Path) -> Path:
@@ -123,20 +123,21 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("quantizers", nargs="*", help=f"of {', '.join(QUANTIZERS)}; all by default")
     parser.add_argument("--data", default="cifar10", help="what load_images accepts")
+    parser.add_argument("--num_train", type=int, default=10_000, help="images to train on")
+    parser.add_argument("--num_test", type=int, default=2_000, help="images to measure on")
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     names = [name for name in args.quantizers or QUANTIZERS if not (place_of(name, args.folder) / FILE).exists()]
     if names:
-        images = load(args.data)
-        train, test = images.select(0, NUM_TRAIN), images.select(NUM_TRAIN, NUM_TRAIN + NUM_TEST)
+        train, test = load(args.data, args.num_train, args.num_test)
         for name in names:
             measure(name, args.folder, train, test, args.epochs)
     if args.table:
         print_table(args.folder)
     if args.picture is not None:
-        draw(args.folder, args.data).save(args.picture)
+        draw(args.folder, args.data, args.num_train).save(args.picture)
 
 
 def print_table(folder: Path):
@@ -159,9 +160,9 @@ def print_table(folder: Path):
             print("|", " | ".join([name, *cells]), "|")
 
 
-def draw(folder: Path, data: str, num_images: int = 12) -> Image.Image:
+def draw(folder: Path, data: str, num_train: int, num_images: int = 12) -> Image.Image:
     """The same held-out images, and their reconstructions: a row per quantizer."""
-    test = load(data).select(NUM_TRAIN, NUM_TRAIN + num_images)
+    _, test = load(data, num_train, num_images)
     images = torch.stack([test[index]["pixel_values"] for index in range(num_images)])
     rows, labels = [images], ["images"]
     for name in QUANTIZERS:
