@@ -108,7 +108,7 @@ def test_reloaded_quantizer_has_the_same_codes(case, tmp_path):
 @EVERY
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_every_quantizer_through_the_model(case, network):
-    """Codes and latents of all methods agree; the loss is the weighted sum of its terms, which are sums over tokens."""
+    """Codes and latents of all methods agree; the loss is the weighted sum of terms, which are sums over tokens."""
     model = case.build(encoder_config=network, decoder_config=network)
     model(X)
     model.eval()
