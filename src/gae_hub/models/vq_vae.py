@@ -130,6 +130,10 @@ class VQVAEModel(QuantizedModel):
         return vectors if self.codebook.code_axes else vectors[0]
 
     @property
+    def num_codes_per_token(self) -> int:
+        return self.codebook.num_codes_per_token
+
+    @property
     def code_shape(self) -> tuple[int, ...]:
         return (*super().code_shape, *self.codebook.code_axes)
 
