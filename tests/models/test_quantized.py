@@ -101,7 +101,11 @@ def test_reloaded_quantizer_has_the_same_codes(case, tmp_path):
     assert torch.equal(loaded.encode_codes(X), model.encode_codes(X)) and torch.equal(loaded.embed(X), model.embed(X))
     z = model.encode(X).mean
     assert torch.equal(half.quantize(z)[0], model.quantize(z)[0]) and half.train()(X).latents.dtype == torch.float32
-    assert all(value.dtype != torch.bfloat16 for value in half.codebook.state_dict().values())
+    cast = deepcopy(model).to(torch.bfloat16)
+    for name, buffer in model.codebook.named_buffers():
+        assert half.codebook.get_buffer(name).dtype == cast.codebook.get_buffer(name).dtype == buffer.dtype
+    for name, parameter in model.codebook.named_parameters():
+        assert half.codebook.get_parameter(name).dtype == cast.codebook.get_parameter(name).dtype == parameter.dtype
     assert model.double().embed(X.double()).dtype == torch.float64
 
 

@@ -72,7 +72,7 @@ def test_codes_and_tokens_are_inverse(name):
     assert vectors.shape == (len(codes), 4) and len(vectors.unique(dim=0)) == len(codes)
     assert len(codes) == round(2**quantizer.bits_per_token)
     if name == "fsq":  # the token whose bounded value is the code's
-        half, offset = (quantizer.levels - 1) * 0.5005, 0.5 * (quantizer.levels % 2 == 0)
+        half, offset = (quantizer.sizes - 1) * 0.5005, 0.5 * (quantizer.sizes % 2 == 0)
         vectors = ((vectors * quantizer.half_widths + offset) / half).atanh() - (offset / half).atanh()
     if name != "residual_vq":  # whose greedy search may find other codes with a sum that is not nearer
         assert torch.equal(quantizer.find_codes(vectors), codes)

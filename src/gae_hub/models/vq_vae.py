@@ -109,7 +109,11 @@ class VQVAEModel(QuantizedModel):
     codebook: Quantizer
 
     config_class = VQVAEConfig
-    _keep_in_fp32_modules_strict = [*QuantizedModel._keep_in_fp32_modules_strict, "codebook"]
+    # floats only: loading would also cast the flags of a codebook
+    _keep_in_fp32_modules_strict = [
+        *QuantizedModel._keep_in_fp32_modules_strict,
+        *("codebook.*projection", "codebook.*scale", "codebook.*sizes"),
+    ]
 
     def setup(self, config: VQVAEConfig):
         super().setup(config)
@@ -151,7 +155,7 @@ class VQVAEModel(QuantizedModel):
 
     def sum_terms(self, quantization: Quantization) -> dict[str, Tensor]:
         """The quantizer's terms of the loss, (batch,) each: sums over the tokens of an example."""
-        return {name: term.reshape(len(term), -1).sum(1) for name, term in quantization.terms.items()}
+        return {name: term.unsqueeze(-1).flatten(1).sum(1) for name, term in quantization.terms.items()}
 
     def loss_weights(self) -> dict[str, float]:
         return {

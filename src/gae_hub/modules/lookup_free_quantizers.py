@@ -35,21 +35,21 @@ class FiniteScalarQuantizer(Quantizer):
 
     config_fields = ("fsq_levels",)
 
-    levels: Tensor  # (dim,) floats, L of each coordinate
+    sizes: Tensor  # (dim,) floats, L of each coordinate
     strides: Tensor  # (dim,) integers, by how much the code changes with each coordinate's index
 
     def __init__(self, config: Any, dim: int):
         super().__init__()
         self.dim, self.num_embeddings = dim, config.num_embeddings
         self._levels = tuple(config.fsq_levels)
-        self.register_buffer("levels", at_least_float32(torch.zeros(dim)), persistent=False)
+        self.register_buffer("sizes", at_least_float32(torch.zeros(dim)), persistent=False)
         self.register_buffer("strides", torch.zeros(dim, dtype=torch.long), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self):
         """Fill the constants, which checkpoints do not hold."""
         levels = torch.tensor(self._levels)
-        init.copy_(self.levels, levels)
+        init.copy_(self.sizes, levels)
         init.copy_(self.strides, levels.cumprod(0) // levels)
 
     @classmethod
@@ -72,12 +72,12 @@ class FiniteScalarQuantizer(Quantizer):
     @property
     def half_widths(self) -> Tensor:
         """(dim,): floor(L / 2), the index of the value 0."""
-        return (self.levels / 2).floor()
+        return (self.sizes / 2).floor()
 
     def bound(self, tokens: Tensor) -> Tensor:
         """(*batch, dim): tokens bounded so that they round to L integers, from -floor(L / 2) on."""
-        half = (self.levels - 1) * (0.5 * (1 + _MARGIN))
-        offset = 0.5 * (self.levels % 2 == 0)
+        half = (self.sizes - 1) * (0.5 * (1 + _MARGIN))
+        offset = 0.5 * (self.sizes % 2 == 0)
         return (tokens + (offset / half).atanh()).tanh() * half - offset
 
     def find_codes(self, tokens: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class FiniteScalarQuantizer(Quantizer):
         return ((rounded + self.half_widths).long() * self.strides).sum(-1)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        indices = codes.unsqueeze(-1) // self.strides % self.levels.long()
+        indices = codes.unsqueeze(-1) // self.strides % self.sizes.long()
         return (indices - self.half_widths) / self.half_widths
 
     def quantize(self, tokens: Tensor, generator: torch.Generator | None = None) -> Quantization:
@@ -172,12 +172,12 @@ class LookupFreeQuantizer(Quantizer):
         half = self.dim // 2
         first, second = self._joint(log_odds[:, :half]), self._joint(log_odds[:, half:])
         with full_precision(log_odds):
-            shares = second.T @ first / len(log_odds)
+            shares = second.T @ first / log_odds.shape[0]
         return _entropy(_mean_of_processes(shares.flatten()))
 
     def _joint(self, log_odds: Tensor) -> Tensor:
         """(num, 2^bits): probabilities of all combinations of independent bits with log odds (num, bits)."""
-        joint = log_odds.new_ones(len(log_odds), 1)
+        joint = log_odds.new_ones(log_odds.shape[0], 1)
         for zero, one in zip((-log_odds).sigmoid().T, log_odds.sigmoid().T, strict=True):
             joint = torch.cat([joint * zero.unsqueeze(1), joint * one.unsqueeze(1)], 1)
         return joint

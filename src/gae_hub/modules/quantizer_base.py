@@ -90,8 +90,9 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def measure_usage(self, codes: Tensor) -> dict[str, Tensor]:
         """The "perplexity" of codes (*batch,) of all processes, for a quantizer with one code per token."""
-        ones = torch.ones(codes.numel(), device=codes.device)
-        counts = ones.new_zeros(self.num_embeddings).index_add(0, codes.flatten(), ones)
+        flat = codes.flatten()
+        ones = torch.ones_like(flat, dtype=torch.float32)
+        counts = ones.new_zeros(self.num_embeddings).index_add(0, flat, ones)
         return {"perplexity": perplexity(sum_over_processes(counts))}
 
 
