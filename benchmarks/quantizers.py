@@ -6,7 +6,7 @@ numbers, so that an interrupted command goes on where it stopped. A plain VAE wi
 trained as well, for the time of a step and as the limit without quantization. Steps are timed by turns with those of
 the VAE; the table has medians.
 
-`--table` prints the table of what is measured, and `--picture FILE` saves rows of reconstructions of the same images.
+`--times` measures the times alone, without data. `--table` prints the table of what is measured, and `--picture FILE` saves rows of reconstructions of the same images.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def build(name: str) -> GAEPreTrainedModel:
     return VQVAEModel(VQVAEConfig(quantizer=name.split(",")[0], **fields, **QUANTIZERS[name]))
 
 
-def time_steps(name: str, num_rounds: int = 40) -> tuple[float, float]:
+def time_steps(name: str, num_rounds: int = 15) -> tuple[float, float]:
     """Median milliseconds of a training step, and its median ratio to the VAE's, which is timed before each."""
     images = torch.rand(BATCH_SIZE, 3, 32, 32)
     step, vae_step = (training_step(build(each), images) for each in (name, "vae"))
@@ -128,7 +128,10 @@ def main():
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--times", action="store_true", help="time steps only, without data")
     args = parser.parse_args()
+    if args.times:
+        return print_times(args.quantizers or list(QUANTIZERS))
     names = [name for name in args.quantizers or QUANTIZERS if not (place_of(name, args.folder) / FILE).exists()]
     if names:
         train, test = load(args.data, args.num_train, args.num_test)
@@ -138,6 +141,15 @@ def main():
         print_table(args.folder)
     if args.picture is not None:
         draw(args.folder, args.data, args.num_train).save(args.picture)
+
+
+def print_times(names: list[str]):
+    """Print one row per quantizer with the time of a step of random images."""
+    print("| quantizer | ms | / VAE |")
+    print("|---|---|---|")
+    for name in names:
+        milliseconds, ratio = time_steps(name)
+        print(f"| {name} | {milliseconds:.1f} | {ratio:.2f} |", flush=True)
 
 
 def print_table(folder: Path):
