@@ -41,6 +41,7 @@ from gae_hub import (
     RHVAEManifoldSampler,
     RHVAEModel,
     SVAEModel,
+    TransformerSampler,
     TwoStageVAESampler,
     VAEConfig,
     VAEGANModel,
@@ -209,6 +210,33 @@ MODELS = [
 
 
 @dataclass(frozen=True)
+class QuantizerCase:
+    """A quantizer of the VQ-VAE with tiny settings, for codes of 8 values."""
+
+    id: str
+    fields: dict[str, Any]
+    terms: tuple[str, ...] = ("commitment",)
+
+    def build(self, **fields):
+        """A VQ-VAE with seeded weights."""
+        torch.manual_seed(0)
+        values = {"input_shape": SHAPE, "latent_dim": 3, "num_embeddings": 8, **NETWORKS, **self.fields, **fields}
+        return VQVAEModel(VQVAEModel.config_class(**values))
+
+
+QUANTIZERS = [
+    QuantizerCase("vq", {}),
+    QuantizerCase("vq-groups", {"num_groups": 3}),
+    QuantizerCase("fsq", {"quantizer": "fsq", "latent_dim": 2, "fsq_levels": (2, 4)}, ()),
+    QuantizerCase("lfq", {"quantizer": "lfq"}, ("commitment", "entropy")),
+    QuantizerCase("lfq-groups", {"quantizer": "lfq", "num_groups": 2, "latent_dim": 6}, ("commitment", "entropy")),
+    QuantizerCase("bsq", {"quantizer": "bsq"}, ("commitment", "entropy")),
+    QuantizerCase("residual_vq", {"quantizer": "residual_vq", "num_levels": 2}),
+    QuantizerCase("sim_vq", {"quantizer": "sim_vq"}, ("commitment", "codebook")),
+]
+
+
+@dataclass(frozen=True)
 class LikelihoodCase:
     """A likelihood with settings, and the density that it should be."""
 
@@ -334,6 +362,13 @@ SAMPLERS = [
     SamplerCase(
         partial(PixelCNNSampler, hidden_size=8, num_hidden_layers=2),
         "pixel_cnn",
+        source=CODES,
+        fits_latents=False,
+        training={"num_train_epochs": 2, "progress": False},
+    ),
+    SamplerCase(
+        partial(TransformerSampler, hidden_size=8, num_hidden_layers=2, num_attention_heads=2),
+        "transformer",
         source=CODES,
         fits_latents=False,
         training={"num_train_epochs": 2, "progress": False},

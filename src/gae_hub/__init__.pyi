@@ -126,6 +126,8 @@ from .pipelines.traversal import TraversalPipeline as TraversalPipeline
 from .samplers.base import GAESampler as GAESampler
 from .samplers.base import GAESamplerConfig as GAESamplerConfig
 from .samplers.base import register_sampler as register_sampler
+from .samplers.code_sampler import CodeSampler as CodeSampler
+from .samplers.code_sampler import CodeSamplerConfig as CodeSamplerConfig
 from .samplers.empirical import EmpiricalSampler as EmpiricalSampler
 from .samplers.empirical import EmpiricalSamplerConfig as EmpiricalSamplerConfig
 from .samplers.flow_matching import FlowMatchingSampler as FlowMatchingSampler
@@ -150,6 +152,8 @@ from .samplers.prior import PriorSampler as PriorSampler
 from .samplers.prior import PriorSamplerConfig as PriorSamplerConfig
 from .samplers.rhvae_manifold import RHVAEManifoldSampler as RHVAEManifoldSampler
 from .samplers.rhvae_manifold import RHVAEManifoldSamplerConfig as RHVAEManifoldSamplerConfig
+from .samplers.transformer import TransformerSampler as TransformerSampler
+from .samplers.transformer import TransformerSamplerConfig as TransformerSamplerConfig
 from .samplers.two_stage_vae import TwoStageVAESampler as TwoStageVAESampler
 from .samplers.two_stage_vae import TwoStageVAESamplerConfig as TwoStageVAESamplerConfig
 from .training.arguments import GAETrainingArguments as GAETrainingArguments
@@ -170,6 +174,8 @@ __all__ = [
     "BetaVAEModel",
     "CIWAEConfig",
     "CIWAEModel",
+    "CodeSampler",
+    "CodeSamplerConfig",
     "DisentangledBetaVAEConfig",
     "DisentangledBetaVAEModel",
     "EmpiricalSampler",
@@ -247,6 +253,8 @@ __all__ = [
     "SVAEConfig",
     "SVAEModel",
     "TrainingPipeline",
+    "TransformerSampler",
+    "TransformerSamplerConfig",
     "TraversalPipeline",
     "TwoStageVAESampler",
     "TwoStageVAESamplerConfig",

@@ -15,6 +15,7 @@ from gae_hub import AutoGAE
 from gae_hub.cli.main import COMMANDS
 from gae_hub.modules.backbones import _SHORT_NAMES
 from gae_hub.modules.likelihoods import LIKELIHOODS
+from gae_hub.modules.quantizers import QUANTIZERS
 
 DOCS = Path(__file__).parents[2] / "docs"
 ONNX = pytest.mark.filterwarnings(  # raised inside of onnx
@@ -33,8 +34,8 @@ def hub(tmp_path_factory):
 
 @pytest.fixture
 def registries():
-    """Methods, likelihoods and networks that a page registers are forgotten after its test."""
-    registries: list[dict[str, Any]] = [AutoGAE.registry, LIKELIHOODS, *_SHORT_NAMES.values()]
+    """Methods, likelihoods, quantizers and networks that a page registers are forgotten after its test."""
+    registries: list[dict[str, Any]] = [AutoGAE.registry, LIKELIHOODS, QUANTIZERS, *_SHORT_NAMES.values()]
     before = [dict(registry) for registry in registries]
     yield
     for registry, content in zip(registries, before, strict=True):

@@ -39,6 +39,21 @@ def test_use_of_the_codebooks_of_levels():
         np.testing.assert_allclose(line.get_data().values, 100 * counts / counts.sum())
 
 
+def test_use_of_the_codes_of_groups():
+    networks = {"encoder_config": "conv", "decoder_config": "conv"}
+    model = VQ.build(num_embeddings=8, num_groups=3, **networks).eval()
+    codes = model.encode_codes(X).reshape(-1, 3).numpy()
+    figure = plot.plot_codebook_usage(model, X, batch_size=7)
+    for group, line in enumerate(figure.axes[0].patches):
+        counts = np.sort(np.bincount(codes[:, group], minlength=8))[::-1]
+        np.testing.assert_allclose(line.get_data().values, 100 * counts / counts.sum())
+    assert [text.get_text()[:7] for text in figure.axes[0].get_legend().get_texts()] == [
+        "code 1:",
+        "code 2:",
+        "code 3:",
+    ]
+
+
 def test_use_of_latent_dimensions(model):
     figure = plot.plot_latent_usage(model, X)
     kl = model.encode(X).kl_per_dimension().mean(0).sort(descending=True)

@@ -46,7 +46,15 @@ API_PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "samplers": (
         "Bases of the samplers",
         "gae_hub",
-        ("GAESamplerConfig", "GAESampler", "LearnedSamplerConfig", "LearnedSampler", "register_sampler"),
+        (
+            "GAESamplerConfig",
+            "GAESampler",
+            "LearnedSamplerConfig",
+            "LearnedSampler",
+            "CodeSamplerConfig",
+            "CodeSampler",
+            "register_sampler",
+        ),
     ),
     "networks": ("Encoders and decoders", "gae_hub", ("Backbone", "BackboneConfig", "register_backbone")),
     "likelihoods": ("Likelihoods", "gae_hub.modules.likelihoods", ()),

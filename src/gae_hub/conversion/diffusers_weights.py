@@ -16,6 +16,7 @@ from ..models.vamp import VAMPModel
 from ..models.vq_vae import VQVAEModel
 from ..modules.diffusers_networks import DiffusersKLDecoder, DiffusersKLEncoder
 from ..modules.network_blocks import MapHead
+from ..modules.vector_quantizers import VectorQuantizer
 
 
 def why_not_genuine(model: GAEPreTrainedModel) -> str | None:
@@ -30,6 +31,8 @@ def why_not_genuine(model: GAEPreTrainedModel) -> str | None:
     if type(model).to_decoder_coordinates is not GAEPreTrainedModel.to_decoder_coordinates:
         return f"{name} changes latents before they are decoded"
     if type(model) is VQVAEModel:
+        if not isinstance(model.codebook, VectorQuantizer):
+            return "quantizer must be 'vq' with num_groups=1"
         return None if len(model.latent_shape) == 3 else "latent_layout must be 'spatial'"
     if not isinstance(model, VAEModel) or type(model).encode not in (VAEModel.encode, VAMPModel.encode):
         return f"{name} has neither a Gaussian posterior of a VAE nor a codebook of a VQ-VAE"
@@ -66,7 +69,7 @@ def build_vq_model(model: VQVAEModel, scaling_factor: float) -> VQModel:
     for conv in (native.quant_conv, native.post_quant_conv):
         nn.init.dirac_(conv.weight)  # the identity
         nn.init.zeros_(cast(Tensor, conv.bias))
-    native.quantize.embedding.weight.copy_(model.codebook.codes)
+    native.quantize.embedding.weight.copy_(model.code_vectors)
     _copy_networks(native, model, model.head)
     return native.eval()
 

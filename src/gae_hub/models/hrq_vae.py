@@ -127,6 +127,10 @@ class HRQVAEModel(QuantizedModel):
         return self.from_tokens(self.codebooks(codes))
 
     @property
+    def code_vectors(self) -> Tensor:
+        return torch.stack([codebook.codes for codebook in self.codebooks])
+
+    @property
     def code_shape(self) -> tuple[int, ...]:
         return (*super().code_shape, self.config.num_levels)
 

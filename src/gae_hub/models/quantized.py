@@ -1,4 +1,4 @@
-"""Base of the methods whose latents are code vectors of one or several codebooks.
+"""Base of the methods whose latents are code vectors, of one or several codebooks.
 
 The encoder's output is split into tokens: one per position of a latent map, or the whole latent vector. The quantizer
 replaces each token by a code vector, which the decoder receives. The codes are the indices of the code vectors.
@@ -6,7 +6,7 @@ replaces each token by a code vector, which the decoder receives. The codes are 
 
 __all__ = ["QuantizedConfig", "QuantizedModel"]
 
-from math import prod
+from math import log2, prod
 from typing import Any, Literal
 
 import torch
@@ -132,9 +132,28 @@ class QuantizedModel(GAEPreTrainedModel):
         raise NotImplementedError(f"{type(self).__name__} must define lookup_codes")
 
     @property
+    def code_vectors(self) -> Tensor:
+        """(num_embeddings, dim): the vectors of the codes of a token.
+
+        If codes have a last axis, (num_codes_per_token, num_embeddings, dim), whose vectors are summed over that axis.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define code_vectors")
+
+    @property
     def code_shape(self) -> tuple[int, ...]:
-        """Shape of one example's codes: (), or the sizes of a map, and a last axis for levels, if any."""
+        """Shape of one example's codes: (), or the sizes of a map, and a last axis for groups and levels, if any."""
         return self.latent_shape if self.config.latent_layout == "scalar" else self.latent_shape[1:]
+
+    @property
+    def num_codes_per_token(self) -> int:
+        """Size of the last axis of codes, or 1 if a token has one code and there is no such axis."""
+        vectors = self.code_vectors
+        return len(vectors) if vectors.dim() == 3 else 1
+
+    @property
+    def bits_per_example(self) -> float:
+        """log2 of the number of different codes of an example: its size in bits, without an entropy coder."""
+        return prod(self.code_shape) * log2(self.config.num_embeddings)
 
     def compute_latents(
         self, posterior: Posterior, sample: bool = False, generator: torch.Generator | None = None

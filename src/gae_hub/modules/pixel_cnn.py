@@ -6,7 +6,7 @@ axes, these are the paper's stacks: the vertical one sees the rows above, the ho
 axis, there is only the horizontal stack. With three axes, a frontal stack sees the planes before.
 """
 
-__all__ = ["PixelCNN"]
+__all__ = ["PixelCNN", "invert_distribution"]
 
 from collections.abc import Sequence
 from functools import reduce
@@ -244,7 +244,7 @@ class PixelCNN(nn.Module):
             features = self.hidden(features.relu())
             for level in range(levels):
                 logits = self._level_logits(features, level, codes[:, column])
-                codes[:, column, level] = _invert_distribution(logits, uniform[:, column, level])
+                codes[:, column, level] = invert_distribution(logits, uniform[:, column, level])
 
 
 def _shift(features: Tensor, dim: int) -> Tensor:
@@ -253,7 +253,7 @@ def _shift(features: Tensor, dim: int) -> Tensor:
     return F.pad(features, padding).narrow(dim, 0, features.shape[dim])
 
 
-def _invert_distribution(logits: Tensor, uniform: Tensor) -> Tensor:
+def invert_distribution(logits: Tensor, uniform: Tensor) -> Tensor:
     """(batch,): for each row of logits (batch, n) the integer whose share of [0, 1) holds the number in `uniform`."""
     sums = logits.softmax(-1).cumsum(-1)
     drawn = torch.searchsorted(sums, (uniform.unsqueeze(1) * sums[:, -1:]).contiguous(), right=True).squeeze(1)

@@ -25,8 +25,8 @@ def plot_codebook_usage(
 ) -> "Figure":
     """The share of tokens that each code stands for, largest first, with the number of used codes and the perplexity.
 
-    The dashed line is even use, where the perplexity is the number of codes. A model with several levels has one line
-    for each.
+    The dashed line is even use, where the perplexity is the number of codes. A model with several codes per token, of
+    groups or levels, has one line for each.
 
     Args:
         model: a model with a codebook, such as a VQ-VAE.
@@ -40,25 +40,26 @@ def plot_codebook_usage(
     if not isinstance(model, QuantizedModel):
         raise ValueError(f"{type(model).__name__} has no codebook: expected a model such as VQVAEModel")
     num_codes = model.config.num_embeddings
-    num_levels = getattr(model.config, "num_levels", 1)
-    counts = torch.zeros(num_levels, num_codes, dtype=torch.int64)
+    num_per_token = model.num_codes_per_token
+    counts = torch.zeros(num_per_token, num_codes, dtype=torch.int64)
     for batch in iterate_examples(with_conditions(model, data), batch_size):
         codes = model.encode_codes(**move(batch, model.device)).cpu()
-        for level, column in enumerate(codes.reshape(-1, num_levels).T):  # levels are the last axis
-            counts[level] += column.bincount(minlength=num_codes)
+        for place, column in enumerate(codes.reshape(-1, num_per_token).T):  # codes of a token are the last axis
+            counts[place] += column.bincount(minlength=num_codes)
     shares = counts.double() / counts.sum(1, keepdim=True)
     perplexities = torch.special.entr(shares).sum(1).exp().tolist()
     used = (counts > 0).sum(1).tolist()
     notes = [f"{n:,} of {num_codes:,} codes used, perplexity {p:.1f}" for n, p in zip(used, perplexities, strict=True)]
-    figure, axes = new_axes(4.6, 2.8, title, notes[0] if num_levels == 1 else None)
-    for level, row in enumerate(shares.sort(1, descending=True).values):
-        label = f"level {level + 1}: {notes[level]}"
+    figure, axes = new_axes(4.6, 2.8, title, notes[0] if num_per_token == 1 else None)
+    kind = "code" if getattr(model.config, "num_groups", 1) > 1 else "level"
+    for place, row in enumerate(shares.sort(1, descending=True).values):
+        label = f"{kind} {place + 1}: {notes[place]}"
         axes.stairs(
             100 * row.numpy(),
             range(num_codes + 1),
-            fill=num_levels == 1,
-            baseline=0 if num_levels == 1 else None,
-            color=_COLOURS[level % len(_COLOURS)],
+            fill=num_per_token == 1,
+            baseline=0 if num_per_token == 1 else None,
+            color=_COLOURS[place % len(_COLOURS)],
             linewidth=1.5,
             label=label,
         )
@@ -66,6 +67,6 @@ def plot_codebook_usage(
     at_right, style = (1, 100 / num_codes), {"ha": "right", "fontsize": 8, "color": MUTED}
     axes.annotate("even use", at_right, (0, 3), ("axes fraction", "data"), "offset points", **style)
     axes.set(xlabel="codes, most used first", ylabel="share of tokens, %", xlim=(0, num_codes), ylim=(0, None))
-    if num_levels > 1:
+    if num_per_token > 1:
         axes.legend(frameon=False, fontsize=8)
     return figure

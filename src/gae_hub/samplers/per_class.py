@@ -10,8 +10,9 @@ sampler here.
 Use it when: you want samples of chosen classes, also from an autoencoder that was trained without labels.
 
 Relations:
-    [`PixelCNNSampler`] conditions one network on the class instead, which shares what classes have in common. With a
-    model that is given the class itself, latents depend less on it, and its prior may be enough.
+    [`FlowMatchingSampler`] and [`PixelCNNSampler`] condition one network on the class instead, which shares what
+    classes have in common. With a model that is given the class itself, latents depend less on it, and its prior may
+    be enough.
 """
 
 __all__ = ["PerClassSampler", "PerClassSamplerConfig"]
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from ..core.argument_checks import suggest
-from ..core.class_labels import check_class_labels, draw_class_labels
+from ..core.class_labels import check_class_labels, choose_class_labels
 from ..models.base import GAEPreTrainedModel
 from .base import SAMPLERS, GAESampler, GAESamplerConfig, register_sampler, require_value
 from .latent_kinds import LatentKind
@@ -155,10 +156,8 @@ class PerClassSampler(GAESampler):
     # Sampling
 
     def draw_latents(self, num_samples: int, generator: torch.Generator | None, class_labels: Any = None) -> Tensor:
-        if class_labels is None:
-            labels = draw_class_labels(self.class_shares, num_samples, generator, self.device)
-        else:
-            labels = check_class_labels(class_labels, len(self.samplers), num_samples, self.device)
+        shares = self.class_shares
+        labels = cast(Tensor, choose_class_labels(class_labels, shares, num_samples, generator, self.device))
         drawn = torch.empty(num_samples, self.config.density_dim, device=self.device, dtype=self.latent_dtype)
         for label in labels.unique().tolist():
             rows = labels == label

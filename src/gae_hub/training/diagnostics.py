@@ -33,19 +33,22 @@ def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, 
             "kl_warmup_fraction, or a smaller latent_dim; if all reconstructions are alike, max_grad_norm=1"
         )
 
-    dead_codes = metrics.get("eval_dead_codes")
-    if dead_codes is not None and dead_codes > 0.5 * config.num_embeddings:
+    dead_codes, perplexity = metrics.get("eval_dead_codes"), metrics.get("eval_perplexity")
+    per_token = getattr(config, "num_levels", 1) * getattr(config, "num_groups", 1)
+    if dead_codes is not None and dead_codes > 0.5 * per_token * config.num_embeddings:
         warnings["dead codes"] = (
-            f"{dead_codes:.0f} of {config.num_embeddings} codes are hardly used (perplexity "
-            f"{metrics.get('eval_perplexity'):.1f}). Usual remedy: fewer num_embeddings, larger batches, or a larger "
+            f"{dead_codes:.0f} of {per_token * config.num_embeddings} codes are hardly used (perplexity "
+            f"{perplexity:.1f}). Usual remedy: fewer num_embeddings, larger batches, or a larger "
             "revival_threshold"
         )
 
-    elif dead_codes is not None and metrics["eval_perplexity"] < max(2, 0.01 * config.num_embeddings):
+    elif perplexity is not None and perplexity < max(
+        min(2, 0.6 * config.num_embeddings), 0.01 * config.num_embeddings
+    ):
         warnings["codebook collapse"] = (
             f"nearly all tokens have the same codes of {config.num_embeddings} (perplexity "
-            f"{metrics['eval_perplexity']:.1f}). Usual remedy: a smaller learning_rate, max_grad_norm=1, or a larger "
-            "revival_threshold"
+            f"{perplexity:.1f}). Usual remedy: a smaller learning_rate, max_grad_norm=1, or a larger "
+            f"{'revival_threshold' if dead_codes is not None else 'entropy_weight, if the quantizer has one'}"
         )
 
     accuracy = metrics.get("eval_discriminator_accuracy")
