@@ -23,6 +23,19 @@ def _from_pythae(name, **kwargs):
     return from_pythae(name, **kwargs)
 
 
+def _from_diffusers(name, **kwargs):
+    from .conversion.diffusers_import import from_diffusers
+
+    return from_diffusers(name, **kwargs)
+
+
+def _load_lpips(backbone, **kwargs):
+    from .metrics.networks.lpips import load_lpips
+
+    return load_lpips(backbone, **kwargs)
+
+
 def register_hooks():
     """Fill the slots of `HOOKS`."""
     HOOKS.write_card, HOOKS.close_folder, HOOKS.from_pythae = _write_card, _close_folder, _from_pythae
+    HOOKS.from_diffusers, HOOKS.load_lpips = _from_diffusers, _load_lpips
