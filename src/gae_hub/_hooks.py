@@ -24,6 +24,9 @@ def _from_pythae(name, **kwargs):
 
 
 def _from_diffusers(name, **kwargs):
+    from .core.argument_checks import require_extra
+
+    require_extra("diffusers", "an import from diffusers")
     from .conversion.diffusers_import import from_diffusers
 
     return from_diffusers(name, **kwargs)

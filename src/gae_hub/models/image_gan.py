@@ -52,6 +52,7 @@ class ImageGANConfig(GAEConfig):
         discriminator_channels: channels of its hidden layers. All but the last halve height and width.
         scaling_factor, shift_factor: diffusion models are trained on (latents - shift_factor) * scaling_factor. None
             for a factor that is measured when the model is exported to diffusers.
+        force_upcast: whether pipelines of diffusers in float16 run the exported model in float32.
     """
 
     likelihood: str = "laplace"
@@ -63,6 +64,7 @@ class ImageGANConfig(GAEConfig):
     discriminator_channels: list[int] | tuple[int, ...] = (64, 128, 256, 512)
     scaling_factor: float | int | None = None
     shift_factor: float | int | None = None
+    force_upcast: bool = False
 
     def validate_images(self):
         if len(self.input_shape) != 3:
