@@ -102,6 +102,7 @@ class ImageGANModel(GAEPreTrainedModel):
 
     config: ImageGANConfig
     discriminator: PatchDiscriminator
+    perceptual_network: LPIPSNetwork | None  # constants, which the first loss loads
 
     config_class = ImageGANConfig
     shardable = False
@@ -109,10 +110,10 @@ class ImageGANModel(GAEPreTrainedModel):
     # L1 and LPIPS; the adversarial terms depend on the current opponent, and cannot be compared over time
     metric_for_best_model = "distortion"
     discriminator_plays = True  # whether the discriminator has started; outside training it has
-    perceptual_network: LPIPSNetwork | None = None
 
     def setup(self, config: ImageGANConfig):
         super().setup(config)
+        self.perceptual_network = None
         if config.discriminator_weight:
             self.discriminator = PatchDiscriminator(config.input_shape, config.discriminator_channels)
 
