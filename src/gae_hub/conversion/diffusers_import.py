@@ -119,7 +119,8 @@ def _check_class(content: dict[str, Any], name: str | Path):
         )
     blocks = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
     for field, known in blocks.items():
-        others = sorted({str(block) for block in content.get(field, ())} - {known})
+        found = content.get(field)
+        others = sorted({str(block) for block in found} - {known}) if isinstance(found, list) else []
         if others:
             raise ValueError(f"'{name}' has {field} with {', '.join(others)}, but gae_hub has {known} only")
     if content.get("norm_type", "group") != "group":
@@ -134,10 +135,14 @@ def _check_class(content: dict[str, Any], name: str | Path):
 def _load(
     native_class: type[AutoencoderKL] | type[VQModel], folder: Path, name: str | Path
 ) -> AutoencoderKL | VQModel:
-    """The autoencoder of diffusers, which also renames weights of older versions."""
+    """The autoencoder of diffusers, which also renames weights of older versions.
+
+    Raises:
+        ValueError: if it cannot be built from its config, of which diffusers checks little, or its weights do not fit.
+    """
     try:
         loaded = native_class.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
-    except (RuntimeError, TypeError, ValueError) as error:  # shapes or fields that do not fit
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"config and weights of '{name}' do not fit: {str(error).partition(chr(10))[0]}") from error
     native, info = cast(tuple[Native, dict[str, Any]], loaded)
     check_loaded(native, info, name)
