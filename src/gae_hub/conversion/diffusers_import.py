@@ -185,7 +185,8 @@ def _network_fields(native: Native, sizes: tuple[int, int]) -> dict[str, Any]:
     }
     if is_quantized:
         dim = config.vq_embed_dim or channels
-        return {**fields, "latent_dim": dim, "num_embeddings": config.num_vq_embeddings}
+        codebook = {"num_embeddings": config.num_vq_embeddings, "codebook_update": "gradient"}
+        return {**fields, **codebook, "latent_dim": dim}
     latent_dim = channels * (sizes[0] // factor) * (sizes[1] // factor)
     return {**fields, "latent_dim": latent_dim, "shift_factor": config.shift_factor}
 
