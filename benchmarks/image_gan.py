@@ -1,10 +1,9 @@
 """Train KL-GAN or VQ-GAN beside the same model without discriminator: python -m benchmarks.image_gan METHOD DATA DIR.
 
-Both trainings have the same images, seeds and encoder and decoder, which are small ones of diffusers. They are
-measured on test images at the last checkpoint before the discriminator starts and at the end, with an extractor that
-`gae-hub train_extractor` trained. A run that was stopped continues; `--stop_after` stops one by itself. With a GPU,
-`--steps 10000 --bf16` is a long run. LPIPS is part of the loss only with `--perceptual_weight`, which needs the
-published weights.
+Both trainings have the same images, seeds, and small encoder and decoder. They are measured on test images at the last
+checkpoint before the discriminator starts and at the end, with an extractor that `gae-hub train-extractor` trained. A
+run that was stopped continues; `--stop_after` stops one by itself. With a GPU, `--steps 10000 --bf16` is a long run.
+LPIPS is part of the loss only with `--perceptual_weight`, which needs the published weights.
 """
 
 import argparse
@@ -20,7 +19,10 @@ from transformers import TrainerCallback
 from gae_hub import AutoGAE, GAETrainer, GAETrainingArguments, evaluate_model, load_images
 from gae_hub.images.grids import save_tiles
 
-NETWORK = {"model_type": "diffusers_kl", "block_out_channels": [16, 32, 32], "norm_num_groups": 8}
+NETWORKS = {  # both have latent maps of a quarter of the images' sides
+    "conv": {"model_type": "conv", "channels": [32, 64]},
+    "diffusers_kl": {"model_type": "diffusers_kl", "block_out_channels": [32, 64, 64], "norm_num_groups": 8},
+}
 LATENT_CHANNELS = 4
 
 
@@ -52,8 +54,8 @@ def build_model(method: str, weight: float, args: argparse.Namespace, input_shap
         "input_shape": input_shape,
         "latent_dim": LATENT_CHANNELS * (1 if method == "vq_gan" else (input_shape[1] // 4) ** 2),
         "latent_layout": "spatial",
-        "encoder_config": NETWORK,
-        "decoder_config": NETWORK,
+        "encoder_config": NETWORKS[args.network],
+        "decoder_config": NETWORKS[args.network],
         "output_activation": "identity",
         "perceptual_weight": args.perceptual_weight,
         "discriminator_weight": weight,
@@ -109,6 +111,7 @@ def main():
     parser.add_argument("dataset")
     parser.add_argument("output_dir")
     parser.add_argument("--extractor", required=True, help="folder of a trained extractor")
+    parser.add_argument("--network", choices=NETWORKS, default="diffusers_kl")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--start", type=float, default=0.25, help="share of the steps before the discriminator")
     parser.add_argument("--weight", type=float, default=0.5, help="discriminator_weight")
