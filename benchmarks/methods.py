@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ def make_step(method: str, network: str) -> Callable[[], None]:
     torch.manual_seed(0)
     config_class = AutoGAE.config_class(method)
     # LPIPS needs published weights, and its cost is that of its own network
-    fields = {"perceptual_weight": 0.0} if hasattr(config_class(), "perceptual_weight") else {}
+    fields: dict[str, Any] = {"perceptual_weight": 0.0} if hasattr(config_class(), "perceptual_weight") else {}
     config = config_class(
         input_shape=INPUT_SHAPE, latent_dim=LATENT_DIM, encoder_config=network, decoder_config=network, **fields
     )

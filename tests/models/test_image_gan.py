@@ -128,6 +128,8 @@ def test_before_the_start_the_model_has_no_discriminator(name, with_lpips):
     assert torch.equal(*losses)
     for loss in losses:
         loss.backward()
+    # DistributedDataParallel waits for a gradient of each parameter
+    assert all(parameter.grad.eq(0).all() for parameter in model.discriminator.parameters())
     model.before_optimizer_step()
     for key, parameter in plain.named_parameters():
         assert torch.equal(parameter.grad, model.get_parameter(key).grad)
