@@ -180,11 +180,12 @@ def test_the_discriminator_rests_until_its_start(name, start, tmp_path, monkeypa
 def test_a_start_beyond_the_last_step_raises(tmp_path):
     args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, max_steps=3, disable_tqdm=True)
     args.overwrite_output_dir = True
-    for start in (3, 50_000, 0.999):
+    for start in (3, 50_000):
         trainer = GAETrainer(ROWS["kl_gan"].build(discriminator_start=start), args, train_dataset=images(20))
         with pytest.raises(ValueError, match=f"discriminator_start = {start} lies beyond the last step .* 3 steps"):
             trainer.train()
-    GAETrainer(ROWS["kl_gan"].build(discriminator_start=2), args, train_dataset=images(20)).train()
+    for start in (2, 0.999):
+        GAETrainer(ROWS["kl_gan"].build(discriminator_start=start), args, train_dataset=images(20)).train()
     absent = ROWS["kl_gan"].build(discriminator_start=50_000, discriminator_weight=0.0)
     GAETrainer(absent, args, train_dataset=images(20)).train()
 

@@ -188,8 +188,8 @@ class ImageGANModel(GAEPreTrainedModel):
         """
         super().set_progress(step, num_steps)
         start = self.config.discriminator_start
-        first = start if isinstance(start, int) else start * num_steps
-        if self.config.discriminator_weight and first > num_steps - 1:
+        first = start if isinstance(start, int) else int(start * num_steps)
+        if self.config.discriminator_weight and first >= max(num_steps, 1):
             raise ValueError(
                 f"discriminator_start = {start} lies beyond the last step of this training of {num_steps} steps: "
                 "choose an earlier step, a share of the training such as 0.25, or discriminator_weight=0 for a model "
