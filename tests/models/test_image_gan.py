@@ -177,6 +177,19 @@ def test_the_discriminator_rests_until_its_start(name, start, tmp_path, monkeypa
     assert model.discriminator_plays and model.progress == 1
 
 
+@BOTH
+def test_a_run_that_is_resumed_before_the_start_continues_exactly(name, tmp_path):
+    """Discriminator, statistics of its batch normalisation and optimizer are those of an uninterrupted run."""
+    steps = {"max_steps": 8, "save_steps": 3, "save_strategy": "steps"}
+    args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, **steps)
+    args.disable_tqdm, args.save_total_limit = True, None
+    whole, resumed = (ROWS[name].build(**SMALL, discriminator_start=5) for _ in range(2))
+    GAETrainer(whole, args, train_dataset=X.float().repeat(4, 1, 1, 1)).train()
+    again = GAETrainer(resumed, args, train_dataset=X.float().repeat(4, 1, 1, 1))
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert all(torch.equal(value, resumed.state_dict()[key]) for key, value in whole.state_dict().items())
+
+
 def test_a_start_beyond_the_last_step_raises(tmp_path):
     args = GAETrainingArguments(str(tmp_path), per_device_train_batch_size=4, max_steps=3, disable_tqdm=True)
     args.overwrite_output_dir = True
