@@ -123,8 +123,8 @@ class LPIPSNetwork(nn.Module):
             value = layer(value)
             if index in self.spec.taps:
                 wide = at_least_float32(value)
-                # where all channels are 0, a square root without the bound has an infinite slope
-                yield wide / (wide.square().sum(1, keepdim=True).clamp(min=1e-20).sqrt() + 1e-10)
+                # where all channels are 0, the slope of the root is infinite, but that of the ReLU before is 0
+                yield wide / (wide.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
     def as_constants(self) -> "LPIPSNetwork":
         """Turn the weights into buffers that no checkpoint saves and no optimizer sees, and return the network."""
