@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -25,8 +26,11 @@ INPUT_SHAPE, LATENT_DIM, BATCH_SIZE = (1, 28, 28), 16, 100
 def make_step(method: str, network: str) -> Callable[[], None]:
     """Return a function that makes one training step of a method."""
     torch.manual_seed(0)
-    config = AutoGAE.config_class(method)(
-        input_shape=INPUT_SHAPE, latent_dim=LATENT_DIM, encoder_config=network, decoder_config=network
+    config_class = AutoGAE.config_class(method)
+    # LPIPS needs published weights, and its cost is that of its own network
+    fields: dict[str, Any] = {"perceptual_weight": 0.0} if hasattr(config_class(), "perceptual_weight") else {}
+    config = config_class(
+        input_shape=INPUT_SHAPE, latent_dim=LATENT_DIM, encoder_config=network, decoder_config=network, **fields
     )
     step = training_step(AutoGAE.from_config(config), torch.rand(BATCH_SIZE, *INPUT_SHAPE))
     step()  # the first step creates optimizer states and codebooks

@@ -27,6 +27,7 @@ from gae_hub import (
     InMemoryDataset,
     IWAEModel,
     KernelDensitySampler,
+    KLGANModel,
     MAFSampler,
     MIWAEModel,
     MSSSIMVAEModel,
@@ -49,6 +50,7 @@ from gae_hub import (
     VAELinNFModel,
     VAEModel,
     VAMPModel,
+    VQGANModel,
     VQVAEModel,
     WAEGANModel,
     WAEMMDModel,
@@ -71,6 +73,7 @@ class ModelCase:
     reduced_by: dict[str, Any] = field(default_factory=dict)
     fullgraph: bool = True  # whether the loss compiles to one graph
     images_only: bool = False
+    resting: tuple[str, ...] = ()  # parameters whose first gradients are 0
     gaussian_prior: bool = True  # p(z) = N(0, I), so log p(x) is known for a linear decoder
 
     @property
@@ -99,6 +102,15 @@ RAE = {
 DYNAMICS = {"reduces_to": partial(IWAE.build, num_samples=1), "reduced_by": {"num_leapfrog_steps": 0}}
 GAN = {"discriminator_hidden_sizes": [8, 8]}
 AAE = ModelCase(AAEModel, GAN, terms=("reconstruction", "adversarial", "discriminator"))
+IMAGE_GAN = {"perceptual_weight": 0.0, "discriminator_channels": [4]}
+L1 = {"likelihood": "laplace", "observation_std": 0.5**0.5}  # the default of the GANs of images
+VQVAE = ModelCase(
+    VQVAEModel,
+    {"num_embeddings": 8},
+    has_likelihood=False,
+    terms=("reconstruction", "commitment"),
+    fullgraph=False,  # training steps change the codes; test_vq_vae.py compiles it
+)
 
 MODELS = [
     AE,
@@ -157,6 +169,16 @@ MODELS = [
         has_likelihood=False,
         terms=("kl", "feature", "decoder_feature", "adversarial", "discriminator"),
     ),
+    ModelCase(
+        KLGANModel,
+        {**IMAGE_GAN, "kl_weight": 0.5},
+        terms=("reconstruction", "kl", "adversarial", "discriminator"),
+        reduces_to=partial(VAE.build, **L1),
+        reduced_by={"discriminator_weight": 0.0, "kl_weight": 1.0},
+        fullgraph=False,  # its loss contains a gradient
+        images_only=True,
+        resting=("discriminator.score.bias",),
+    ),
     ModelCase(MSSSIMVAEModel, has_likelihood=False, images_only=True),
     ModelCase(HVAEModel, fullgraph=False, **DYNAMICS),  # its loss contains a gradient
     ModelCase(
@@ -192,12 +214,17 @@ MODELS = [
         reduces_to=partial(IWAE.build, num_samples=1),
         reduced_by={"curvature": 1e-10},
     ),
+    VQVAE,
     ModelCase(
-        VQVAEModel,
-        {"num_embeddings": 8},
+        VQGANModel,
+        {"num_embeddings": 8, **IMAGE_GAN},
         has_likelihood=False,
-        terms=("reconstruction", "commitment"),
-        fullgraph=False,  # training steps change the codes; test_vq_vae.py compiles it
+        terms=("reconstruction", "commitment", "adversarial", "discriminator"),
+        reduces_to=partial(VQVAE.build, **L1),
+        reduced_by={"discriminator_weight": 0.0},
+        fullgraph=False,
+        images_only=True,
+        resting=("discriminator.score.bias",),
     ),
     ModelCase(
         HRQVAEModel,

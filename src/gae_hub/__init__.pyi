@@ -64,10 +64,14 @@ from .models.hrq_vae import HRQVAEConfig as HRQVAEConfig
 from .models.hrq_vae import HRQVAEModel as HRQVAEModel
 from .models.hvae import HVAEConfig as HVAEConfig
 from .models.hvae import HVAEModel as HVAEModel
+from .models.image_gan import ImageGANConfig as ImageGANConfig
+from .models.image_gan import ImageGANModel as ImageGANModel
 from .models.info_vae import InfoVAEConfig as InfoVAEConfig
 from .models.info_vae import InfoVAEModel as InfoVAEModel
 from .models.iwae import IWAEConfig as IWAEConfig
 from .models.iwae import IWAEModel as IWAEModel
+from .models.kl_gan import KLGANConfig as KLGANConfig
+from .models.kl_gan import KLGANModel as KLGANModel
 from .models.latent_gan import LatentGANConfig as LatentGANConfig
 from .models.latent_gan import LatentGANModel as LatentGANModel
 from .models.miwae import MIWAEConfig as MIWAEConfig
@@ -101,6 +105,8 @@ from .models.vae_lin_nf import VAELinNFConfig as VAELinNFConfig
 from .models.vae_lin_nf import VAELinNFModel as VAELinNFModel
 from .models.vamp import VAMPConfig as VAMPConfig
 from .models.vamp import VAMPModel as VAMPModel
+from .models.vq_gan import VQGANConfig as VQGANConfig
+from .models.vq_gan import VQGANModel as VQGANModel
 from .models.vq_vae import VQVAEConfig as VQVAEConfig
 from .models.vq_vae import VQVAEModel as VQVAEModel
 from .models.wae_gan import WAEGANConfig as WAEGANConfig
@@ -207,10 +213,14 @@ __all__ = [
     "IAFSamplerConfig",
     "IWAEConfig",
     "IWAEModel",
+    "ImageGANConfig",
+    "ImageGANModel",
     "InMemoryDataset",
     "InfoVAEConfig",
     "InfoVAEModel",
     "InterpolationPipeline",
+    "KLGANConfig",
+    "KLGANModel",
     "KernelDensitySampler",
     "KernelDensitySamplerConfig",
     "LatentGANConfig",
@@ -268,6 +278,8 @@ __all__ = [
     "VAEModel",
     "VAMPConfig",
     "VAMPModel",
+    "VQGANConfig",
+    "VQGANModel",
     "VQVAEConfig",
     "VQVAEModel",
     "WAEGANConfig",

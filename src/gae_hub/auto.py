@@ -2,6 +2,7 @@
 
 __all__ = ["AutoGAE", "AutoSampler"]
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -16,6 +17,7 @@ from .core.hooks import HOOKS
 from .core.hub_errors import HubError, explain
 from .core.hub_files import FETCH_OPTIONS
 from .models.base import MODELS, GAEConfig, GAEPreTrainedModel
+from .models.image_gan import ImageGANModel
 from .modules.backbones import register_backbone
 from .samplers.base import SAMPLERS, GAESampler, GAESamplerConfig
 
@@ -206,6 +208,29 @@ class AutoGAE(_AutoClass[GAEPreTrainedModel, GAEConfig]):
         """
         assert HOOKS.from_pythae is not None  # gae_hub/__init__.py registers it
         return HOOKS.from_pythae(name, **kwargs)
+
+    @classmethod
+    def from_diffusers(
+        cls, name: str | Path, subfolder: str | None = None, image_size: int | Sequence[int] | None = None, **kwargs
+    ) -> ImageGANModel:
+        """A model with the weights and outputs of an `AutoencoderKL` or `VQModel` of diffusers. Only safetensors.
+
+        Args:
+            name: folder or Hub repository of the autoencoder, or of a pipeline.
+            subfolder: folder of the autoencoder in a pipeline; found by its class by default.
+            image_size: side of the images, or (height, width); by default that of the repository's config.
+            **kwargs: `token`, `revision` and other arguments that say where the files are; and fields of the config.
+
+        Returns:
+            A [`KLGANModel`] or [`VQGANModel`] in eval mode, without discriminator. Its images are in [0, 1].
+
+        Raises:
+            ValueError: if it is another class, or its weights do not fit.
+            OSError: if a file does not exist, or the Hub does not respond.
+            ImportError: if diffusers is not installed.
+        """
+        assert HOOKS.from_diffusers is not None  # gae_hub/__init__.py registers it
+        return HOOKS.from_diffusers(name, subfolder=subfolder, image_size=image_size, **kwargs)
 
 
 class AutoSampler(_AutoClass[GAESampler, GAESamplerConfig]):

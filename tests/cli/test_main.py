@@ -81,7 +81,7 @@ def test_usage_errors_are_one_line(words, message, capsys):
         (
             "convert --from_pythae a",
             "--output_dir",
-            "usage: gae-hub convert --from_pythae NAME --output_dir DIR [flags]",
+            "usage: gae-hub convert (--from_pythae | --from_diffusers) NAME --output_dir DIR [flags]",
         ),
         ("export m", "--output_dir", "usage: gae-hub export model --output_dir DIR [flags]"),
     ],

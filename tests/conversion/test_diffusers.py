@@ -329,9 +329,13 @@ def test_a_saved_pipeline_with_its_autoencoder_passed(tmp_path):
     assert json.loads((tmp_path / "again" / "model_index.json").read_text())["vae"][0] == "gae_hub"
 
 
-def test_the_snippet_of_the_documentation(tmp_path, monkeypatch, capsys):
+def test_the_snippets_of_the_documentation(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "diffusers.md").read_text()
-    code, output = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.S).groups()
-    exec(code, {"images": images(8)})
-    assert capsys.readouterr().out == output and (tmp_path / "pipeline" / "vae" / "config.json").is_file()
+    names = {"images": images(8)}
+    blocks = re.findall(r"```python\n(.*?)```(?:\n\n```(?:text)?\n(.*?)```)?", page, re.S)
+    for code, output in blocks:
+        exec(code, names)
+        assert capsys.readouterr().out == output
+    assert len(blocks) == 3 and (tmp_path / "pipeline" / "vae" / "config.json").is_file()
+    assert json.loads((tmp_path / "kl-gan" / "config.json").read_text())["_class_name"] == "AutoencoderKL"

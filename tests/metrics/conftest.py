@@ -8,7 +8,7 @@ import torch
 from gae_hub.metrics import LPIPS
 from gae_hub.metrics.networks.classifier import FeatureClassifier, FeatureClassifierConfig
 from gae_hub.metrics.networks.extractors import ClassifierExtractor
-from gae_hub.metrics.networks.lpips import BACKBONES, _build_backbone
+from gae_hub.modules.lpips import BACKBONES, build_backbone
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def lpips_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lpips")
     spec = BACKBONES["vgg"]
     torch.manual_seed(0)
-    state = {f"features.{name}": value for name, value in _build_backbone(spec).state_dict().items()}
+    state = {f"features.{name}": value for name, value in build_backbone(spec).state_dict().items()}
     torch.save(state, folder / "vgg.pth")
     widths = [64, 128, 256, 512, 512]
     heads = {f"lin{i}.model.1.weight": torch.rand(1, width, 1, 1) for i, width in enumerate(widths)}

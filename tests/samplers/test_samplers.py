@@ -286,7 +286,7 @@ def test_check_model(case, models):
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.id)
 def test_samplers_of_every_method(row, models):
     able = {name for name, cls in REGISTRY.items() if cls.explain_incompatibility(models[row.id]) is None}
-    has_codes = row.id in ("vq_vae", "hrq_vae")
+    has_codes = row.id in ("vq_vae", "vq_gan", "hrq_vae")
     assert {"empirical", "gaussian_mixture", "kernel_density"} <= able
     assert ("pixel_cnn" in able) == has_codes
     assert ("maf" in able) == (not has_codes and row.id != "svae")

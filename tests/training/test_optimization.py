@@ -93,7 +93,7 @@ def test_accumulated_gradients_equal_a_larger_batch(tmp_path):
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
 
 
-COUPLED = {"beta_tc_vae", "info_vae", "wae_mmd", "factor_vae", "rhvae", "vq_vae", "hrq_vae"}
+COUPLED = {"beta_tc_vae", "info_vae", "wae_mmd", "factor_vae", "rhvae", "vq_vae", "hrq_vae", "kl_gan", "vq_gan"}
 
 
 @pytest.mark.parametrize("case", [case for case in MODELS if case.id not in COUPLED], ids=lambda case: case.id)

@@ -170,7 +170,7 @@ def test_custom_modules_train(tmp_path):
 
 
 def test_models_that_cannot_be_sharded_raise(tmp_path):
-    for name in ("piwae", "vae_gan", "hvae", "rhvae", "rae_l2", "rae_gp"):
+    for name in ("piwae", "vae_gan", "kl_gan", "vq_gan", "hvae", "rhvae", "rae_l2", "rae_gp"):
         trainer = make_trainer(tmp_path, CASES[name].build())
         trainer.is_fsdp_enabled = True  # real FSDP needs a GPU
         with pytest.raises(ValueError, match="which FSDP shards: train it with DistributedDataParallel"):

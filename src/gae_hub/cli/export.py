@@ -57,5 +57,6 @@ def run(args: Namespace):
         config = read_json_object(Path(args.output_dir) / "config.json")
         reason = why_not_genuine(model)
         print(config["_class_name"] + ("" if reason is None else f", not a class of diffusers: {reason}"))
-        factor = config["scaling_factor"]
-        print(f"scaling_factor {factor:.5g}" + ("" if images else ", the default: pass --dataset to measure it"))
+        factor, is_known = config["scaling_factor"], getattr(model.config, "scaling_factor", None) is not None
+        note = ", of the model's config" if is_known else ", the default: pass --dataset to measure it"
+        print(f"scaling_factor {factor:.5g}" + ("" if images else note))

@@ -123,7 +123,7 @@ CHANNELS = Flag("channels", Literal[1, 3, 4] | None, "Number of channels to conv
 IMAGE_SIZE = Flag(
     "image_size",
     int | None,
-    "Edge length, or height and width, to which image files are cropped and resized",
+    "Edge length, or height and width, of the images; image files are cropped and resized to it",
     minimum=1,
     many=True,
     max_words=2,

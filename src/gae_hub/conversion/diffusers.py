@@ -14,7 +14,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDis
 from diffusers.models.autoencoders.vq_model import VQEncoderOutput, VQModel
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..auto import AutoGAE
 from ..core.checkpoint_checks import check_finite, check_sizes
@@ -112,7 +112,7 @@ class DiffusersAutoencoder(ModelMixin, ConfigMixin):
             # pipelines compute the downsampling as 2 ** (len(block_out_channels) - 1)
             block_out_channels=(1,) * (size // self.map_shape[-1]).bit_length(),
             sample_size=size,
-            force_upcast=False,
+            force_upcast=getattr(model.config, "force_upcast", False),
         )
         self.__module__ = LIBRARY  # which model_index.json records; the folder has a file of this name
 
@@ -124,14 +124,18 @@ class DiffusersAutoencoder(ModelMixin, ConfigMixin):
 
         Args:
             model: a model of images.
-            images: (batch, *input_shape) in [0, 1], or an iterable of such batches. The factor is 1 without them.
+            images: (batch, *input_shape) in [0, 1], or an iterable of such batches. Without them, the factors are
+                those of the model's config, as [`from_diffusers`] keeps them, or 1 and None.
 
         Raises:
             ValueError: if the model is not for images, its posterior is not supported, or its latents of these images
                 are all equal.
         """
         vae = cls(model)
-        if images is not None:
+        if images is None:
+            factor, shift = (getattr(model.config, f"{name}_factor", None) for name in ("scaling", "shift"))
+            vae.register_to_config(scaling_factor=1.0 if factor is None else float(factor), shift_factor=shift)
+        else:
             std = vae._latent_std([images] if isinstance(images, Tensor) else images)
             if not std > 0:
                 raise ValueError(
@@ -257,11 +261,22 @@ class DiffusersAutoencoder(ModelMixin, ConfigMixin):
         kwargs["use_safetensors"] = True
         loaded = super().from_pretrained(name, **kwargs, output_loading_info=True)
         model, info = cast(tuple[DiffusersAutoencoder, dict[str, Any]], loaded)
-        faults = [f"{key} is {kind}" for kind in ("missing", "unexpected") for key in info[f"{kind}_keys"]]
-        if faults:
-            raise ValueError(f"the weights of '{name}' do not fit its config: {'; '.join(sorted(faults)[:4])}")
-        check_finite(model.state_dict().items(), name)
+        check_loaded(model, info, name)
         return (model, info) if with_info else model  # pyright: ignore[reportReturnType] (as in diffusers)
+
+
+def check_loaded(model: nn.Module, info: dict[str, Any], name: str | Path):
+    """Raise ValueError if `from_pretrained` found weights that are missing, unexpected, or nan or infinite.
+
+    Args:
+        model: the loaded model.
+        info: its `output_loading_info`.
+        name: its folder or repository.
+    """
+    faults = [f"{key} is {kind}" for kind in ("missing", "unexpected") for key in info[f"{kind}_keys"]]
+    if faults:
+        raise ValueError(f"the weights of '{name}' do not fit its config: {'; '.join(sorted(faults)[:4])}")
+    check_finite(model.state_dict().items(), name)
 
 
 def convert_to_diffusers(
@@ -283,10 +298,10 @@ def convert_to_diffusers(
     wrapped = DiffusersAutoencoder.from_model(model, images)
     if why_not_genuine(model) is not None:
         return wrapped
-    factor = wrapped.config["scaling_factor"]
+    factor, upcast = wrapped.config["scaling_factor"], wrapped.config["force_upcast"]
     if isinstance(model, VQVAEModel):
-        return build_vq_model(model, factor)
-    return build_autoencoder_kl(cast(VAEModel, model), factor)
+        return build_vq_model(model, factor, upcast)
+    return build_autoencoder_kl(cast(VAEModel, model), factor, wrapped.config["shift_factor"], upcast)
 
 
 def _build_model(config: dict[str, Any]) -> GAEPreTrainedModel:

@@ -76,6 +76,15 @@ class HubModel(PreTrainedModel):
             module.training = False
         return self
 
+    def set_progress(self, step: int, num_steps: int):
+        """Set the buffer `progress` of a model that is trained. The trainer calls it before each step and at the end.
+
+        Args:
+            step: number of steps that are done.
+            num_steps: number of steps of the whole training.
+        """
+        cast(Any, self).progress.fill_(step / max(num_steps, 1))
+
     def _apply(self, fn, recurse: bool = True):
         """As in PyTorch, but `half`, `bfloat16` and `to` leave in float32 what `from_pretrained(dtype=...)` does."""
         module = cast(nn.Module, self)

@@ -20,6 +20,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import wraps
 from math import prod
+from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
 
 import torch
@@ -32,6 +33,7 @@ from transformers.utils.generic import ModelOutput
 from gae_hub.core.argument_checks import check_count, check_generator, describe
 from gae_hub.core.class_labels import draw_class_labels
 from gae_hub.core.configuration import StrictConfig, may_register
+from gae_hub.core.hooks import HOOKS
 from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.backbones import (
     backbone_config,
@@ -806,6 +808,33 @@ class GAEPreTrainedModel(HubModel):
         shares = cast(Tensor, self.class_shares)
         each = [self.log_likelihood(pixel_values, *options, class_labels=k) for k in range(len(shares))]
         return torch.stack(each, 1) + shares.to(each[0].dtype).log()
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        format: Literal["gae_hub", "torch", "onnx", "diffusers"] = "gae_hub",
+        **kwargs: Any,
+    ):
+        """Save a checkpoint, or encoder and decoder for use without gae_hub.
+
+        Args:
+            save_directory: the folder.
+            format: "gae_hub" for a checkpoint that `from_pretrained` loads. The others are those of [`export_model`]:
+                "diffusers" writes an autoencoder for pipelines, an `AutoencoderKL` or `VQModel` where possible.
+            **kwargs: for a checkpoint, as in `PreTrainedModel.save_pretrained`; for "diffusers", `images` to measure
+                the scaling factor on.
+
+        Raises:
+            ValueError: for an unknown format, or a model that cannot be exported.
+            OSError: if the disk is full.
+        """
+        if format == "gae_hub":
+            super().save_pretrained(save_directory, **kwargs)
+        elif HOOKS.export_model is None:
+            raise RuntimeError(f"format='{format}' needs gae_hub, which this copy of its code is without: install it")
+        else:
+            HOOKS.export_model(self, save_directory, format, **kwargs)
 
     # Training
 

@@ -7,6 +7,7 @@ A model with both can be exported as one of these classes, with the same outputs
 
 __all__ = [
     "DIFFUSERS_NETWORKS",
+    "DiffusersKLConfig",
     "DiffusersKLDecoder",
     "DiffusersKLDecoderConfig",
     "DiffusersKLEncoder",
@@ -25,8 +26,8 @@ from .backbones import Backbone, BackboneConfig, Sizes
 
 
 @strict
-class DiffusersKLEncoderConfig(BackboneConfig):
-    """Fields of the encoder, with the names of diffusers.
+class DiffusersKLConfig(BackboneConfig):
+    """Fields of encoder and decoder, with the names of diffusers.
 
     Args:
         block_out_channels: channels of the blocks, from the image inwards. Height and width are halved between blocks.
@@ -35,9 +36,6 @@ class DiffusersKLEncoderConfig(BackboneConfig):
         act_fn: the activation function.
         mid_block_add_attention: whether the smallest map has a layer of self-attention.
     """
-
-    model_type = "gae_diffusers_kl_encoder"
-    base_config_key = "encoder_config"
 
     block_out_channels: list[int] | tuple[int, ...] = (64, 128, 128)
     layers_per_block: int = 1
@@ -55,24 +53,59 @@ class DiffusersKLEncoderConfig(BackboneConfig):
 
 
 @strict
-class DiffusersKLDecoderConfig(DiffusersKLEncoderConfig):
-    """Fields of the decoder, which are those of the encoder that it mirrors."""
+class DiffusersKLEncoderConfig(DiffusersKLConfig):
+    """Fields of [`DiffusersKLConfig`], and of the encoder alone.
+
+    Args:
+        conv_out_channels: channels of a last convolution of size 3, as in published repositories, whose quant_conv is
+            the model's head. None for no such convolution: the head takes its place.
+    """
+
+    model_type = "gae_diffusers_kl_encoder"
+    base_config_key = "encoder_config"
+
+    conv_out_channels: int | None = None
+
+    def validate_conv_out(self):
+        if self.conv_out_channels is not None:
+            self.require_positive("conv_out_channels")
+
+
+@strict
+class DiffusersKLDecoderConfig(DiffusersKLConfig):
+    """Fields of [`DiffusersKLConfig`], which are those of the encoder that it mirrors, and of the decoder alone.
+
+    Args:
+        post_quant_channels: channels of a first convolution of size 1, the post_quant_conv of published repositories.
+            None for no such convolution.
+    """
 
     model_type = "gae_diffusers_kl_decoder"
     base_config_key = "decoder_config"
 
+    post_quant_channels: int | None = None
+
+    def validate_post_quant(self):
+        if self.post_quant_channels is not None:
+            self.require_positive("post_quant_channels")
+
+
+SHARED_FIELDS = tuple(DiffusersKLConfig.own_fields())
+
 
 class _DiffusersBackbone(Backbone):
-    config: DiffusersKLEncoderConfig
+    config: DiffusersKLConfig
 
     def settings(self) -> dict[str, Any]:
         """Arguments of diffusers' classes that have the names of the config's fields."""
-        settings = {name: getattr(self.config, name) for name in self.config.own_fields()}
+        settings = {name: getattr(self.config, name) for name in SHARED_FIELDS}
         return {**settings, "block_out_channels": tuple(self.config.block_out_channels)}
 
 
 class DiffusersKLEncoder(_DiffusersBackbone):
-    """The encoder up to its last convolution, which is the model's head; the features are a map."""
+    """The encoder up to its last convolution, which is the model's head by default; the features are a map."""
+
+    config: DiffusersKLEncoderConfig
 
     config_class = DiffusersKLEncoderConfig
 
@@ -82,9 +115,17 @@ class DiffusersKLEncoder(_DiffusersBackbone):
         from diffusers.models.autoencoders.vae import Encoder
 
         block_types = ("DownEncoderBlock2D",) * len(config.block_out_channels)
-        self.net = Encoder(in_channels=input_shape[0], down_block_types=block_types, **self.settings())
-        self.net.conv_out = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue] (typed as a convolution)
-        self.feature_shape = (config.block_out_channels[-1], *sizes)
+        channels = config.conv_out_channels
+        self.net = Encoder(
+            in_channels=input_shape[0],
+            out_channels=channels or 3,
+            down_block_types=block_types,
+            double_z=channels is None,  # twice as many channels, in the convolution that is replaced below
+            **self.settings(),
+        )
+        if channels is None:
+            self.net.conv_out = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue] (typed as a convolution)
+        self.feature_shape = (channels or config.block_out_channels[-1], *sizes)
         self.post_init()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -94,6 +135,7 @@ class DiffusersKLEncoder(_DiffusersBackbone):
 class DiffusersKLDecoder(_DiffusersBackbone):
     """The decoder of maps. A latent vector is a flattened map, so its size is a multiple of the map's pixels."""
 
+    config: DiffusersKLDecoderConfig
     config_class = DiffusersKLDecoderConfig
 
     def __init__(self, config: DiffusersKLDecoderConfig, output_shape: Sizes, latent_shape: Sizes):
@@ -113,8 +155,10 @@ class DiffusersKLDecoder(_DiffusersBackbone):
         from diffusers.models.autoencoders.vae import Decoder
 
         block_types = ("UpDecoderBlock2D",) * len(config.block_out_channels)
+        channels = config.post_quant_channels
+        self.post_quant_conv = nn.Identity() if channels is None else nn.Conv2d(self.map_shape[0], channels, 1)
         self.net = Decoder(
-            in_channels=self.map_shape[0],
+            in_channels=channels or self.map_shape[0],
             out_channels=output_shape[0],
             up_block_types=block_types,
             **self.settings(),
@@ -122,10 +166,10 @@ class DiffusersKLDecoder(_DiffusersBackbone):
         self.post_init()
 
     def forward(self, latents: Tensor) -> Tensor:
-        return (self.net(latents.reshape(-1, *self.map_shape)) + 1) / 2
+        return (self.net(self.post_quant_conv(latents.reshape(-1, *self.map_shape))) + 1) / 2
 
 
-def _map_sizes(config: DiffusersKLEncoderConfig, shape: Sizes) -> tuple[int, int]:
+def _map_sizes(config: DiffusersKLConfig, shape: Sizes) -> tuple[int, int]:
     """Height and width of the smallest map for images of a shape.
 
     Raises:

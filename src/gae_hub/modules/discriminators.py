@@ -7,8 +7,10 @@ others, or their outputs, as constants.
 __all__ = [
     "Discriminator",
     "FeatureDiscriminator",
+    "PatchDiscriminator",
     "discriminator_accuracy",
     "discriminator_loss",
+    "hinge_loss",
     "partition_parameters",
 ]
 
@@ -84,6 +86,60 @@ class FeatureDiscriminator(Discriminator):
         activations = self.compute_activations(x)
         features = at_least_float32(activations[self.feature_layer - 1]).flatten(1)
         return features, self.compute_logits(activations[-1])
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN of Image-to-Image Translation with Conditional Adversarial Networks (Isola, Zhu, Zhou & Efros, 2017),
+    arXiv:1611.07004: (batch, channels, height, width) to one logit per patch, (batch, rows, columns).
+
+    With channels (64, 128, 256, 512), a logit sees 70 x 70 pixels. Images are in [0, 1], and mapped to [-1, 1].
+
+    Args:
+        input_shape: (channels, height, width).
+        widths: channels of the hidden convolutions, of size 4 and leaky ReLUs. All but the last halve height and
+            width. All but the first have batch normalisation.
+
+    Raises:
+        ValueError: if the images are too small for one patch.
+    """
+
+    def __init__(self, input_shape: Sizes, widths: Sizes):
+        super().__init__()
+        smallest = 3 * 2 ** (len(widths) - 1)
+        if min(input_shape[1:]) < smallest:
+            raise ValueError(
+                f"discriminator_channels with {len(widths)} layers needs images of at least {smallest} x {smallest} "
+                f"pixels, got input_shape {tuple(input_shape)}; name fewer layers"
+            )
+        layers: list[nn.Module] = []
+        for index, (narrow, wide) in enumerate(pairwise((input_shape[0], *widths))):
+            is_first, is_last = index == 0, index == len(widths) - 1
+            layers.append(PatchConv(narrow, wide, 4, 1 if is_last and not is_first else 2, 1, bias=is_first))
+            layers += [] if is_first else [nn.BatchNorm2d(wide)]
+            layers.append(nn.LeakyReLU(0.2))
+        self.layers = nn.Sequential(*layers)
+        self.score = PatchConv(widths[-1], 1, 4, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (batch, rows, columns) of `x` (batch, channels, height, width), in float32 or higher."""
+        return at_least_float32(self.score(self.layers(2 * x.to(self.score.weight.dtype) - 1))).squeeze(1)
+
+
+class PatchConv(nn.Conv2d):
+    """A convolution with initial weights from N(0, 0.02^2) and biases 0, as in the authors' code."""
+
+    def reset_parameters(self):
+        nn.init.normal_(self.weight, 0.0, 0.02)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Scalar: the hinge loss of a discriminator's logits on real and fake examples (Lim & Ye, 2017, arXiv:1705.02894).
+
+    Half the mean of max(0, 1 - real), plus half the mean of max(0, 1 + fake).
+    """
+    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class MemberTrainer(GAETrainer):
 
     def begin_step(self):
         """Tell the model how much of the training is done."""
-        self.plain_model.progress.fill_(self.state.global_step / max(self.state.max_steps, 1))
+        self.plain_model.set_progress(self.state.global_step, self.state.max_steps)
 
     def end_step(self, epoch: float):
         """Update the weights by their gradients.
@@ -98,7 +98,7 @@ class MemberTrainer(GAETrainer):
         """
         self.is_in_train = False
         model = self.plain_model
-        model.progress.fill_(1.0)
+        model.set_progress(self.state.max_steps, self.state.max_steps)
         restore_layout(model)
         if self.best_weights is not None:
             model.load_state_dict(self.best_weights)

@@ -61,7 +61,7 @@ class ScheduleCallback(TrainerCallback):
 
     def on_step_begin(self, args, state, control, model: Any = None, **kwargs):
         self.epoch_ended = False
-        model.progress.fill_(state.global_step / max(state.max_steps, 1))
+        model.set_progress(state.global_step, state.max_steps)
 
     def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
         if hasattr(model, "before_optimizer_step"):  # a sampler has none
@@ -71,7 +71,7 @@ class ScheduleCallback(TrainerCallback):
         self.epoch_ended = control.should_log = True
 
     def on_train_end(self, args, state, control, model: Any = None, **kwargs):
-        model.progress.fill_(1.0)
+        model.set_progress(state.max_steps, state.max_steps)
 
 
 class LossBarCallback(TrainerCallback):

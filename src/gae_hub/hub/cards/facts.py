@@ -96,7 +96,7 @@ FACT_CHECKS: dict[str, Check] = {
             "samplers": _dict_of(_is_text),
         }
     ),
-    "imported": _dict_with({"from": _is_text, "notes": _list_of(_is_text)}),
+    "imported": _dict_with({"from": _is_text, "library": _optional(_is_text), "notes": _list_of(_is_text)}),
     "results": _dict_with(
         {
             "dataset": _is_text,

@@ -1,74 +1,19 @@
-r"""LPIPS: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (Zhang, Isola, Efros, Shechtman &
-Wang, 2018), arXiv:1801.03924. Version 0.1.
+"""LPIPS with its published weights: the distance as a metric, and the weights for losses."""
 
-.. math::
-    d(x, y) = \sum_l \mathrm{mean}_{hw} \, w_l^T (\hat f_l(x) - \hat f_l(y))^2
+__all__ = ["LPIPS", "load_lpips"]
 
-where f are the outputs of five layers of AlexNet or VGG-16, scaled to unit length over their channels.
-"""
-
-__all__ = ["BACKBONES", "LPIPS"]
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...data.caches import hash_tensors
+from ...modules.lpips import LPIPSNetwork, find_backbone
 from .downloads import load_published_weights
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """A published network: its layers, and the files of its weights.
-
-    Args:
-        layers: (channels, kernel, stride, padding) for a convolution with ReLU, or (kernel, stride) for a max pool.
-        taps: indices of the modules whose outputs are compared.
-        min_size: smallest height and width that the network accepts.
-        url: file of the backbone's weights.
-        sha256: first digits of that file's SHA-256.
-        heads_url: file of the linear layers' weights.
-    """
-
-    layers: tuple[tuple[int, ...], ...]
-    taps: tuple[int, ...]
-    min_size: int
-    url: str
-    sha256: str
-    heads_url: str
-
-
-_HEADS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/"
-_C = {width: (width, 3, 1, 1) for width in (64, 128, 256, 384, 512)}
-BACKBONES = {
-    "alex": Backbone(
-        layers=((64, 11, 4, 2), (3, 2), (192, 5, 1, 2), (3, 2), _C[384], _C[256], _C[256]),
-        taps=(1, 4, 7, 9, 11),
-        min_size=31,
-        url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-        sha256="7be5be79",
-        heads_url=f"{_HEADS}alex.pth",
-    ),
-    "vgg": Backbone(
-        layers=(
-            *(_C[64], _C[64], (2, 2), _C[128], _C[128], (2, 2), _C[256], _C[256], _C[256], (2, 2)),
-            *(_C[512], _C[512], _C[512], (2, 2), _C[512], _C[512], _C[512]),
-        ),
-        taps=(3, 8, 15, 22, 29),
-        min_size=16,
-        url="https://download.pytorch.org/models/vgg16-397923af.pth",
-        sha256="397923af",
-        heads_url=f"{_HEADS}vgg.pth",
-    ),
-}
-MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # normalisation of the input, from images in [-1, 1]
-
-
-class LPIPS(nn.Module):
-    """LPIPS with published weights of the backbone and of the five linear layers.
+class LPIPS(LPIPSNetwork):
+    """LPIPS with published weights of the backbone and of the five linear layers, without gradients.
 
     Args:
         backbone: "alex", which most reports use, or "vgg".
@@ -82,36 +27,14 @@ class LPIPS(nn.Module):
         ValueError: if a file does not hold the expected weights.
     """
 
-    features: nn.Sequential
-    head0: Tensor
-
     def __init__(self, backbone: str = "alex", weights: str | Path | None = None, heads: str | Path | None = None):
-        super().__init__()
-        if backbone not in BACKBONES:
-            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got '{backbone}'")
-        self.spec, self.name = BACKBONES[backbone], f"lpips-{backbone}"
-        self.features = _build_backbone(self.spec)
         remedy = (
             f"pass the paths: LPIPS('{backbone}', weights=BACKBONE, heads=HEADS), "
             f"load('lpips', backbone='{backbone}', weights=BACKBONE, heads=HEADS), or --options "
             f'\'{{"lpips": {{"backbone": "{backbone}", "weights": "BACKBONE", "heads": "HEADS"}}}}\''
         )
-        state = load_published_weights(weights or self.spec.url, self.spec.sha256, self.name, remedy)
-        self.load_state_dict({name: value for name, value in state.items() if name.startswith("features.")})
-        linear = load_published_weights(heads or self.spec.heads_url, None, f"{self.name} (linear layers)", remedy)
-        for index, tap in enumerate(self.spec.taps):
-            name, channels = f"lin{index}.model.1.weight", self._num_channels(tap)
-            if name not in linear or linear[name].numel() != channels:
-                raise ValueError(
-                    f"the heads of '{self.name}' must hold {name} with {channels} channels; check the file"
-                )
-            self.register_buffer(f"head{index}", linear[name].view(channels, 1, 1))
-        self.eval().requires_grad_(False)
+        super().__init__(backbone, *_load_weights(backbone, weights, heads, remedy))
         self.sha256 = hash_tensors(self.state_dict())
-
-    def _num_channels(self, tap: int) -> int:
-        layers = list(self.features)[: tap + 1]
-        return [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)][-1]
 
     @torch.no_grad()
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -120,33 +43,24 @@ class LPIPS(nn.Module):
         Raises:
             ValueError: if the images are smaller than the network accepts.
         """
-        if min(x.shape[-2:]) < self.spec.min_size:
-            raise ValueError(
-                f"{self.name} needs images of at least {self.spec.min_size} x {self.spec.min_size} pixels, got "
-                f"{x.shape[-2]} x {x.shape[-1]}"
-            )
-        total = x.new_zeros(len(x))
-        for index, (a, b) in enumerate(zip(self._iterate_taps(x), self._iterate_taps(y), strict=True)):
-            total = total + (self.get_buffer(f"head{index}") * (a - b).square()).sum(1).mean((1, 2))
-        return total
-
-    def _iterate_taps(self, images: Tensor) -> Iterator[Tensor]:
-        """Outputs of the compared layers, scaled to unit length over the channels."""
-        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-        value = (2 * images.expand(-1, 3, -1, -1) - 1 - mean) / std
-        for index, layer in enumerate(self.features):
-            value = layer(value)
-            if index in self.spec.taps:
-                yield value / (value.square().sum(1, keepdim=True).sqrt() + 1e-10)
+        return super().forward(x, y)
 
 
-def _build_backbone(spec: Backbone) -> nn.Sequential:
-    layers, width = [], 3
-    for layer in spec.layers:
-        if len(layer) == 2:
-            layers.append(nn.MaxPool2d(*layer))
-        else:
-            channels, kernel, stride, padding = layer
-            layers += [nn.Conv2d(width, channels, kernel, stride, padding), nn.ReLU()]
-            width = channels
-    return nn.Sequential(*layers)
+def load_lpips(backbone: str, weights: str | Path | None = None, heads: str | Path | None = None) -> LPIPSNetwork:
+    """The network for a loss, with gradients with respect to the images. Arguments and errors as for [`LPIPS`]."""
+    remedy = (
+        "call model.load_perceptual_network(weights=BACKBONE, heads=HEADS) with the paths before training, or set "
+        "perceptual_weight=0 to train without the term; loaded models encode and decode without these weights"
+    )
+    return LPIPSNetwork(backbone, *_load_weights(backbone, weights, heads, remedy))
+
+
+def _load_weights(
+    backbone: str, weights: str | Path | None, heads: str | Path | None, remedy: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights of the backbone and of the linear layers, from files, URLs or the published files."""
+    spec, name = find_backbone(backbone), f"lpips-{backbone}"
+    return (
+        load_published_weights(weights or spec.url, spec.sha256, name, remedy),
+        load_published_weights(heads or spec.heads_url, None, f"{name} (linear layers)", remedy),
+    )
