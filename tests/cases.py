@@ -35,6 +35,7 @@ from gae_hub import (
     PriorSampler,
     RAEGPModel,
     RAEL2Model,
+    RepresentationAEModel,
     RHVAEManifoldSampler,
     RHVAEModel,
     SVAEModel,
@@ -67,11 +68,16 @@ class ModelCase:
     reduced_by: dict[str, Any] = field(default_factory=dict)
     fullgraph: bool = True  # whether the loss compiles to one graph
     images_only: bool = False
+    frozen: tuple[str, ...] = ()  # networks that are not trained, and stay in evaluation mode
     gaussian_prior: bool = True  # p(z) = N(0, I), so log p(x) is known for a linear decoder
 
     @property
     def id(self) -> str:
         return self.model_class.config_class.model_type.removeprefix("gae_")
+
+    def is_trained(self, name: str) -> bool:
+        """Whether a parameter or module of this name is trained."""
+        return name.split(".")[0] not in self.frozen
 
     def build(self, **fields):
         """A model with seeded weights."""
@@ -136,6 +142,14 @@ MODELS = [
         terms=("reconstruction", "embedding", "gradient_penalty"),
         fullgraph=False,  # its loss contains a gradient
         **RAE,
+    ),
+    ModelCase(
+        RepresentationAEModel,
+        {"latent_dim": None, "encoder_config": {"hidden_sizes": [3]}, "normalization": "none"},
+        has_prior=False,
+        has_likelihood=False,
+        terms=("reconstruction",),
+        frozen=("encoder",),
     ),
     ModelCase(FactorVAEModel, GAN, terms=("reconstruction", "kl", "total_correlation", "discriminator")),
     AAE,
