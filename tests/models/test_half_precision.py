@@ -59,7 +59,7 @@ def test_half_precision_trains_and_evaluates_as_float32(case, dtype):
 
 @EACH
 def test_casts_keep_the_statistics_that_loading_keeps(case, tmp_path):
-    fields = {} if case.id == "msssim_vae" else {"observation_std": "optimal"}
+    fields = {} if case.id == "msssim_vae" else {"likelihood": "gaussian", "observation_std": "optimal"}
     model = trained(case, **fields)
     model.save_pretrained(tmp_path)
     loaded = AutoGAE.from_pretrained(tmp_path, dtype=torch.float16)

@@ -4,6 +4,7 @@ return one token for each patch."""
 __all__ = ["VISION_ENCODER", "VisionEncoder", "VisionEncoderConfig"]
 
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from gae_hub.core.hub_errors import explained
-from gae_hub.core.hub_files import fetch_file
+from gae_hub.core.hub_files import CONFIG, fetch_file
 from gae_hub.core.json_files import read_json_object
 
 from .backbones import Backbone, BackboneConfig, Sizes
@@ -75,8 +76,8 @@ class VisionEncoderConfig(BackboneConfig):
         if name is not None and any(getattr(self, field) is None for field in fields):
             with explained("load", name):
                 found = AutoConfig.from_pretrained(name, revision=self.revision, trust_remote_code=False)
+                self.revision = _commit_of(fetch_file(name, CONFIG, revision=self.revision)) or self.revision
                 file = fetch_file(name, "preprocessor_config.json", revision=self.revision)
-            self.revision = getattr(found, "_commit_hash", None) or self.revision
             settings = read_json_object(file) if file else {}
             self.image_size = self.image_size or _side(settings)
             self.image_mean = self.image_mean or settings.get("image_mean")
@@ -226,6 +227,12 @@ class VisionEncoder(Backbone):
                 f"{sides[0]} x {sides[1]} patches last"
             )
         return tokens[:, -sides[0] * sides[1] :].transpose(1, 2).unflatten(2, sides)
+
+
+def _commit_of(file: Path | None) -> str | None:
+    """The commit of a file in the cache of the Hub, if it is one."""
+    is_cached = file is not None and file.parent.parent.name == "snapshots"
+    return file.parent.name if is_cached else None
 
 
 def _side(settings: dict[str, Any]) -> int | None:
