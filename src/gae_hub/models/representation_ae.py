@@ -10,8 +10,7 @@ The statistics :math:`\mu` and s are those of the training set, so that each lat
 decoder is trained on noisy latents, because samplers draw latents that are not those of any image.
 
 Changes: objective.
-Use it when: latents must carry the meaning of images (classification, retrieval, samplers), and a pretrained vision
-encoder knows images such as yours.
+Use it when: latents must carry the meaning of images, and a pretrained vision encoder knows images such as yours.
 
 Relations:
     With an encoder that is trained, without normalisation and with tau = 0 it is the AE. RAE-L2 and RAE-GP
