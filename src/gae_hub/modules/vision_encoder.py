@@ -21,6 +21,7 @@ from .backbones import Backbone, BackboneConfig, Sizes
 from .precision import at_least_float32
 
 DEFAULT_MODEL = "facebook/dinov2-with-registers-base"
+_FIELDS = ("vision_config", "image_size", "image_mean", "image_std")  # that a new model sets
 _REQUIRED = ("hidden_size", "patch_size", "num_channels")  # fields of a vision transformer's config
 
 
@@ -72,8 +73,8 @@ class VisionEncoderConfig(BackboneConfig):
             ValueError: if the model is no vision transformer, or has no image processor and a field needs it.
             OSError: if the model does not exist, or the Hub does not respond.
         """
-        name, fields = self.model_name_or_path, ("vision_config", "image_size", "image_mean", "image_std")
-        if name is not None and any(getattr(self, field) is None for field in fields):
+        name = self.model_name_or_path
+        if name is not None and any(getattr(self, field) is None for field in _FIELDS):
             with explained("load", name):
                 found = AutoConfig.from_pretrained(name, revision=self.revision, trust_remote_code=False)
                 self.revision = _commit_of(fetch_file(name, CONFIG, revision=self.revision)) or self.revision
@@ -83,28 +84,32 @@ class VisionEncoderConfig(BackboneConfig):
             self.image_mean = self.image_mean or settings.get("image_mean")
             self.image_std = self.image_std or settings.get("image_std")
             self.vision_config = self.vision_config or getattr(found, "vision_config", found)
-        vision = cast(PreTrainedConfig, self.vision_config)
-        missing = [field for field in _REQUIRED if not isinstance(getattr(vision, field, None), int)]
+        vision = cast(Any, self.vision_config)
+        self.image_size = self.image_size or getattr(vision, "image_size", None)
+        self.check()
+        vision.dtype = None  # that of the model, and not of the repository
+        if hasattr(vision, "mask_ratio"):
+            vision.mask_ratio = 0.0  # ViT-MAE would drop patches
+        if hasattr(vision, "vision_use_head"):
+            vision.vision_use_head = False  # the pooling of SigLIP, which features do not need
+
+    def check(self):
+        """Raise ValueError unless all fields are set, and the model is a vision transformer."""
+        missing = [field for field in _REQUIRED if not isinstance(getattr(self.vision_config, field, None), int)]
         if missing:
             raise ValueError(
                 f"encoder_config needs a vision transformer with one token for each patch, but {self.describe()} has "
                 f"no number {', '.join(missing)} in its config: choose DINOv2, SigLIP 2, ViT-MAE or ViT"
             )
-        self.image_size = self.image_size or getattr(vision, "image_size", None)
-        for field in fields:
+        for field in _FIELDS:
             if getattr(self, field) is None:
                 raise ValueError(
                     f"{self.describe()} has no {field} in a preprocessor_config.json: set {field} in encoder_config"
                 )
-        vision.dtype = None  # that of the model, and not of the repository
-        if hasattr(vision, "mask_ratio"):
-            cast(Any, vision).mask_ratio = 0.0  # ViT-MAE would drop patches
-        if hasattr(vision, "vision_use_head"):
-            cast(Any, vision).vision_use_head = False  # the pooling of SigLIP, which features do not need
 
     def describe(self) -> str:
         """The encoder for error messages: its name and its kind."""
-        kind = f"a model of type '{getattr(self.vision_config, 'model_type', 'unknown')}'"
+        kind = f"a model of type '{getattr(self.vision_config, 'model_type', None)}'"
         return f"'{self.model_name_or_path}', {kind}," if self.model_name_or_path else kind
 
 
@@ -130,10 +135,10 @@ class VisionEncoder(Backbone):
     def __init__(self, config: VisionEncoderConfig, input_shape: Sizes):
         super().__init__(config)
         is_loading = torch.get_default_device().type == "meta"  # transformers then loads all weights of a checkpoint
-        if not is_loading:
+        if is_loading:
+            config.check()
+        else:
             config.fetch()
-        elif config.vision_config is None:
-            raise ValueError("encoder_config has no vision_config: this checkpoint was not saved by a model")
         vision = cast(Any, config.vision_config)
         side = self._count_patches(vision, tuple(input_shape))
         is_named = config.model_name_or_path is not None and not is_loading
@@ -209,7 +214,7 @@ class VisionEncoder(Backbone):
             self.train(training)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        size, dtype = (self.config.image_size, self.config.image_size), pixel_values.dtype
+        size, dtype = (cast(int, self.config.image_size),) * 2, pixel_values.dtype
         pixels = at_least_float32(pixel_values)  # resizing by bicubic weights
         if pixels.shape[-2:] != size:
             pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True)
@@ -231,8 +236,7 @@ class VisionEncoder(Backbone):
 
 def _commit_of(file: Path | None) -> str | None:
     """The commit of a file in the cache of the Hub, if it is one."""
-    is_cached = file is not None and file.parent.parent.name == "snapshots"
-    return file.parent.name if is_cached else None
+    return file.parent.name if file is not None and file.parent.parent.name == "snapshots" else None
 
 
 def _side(settings: dict[str, Any]) -> int | None:

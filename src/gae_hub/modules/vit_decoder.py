@@ -89,7 +89,8 @@ class ViTDecoder(Backbone):
 
     def forward(self, latents: Tensor) -> Tensor:
         tokens = self.embedding(latents.flatten(2).transpose(1, 2))
-        tokens = tokens + grid_positions(*self.sizes, tokens)
+        rows, columns = self.sizes
+        tokens = tokens + grid_positions(rows, columns, tokens)
         for layer in self.layers:
             tokens = layer(tokens)
         patches = self.head(self.norm(tokens)).unflatten(2, self.patch_shape).unflatten(1, self.sizes)

@@ -173,6 +173,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         model = cast(Any, super().call_model_init(trial))
         if self._has_data:  # not yet in the constructor of transformers
             self._check_and_adapt(model)
+            self._prepare_model(model.to(self.args.device))
             if self.args.channels_last:
                 use_channels_last(model)
         return model
@@ -226,8 +227,8 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         on_cpu = self.args.device.type == "cpu"
         if self.args.keep_freed_memory and not (on_cpu and keep_freed_memory()):
             logger.warning("keep_freed_memory=True has no effect: it needs a CPU and glibc")
-        if checkpoint is None and isinstance(self.plain_model, GAEPreTrainedModel):
-            self.plain_model.before_training(self._training_images())
+        if checkpoint is None and self.model_init is None:
+            self._prepare_model(self.plain_model)
         with self._memory_format(), self.interrupt.handle_sigint():
             result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self._record_run()
@@ -237,6 +238,11 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
                 f"'{self.args.output_dir}'; resume with train(resume_from_checkpoint=True), or --resume in a shell"
             )
         return result
+
+    def _prepare_model(self, model: Any):
+        """Show a new model the training set, from which some methods estimate constants."""
+        if isinstance(model, GAEPreTrainedModel):  # a sampler or a custom module needs none
+            model.before_training(self._training_images())
 
     def _training_images(self) -> Iterator[torch.Tensor]:
         """This process's share of the training set: every n-th batch of n processes."""
