@@ -127,7 +127,9 @@ def test_wrong_codes_and_labels_of_a_fitted_pixel_cnn():
         ValueError, match=r"codes has shape \(4, 2\), but the sampler is fitted to codes of shape \(2, 2\)"
     ):
         sampler.code_log_prob(CODES[:, 0], labels)
-    with pytest.raises(ValueError, match=r"one integer, or one for each of 5 examples, got shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"one integer, or one for each of 5 examples, got shape \(3,\)"
+    ):
         sampler.sample(5, class_labels=torch.tensor([0, 1, 0]))
     assert torch.equal(sampler.code_log_prob(CODES, labels), sampler.code_log_prob(CODES.unsqueeze(-1), labels))
 
