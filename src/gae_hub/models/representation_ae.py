@@ -13,9 +13,9 @@ Changes: objective.
 Use it when: latents must carry the meaning of images, and a pretrained vision encoder knows images such as yours.
 
 Relations:
-    With an encoder that is trained, without normalisation and with tau = 0 it is the AE. RAE-L2 and RAE-GP
-    (regularized autoencoders) share an abbreviation with it, and nothing else: they train the encoder. It has no
-    prior: to generate images, fit a sampler to its embeddings.
+    With a trained encoder, without normalisation and with tau = 0 it is the AE. RAE-L2 and RAE-GP, the regularized
+    autoencoders, are other methods with the same abbreviation: they train the encoder, and penalise the latents. The
+    representation AE has no prior: to generate images, fit a sampler to its embeddings.
     The paper adds LPIPS and an adversarial term to the L1 loss; here the loss is the likelihood, by default the
     Laplace's L1. The paper removes scale and shift from the encoder's last layer normalisation, which the statistics
     cancel up to signs.
