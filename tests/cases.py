@@ -39,6 +39,7 @@ from gae_hub import (
     PriorSampler,
     RAEGPModel,
     RAEL2Model,
+    RepresentationAEModel,
     RHVAEManifoldSampler,
     RHVAEModel,
     SVAEModel,
@@ -74,11 +75,16 @@ class ModelCase:
     fullgraph: bool = True  # whether the loss compiles to one graph
     images_only: bool = False
     resting: tuple[str, ...] = ()  # parameters whose first gradients are 0
+    frozen: tuple[str, ...] = ()  # networks that are not trained, and stay in evaluation mode
     gaussian_prior: bool = True  # p(z) = N(0, I), so log p(x) is known for a linear decoder
 
     @property
     def id(self) -> str:
         return self.model_class.config_class.model_type.removeprefix("gae_")
+
+    def is_trained(self, name: str) -> bool:
+        """Whether a parameter or module of this name is trained."""
+        return name.split(".")[0] not in self.frozen
 
     def build(self, **fields):
         """A model with seeded weights."""
@@ -152,6 +158,14 @@ MODELS = [
         terms=("reconstruction", "embedding", "gradient_penalty"),
         fullgraph=False,  # its loss contains a gradient
         **RAE,
+    ),
+    ModelCase(
+        RepresentationAEModel,
+        {"latent_dim": None, "encoder_config": {"hidden_sizes": [3]}, "normalization": "none"},
+        has_prior=False,
+        has_likelihood=False,
+        terms=("reconstruction",),
+        frozen=("encoder",),
     ),
     ModelCase(FactorVAEModel, GAN, terms=("reconstruction", "kl", "total_correlation", "discriminator")),
     AAE,

@@ -15,10 +15,12 @@ import pytest
 import torch
 from cases import SHAPE, VAE
 from huggingface_hub.dataclasses import strict
+from safetensors.torch import load_file
 from torch import nn
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
+    AutoModel,
     BaseImageProcessor,
     ImageProcessingMixin,
     PreTrainedConfig,
@@ -32,6 +34,7 @@ from transformers.integrations.peft import PeftAdapterMixin
 from transformers.pipelines import SUPPORTED_TASKS
 from transformers.pipelines.base import Pipeline
 from transformers.utils import PushToHubMixin
+from vision_repositories import save_encoder
 
 import gae_hub
 from gae_hub._autoload import REGISTRIES
@@ -402,6 +405,34 @@ def test_loaded_float_parameters_are_trainable(tmp_path):
     model = VAE.build().requires_grad_(False)
     model.save_pretrained(tmp_path)
     assert all(p.requires_grad for p in type(model).from_pretrained(tmp_path).parameters())
+
+
+def test_loading_ends_with_eval(tmp_path, monkeypatch):
+    """By which a model freezes its encoder again."""
+    VAE.build().save_pretrained(tmp_path)
+    calls = []
+    monkeypatch.setattr(VAE.model_class, "train", lambda self, mode=True: calls.append(mode) or self)
+    VAE.model_class.from_pretrained(tmp_path)
+    assert calls[-1] is False
+
+
+def test_nested_networks_keep_their_names_without_the_original_format(tmp_path):
+    """With it, a network inside a model would be saved with names that its own checkpoints had once."""
+
+    class Outer(PreTrainedModel):
+        config_class = PreTrainedConfig
+
+        def __init__(self, config, net):
+            super().__init__(config)
+            self.net = net
+            self.post_init()
+
+    save_encoder(tmp_path / "encoder")
+    model = Outer(PreTrainedConfig(), AutoModel.from_pretrained(tmp_path / "encoder"))
+    for original, same in ((True, False), (False, True)):
+        model.save_pretrained(tmp_path / str(original), save_original_format=original)
+        saved = load_file(tmp_path / str(original) / "model.safetensors")
+        assert (saved.keys() == model.state_dict().keys()) is same
 
 
 def test_nested_configs_pass_build_arguments_on():

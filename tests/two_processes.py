@@ -74,7 +74,7 @@ def step(setting: str, rank: int, world: int, wrap=None, device="cpu") -> dict[s
     if wrap:
         dist.all_reduce(loss)
         loss /= world
-    found = {f"gradient.{name}": p.grad for name, p in model.named_parameters()}
+    found = {f"gradient.{name}": p.grad for name, p in model.named_parameters() if case.is_trained(name)}
     found |= {f"buffer.{name}": b for name, b in model.named_buffers()}
     whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in found.items()}
     return {"loss": loss.cpu()} | {name: value.cpu().clone().contiguous() for name, value in whole.items()}

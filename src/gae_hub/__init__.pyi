@@ -90,6 +90,8 @@ from .models.rae_l2 import RAEL2Config as RAEL2Config
 from .models.rae_l2 import RAEL2Model as RAEL2Model
 from .models.rae_l2 import RegularizedAEConfig as RegularizedAEConfig
 from .models.rae_l2 import RegularizedAEModel as RegularizedAEModel
+from .models.representation_ae import RepresentationAEConfig as RepresentationAEConfig
+from .models.representation_ae import RepresentationAEModel as RepresentationAEModel
 from .models.rhvae import RHVAEConfig as RHVAEConfig
 from .models.rhvae import RHVAEModel as RHVAEModel
 from .models.svae import SVAEConfig as SVAEConfig
@@ -260,6 +262,8 @@ __all__ = [
     "ReconstructionPipeline",
     "RegularizedAEConfig",
     "RegularizedAEModel",
+    "RepresentationAEConfig",
+    "RepresentationAEModel",
     "SVAEConfig",
     "SVAEModel",
     "TrainingPipeline",

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from localhub import LocalHub, point_clients_at
+from vision_repositories import PROCESSOR, publish, save_encoder
 
 import gae_hub
 from gae_hub import AutoGAE, AutoSampler
@@ -117,7 +119,10 @@ def test_formulas_become_mathml(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_method_page(name, monkeypatch, tmp_path):
-    """It has each field, a snippet that runs, and a command line that the parser accepts."""
+    """It has each field, a snippet that runs, and a command line that the parser accepts.
+
+    The stand-in for the Hub has a tiny vision encoder.
+    """
     monkeypatch.chdir(tmp_path)
     page = pages.write_method(name, DOCS)
     for field in AutoGAE.config_class(name).own_fields():
@@ -126,7 +131,12 @@ def test_method_page(name, monkeypatch, tmp_path):
         )
     (snippet,) = re.findall(r"```python\n(.*?)```", page, re.S)
     scope = {}
-    exec(snippet, scope)
+    with LocalHub(users={"facebook": "hf_facebook"}) as hub, point_clients_at(hub, tmp_path / "home", token=False):
+        if name == "representation_ae":
+            processor = {**PROCESSOR, "size": {"shortest_edge": 64}}
+            encoder = save_encoder(tmp_path / "encoder", processor=processor, hidden_size=16, image_size=64)
+            publish(hub, "facebook/dinov2-base", encoder)
+        exec(snippet, scope)
     assert scope["model"].config.latent_dim == 16
     (words,) = re.findall(r"^\$ gae-hub train (.*)$", page, re.M)
     assert make_parser("train").read(words.split()).model == name

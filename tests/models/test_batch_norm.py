@@ -19,9 +19,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self):
+    def __init__(self, latent_dim):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 784))
+        self.net = nn.Sequential(nn.Linear(latent_dim, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 784))
 
     def forward(self, z):
         return self.net(z).unflatten(1, SHAPE)
@@ -29,12 +29,16 @@ class Decoder(nn.Module):
 
 @pytest.mark.parametrize("case", MODELS, ids=lambda case: case.id)
 def test_running_statistics_move_once_in_a_training_step(case):
-    """By momentum * (batch mean - running mean), for one call of each network; and not at all in evaluation."""
+    """By momentum * (batch mean - running mean), for one call of each trained network; and not in evaluation."""
     torch.manual_seed(0)
     fields = {"input_shape": SHAPE, "latent_dim": 3, **case.fields}
-    model = case.model_class(case.model_class.config_class(**fields), encoder=Encoder(), decoder=Decoder()).train()
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
-    assert len(norms) == 2
+    networks = {
+        "encoder": Encoder(),
+        "decoder": Decoder(6 if case.frozen else 3),
+    }  # features are the latents if frozen
+    model = case.model_class(case.model_class.config_class(**fields), **networks).train()
+    norms = [network.net[index] for network, index in zip(networks.values(), (2, 1), strict=True)]
+    frozen = [norms.pop(0)] if case.frozen else []
     calls = [[] for _ in norms]
     for norm, seen in zip(norms, calls, strict=True):
         norm.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].detach().clone()))
@@ -45,3 +49,4 @@ def test_running_statistics_move_once_in_a_training_step(case):
         assert any(torch.allclose(norm.running_mean, mean, atol=1e-6) for mean in moved)
     model.eval()(images(8, SHAPE), generator=generator())
     assert all(norm.num_batches_tracked == 1 for norm in norms)
+    assert all(norm.num_batches_tracked == 0 for norm in frozen)

@@ -127,6 +127,14 @@ def write_pages(docs: Path):
 
 # Methods
 
+# flags and fields of the examples of methods that do not suit small grey images
+_EXAMPLES = {
+    "representation_ae": (
+        "--encoder facebook/dinov2-base --dataset photos --image_size 256 --output_dir representation-ae-photos",
+        '(3, 256, 256), encoder_config="facebook/dinov2-base"',
+    )
+}
+
 
 def write_method(name: str, docs: Path) -> str:
     """The page of a method.
@@ -143,12 +151,13 @@ def write_method(name: str, docs: Path) -> str:
         for other in AutoGAE.names()
         if other != name and _paper(AutoGAE.model_class(other)).changes == paper.changes
     ]
+    flags, fields = _EXAMPLES.get(name, (f"--dataset digits --output_dir {folder}", "(1, 28, 28), latent_dim=16"))
     parts = [
         *_introduce(name, model),
         "## Train it",
-        f"```console\n$ gae-hub train --model {name} --dataset digits --output_dir {folder}\n```",
+        f"```console\n$ gae-hub train --model {name} {flags}\n```",
         f"```python\nfrom gae_hub import {config.__name__}, {model.__name__}\n\n"
-        f"model = {model.__name__}({config.__name__}(input_shape=(1, 28, 28), latent_dim=16))\n```",
+        f"model = {model.__name__}({config.__name__}(input_shape={fields}))\n```",
         f"`AutoGAE.from_pretrained` finds the class of a repository by its `model_type`, `{config.model_type}`. "
         "[The command](../commands/train.md) has a flag for each field below.",
         "## Relations",

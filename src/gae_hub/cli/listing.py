@@ -23,7 +23,12 @@ def run(args: Namespace):
         papers = {name: paper_of(auto.model_class(name)) for name in auto.names()}
         rows = [[name, p.name, f"{p.authors}, {p.year}, {p.id}"] for name, p in papers.items() if p is not None]
         print_table([title, "", "paper"], rows)
-    print_table(["network", "as"], [[name, "encoder, decoder"] for name in backbone_names("encoder")])
+    encoders, decoders = backbone_names("encoder"), backbone_names("decoder")
+    roles = {
+        name: [*["encoder"] * (name in encoders), *["decoder"] * (name in decoders)]
+        for name in sorted({*encoders, *decoders})
+    }
+    print_table(["network", "as"], [[name, ", ".join(names)] for name, names in roles.items()])
     metrics = {name: metric.description for name, metric in METRICS.items()}
     print_table(["metric", ""], [[name, summary] for name, summary in metrics.items()])
     print_table(["study", ""], [[name, load_study(name).title] for name in BUILTIN_STUDIES])

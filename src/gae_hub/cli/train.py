@@ -29,7 +29,13 @@ FLAGS = (
     replace(DATASET, default=DEFAULT_DATASET),
     *DATA_OPTIONS,
     STREAMING,
-    Flag("encoder", NETWORK, "Encoder: mlp, conv, resnet, paper_conv, paper_resnet, or a dict of its config", "mlp"),
+    Flag(
+        "encoder",
+        NETWORK,
+        "Encoder: mlp, conv, resnet, paper_conv, paper_resnet, the repository of a vision transformer, or a dict of "
+        "its config",
+        "mlp",
+    ),
     Flag("decoder", NETWORK, "Decoder, in the same way", "--encoder"),
     replace(OUTPUT_DIR, default="outputs/MODEL-DATASET"),
     SEED,
@@ -72,6 +78,7 @@ def run(args: Namespace):
     from transformers import set_seed
 
     from ..auto import AutoGAE
+    from ..modules.backbones import backbone_config
     from ..training.arguments import RECIPES, GAETrainingArguments
     from ..training.trainer import GAETrainer
 
@@ -85,8 +92,9 @@ def run(args: Namespace):
     dataset: str = given["dataset"]
     with training.main_process_first(desc="reading the data set"):
         train, validation = _load(dataset, given)
-    encoder = given.get("encoder") or "mlp"
-    networks = {"encoder_config": encoder, "decoder_config": given.get("decoder") or encoder}
+    encoder = given.get("encoder")  # without one, the method chooses
+    is_vision = encoder is not None and backbone_config("encoder", encoder).model_type == "gae_vision_encoder"
+    networks = {"encoder_config": encoder, "decoder_config": given.get("decoder") or ("vit" if is_vision else encoder)}
     model = AutoGAE.from_config(method(input_shape=train.input_shape, **networks, **own))
     trainer = GAETrainer(model, training, train_dataset=train, eval_dataset=validation)
     is_first = trainer.is_world_process_zero()

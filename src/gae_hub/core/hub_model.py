@@ -259,6 +259,8 @@ class HubModel(PreTrainedModel):
             OSError: if the disk is full.
         """
         is_main_process = kwargs.get("is_main_process", True)
+        # a network of transformers inside the model would be saved with the names that its own checkpoints had once
+        kwargs.setdefault("save_original_format", False)
         if not is_main_process or kwargs.get("push_to_hub"):
             super().save_pretrained(save_directory, **kwargs)
         else:

@@ -15,7 +15,7 @@ __all__ = [
     "register_model",
 ]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import wraps
@@ -59,6 +59,8 @@ from gae_hub.modules.noise import randn
 from gae_hub.modules.paper_networks import PAPER_NETWORKS
 from gae_hub.modules.posteriors import PointMass, Posterior
 from gae_hub.modules.precision import at_least_float32
+from gae_hub.modules.vision_encoder import VISION_ENCODER
+from gae_hub.modules.vit_decoder import VIT_DECODER
 
 MODELS: dict[str, type["GAEPreTrainedModel"]] = {}
 """Short name ("beta_vae") to model class, filled by `register_model`."""
@@ -88,7 +90,8 @@ class GAEConfig(StrictConfig):
         output_activation: "sigmoid" (as in the Pythae paper) or "identity", applied to what the decoder returns.
         encoder_config, decoder_config: a short name, a dict with `model_type` and the network's fields, or a config
             object. "mlp" fits any shape; "conv" and "resnet" signals, images and volumes; "paper_conv",
-            "paper_resnet" and "diffusers_kl" images.
+            "paper_resnet" and "diffusers_kl" images. The encoder "vision" is a vision transformer of the Hub; a name
+            with a slash is its repository or folder. The decoder "vit" is a transformer for latent maps.
         num_classes: number of classes, for a model p(x|z, y) that is given class labels y; or None.
         condition_dim: size of the vectors, for a model that is given a vector of each example instead; or None.
         condition_embedding_dim: size of the embeddings of labels or vectors.
@@ -137,7 +140,7 @@ class GAEConfig(StrictConfig):
         return cast(tuple[int, int, int], self.input_shape)
 
     def validate_base(self):
-        self.require_positive("input_shape", "latent_dim")
+        self.require_positive("input_shape", *([] if self.latent_dim is None else ["latent_dim"]))
         if not self.input_shape:
             raise ValueError("input_shape must have at least one dimension, got ()")
         if self.observation_std != "optimal":
@@ -842,6 +845,12 @@ class GAEPreTrainedModel(HubModel):
         """Progress of a warm-up over the first `fraction` of the training steps, from 0 to 1; 1 in evaluation."""
         return (self.progress / fraction).clamp(max=1) if fraction else 1.0
 
+    def before_training(self, batches: Iterable[Tensor]):
+        """Called by the trainer before a new run, with images of the training set, (batch, *input_shape) each.
+
+        The images are read as `batches` is iterated. Several processes share them: each iterates its own.
+        """
+
     def before_optimizer_step(self):
         """Called by the trainer after the backward pass. Networks that skip this step get `.grad = None` here."""
 
@@ -939,5 +948,5 @@ def register_model(config_class: type[GAEConfig], model_class: type[GAEPreTraine
         AutoModel.register(config_class, model_class, exist_ok=True)
 
 
-for _network in (*NETWORKS, *PAPER_NETWORKS, *DIFFUSERS_NETWORKS):
+for _network in (*NETWORKS, *PAPER_NETWORKS, *DIFFUSERS_NETWORKS, VISION_ENCODER, VIT_DECODER):
     register_backbone(*_network)

@@ -5,7 +5,8 @@ A decoder returns pixels *before* the activation. Each network is a `PreTrainedM
 `encoder_config` and `decoder_config` refer to it by a short name: "mlp" for any shape; "conv" and "resnet" for
 signals (channels, length), images (channels, height, width) and volumes (channels, depth, height, width), odd sizes
 included; "paper_conv" and "paper_resnet" for the image sizes of the Pythae paper; "diffusers_kl" for images that an
-autoencoder of diffusers accepts.
+autoencoder of diffusers accepts. The encoder "vision" is a vision transformer of the Hub; the decoder "vit" is one for
+latent maps.
 """
 
 __all__ = [
@@ -233,14 +234,17 @@ def backbone_config(role: Role, spec: str | dict[str, Any] | PreTrainedConfig | 
 
     Args:
         role: "encoder" or "decoder".
-        spec: a short name; a dict with `model_type`, "mlp" by default, and the network's fields; a config object,
-            which is returned; or None for "mlp".
+        spec: a short name; for encoders also the repository or folder of a vision transformer, with a slash; a dict
+            with `model_type`, "mlp" by default, and the network's fields; a config object, which is returned; or None
+            for "mlp".
 
     Raises:
         ValueError: if the network is not registered, or has no such field.
     """
     if isinstance(spec, PreTrainedConfig):
         return spec
+    if isinstance(spec, str) and role == "encoder" and "/" in spec:
+        spec = {"model_type": "vision", "model_name_or_path": spec}
     spec = {"model_type": spec} if isinstance(spec, str) else dict(spec or {})
     name = spec.setdefault("model_type", "mlp")
     spec["model_type"] = _SHORT_NAMES[role].get(name, name)

@@ -5,11 +5,13 @@ __all__ = ["GAETrainer"]
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType, TrainOutput
 from transformers.utils import logging
@@ -17,7 +19,7 @@ from transformers.utils import logging
 from ..data.batches import collate
 from ..data.class_labels import with_conditions
 from ..data.datasets import InMemoryDataset
-from ..data.loading import as_dataset
+from ..data.loading import as_dataset, iterate_batches
 from ..images.processing import GAEImageProcessor
 from ..models.base import GAEPreTrainedModel
 from .arguments import GAETrainingArguments
@@ -176,6 +178,7 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         model = cast(Any, super().call_model_init(trial))
         if self._has_data:  # not yet in the constructor of transformers
             self._check_and_adapt(model)
+            self._prepare_model(model.to(self.args.device))
             if self.args.channels_last:
                 use_channels_last(model)
         return model
@@ -229,6 +232,8 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         on_cpu = self.args.device.type == "cpu"
         if self.args.keep_freed_memory and not (on_cpu and keep_freed_memory()):
             logger.warning("keep_freed_memory=True has no effect: it needs a CPU and glibc")
+        if checkpoint is None and self.model_init is None:
+            self._prepare_model(self.plain_model)
         with self._memory_format(), self.interrupt.handle_sigint():
             result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self._record_run()
@@ -238,6 +243,21 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
                 f"'{self.args.output_dir}'; resume with train(resume_from_checkpoint=True), or --resume in a shell"
             )
         return result
+
+    def _prepare_model(self, model: Any):
+        """Show a new model the training set, from which some methods estimate constants."""
+        if isinstance(model, GAEPreTrainedModel):  # a sampler or a custom module needs none
+            model.before_training(self._training_images())
+
+    def _training_images(self) -> Iterator[torch.Tensor]:
+        """This process's share of the training set: every n-th batch of n processes."""
+        batch_size = self.args.per_device_eval_batch_size
+        if self.data_collator is collate:
+            batches = iterate_batches(self.train_dataset, batch_size)
+        else:
+            loader = DataLoader(self.train_dataset, batch_size, collate_fn=self.data_collator)
+            batches = (batch["pixel_values"] for batch in loader)
+        return islice(batches, self.args.process_index, None, self.args.world_size)
 
     def _prepare_output_dir(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """Find the checkpoint to resume from, or delete what an earlier run left."""
