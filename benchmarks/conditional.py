@@ -1,8 +1,8 @@
 """Class-conditional samples of MNIST, recognised by a classifier: python -m benchmarks.conditional DATASET OUTPUT_DIR.
 
-A classifier is trained on the images, and a conditional VAE on the images and their labels. Then a sample of each class
-is recognised as that class or not, without guidance and with it; the VAE classifies test images by Bayes' rule; and a
-sampler per class draws latents for a VAE without conditions. Pictures and `conditional.json` are written to OUTPUT_DIR.
+A classifier is trained on the images, and a conditional VAE on the images and their labels. The classifier then
+recognises samples of each class, without guidance and with it; the VAE classifies test images by Bayes' rule; and a
+sampler per class draws latents for a VAE without conditions. Pictures and `conditional.json` are written there.
 """
 
 import json
