@@ -10,7 +10,7 @@ from densities import noise, plane, two_moons
 from torch import nn
 from transformers import TrainerCallback
 
-from gae_hub import AutoSampler, FlowMatchingSampler, InMemoryDataset
+from gae_hub import AutoSampler, FlowMatchingSampler, InMemoryDataset, PerClassSampler
 from gae_hub.samplers import flow_matching
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1}
@@ -416,3 +416,16 @@ def test_invalid_arguments(with_classes, moons):
     assert fit_classes(class_dropout=0.0).sample(2, guidance_scale=1.0).shape == (2, 2)
     with pytest.raises(ValueError, match="but class_dropout is 0"):
         fit_classes(class_dropout=0.0).sample(2, guidance_scale=2.0)
+
+
+def test_generate_guides_the_sampler():
+    model = VAE.build().eval()
+    sampler = FlowMatchingSampler(num_classes=2, hidden_size=8, num_hidden_layers=1, num_steps=2)
+    labels = torch.arange(40) % 2
+    sampler.fit(noise(40, 3), class_labels=labels, num_train_epochs=2, progress=False)
+    options = {"class_labels": 1, "guidance_scale": 3.0}
+    found = model.generate(5, sampler, generator(), **options)
+    torch.testing.assert_close(found, model.decode(sampler.sample(5, generator(), **options)))
+    assert not torch.allclose(found, model.generate(5, sampler, generator(), class_labels=1))
+    with pytest.raises(ValueError, match="guidance_scale = 3 needs a model that is trained with condition_dropout"):
+        model.generate(5, PerClassSampler(num_classes=2).fit(noise(40, 3), class_labels=labels), guidance_scale=3)

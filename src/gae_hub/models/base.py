@@ -217,6 +217,11 @@ def check_sampler(sampler: Any, latent_shape: tuple[int, ...]):
         )
 
 
+def _supports_guidance(sampler: Any) -> bool:
+    """Whether a sampler has classes and is trained with some of them dropped."""
+    return getattr(sampler, "num_classes", None) is not None and bool(getattr(sampler.config, "class_dropout", 0))
+
+
 def inference(method: Callable[Concatenate[Module, P], R]) -> Callable[Concatenate[Module, P], R]:
     """Run a method without gradients and in eval mode, then restore the training mode of each module."""
 
@@ -682,7 +687,7 @@ class GAEPreTrainedModel(HubModel):
             class_labels: (num_samples,) integers, or one for all, or vectors (num_samples, condition_dim), for a
                 conditional model or a sampler with classes. By default, classes are drawn with their shares in the
                 training set.
-            guidance_scale: as in `given`.
+            guidance_scale: as in `given`, for models with `condition_dropout` and for samplers with `class_dropout`.
 
         Raises:
             ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape; or
@@ -693,9 +698,20 @@ class GAEPreTrainedModel(HubModel):
         if class_labels is None and self.class_shares is not None and not self.is_given:
             check_count("num_samples", num_samples)
             class_labels = draw_class_labels(self.class_shares, num_samples, generator, self.device)
-        latents = self.draw_latents(num_samples, sampler, generator, class_labels)
+        is_guided = guidance_scale != 1
+        guides_sampler = is_guided and _supports_guidance(sampler)
+        guides_decoder = is_guided and bool(self.config.condition_dropout)
+        if is_guided and not guides_sampler and not guides_decoder:
+            raise ValueError(
+                f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0, or a "
+                "sampler with class_dropout above 0"
+            )
+        latents = self.draw_latents(
+            num_samples, sampler, generator, class_labels, guidance_scale if guides_sampler else 1.0
+        )
         parts = latents.split(batch_size)
-        models = self.given_parts(parts, class_labels if self.is_conditional else None, guidance_scale)
+        given = class_labels if self.is_conditional else None
+        models = self.given_parts(parts, given, guidance_scale if guides_decoder else 1.0)
         return torch.cat([model.decode(part) for part, model in zip(parts, models, strict=True)])
 
     @inference
@@ -705,6 +721,7 @@ class GAEPreTrainedModel(HubModel):
         sampler: LatentSampler | None = None,
         generator: torch.Generator | None = None,
         class_labels: ClassLabels = None,
+        guidance_scale: float = 1.0,
     ) -> Tensor:
         """(num_samples, *latent_shape): the latents of new images, which `generate` decodes.
 
@@ -720,7 +737,11 @@ class GAEPreTrainedModel(HubModel):
             )
         if sampler is None:
             return self.sample_prior(num_samples, generator)
-        conditions = {"class_labels": class_labels} if has_classes and class_labels is not None else {}
+        conditions: dict[str, Any] = {}
+        if has_classes and class_labels is not None:
+            conditions["class_labels"] = class_labels
+        if guidance_scale != 1:
+            conditions["guidance_scale"] = guidance_scale
         return self._draw_latents(sampler, num_samples, generator, **conditions).to(self.dtype)
 
     def _draw_latents(
