@@ -426,6 +426,8 @@ METRICS = {
     "fid": {"fid"},
     "kid": {"kid"},
     "inception_score": {"inception_score"},
+    "class_accuracy": {"class_accuracy"},
+    "fid_per_class": {"fid_per_class"},
     "prdc": {"precision", "recall", "density", "coverage"},
     "energy": {"energy_distance", "energy_distance_of_data"},
     "log_likelihood": {"log_likelihood"},
@@ -474,6 +476,11 @@ def _classes(seed: int) -> dict[str, Any]:
     return {**rows, "references": rows["references"][:, 0]}
 
 
+def _logits(seed: int) -> dict[str, Any]:
+    logits = torch.randn(40, 3, generator=generator(seed))
+    return {"predictions": logits, "references": torch.arange(40) % 3}
+
+
 def _paths(seed: int) -> dict[str, Any]:
     paths = images(20, (4, 1, 2, 2), seed)
     return {"predictions": paths, "references": paths[:, [0, -1]] + 0.1}
@@ -486,6 +493,7 @@ MEASURES = [
     MeasureCase(
         "inception_score", lambda seed: {"predictions": _features(seed)["predictions"]}, {"num_splits": 1000}, FEATURES
     ),
+    MeasureCase("class_accuracy", _logits, {}, FEATURES),
     MeasureCase("prdc", _features, {"num_neighbors_density": 1000}, FEATURES),
     *(MeasureCase(name, _pairs) for name in ("mse", "psnr", "ssim", "ms_ssim", "lpips")),
     MeasureCase("log_likelihood", lambda seed: {"predictions": torch.randn(20, generator=generator(seed))}),

@@ -17,7 +17,7 @@ from gae_hub.metrics import MEASURES, Moments, Passport, evaluate_model, frechet
 from gae_hub.metrics import METRICS as REGISTRY
 from gae_hub.metrics.evaluation_run import EvaluationRun
 from gae_hub.metrics.functional import moments
-from gae_hub.metrics.networks.extractors import Extractor
+from gae_hub.metrics.networks.extractors import Extractor, load_extractor
 
 
 def dataset(num=60):
@@ -36,7 +36,9 @@ def test_every_metric_has_a_row():
 def test_metric_returns_its_numbers_reproducibly(name, extractor, lpips):
     quick = {"beta_vae_score": {"num_votes": 50}, "dci": {"num_trees": 3}}
     given = {"num_samples": 20, "extractor": extractor, "lpips": lpips, "options": quick}
-    runs = [evaluate_model(VAE.build(input_shape=(1, 16, 16)), dataset(), [name], **given) for _ in range(2)]
+    fields = {"num_classes": 3} if name in ("class_accuracy", "fid_per_class") else {}
+    model = VAE.build(input_shape=(1, 16, 16), **fields)
+    runs = [evaluate_model(model, dataset(), [name], **given) for _ in range(2)]
     assert set(runs[0]) == METRICS[name] and runs[0] == runs[1]
     for key, value in runs[0].items():
         assert torch.isfinite(torch.tensor(value)), key
@@ -46,6 +48,35 @@ def test_metric_returns_its_numbers_reproducibly(name, extractor, lpips):
         low, high = value.passport.interval or (float(value), float(value))
         assert low <= float(value) <= high, key
     assert json.loads(json.dumps(to_results(runs[0])))["metrics"].keys() == METRICS[name]
+
+
+def test_metrics_of_classes(extractor):
+    """Accuracy and FID per class, of a sampler that returns images of the data, computed by hand."""
+
+    class Copies:
+        num_classes, config = 3, None
+
+        def sample(self, num_samples, generator=None, class_labels=None):
+            return torch.stack([means[classes == label][0] for label in class_labels.tolist()])
+
+    data, model = dataset(), VAE.build(input_shape=(1, 16, 16))
+    classes, means = data.labels, model.embed(data[:]["pixel_values"])
+    given = {"num_samples": 30, "extractor": extractor}
+    found = evaluate_model(model, data, ["class_accuracy", "fid_per_class"], sampler=Copies(), **given)
+    decoded = model.decode(torch.stack([means[classes == label][0] for label in range(3)]))
+    read = load_extractor(extractor)
+    right = read.compute_logits(read((255 * decoded).round().byte())).argmax(1) == torch.arange(3)
+    assert found["class_accuracy"] == pytest.approx(right.double().mean().item())
+    details = found["class_accuracy"].passport.details["accuracy_of_classes"]
+    assert details == {str(label): float(value) for label, value in enumerate(right)}
+    features, drawn = read((255 * data[:]["pixel_values"]).round().byte()), read((255 * decoded).round().byte())
+    each = [
+        frechet_distance(Moments(drawn[label].expand(10, -1)), Moments(features[classes == label]))
+        for label in range(3)
+    ]
+    assert found["fid_per_class"] == pytest.approx(sum(each) / 3, rel=1e-6)
+    with pytest.raises(ValueError, match="'class_accuracy' needs samples of chosen classes: a model with num_classes"):
+        evaluate_model(model, data, ["class_accuracy"], **given)
 
 
 def test_mean_squared_error():

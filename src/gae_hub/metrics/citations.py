@@ -98,6 +98,13 @@ _ENERGY = Paper(
     2013,
     "doi:10.1016/j.jspi.2013.03.018",
 )
+_GAN_TEST = Paper(
+    "GAN-test",
+    "How Good Is My GAN?",
+    "Shmelkov, Schmid & Alahari",
+    2018,
+    "arXiv:1807.09499",
+)
 _DEQUANTIZATION = Paper(
     "Dequantisation",
     "A Note on the Evaluation of Generative Models",
@@ -108,6 +115,7 @@ _DEQUANTIZATION = Paper(
 
 CITATIONS: dict[str, tuple[Paper, ...]] = {
     "beta_vae_score": (_BETA_VAE,),
+    "class_accuracy": (_GAN_TEST,),
     "clustering": (_PYTHAE,),
     "dci": (_DCI,),
     "energy": (_ENERGY,),

@@ -131,6 +131,30 @@ class EvaluationRun:
         for images in pipe.generate_batches(self.num_samples, self.seed, BATCH_SIZE):
             yield from self.restore(images).split(BATCH_SIZE)
 
+    def num_classes(self, metric: str) -> int:
+        """Number of classes that samples can be of.
+
+        Raises:
+            ValueError: if neither the model nor the sampler has classes. `metric` names the metric in the message.
+        """
+        of_sampler = None if self.sampler is None else self.sampler.num_classes
+        found = self.model.config.num_classes or of_sampler
+        if found is None:
+            raise ValueError(
+                f"the metric '{metric}' needs samples of chosen classes: a model with num_classes, or a sampler with "
+                "classes, such as PerClassSampler"
+            )
+        return found
+
+    def iterate_class_samples(self, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of generated images in 8 bits and their classes, which take turns."""
+        pipe, labels = GenerationPipeline(self.model, self.sampler), torch.arange(self.num_samples) % num_classes
+        row = 0
+        for images in pipe.generate_batches(self.num_samples, self.seed, BATCH_SIZE, class_labels=labels):
+            for part in self.restore(images).clamp(0, 1).split(BATCH_SIZE):
+                yield as_uint8(part, "samples of the evaluation", row), labels[row : row + len(part)]
+                row += len(part)
+
     def iterate_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (reconstructions, images), in the data's units."""
         for batch in self.iterate_examples("reconstructing"):

@@ -78,6 +78,40 @@ def _measure_features(run: EvaluationRun, name: str) -> Numbers:
     return measure.compute()
 
 
+def _measure_class_accuracy(run: EvaluationRun) -> Numbers:
+    measure = run.new_measure("class_accuracy", feature_extractor=run.extractor)
+    for images, labels in run.iterate_class_samples(run.num_classes("class_accuracy")):
+        measure.add(images, labels)
+    return measure.compute()
+
+
+def _measure_fid_per_class(run: EvaluationRun) -> Numbers:
+    num_classes, labels = run.num_classes("fid_per_class"), getattr(run.dataset, "labels", None)
+    if labels is None:
+        raise ValueError("the metric 'fid_per_class' needs the classes of the data, but the data set has no labels")
+    measures = [run.new_measure("fid", feature_extractor=run.extractor) for _ in range(num_classes)]
+    features = run.all_features("data")
+    drawn = [(run.extractor(images).cpu(), classes) for images, classes in run.iterate_class_samples(num_classes)]
+    for label, measure in enumerate(measures):
+        if (labels == label).sum() < 2 or sum(int((classes == label).sum()) for _, classes in drawn) < 2:
+            raise ValueError(
+                f"fid_per_class needs 2 or more images and samples of each class, but class {label} has less"
+            )
+        measure.sides["references"].add(features[labels == label])
+        for rows, classes in drawn:
+            measure.sides["predictions"].add(rows[classes == label])
+    found = [measure.compute()["fid"] for measure in measures]
+    passport = replace(
+        found[0].passport,
+        metric="fid_per_class",
+        num_samples=run.num_samples,
+        num_references=len(features),
+        references_fingerprint=run.fingerprint.hex(),
+        details={"fid_of_classes": {str(label): float(value) for label, value in enumerate(found)}},
+    )
+    return {"fid_per_class": Measurement(sum(map(float, found)) / num_classes, passport)}
+
+
 def _measure_energy(run: EvaluationRun) -> Numbers:
     if run.num_samples < 2 or len(run.dataset) < 4:
         raise ValueError(
@@ -204,6 +238,14 @@ METRICS: dict[str, Metric] = {
         "Inception Score of samples.",
         partial(_measure_features, name="inception_score"),
         keep_features=("samples",),
+    ),
+    "class_accuracy": Metric(
+        "Share of samples that a classifier, the extractor, recognises as their class.", _measure_class_accuracy
+    ),
+    "fid_per_class": Metric(
+        "Mean over the classes of the FID between samples and data of one class.",
+        _measure_fid_per_class,
+        keep_features=("data",),
     ),
     "prdc": Metric(
         "Precision, recall, density and coverage of samples.",

@@ -703,8 +703,8 @@ class GAEPreTrainedModel(HubModel):
         guides_decoder = is_guided and bool(self.config.condition_dropout)
         if is_guided and not guides_sampler and not guides_decoder:
             raise ValueError(
-                f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0, or a "
-                "sampler with class_dropout above 0"
+                f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0, or "
+                "a sampler with class_dropout above 0"
             )
         latents = self.draw_latents(
             num_samples, sampler, generator, class_labels, guidance_scale if guides_sampler else 1.0

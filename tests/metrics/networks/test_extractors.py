@@ -125,7 +125,7 @@ def test_dinov2(vision):
     expected = Dinov2Model.from_pretrained(vision / "dinov2").eval()(pixel_values=normal).pooler_output
     torch.testing.assert_close(extractor(x), expected, rtol=1e-4, atol=1e-5)
     assert "28 x 28" in extractor.resize and extractor(images(2, (1, 9, 50))).shape == (2, 16)
-    with pytest.raises(ValueError, match="has no classes, which the Inception Score needs"):
+    with pytest.raises(ValueError, match="has no classes, which Inception Score and class_accuracy need"):
         evaluate_model(VAE.build(), images(5), ["inception_score"], num_samples=4, extractor=extractor)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "SIDES",
     "SSIM",
     "BetaVAEScore",
+    "ClassAccuracy",
     "Clustering",
     "Energy",
     "FactorVAEScore",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 from .base import MEASURES, SIDES, Measure
-from .features import FID, KID, PRDC, FeatureMeasure, InceptionScore
+from .features import FID, KID, PRDC, ClassAccuracy, FeatureMeasure, InceptionScore
 from .latents import (
     DCI,
     MIG,

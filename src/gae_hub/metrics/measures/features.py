@@ -1,12 +1,13 @@
 """Measures on features of images: how close generated images are to the data."""
 
-__all__ = ["FID", "KID", "PRDC", "FeatureMeasure", "InceptionScore"]
+__all__ = ["FID", "KID", "PRDC", "ClassAccuracy", "FeatureMeasure", "InceptionScore"]
 
 from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
 
+from ...core.class_labels import check_class_labels
 from ..functional.frechet import frechet_distance, frechet_infinity
 from ..functional.image_batches import as_uint8
 from ..functional.inception_score import inception_score
@@ -186,6 +187,44 @@ class InceptionScore(FeatureMeasure):
 
     def biased_by(self, number: str, **options: Any) -> tuple[str, ...]:
         return COUNTS[:1]
+
+
+class ClassAccuracy(FeatureMeasure):
+    """Share of generated images that a classifier recognises as their class (Shmelkov et al., 2018, arXiv:1807.09499).
+
+    The classifier is trained on real images. `details` of the passport have the share of each class.
+
+    Example:
+
+        >>> import gae_hub.metrics
+        >>> class_accuracy = gae_hub.metrics.load("class_accuracy", feature_extractor="features")
+        >>> logits_of_two_classes = [[2.0, 0.0], [0.0, 2.0], [1.0, 0.0], [3.0, 1.0]]
+        >>> class_accuracy.compute(predictions=logits_of_two_classes, references=[0, 1, 0, 1])["class_accuracy"]
+        0.75
+    """
+
+    name = "class_accuracy"
+    references_help = "classes, (num,) integers"
+
+    @staticmethod
+    def function(logits: Tensor, labels: Tensor) -> dict[str, Estimate]:
+        if len(logits) != len(labels):
+            raise ValueError(f"there are {len(logits)} images but {len(labels)} classes")
+        labels = check_class_labels(labels, logits.shape[1], len(logits), logits.device, name="classes")
+        is_right = (logits.argmax(1) == labels).double()
+        shares = {str(int(label)): float(is_right[labels == label].mean()) for label in labels.unique()}
+        return {"class_accuracy": Estimate.mean(is_right, accuracy_of_classes=shares)}
+
+    def to_rows(self, side: str, batch: Any) -> Tensor:
+        return super().to_rows(side, batch) if side == "predictions" else Measure.to_rows(self, side, batch)
+
+    def fingerprint_of(self, references: Any) -> Fingerprint:
+        return Measure.fingerprint_of(self, references)
+
+    def estimate(self, predictions: RowStore, references: RowStore, **options: Any) -> dict[str, Estimate]:
+        features, labels = cast(Rows, predictions).to_tensor(), cast(Rows, references).to_tensor()
+        logits = features if self.extractor is None else self.extractor.compute_logits(features)
+        return self.function(logits, labels, **options)
 
 
 class PRDC(FeatureMeasure):

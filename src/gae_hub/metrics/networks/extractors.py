@@ -137,8 +137,8 @@ class Extractor:
         """
         if self.head is None:
             raise ValueError(
-                f"the extractor '{self.name}' has no classes, which the Inception Score needs; use 'inception', or a "
-                "classifier from gae-hub train-extractor"
+                f"the extractor '{self.name}' has no classes, which Inception Score and class_accuracy need; use "
+                "'inception', or a classifier from gae-hub train-extractor"
             )
         return F.linear(features, self.head.weight, self.head.bias)
 

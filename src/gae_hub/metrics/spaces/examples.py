@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.files import write_atomically
-from ..measures import MEASURES, FeatureMeasure, InceptionScore, PairMeasure
+from ..measures import MEASURES, ClassAccuracy, FeatureMeasure, InceptionScore, PairMeasure
 from ..measures.latents import FactorMeasure
 
 NUM = 64
@@ -37,6 +37,8 @@ def _example_arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
     classes = np.arange(NUM) % 4
     if issubclass(measure, InceptionScore):
         return (5 * np.eye(8, dtype=np.float32)[np.arange(NUM) % 8] + noise), noise
+    if issubclass(measure, ClassAccuracy):
+        return 2 * np.eye(8, dtype=np.float32)[classes] + noise, classes
     if issubclass(measure, FeatureMeasure):
         return noise + 0.5, random.normal(size=(NUM, 8)).astype(np.float32)
     if issubclass(measure, PairMeasure):
