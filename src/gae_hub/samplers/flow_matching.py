@@ -8,7 +8,8 @@ The network v is the velocity that carries noise u, at time 0, to latents z, at 
 those of the optimal transport between its noise and its latents (Tong et al., 2024, arXiv:2302.00482): paths cross
 less, so that the flow is straighter and takes fewer steps.
 
-Use it when: you want the best samples: latents with many modes or dimensions, or maps; or classes with guidance.
+Use it when: a mixture misses structure of latents with many modes or dimensions; or they are maps; or you want classes
+    with guidance.
 
 Relations:
     A continuous normalizing flow that is trained by regression: MAF and neural splines need networks that are easily
