@@ -1,9 +1,10 @@
 """Train KL-GAN or VQ-GAN beside the same model without discriminator: python -m benchmarks.image_gan METHOD DATA DIR.
 
-Both trainings have the same images, seeds, and small encoder and decoder. They are measured on test images at the last
-checkpoint before the discriminator starts and at the end, with an extractor that `gae-hub train-extractor` trained. A
-run that was stopped continues; `--stop_after` stops one by itself. With a GPU, `--steps 10000 --bf16` is a long run.
-LPIPS is part of the loss only with `--perceptual_weight`, which needs the published weights.
+Both trainings have the same images, and the same initial weights of a small encoder and decoder. They are measured on
+test images at the last checkpoint before the discriminator starts and at the end, with an extractor that
+`gae-hub train-extractor` trained. A run that was stopped continues; `--stop_after` stops one by itself. With a GPU,
+`--steps 10000 --bf16` is a long run. LPIPS is part of the loss only with `--perceptual_weight`, which needs the
+published weights.
 """
 
 import argparse
@@ -63,7 +64,10 @@ def build_model(method: str, weight: float, args: argparse.Namespace, input_shap
         "discriminator_channels": [32, 64, 128],
     }
     torch.manual_seed(0)
-    return AutoGAE.from_config(AutoGAE.config_class(method)(**fields))
+    model = AutoGAE.from_config(AutoGAE.config_class(method)(**fields))
+    if weight:  # the initial weights of the model without discriminator
+        model.load_state_dict(build_model(method, 0.0, args, input_shape).state_dict(), strict=False)
+    return model
 
 
 def train(name: str, args: argparse.Namespace, data) -> bool:
