@@ -6,7 +6,8 @@ numbers, so that an interrupted command goes on where it stopped. A plain VAE wi
 trained as well, for the time of a step and as the limit without quantization. Steps are timed by turns with those of
 the VAE; the table has medians.
 
-`--times` measures the times alone, without data. `--table` prints the table of what is measured, and `--picture FILE` saves rows of reconstructions of the same images.
+`--times` measures the times alone, without data. `--table` prints the table of what is measured, and `--picture FILE`
+saves rows of reconstructions of the same images.
 """
 
 import argparse
