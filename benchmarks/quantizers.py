@@ -3,8 +3,7 @@
 Each model has the same convolutional networks and 8 x 8 tokens of 9 bits, and reconstructs images that it was not
 trained on. The FID is that of a classifier of the training images. FOLDER keeps the classifier, the models and their
 numbers, so that an interrupted command goes on where it stopped. A plain VAE with a latent map of the same size is
-trained as well, for the time of a step and as the limit without quantization. Steps are timed by turns with those of
-the VAE; the table has medians.
+trained as well. Steps are timed by turns with those of the VAE; the table has medians.
 
 `--times` measures the times alone, without data. `--table` prints the table of what is measured, and `--picture FILE`
 saves rows of reconstructions of the same images.
