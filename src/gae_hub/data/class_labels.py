@@ -1,6 +1,6 @@
 """Class labels of data sets, for conditional models and for samplers with classes."""
 
-__all__ = ["read_class_labels", "with_conditions"]
+__all__ = ["read_class_labels", "repeat_conditions", "with_conditions"]
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..core.class_labels import check_class_labels
 from ..modules.conditions import check_conditions
-from .datasets import BatchedDataset
+from .datasets import BatchedDataset, StreamedDataset
 from .loading import as_dataset
 
 if TYPE_CHECKING:
@@ -36,6 +36,22 @@ def read_class_labels(dataset: Any, num_classes: int) -> Tensor:
     return check_class_labels(labels, num_classes, len(dataset), name=f"labels of {dataset!r}")
 
 
+def repeat_conditions(model: "GAEPreTrainedModel", class_labels: Tensor | None, num_samples: int) -> Tensor | None:
+    """What `generate` needs for samples like the examples of some data: the vectors of these examples, in turn.
+
+    Args:
+        model: the model.
+        class_labels: (num, condition_dim) vectors of examples.
+        num_samples: number of samples.
+
+    Returns:
+        (num_samples, condition_dim); None for other models: classes are drawn by `generate`.
+    """
+    if class_labels is None or model.config.condition_dim is None:
+        return None
+    return class_labels[torch.arange(num_samples, device=class_labels.device) % len(class_labels)]
+
+
 def with_conditions(model: "GAEPreTrainedModel", dataset: Any) -> Any:
     """A data set as a model needs it: its examples have `class_labels` if the model is conditional, else not.
 
@@ -49,9 +65,15 @@ def with_conditions(model: "GAEPreTrainedModel", dataset: Any) -> Any:
         ValueError: if the data set has no labels, or ones that do not fit the model.
     """
     dataset = as_dataset(dataset, model.config.input_shape)
+    needs_labels = model.is_conditional and not model.is_given
+    if needs_labels and isinstance(dataset, StreamedDataset):
+        raise ValueError(
+            f"{dataset!r} is a stream, which has no labels, but this {type(model).__name__} is conditional: load it "
+            "without streaming=True, or pass an IterableDataset whose examples have the key 'class_labels'"
+        )
     if not isinstance(dataset, BatchedDataset):
         return dataset
-    if not model.is_conditional or model.is_given:
+    if not needs_labels:
         return dataset.without_class_labels()
     labelled = dataset.with_class_labels()
     try:

@@ -17,7 +17,7 @@ from ..core.argument_checks import check_count, check_seed
 from ..core.files import load_cached_tensors, save_tensors
 from ..data.batches import move
 from ..data.caches import cache_folder
-from ..data.class_labels import with_conditions
+from ..data.class_labels import repeat_conditions, with_conditions
 from ..data.embeddings import embed_dataset
 from ..data.factors import read_factors
 from ..data.loading import as_dataset, iterate_batches, iterate_examples
@@ -128,7 +128,8 @@ class EvaluationRun:
     def iterate_samples(self) -> Iterator[Tensor]:
         """Batches of generated images, in the data's units. `gae-hub generate` with this seed writes the same ones."""
         pipe = GenerationPipeline(self.model, self.sampler)
-        for images in pipe.generate_batches(self.num_samples, self.seed, BATCH_SIZE):
+        conditions = repeat_conditions(self.model, getattr(self.dataset, "conditions", None), self.num_samples)
+        for images in pipe.generate_batches(self.num_samples, self.seed, BATCH_SIZE, class_labels=conditions):
             yield from self.restore(images).split(BATCH_SIZE)
 
     def num_classes(self, metric: str) -> int:

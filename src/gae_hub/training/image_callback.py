@@ -12,6 +12,7 @@ from PIL import Image
 from transformers import TrainerCallback
 
 from ..data.batches import move
+from ..data.class_labels import repeat_conditions
 from ..images.examples import can_draw, draw_reconstructions, draw_samples, kind_of, num_to_draw
 from ..images.grids import save_picture
 from ..images.processing import GAEImageProcessor
@@ -81,7 +82,9 @@ class ImageCallback(TrainerAwareCallback):
             )
             pictures = {"reconstructions": draw_reconstructions(originals, reconstructions, names)}
             try:
-                samples = model.generate(num_to_draw(shape, 36), generator=torch.Generator().manual_seed(args.seed))
+                num, generator = num_to_draw(shape, 36), torch.Generator().manual_seed(args.seed)
+                conditions = repeat_conditions(model, batch.get("class_labels"), num)
+                samples = model.generate(num, generator=generator, class_labels=conditions)
             except NotImplementedError:  # the method has no prior: a sampler is fitted after training
                 pass
             else:

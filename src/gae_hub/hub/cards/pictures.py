@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...data.class_labels import repeat_conditions
 from ...data.latent_dimensions import decode_traversals
 from ...images.curves import save_loss_curves
 from ...images.examples import can_draw, draw_reconstructions, draw_rows, draw_samples, kind_of, num_to_draw
@@ -51,7 +52,8 @@ def draw_pictures(model: GAEPreTrainedModel, folder: Path, facts: dict[str, Any]
         return
     processor = _load_processor(model, folder)
     restore, names, kind = processor.restore, processor.column_names, kind_of(shape)
-    if model.has_prior:
+    can_generate = model.config.condition_dim is None or model.example_conditions is not None
+    if model.has_prior and can_generate:
         # samples.png is made with the sampler, if the folder has one
         name = "samples_prior.png" if (folder / "sampler" / "config.json").is_file() else "samples.png"
         data = None if examples is None else restore(examples)
@@ -96,7 +98,9 @@ def _draw_samples(
     generator = torch.Generator().manual_seed(0)
     num_classes, shape = model.config.num_classes, model.config.input_shape
     if num_classes is None or kind_of(shape) == "rows":
-        samples = model.generate(num_to_draw(shape, 64), generator=generator)
+        num = num_to_draw(shape, 64)
+        conditions = repeat_conditions(model, model.example_conditions, num)
+        samples = model.generate(num, generator=generator, class_labels=conditions)
         return draw_samples(restore(samples.cpu()), title, data, names)
     classes = range(min(num_classes, _MAX_CLASSES))
     labels = torch.tensor(classes).repeat_interleave(_SAMPLES_PER_CLASS)
