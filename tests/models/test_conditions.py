@@ -8,7 +8,17 @@ from cases import MODELS, generator, images
 from huggingface_hub.errors import StrictDataclassError
 from torch.distributions import MultivariateNormal
 
-from gae_hub import InMemoryDataset, VAEConfig, VAEGANConfig, VAEGANModel, VAEModel, VAMPConfig, VAMPModel
+from gae_hub import (
+    InMemoryDataset,
+    KLGANConfig,
+    KLGANModel,
+    VAEConfig,
+    VAEGANConfig,
+    VAEGANModel,
+    VAEModel,
+    VAMPConfig,
+    VAMPModel,
+)
 from gae_hub.data.embeddings import embed_dataset
 from gae_hub.modules.conditions import ConditionalNetwork, drop_conditions
 
@@ -340,7 +350,9 @@ def test_wrong_fields(fields, message):
         VAEConfig(**fields)
 
 
-@pytest.mark.parametrize(("config", "model"), [(VAMPConfig, VAMPModel), (VAEGANConfig, VAEGANModel)])
+@pytest.mark.parametrize(
+    ("config", "model"), [(VAMPConfig, VAMPModel), (VAEGANConfig, VAEGANModel), (KLGANConfig, KLGANModel)]
+)
 def test_methods_without_conditions_say_so(config, model):
     with pytest.raises(ValueError, match=f"{model.__name__} cannot be conditional: num_classes"):
         model(config(num_classes=3))

@@ -105,6 +105,7 @@ class ImageGANModel(GAEPreTrainedModel):
     perceptual_network: LPIPSNetwork | None  # constants, which the first loss loads
 
     config_class = ImageGANConfig
+    supports_conditions = False  # the discriminator does not receive the condition
     shardable = False
     can_be_compiled = False
     # L1 and LPIPS; the adversarial terms depend on the current opponent, and cannot be compared over time

@@ -82,6 +82,7 @@ class RepresentationAEModel(DeterministicModel):
     normalization: LatentNormalization | None
 
     config_class = RepresentationAEConfig
+    supports_conditions = False  # the pretrained encoder receives images only
     _keep_in_fp32_modules_strict = [*DeterministicModel._keep_in_fp32_modules_strict, "normalization"]
 
     def __init__(
