@@ -3,7 +3,7 @@
 __all__ = ["Examples", "collate", "move", "to_float"]
 
 from collections.abc import Mapping, Sequence
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 from torch import Tensor
@@ -64,7 +64,8 @@ def collate(examples: Sequence[Any]) -> dict[str, Tensor]:
         return dict(examples.tensors)
     if isinstance(examples, Mapping):  # a batch that was collated before
         images = to_float(torch.as_tensor(find_example(examples)))
-        labels = {name: torch.as_tensor(examples[name]) for name in ("class_labels",) if name in examples}
+        given = cast(dict[str, Any], examples)
+        labels = {"class_labels": torch.as_tensor(given["class_labels"])} if "class_labels" in given else {}
         return {"pixel_values": images, **labels}
     images = [find_example(example) for example in examples]
     try:

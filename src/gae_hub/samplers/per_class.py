@@ -89,8 +89,9 @@ class PerClassSampler(GAESampler):
         )
         self.register_buffer("class_shares", torch.full((len(self.samplers),), 1 / len(self.samplers)))
         # transformers collects these names from direct submodules only
-        kept = [set(part._keep_in_fp32_modules_strict or ()) for part in (type(self), *self.samplers)]
-        self._keep_in_fp32_modules_strict = set().union(*kept)
+        parts: list[Any] = [type(self), *self.samplers]
+        kept = {name for part in parts for name in part._keep_in_fp32_modules_strict or ()}
+        self._keep_in_fp32_modules_strict = kept  # pyright: ignore[reportAttributeAccessIssue] (typed as a list)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -134,16 +135,21 @@ class PerClassSampler(GAESampler):
         if missing := (counts == 0).nonzero().flatten().tolist():
             raise ValueError(f"each class needs latents, but there are none of {', '.join(map(str, missing))}")
         maps = latents.unflatten(1, require_value(self.config.latent_shape, "latent_shape"))
+        validation: list[dict[str, Tensor]] = [{} for _ in range(num_classes)]
         if validation_latents is not None:
-            name = "validation_class_labels"
-            checks = check_class_labels(validation_class_labels, num_classes, len(validation_latents), name=name)
+            others = check_class_labels(
+                validation_class_labels,
+                num_classes,
+                len(validation_latents),
+                validation_latents.device,
+                name="validation_class_labels",
+            )
+            validation = [{"validation_latents": validation_latents[others == label]} for label in range(num_classes)]
         fitted = []
         for label in range(num_classes):
             sampler = _build(self.config.sampler_config)
             sampler.config.unit_norm = self.config.unit_norm
-            if validation_latents is not None:
-                training["validation_latents"] = validation_latents[(checks == label).to(validation_latents.device)]
-            fitted.append(sampler.fit(maps[labels == label], progress=progress, **training))
+            fitted.append(sampler.fit(maps[labels == label], progress=progress, **validation[label], **training))
         self.config.class_configs = [sampler.config.to_dict() for sampler in fitted]
         self.samplers = nn.ModuleList(fitted)
         self.register_buffer("class_shares", counts / counts.sum())

@@ -2,7 +2,7 @@
 
 __all__ = ["PICTURES", "draw_pictures"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def _draw_samples(
     restore: Callable[[Tensor], Tensor],
     title: str,
     data: Tensor | None,
-    names: list[str] | None,
+    names: Sequence[str] | None,
 ) -> Image.Image:
     """Samples of the prior; a row for each class of a conditional model of images."""
     generator = torch.Generator().manual_seed(0)
