@@ -17,6 +17,8 @@ def test_every_method_has_a_hash_that_survives_saving(case, tmp_path):
     model = case.build().eval()
     key = hash_network(model)
     model.facts, model.examples = {"steps": 3}, torch.zeros(2)
+    model.example_labels = model.example_conditions = torch.zeros(2)
+    model.label_names = ("cat", "dog")
     model.save_pretrained(tmp_path)
     assert key is not None and hash_network(AutoGAE.from_pretrained(tmp_path)) == key == hash_network(model.train())
 

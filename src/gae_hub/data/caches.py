@@ -22,7 +22,10 @@ from .._version import __version__
 
 _LIBRARIES = {"torch", "transformers", "gae_hub"}
 # names and records of a network, which do not change its output; networks run in eval mode
-_IGNORED = {"examples", "facts", "license", "name", "name_or_path", "processor", "source", "training"}
+_IGNORED = {
+    *("example_conditions", "example_labels", "examples", "facts", "label_names", "license"),
+    *("name", "name_or_path", "processor", "source", "training"),
+}
 _SET_BY_SAVING = {"_name_or_path", "architectures", "dtype", "transformers_version"}  # fields of configs
 
 
