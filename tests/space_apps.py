@@ -24,7 +24,11 @@ def build(folder: Path) -> dict[str, dict]:
     from gae_hub.metrics.spaces.page import build_page
 
     sides = {"clustering": ("latents", "labels"), "probe": ("latents", "labels"), "interpolation": ("paths", "ends")}
-    sides |= {"latent_usage": ("latents", "latents"), "log_likelihood": ("numbers", None)}
+    sides |= {
+        "class_accuracy": ("x", "labels"),
+        "latent_usage": ("latents", "latents"),
+        "log_likelihood": ("numbers", None),
+    }
     sides |= dict.fromkeys(("mig", "dci", "sap", "factor_vae_score", "beta_vae_score"), ("latents", "factors"))
     os.chdir(folder)  # visitors can name extractors beside app.py only
     pages = {}

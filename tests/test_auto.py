@@ -34,7 +34,8 @@ def test_look_ups():
     with pytest.raises(ValueError, match="no autoencoder is called 'betavae'; did you mean 'beta_vae'?"):
         AutoGAE.model_class("betavae")
     with pytest.raises(
-        ValueError, match="no sampler is called 'xyz'; registered names are empirical, gaussian_mixture, iaf"
+        ValueError,
+        match="no sampler is called 'xyz'; registered names are empirical, flow_matching",
     ):
         AutoSampler.model_class("xyz")
     with pytest.raises(TypeError, match="AutoGAE.from_pretrained"):

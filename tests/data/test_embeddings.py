@@ -89,7 +89,12 @@ def test_cache_of_samples(tmp_path):
 def embedded(monkeypatch):
     """The numbers of images that models of the class VAEModel embed."""
     counts, embed = [], VAEModel.embed
-    monkeypatch.setattr(VAEModel, "embed", lambda self, x: counts.append(len(x)) or embed(self, x))
+
+    def count(self, pixel_values):
+        counts.append(len(pixel_values))
+        return embed(self, pixel_values)
+
+    monkeypatch.setattr(VAEModel, "embed", count)
     return counts
 
 

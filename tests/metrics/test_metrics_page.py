@@ -43,7 +43,7 @@ def test_snippets_run(trained, tmp_path, monkeypatch):
 def test_table_of_metrics_is_up_to_date():
     update = runpy.run_path(str(ROOT / "scripts" / "update_readme.py"))
     assert update["update_metrics_page"](PAGE) == PAGE, "run python scripts/update_readme.py"
-    assert len(METRICS) == 22 and all(f"| `{name}` | " in PAGE for name in METRICS)
+    assert len(METRICS) == 24 and all(f"| `{name}` | " in PAGE for name in METRICS)
 
 
 @pytest.mark.parametrize(

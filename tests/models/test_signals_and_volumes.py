@@ -4,7 +4,7 @@ import pytest
 import torch
 from cases import CODES, MODELS, ROWS, SAMPLERS, generator, images
 
-from gae_hub import AutoGAE
+from gae_hub import AutoGAE, InMemoryDataset
 
 SHAPES = {"signal": (2, 37), "volume": (1, 7, 9, 6)}
 ON_SHAPES = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -102,6 +102,7 @@ OF_CODES = [case for case in SAMPLERS if type(case.build()).explain_incompatibil
 def test_samplers_of_codes(sampler, shape):
     model = build(CODES, "conv", shape)
     model.train()(images(16, shape))
-    fitted = sampler.build().fit_to(model.eval(), images(20, shape), **sampler.brief())
+    data = InMemoryDataset(images(20, shape), sampler.labels(20).get("class_labels"))
+    fitted = sampler.build().fit_to(model.eval(), data, **sampler.brief())
     assert fitted.sample(3, generator()).shape == (3, *model.latent_shape)
     assert model.generate(3, fitted, generator()).shape == (3, *shape)

@@ -107,5 +107,5 @@ def test_invalid_fields(fields, message):
 
 
 def test_labels_without_classes():
-    with pytest.raises(ValueError, match="this TransformerSampler was fitted without class_labels"):
+    with pytest.raises(ValueError, match="this sampler was fitted without class_labels"):
         fit_sampler()[0].draw_codes(2, class_labels=1)

@@ -39,6 +39,8 @@ API_PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "RegularizedAEModel",
             "LatentGANConfig",
             "LatentGANModel",
+            "ImageGANConfig",
+            "ImageGANModel",
             "QuantizedConfig",
             "QuantizedModel",
         ),

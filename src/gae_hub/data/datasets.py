@@ -205,7 +205,7 @@ class InMemoryDataset(BatchedDataset):
                 raise ValueError(f"'{name}' has {len(pixel_values)} examples but {len(rows)} {kind}")
         self.conditions = conditions
         self.pixel_values, self.labels, self.name, self.split = pixel_values, labels, name, split
-        self.copies: dict[tuple[torch.device, bool], InMemoryDataset] = {}
+        self.copies: dict[torch.device, InMemoryDataset] = {}
 
     @property
     def input_shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]  # it is derived
@@ -222,6 +222,12 @@ class InMemoryDataset(BatchedDataset):
 
     def __len__(self) -> int:
         return len(self.pixel_values)
+
+    def _set_class_labels(self, has_class_labels: bool) -> Self:
+        changed = super()._set_class_labels(has_class_labels)
+        if changed is not self:
+            changed.copies = {}
+        return changed
 
     def read(self, indices: Sequence[int]) -> Tensor:
         rows, device = torch.as_tensor(indices, dtype=torch.int64), self.pixel_values.device
@@ -247,16 +253,15 @@ class InMemoryDataset(BatchedDataset):
 
     def place_on(self, device: torch.device) -> "InMemoryDataset":
         """The same data on a GPU if they fit into its memory, copied there once; otherwise this data set."""
-        key = device, self.has_class_labels
-        if key not in self.copies:
+        if device not in self.copies:
             size, free = self.pixel_values.nbytes, free_device_memory(device)
             if free is None or size > DEVICE_MEMORY_SHARE * free:
                 return self
-            self.copies[key] = placed = copy(self)
-            for name in ("pixel_values", "labels", "conditions"):
+            self.copies[device] = placed = copy(self)
+            for name in ("pixel_values", *(("labels", "conditions") if self.has_class_labels else ())):
                 rows = getattr(self, name)
                 setattr(placed, name, None if rows is None else rows.to(device))
-        return self.copies[key]
+        return self.copies[device]
 
     def _describe_shape(self) -> str:
         return f"{super()._describe_shape()} {str(self.pixel_values.dtype).removeprefix('torch.')}"

@@ -195,7 +195,7 @@ class GAEOutput(ModelOutput):
 class LatentSampler(Protocol):
     """What `generate` needs of a sampler."""
 
-    def sample(self, num_samples: int, generator: torch.Generator | None = None, /, **conditions: Any) -> Tensor: ...
+    def sample(self, num_samples: int, generator: torch.Generator | None = None, /) -> Tensor: ...
 
 
 def check_sampler(sampler: Any, latent_shape: tuple[int, ...]):
@@ -753,7 +753,7 @@ class GAEPreTrainedModel(HubModel):
             ValueError: if the sampler is not an object with a method `sample`, or draws latents of another shape.
         """
         check_sampler(sampler, self.latent_shape)
-        latents = sampler.sample(num_samples, generator, **conditions)
+        latents = cast(Any, sampler).sample(num_samples, generator, **conditions)  # conditions if it has classes
         found, expected = getattr(latents, "shape", None), (num_samples, *self.latent_shape)
         if not isinstance(latents, Tensor) or found != expected:
             drawn = describe(latents) if found is None else f"latents of shape {tuple(found)}"

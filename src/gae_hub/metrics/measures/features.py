@@ -5,6 +5,7 @@ __all__ = ["FID", "KID", "PRDC", "ClassAccuracy", "FeatureMeasure", "InceptionSc
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from ...core.class_labels import check_class_labels
@@ -210,6 +211,8 @@ class ClassAccuracy(FeatureMeasure):
     def function(logits: Tensor, labels: Tensor) -> dict[str, Estimate]:
         if len(logits) != len(labels):
             raise ValueError(f"there are {len(logits)} images but {len(labels)} classes")
+        if labels.is_floating_point() and torch.equal(labels, labels.round()):  # integers from a file of floats
+            labels = labels.long()
         labels = check_class_labels(labels, logits.shape[1], len(logits), logits.device, name="classes")
         is_right = (logits.argmax(1) == labels).double()
         shares = {str(int(label)): float(is_right[labels == label].mean()) for label in labels.unique()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.gradio_theme import PALETTE, make_theme
 from ...core.hub_errors import HubError
 from ...core.visitor_errors import errors_for_visitors
-from ..measures import MEASURES, FeatureMeasure, Measure, PairMeasure
+from ..measures import MEASURES, ClassAccuracy, FeatureMeasure, Measure, PairMeasure
 from ..results import Measurement
 from .examples import write_example
 from .passport_words import describe_passport
@@ -125,7 +125,8 @@ def measure_files(
     engine = measure(**({"feature_extractor": extractor.strip()} if extractor else {}))
     for side, paths in (("predictions", predictions), ("references", references)):
         if paths:
-            engine.add(**{side: read_files(paths, images)})
+            are_classes = side == "references" and issubclass(measure, ClassAccuracy)
+            engine.add(**{side: read_files(paths, images and not are_classes)})
     return engine.compute()
 
 
