@@ -167,7 +167,7 @@ def test_every_page_measures_files(folder):
     pages = run_child("build", folder)
     assert pages.keys() == MEASURES.keys()
     for name, page in pages.items():
-        needs_extractor = name in ("fid", "kid", "prdc", "inception_score")
+        needs_extractor = name in ("fid", "kid", "prdc", "inception_score", "class_accuracy")
         parts = ("Markdown", "File", "Textbox", "Button", "Dataframe", "JSON")
         order = [part for part in page["order"] if part in parts]
         assert order == ["Markdown", "File", "File", "Textbox", "Button", "Button", "Dataframe", "Markdown", "JSON"]
