@@ -29,6 +29,8 @@ train: InMemoryDataset
 validation: InMemoryDataset
 digits: InMemoryDataset
 pipeline: Any  # transformers types it for its own tasks only
+networks: dict[str, Any]  # these two are of an earlier snippet of docs/diffusers.md
+vae: Any
 """
 SETTINGS = """[tool.basedpyright]
 typeCheckingMode = "standard"
