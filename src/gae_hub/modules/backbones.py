@@ -98,7 +98,7 @@ class Backbone(PreTrainedModel):
             if _is_hidden_layer(layer):
                 axes = [1] * (inputs.dim() - 2)
                 scale, shift = (value.view(*value.shape, *axes) for value in next(remaining))
-                inputs = inputs * (1 + scale) + shift
+                inputs = torch.addcmul(shift, inputs, 1 + scale)
         return inputs
 
     def _init_weights(self, module: nn.Module):
