@@ -54,6 +54,7 @@ from .models.beta_vae import BetaVAEConfig as BetaVAEConfig
 from .models.beta_vae import BetaVAEModel as BetaVAEModel
 from .models.ciwae import CIWAEConfig as CIWAEConfig
 from .models.ciwae import CIWAEModel as CIWAEModel
+from .models.conditional import ConditionalModel as ConditionalModel
 from .models.disentangled_beta_vae import DisentangledBetaVAEConfig as DisentangledBetaVAEConfig
 from .models.disentangled_beta_vae import DisentangledBetaVAEModel as DisentangledBetaVAEModel
 from .models.factor_vae import FactorVAEConfig as FactorVAEConfig
@@ -184,6 +185,7 @@ __all__ = [
     "CIWAEModel",
     "CodeSampler",
     "CodeSamplerConfig",
+    "ConditionalModel",
     "DisentangledBetaVAEConfig",
     "DisentangledBetaVAEModel",
     "EmpiricalSampler",

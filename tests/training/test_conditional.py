@@ -5,10 +5,10 @@ import pytest
 import torch
 from cases import generator
 from shell import run
-from torch.utils.data import IterableDataset
-from trainers import make_trainer
+from torch.utils.data import Dataset, IterableDataset
+from trainers import make_arguments, make_trainer
 
-from gae_hub import AutoGAE, GenerationPipeline, InMemoryDataset, VAEConfig, VAEModel, load_images
+from gae_hub import AutoGAE, GAETrainer, GenerationPipeline, InMemoryDataset, VAEConfig, VAEModel, load_images
 from gae_hub.pipelines.feature_extraction import FeatureExtractionPipeline
 from gae_hub.pipelines.reconstruction import ReconstructionPipeline
 
@@ -110,6 +110,28 @@ def test_data_without_fitting_labels_are_refused_before_training(tmp_path):
         make_trainer(tmp_path / "a", model, InMemoryDataset(dataset().pixel_values))
     with pytest.raises(ValueError, match=r"does not fit VAEModel: class_labels must be integers in \[0, 2\), got 2"):
         make_trainer(tmp_path / "b", model, InMemoryDataset(dataset().pixel_values, LABELS + 1))
+
+
+def stack_rows(rows):
+    return {"pixel_values": torch.stack(rows)}
+
+
+class NamedRows(Dataset):
+    """Examples of a data set of one's own, whose labels are names."""
+
+    labels = ("cat", "dog")
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, index):
+        return PATTERNS[index % 2]
+
+
+def test_a_model_without_conditions_ignores_the_labels_of_a_custom_data_set(tmp_path):
+    arguments = make_arguments(tmp_path, num_train_epochs=1)
+    trainer = GAETrainer(VAEModel(VAEConfig(**FIELDS)), arguments, stack_rows, NamedRows(), NamedRows())
+    assert trainer.train().global_step == 2
 
 
 def test_vectors_as_conditions(tmp_path):

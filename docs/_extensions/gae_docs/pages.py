@@ -33,6 +33,7 @@ API_PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "GAEConfig",
             "GAEPreTrainedModel",
             "GAEOutput",
+            "ConditionalModel",
             "register_model",
             "MonteCarloVAEModel",
             "RegularizedAEConfig",

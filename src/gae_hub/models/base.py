@@ -5,7 +5,6 @@ One convention holds for every loss: nats per example, summed over the data's di
 
 __all__ = [
     "MODELS",
-    "ClassLabels",
     "DeterministicModel",
     "GAEConfig",
     "GAEOutput",
@@ -15,13 +14,13 @@ __all__ = [
     "register_model",
 ]
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import wraps
 from math import prod
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -34,7 +33,6 @@ from gae_hub.core.argument_checks import check_count, check_generator, describe
 from gae_hub.core.class_labels import draw_class_labels
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hooks import HOOKS
-from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.backbones import (
     backbone_config,
     build_decoder,
@@ -44,13 +42,7 @@ from gae_hub.modules.backbones import (
     record_outputs,
     register_backbone,
 )
-from gae_hub.modules.conditions import (
-    ConditionalNetwork,
-    build_conditional,
-    check_conditions,
-    copy_shallow,
-    drop_conditions,
-)
+from gae_hub.modules.conditions import build_conditional
 from gae_hub.modules.diffusers_networks import DIFFUSERS_NETWORKS
 from gae_hub.modules.inputs import check_finite_values, check_images, check_latents, check_values
 from gae_hub.modules.likelihoods import Likelihood, build_likelihood, check_likelihood
@@ -62,11 +54,10 @@ from gae_hub.modules.precision import at_least_float32
 from gae_hub.modules.vision_encoder import VISION_ENCODER
 from gae_hub.modules.vit_decoder import VIT_DECODER
 
+from .conditional import ClassLabels, ConditionalModel
+
 MODELS: dict[str, type["GAEPreTrainedModel"]] = {}
 """Short name ("beta_vae") to model class, filled by `register_model`."""
-
-ClassLabels: TypeAlias = "Tensor | Sequence[int] | int | None"
-"""Integers, or vectors of floats, of examples: one for each, or one for all."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -239,7 +230,7 @@ def inference(method: Callable[Concatenate[Module, P], R]) -> Callable[Concatena
     return wrapper
 
 
-class GAEPreTrainedModel(HubModel):
+class GAEPreTrainedModel(ConditionalModel):
     """Base of every method. A subclass defines `encode` and `compute_output`; the other methods follow from these.
 
     `pixel_values` is (batch, *input_shape), floats in [0, 1]. Every method that draws random numbers takes a
@@ -259,7 +250,6 @@ class GAEPreTrainedModel(HubModel):
     encoder: nn.Module
     decoder: nn.Module
     likelihood: Likelihood
-    class_shares: Tensor | None  # (num_classes,) shares of the classes in the training set; uniform until it is known
     progress: Tensor  # share of the training steps that are done, set by the trainer; 1 outside training
 
     config_class = GAEConfig
@@ -280,7 +270,6 @@ class GAEPreTrainedModel(HubModel):
     metric_for_best_model = "loss"  # name of the term or metric that selects the best checkpoint
     can_be_compiled = True  # False if the loss contains a gradient, which stays uncompiled in torch.compile
     min_batch_size = 1  # smallest batch for which the loss is defined
-    supports_conditions = True  # False if a part of the method would need the condition and does not receive it
     shardable = True  # False if the loss uses parameters outside of their modules, which FSDP does not support
 
     def __init__(self, config: GAEConfig, encoder: nn.Module | None = None, decoder: nn.Module | None = None):
@@ -456,107 +445,6 @@ class GAEPreTrainedModel(HubModel):
         """Whether the model can generate without a sampler."""
         return True
 
-    # Conditions
-
-    @property
-    def is_conditional(self) -> bool:
-        """Whether the model is given a label or a vector of each example."""
-        return self.config.is_conditional
-
-    @property
-    def is_given(self) -> bool:
-        """Whether this model has conditions: it is a result of `given`."""
-        return getattr(self.encoder, "conditions", None) is not None
-
-    def check_given(self, user: str, remedy: str):
-        """Raise ValueError if this model needs class_labels, for code that has none.
-
-        Args:
-            user: what has no labels, the beginning of the message.
-            remedy: what to do instead, its end.
-        """
-        if self.is_conditional and not self.is_given:
-            raise ValueError(f"{user} has no class_labels, but this {type(self).__name__} is conditional: {remedy}")
-
-    def given(self, class_labels: ClassLabels, guidance_scale: float = 1.0) -> Self:
-        """This model with conditions: every method of the result works as that of a model without.
-
-        The result shares all weights, and this object does not change.
-
-        Args:
-            class_labels: one integer for all examples, or (num,) integers, -1 if missing; or vectors (num,
-                condition_dim) or (condition_dim,), of nan if missing. What is missing must be trained by
-                `condition_dropout`.
-            guidance_scale: the decoder's output is `(1 - guidance_scale) * without + guidance_scale * given` the
-                condition, before the activation: 1 for no guidance, above 1 to exaggerate what is typical.
-
-        Raises:
-            ValueError: if this model is not conditional, class_labels do not fit its config, or guidance needs
-                `condition_dropout`.
-        """
-        return self._given(class_labels, None, guidance_scale)
-
-    def _given(self, class_labels: Any, num_examples: int | None, guidance_scale: float = 1.0) -> Self:
-        """As `given`, for `num_examples` examples; this model itself if there are no labels."""
-        if class_labels is None:
-            if guidance_scale != 1:
-                raise ValueError(f"guidance_scale = {guidance_scale} needs class_labels, got None")
-            return self
-        if not self.is_conditional:
-            raise ValueError(
-                f"this {type(self).__name__} is not conditional, so it has no class_labels: num_classes and "
-                "condition_dim are None in its config"
-            )
-        if guidance_scale != 1 and not self.config.condition_dropout:
-            raise ValueError(
-                f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0"
-            )
-        check_values = not torch.compiler.is_compiling() and (self.device.type == "cpu" or not self.training)
-        conditions = check_conditions(class_labels, self.config, num_examples, self.device, check_values)
-        return self._with_conditions(conditions, guidance_scale)
-
-    def _given_images(self, pixel_values: Tensor, class_labels: Any) -> Self:
-        """This model with the conditions of images."""
-        if class_labels is None:
-            return self
-        check_images(pixel_values, cast(tuple[int, ...], self.config.input_shape))
-        return self._given(class_labels, pixel_values.shape[0])
-
-    def given_parts(self, parts: Sequence[Tensor], class_labels: Any, guidance_scale: float = 1.0) -> list[Self]:
-        """The model with the conditions of each part of a batch, given those of the whole batch."""
-        num_examples = sum(map(len, parts))
-        model = self._given(class_labels, num_examples, guidance_scale)
-        if class_labels is None:
-            return [model] * len(parts)
-        conditions = cast(Tensor, cast(ConditionalNetwork, model.encoder).conditions)
-        conditions = conditions.expand(num_examples, *conditions.shape[1:])
-        return [self._with_conditions(own, guidance_scale) for own in conditions.split([len(part) for part in parts])]
-
-    def _with_conditions(self, conditions: Tensor, guidance_scale: float = 1.0) -> Self:
-        parts = {
-            name: part.given(conditions, guidance_scale if name == "decoder" else 1.0)
-            for name, part in self._modules.items()
-            if isinstance(part, ConditionalNetwork)
-        }
-        return copy_shallow(self, _modules={**self._modules, **parts})
-
-    def _drop_conditions(self, num_examples: int, generator: torch.Generator | None) -> Self:
-        """This model with a share `condition_dropout` of its conditions missing."""
-        conditions = cast(Tensor, cast(ConditionalNetwork, self.encoder).conditions)
-        dropout = self.config.condition_dropout
-        return self._with_conditions(drop_conditions(conditions, dropout, num_examples, generator))
-
-    @torch.no_grad()
-    def set_class_shares(self, class_labels: Tensor):
-        """Set `class_shares`, p(y), from the labels of a training set, (num,) integers. The trainer calls it.
-
-        Labels of -1, which are missing, are left out.
-        """
-        if self.class_shares is not None:
-            known = class_labels[class_labels >= 0]
-            counts = known.bincount(minlength=len(self.class_shares))
-            self.class_shares.copy_(counts / max(1, len(known)))
-
     # For users
 
     @inference
@@ -626,9 +514,10 @@ class GAEPreTrainedModel(HubModel):
         if len(a) != len(b):
             raise ValueError(f"start and end must hold the same number of images, got {len(a)} and {len(b)}")
         path = self.interpolate_latents(a, b, torch.linspace(0, 1, num_steps, device=a.device, dtype=a.dtype))
-        halves = path.tensor_split([num_steps - num_steps // 2], dim=1)
-        images = [model.decode(half.flatten(0, 1)) for model, half in zip((first, last), halves, strict=True)]
-        return torch.cat([part.unflatten(0, half.shape[:2]) for part, half in zip(images, halves, strict=True)], 1)
+        halves = [(first, path)]
+        if last is not first:
+            halves = zip((first, last), path.tensor_split([num_steps - num_steps // 2], dim=1), strict=True)
+        return torch.cat([own.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]) for own, z in halves], 1)
 
     def interpolate_latents(self, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         """(batch, steps, *latent_shape): points on the geodesic from start to end, here a straight line.

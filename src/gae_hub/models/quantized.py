@@ -20,7 +20,8 @@ from gae_hub.modules.posteriors import PointMass, Posterior
 from gae_hub.modules.precision import at_least_float32
 from gae_hub.modules.spatial_layers import CONVS, Conv, has_spatial_axes
 
-from .base import ClassLabels, GAEConfig, GAEPreTrainedModel, LatentSampler, inference
+from .base import GAEConfig, GAEPreTrainedModel, LatentSampler, inference
+from .conditional import ClassLabels
 
 
 @strict

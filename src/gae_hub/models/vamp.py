@@ -34,7 +34,8 @@ from gae_hub.modules.noise import randn
 from gae_hub.modules.posteriors import DiagonalGaussian, GaussianPosterior
 from gae_hub.modules.precision import at_least_float32, full_precision
 
-from .base import ClassLabels, GAEOutput, inference, register_model
+from .base import GAEOutput, inference, register_model
+from .conditional import ClassLabels
 from .vae import MonteCarloVAEModel, VAEConfig
 
 

@@ -13,7 +13,14 @@ The condition of an example may be missing: it then has an embedding of its own,
 conditions at random (Classifier-Free Diffusion Guidance; Ho & Salimans, 2022, arXiv:2207.12598).
 """
 
-__all__ = ["ConditionalNetwork", "build_conditional", "check_conditions", "copy_shallow", "drop_conditions"]
+__all__ = [
+    "ConditionFields",
+    "ConditionalNetwork",
+    "build_conditional",
+    "check_conditions",
+    "copy_shallow",
+    "drop_conditions",
+]
 
 import inspect
 from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..models.base import ClassLabels
+from ..models.conditional import ClassLabels
 from .task_pipeline import TaskPipeline
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..core.argument_checks import check_count, check_seed
-from ..models.base import ClassLabels
+from ..models.conditional import ClassLabels
 from .call_options import choose_options
 from .sampling_pipeline import UNSET, SamplerChoice, SamplingPipeline
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.argument_checks import describe
-from ..models.base import ClassLabels
+from ..models.conditional import ClassLabels
 from .task_pipeline import TaskPipeline
 
 

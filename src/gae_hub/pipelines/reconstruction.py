@@ -4,7 +4,7 @@ __all__ = ["ReconstructionPipeline"]
 
 from torch import Tensor
 
-from ..models.base import ClassLabels
+from ..models.conditional import ClassLabels
 from .task_pipeline import TaskPipeline
 
 

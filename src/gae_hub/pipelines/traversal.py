@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.argument_checks import check_count, check_seed, describe
-from ..models.base import ClassLabels
+from ..models.conditional import ClassLabels
 from ..modules.noise import randn
 from .sampling_pipeline import UNSET, SamplerChoice, SamplingPipeline
 

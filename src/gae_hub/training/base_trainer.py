@@ -70,7 +70,8 @@ class BaseTrainer(Trainer):
         if self.data_collator is collate:
             return next(iterate_examples(dataset, num))
         items = [dataset[index] for index in range(min(num, len(dataset)))]
-        return cast(Any, self.data_collator)(items)
+        batch = cast(Any, self.data_collator)(items)
+        return {name: batch[name] for name in ("pixel_values", "class_labels") if name in batch}
 
     def collect_facts(self) -> dict[str, Any]:
         """Facts about the run, for training.json and the model card."""

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from ..data.batches import collate
 from ..data.class_labels import with_conditions
-from ..data.datasets import InMemoryDataset
+from ..data.datasets import BatchedDataset, InMemoryDataset
 from ..data.loading import as_dataset, iterate_batches
 from ..images.processing import GAEImageProcessor
 from ..models.base import GAEPreTrainedModel
@@ -168,9 +168,8 @@ class GAETrainer(ResumeMixin, SelectionMixin, HubMixin, OptimizationMixin):
         check_data(model, args, self.train_dataset, self.eval_dataset)
         if getattr(model.config, "dataset_size", 0) is None and hasattr(self.train_dataset, "__len__"):
             model.config.dataset_size = len(cast(Any, self.train_dataset))
-        labels = getattr(self.train_dataset, "labels", None)
-        if isinstance(model, GAEPreTrainedModel) and labels is not None:
-            model.set_class_shares(torch.as_tensor(labels))
+        if getattr(model, "class_shares", None) is not None and isinstance(self.train_dataset, BatchedDataset):
+            cast(GAEPreTrainedModel, model).set_class_shares(cast(torch.Tensor, self.train_dataset.labels))
         self._choose_metric(model)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:

@@ -1,0 +1,57 @@
+"""What both samplers of codes do: they learn dependencies and classes, and their samples are a model's latents."""
+
+from functools import partial
+
+import pytest
+import torch
+from cases import QUANTIZERS, generator, images
+from densities import noise
+
+from gae_hub import AutoSampler, PixelCNNSampler, TransformerSampler
+
+PIXEL_CNN = (
+    partial(PixelCNNSampler, hidden_size=16, num_hidden_layers=2, kernel_size=3),
+    {"num_train_epochs": 25, "learning_rate": 1e-2},
+)
+TRANSFORMER = (
+    partial(TransformerSampler, hidden_size=32, num_hidden_layers=2, dropout=0.0),
+    {"num_train_epochs": 60, "learning_rate": 3e-3},
+)
+
+
+@pytest.mark.parametrize(("build", "training"), [PIXEL_CNN, TRANSFORMER], ids=["pixel_cnn", "transformer"])
+def test_learns_dependencies_and_classes(build, training):
+    """Each map is one row of codes c, c + 1, c + 2 (mod 5): the first determines the others."""
+    first = torch.randint(0, 5, (400, 1, 1), generator=generator())
+    codes = (first + torch.arange(3)) % 5
+    labels = (first.flatten() < 2).long()
+    sampler = build(num_classes=2)
+    sampler.fit(codes, noise(5, 2), class_labels=labels, progress=False, **training)
+    drawn = sampler.draw_codes(500, generator())[:, 0, :, 0]
+    assert ((drawn - drawn[:, :1]) % 5 == torch.arange(3)).all(1).float().mean() > 0.95
+    assert (sampler.draw_codes(300, generator(), class_labels=1)[:, 0, 0, 0] < 2).float().mean() > 0.97
+    for label, count in {0: 3, 1: 2}.items():
+        own = codes[labels == label]
+        entropy = -sampler.code_log_prob(own, torch.full((len(own),), label)).mean()
+        assert abs(entropy - torch.tensor(float(count)).log()) < 0.12
+    latents = sampler.sample(4, generator(), class_labels=torch.tensor([0, 1, 0, 1]))
+    assert latents.shape == (4, 2, 1, 3)
+
+
+@pytest.mark.parametrize("network", ["conv", "mlp"])
+@pytest.mark.parametrize("case", QUANTIZERS, ids=lambda case: case.id)
+@pytest.mark.parametrize("sampler_class", [PixelCNNSampler, TransformerSampler])
+def test_samples_are_latents_of_every_quantizer(sampler_class, case, network, tmp_path):
+    """The model decodes them without quantizing them again."""
+    model = case.build(encoder_config=network, decoder_config=network)
+    model.train()(images(64))
+    model.eval()
+    sampler = sampler_class(hidden_size=8, num_hidden_layers=1)
+    sampler.fit_to(model, images(30), images(8), num_train_epochs=1, progress=False)
+    drawn, codes = sampler.sample(5, generator()), sampler.draw_codes(5, generator())
+    assert drawn.shape == (5, *model.latent_shape)
+    codes = codes.view(5, *model.code_shape)
+    torch.testing.assert_close(drawn, model.lookup_codes(codes))
+    torch.testing.assert_close(model.generate(5, sampler, generator()), model.decode_codes(codes))
+    sampler.save_pretrained(tmp_path)
+    assert torch.equal(AutoSampler.from_pretrained(tmp_path).sample(5, generator()), drawn)
