@@ -15,7 +15,7 @@ import torch
 from gae_hub import (
     GAETrainer,
     GAETrainingArguments,
-    GaussianMixtureSamplerConfig,
+    GaussianMixtureSampler,
     PerClassSampler,
     VAEConfig,
     VAEModel,
@@ -27,7 +27,6 @@ from gae_hub.metrics import train_extractor
 
 NUM_TRAIN, NUM_TEST, NUM_SAMPLES, EPOCHS = 20_000, 2_000, 1_000, 10
 GUIDANCE_SCALES = (1.0, 1.5, 2.0, 3.0)
-MIXTURE = GaussianMixtureSamplerConfig(num_components=10)
 FIELDS = {"likelihood": "bernoulli", "latent_dim": 16, "encoder_config": "conv", "decoder_config": "conv"}
 
 
@@ -92,7 +91,9 @@ def main(source: str, folder: Path):
     found["Bayes' rule on test images"] = float((log_p.argmax(1) == labels[:1000]).double().mean())
 
     plain = train(folder / "plain", train_set, validation).eval()
-    sampler = PerClassSampler(sampler_config=MIXTURE, num_classes=10).fit_to(plain, train_set, progress=False)
+    sampler = PerClassSampler(GaussianMixtureSampler(num_components=10), num_classes=10).fit_to(
+        plain, train_set, progress=False
+    )
     samples = plain.generate(len(classes), sampler, torch.Generator().manual_seed(0), class_labels=classes)
     found["samples of a mixture per class, VAE without conditions"] = recognise(classifier, samples, classes)
     (folder / "conditional.json").write_text(json.dumps(found, indent=2) + "\n")

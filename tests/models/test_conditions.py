@@ -327,6 +327,11 @@ def test_missing_and_unexpected_labels():
         plain.class_log_probs(X.float())
     with pytest.raises(ValueError, match="guidance_scale = 2 needs a model that is trained with condition_dropout"):
         model.generate(6, class_labels=Y, guidance_scale=2)
+    for scale in (float("nan"), -1, "much", True):
+        with pytest.raises(ValueError, match="guidance_scale must be a number, 0 or more and finite, got"):
+            model.generate(6, class_labels=Y, guidance_scale=scale)
+        with pytest.raises(ValueError, match="guidance_scale must be a number, 0 or more and finite, got"):
+            model.given(Y, scale)
     with pytest.raises(ValueError, match="has no labels, but a conditional model needs them"):
         embed_dataset(model, InMemoryDataset(X.float()), progress=False)
     with pytest.raises(ValueError, match=r"does not fit VAEModel: class_labels must be integers in \[0, 3\), got 7"):

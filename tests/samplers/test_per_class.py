@@ -29,6 +29,11 @@ def test_densities_are_those_of_samplers_that_are_fitted_to_each_class():
     torch.testing.assert_close(sampler.log_prob(POINTS), (each + shares).logsumexp(1))
 
 
+def test_a_sampler_stands_for_its_config():
+    given = PerClassSampler(GaussianMixtureSampler(num_components=2), num_classes=2)
+    assert given.config.to_dict() == PerClassSampler(sampler_config=MIXTURE, num_classes=2).config.to_dict()
+
+
 def test_samples_are_of_the_chosen_classes_in_their_order():
     sampler = fit()
     chosen = torch.arange(200) % 5 % 2

@@ -1,7 +1,8 @@
 """Class labels as arguments: integers from 0, one for each example, or one for all."""
 
-__all__ = ["check_class_labels", "choose_class_labels", "draw_class_labels"]
+__all__ = ["check_class_labels", "check_guidance_scale", "choose_class_labels", "draw_class_labels"]
 
+from math import inf
 from typing import Any
 
 import torch
@@ -51,6 +52,13 @@ def check_class_labels(
         raise ValueError(f"{name} must be {expected}, got {', '.join(map(str, wrong[:5]))}")
     labels = labels.to(device=device, dtype=torch.long)
     return labels.reshape(-1) if num_examples is None else labels.expand(num_examples)
+
+
+def check_guidance_scale(guidance_scale: Any):
+    """Raise ValueError unless a guidance scale is a finite number of 0 or more."""
+    is_number = isinstance(guidance_scale, (int, float)) and not isinstance(guidance_scale, bool)
+    if not is_number or not 0 <= guidance_scale < inf:
+        raise ValueError(f"guidance_scale must be a number, 0 or more and finite, got {describe(guidance_scale)}")
 
 
 def draw_class_labels(

@@ -30,7 +30,7 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from gae_hub.core.argument_checks import check_count, check_generator, describe
-from gae_hub.core.class_labels import draw_class_labels
+from gae_hub.core.class_labels import check_guidance_scale, draw_class_labels
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hooks import HOOKS
 from gae_hub.modules.backbones import (
@@ -587,6 +587,7 @@ class GAEPreTrainedModel(ConditionalModel):
         if class_labels is None and self.class_shares is not None and not self.is_given:
             check_count("num_samples", num_samples)
             class_labels = draw_class_labels(self.class_shares, num_samples, generator, self.device)
+        check_guidance_scale(guidance_scale)
         is_guided = guidance_scale != 1
         guides_sampler = is_guided and _supports_guidance(sampler)
         guides_decoder = is_guided and bool(self.config.condition_dropout)

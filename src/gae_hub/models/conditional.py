@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self, TypeAlias, cast
 import torch
 from torch import Tensor
 
+from gae_hub.core.class_labels import check_guidance_scale
 from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.conditions import (
     ConditionalNetwork,
@@ -86,6 +87,7 @@ class ConditionalModel(HubModel):
 
     def _given(self, class_labels: Any, num_examples: int | None, guidance_scale: float = 1.0) -> Self:
         """As `given`, for `num_examples` examples; this model itself if there are no labels."""
+        check_guidance_scale(guidance_scale)
         if class_labels is None:
             if guidance_scale != 1:
                 raise ValueError(f"guidance_scale = {guidance_scale} needs class_labels, got None")

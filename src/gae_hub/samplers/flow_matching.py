@@ -31,8 +31,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.utils.generic import can_return_tuple
 
-from ..core.argument_checks import describe
-from ..core.class_labels import check_class_labels, choose_class_labels
+from ..core.class_labels import check_class_labels, check_guidance_scale, choose_class_labels
 from ..models.base import GAEOutput
 from ..modules.couplings import pair_optimally
 from ..modules.flows import Standardization
@@ -274,8 +273,7 @@ class FlowMatchingSampler(LearnedSampler):
                 f"guidance_scale = {guidance_scale} needs a sampler that is fitted with classes and with "
                 f"class_dropout above 0, but {cause}"
             )
-        if not isinstance(guidance_scale, (int, float)) or not 0 <= guidance_scale < torch.inf:
-            raise ValueError(f"guidance_scale must be a number, 0 or more and finite, got {describe(guidance_scale)}")
+        check_guidance_scale(guidance_scale)
         return float(guidance_scale)
 
     # Densities

@@ -64,13 +64,13 @@ class PerClassSampler(GAESampler):
     """Fits a sampler to the latents of each class.
 
     Args:
-        config: the config.
+        config: the config, or a sampler as that of each class.
         **fields: fields of the config, used if no config is given.
 
     Example:
 
     ```python
-    sampler = PerClassSampler(sampler_config="maf", num_classes=10).fit_to(model, train)
+    sampler = PerClassSampler(MAFSampler(num_flows=5), num_classes=10).fit_to(model, train)
     model.generate(16, sampler=sampler, class_labels=7)
     ```
     """
@@ -82,6 +82,11 @@ class PerClassSampler(GAESampler):
     config_class = PerClassSamplerConfig
     _keep_in_fp32_modules_strict = ["class_shares"]
     latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere", "codes")  # `fit_to` asks the sampler of the classes
+
+    def __init__(self, config: PerClassSamplerConfig | GAESampler | None = None, **fields: Any):
+        if isinstance(config, GAESampler):
+            config, fields = None, {"sampler_config": config.config, **fields}
+        super().__init__(config, **fields)
 
     def allocate(self, config: PerClassSamplerConfig):
         self.samplers = nn.ModuleList(
