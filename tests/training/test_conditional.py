@@ -56,7 +56,9 @@ def test_the_trainer_passes_the_labels_of_the_data(trained):
 def test_the_card_and_a_loaded_model(trained):
     model, folder = trained
     card = (folder / "model" / "README.md").read_text()
-    assert "class_labels = torch.randint(2, (16,))" in card and "class_labels=1)  # PIL images" in card
+    assert (
+        "class_labels = torch.randint(2, (16,))" in card and "seed=0, class_labels=class_labels)  # PIL images" in card
+    )
     assert "(16, 2) (16, 1, 8, 8)" in card  # the output of the code
     for name in ("samples", "reconstructions", "interpolations", "embeddings", "traversal"):
         assert (folder / "model" / "assets" / f"{name}.png").is_file()

@@ -57,7 +57,7 @@ def write_card(
     facts = valid_facts(load_facts(model))
     sampler = _describe_sampler(folder)
     if show and isinstance(model, GAEPreTrainedModel):
-        if model.examples is not None:
+        if model.examples is not None and (model.example_conditions is not None or not model.is_conditional):
             conditions = model.example_conditions
             facts["latents"] = measure_latents(model, model.examples.to(model.device), class_labels=conditions)
         draw_pictures(model, folder, facts)

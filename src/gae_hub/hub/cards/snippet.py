@@ -36,28 +36,27 @@ def build_snippet(model: GAEPreTrainedModel | GAESampler, repo: str, sampler: st
     input_shape = model.config.input_shape
     generates = sampler is not None or model.has_prior
     lines = ["import torch", f"from gae_hub import AutoGAE{', GenerationPipeline' if generates else ''}", ""]
+    labels, given = _describe_labels(model), ", class_labels=class_labels" if model.is_conditional else ""
+    lines += [*labels, ""] if labels else []
     if generates:
-        labels = _describe_labels(model)
         parts = "model + processor" + (f" + {sampler}" if sampler else "")
         lines += [
             f"pipe = GenerationPipeline.from_pretrained({repo})  # {parts}",
         ]
         if is_image_shape(input_shape):
             lines += [
-                f"images = pipe(num_samples=16, seed=0{labels})  # PIL images",
+                f"images = pipe(num_samples=16, seed=0{given})  # PIL images",
                 "print(len(images), images[0].size, images[0].mode)",
             ]
         else:
             lines += [
-                f"samples = pipe(num_samples=16, seed=0{labels})  # an array in the units of the data",
+                f"samples = pipe(num_samples=16, seed=0{given})  # an array in the units of the data",
                 "print(samples.shape)",
             ]
         lines.append("")
-    conditions, given = _describe_conditions(model), ", class_labels=class_labels" if model.is_conditional else ""
     lines += [
         f"model = AutoGAE.from_pretrained({repo})",
         f"pixel_values = torch.rand(16, {', '.join(map(str, input_shape))})  # a batch with values in [0, 1]",
-        *conditions,
         f"latents = model.embed(pixel_values{given})",
         f"reconstruction = model.reconstruct(pixel_values{given})",
         "print(tuple(latents.shape), tuple(reconstruction.shape))",
@@ -65,16 +64,8 @@ def build_snippet(model: GAEPreTrainedModel | GAESampler, repo: str, sampler: st
     return "\n".join(lines)
 
 
-def _describe_labels(model: GAEPreTrainedModel) -> str:
-    """The argument class_labels of a call that generates 16 examples; empty without conditions."""
-    config = model.config
-    if config.num_classes is not None:
-        return f", class_labels={config.num_classes - 1}"
-    return "" if config.condition_dim is None else f", class_labels=torch.randn(16, {config.condition_dim})"
-
-
-def _describe_conditions(model: GAEPreTrainedModel) -> list[str]:
-    """The line that creates class_labels of 16 examples; none without conditions."""
+def _describe_labels(model: GAEPreTrainedModel) -> list[str]:
+    """The line that creates class_labels of 16 examples; none for a model without conditions."""
     config = model.config
     if config.num_classes is not None:
         return [f"class_labels = torch.randint({config.num_classes}, (16,))"]
