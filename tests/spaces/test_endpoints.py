@@ -50,7 +50,7 @@ def test_images_are_those_of_the_model(endpoints):
 
 
 def test_latents_are_downloaded_exactly(endpoints):
-    latents = endpoints.explorer.draw_latents("prior", 1, 4)
+    latents, _ = endpoints.explorer.draw_latents("prior", 1, 4)
     file = endpoints.sample_latents("prior", 1, 4, "npz")
     content = base64.b64decode(file["file"].partition(",")[2])
     assert np.array_equal(np.load(io.BytesIO(content))["latents"], latents.numpy())

@@ -84,11 +84,12 @@ def test_batches_have_bounded_sizes():
 def test_a_model_of_large_images_generates_few_examples(shape, expected):
     calls = []
 
-    def generate(num, sampler, generator, batch_size):
+    def generate(num, sampler, generator, batch_size, class_labels):
         calls.append((num, batch_size))
         return torch.zeros(1)
 
-    generate_examples(SimpleNamespace(config=SimpleNamespace(input_shape=shape), generate=generate), None)
+    config = SimpleNamespace(input_shape=shape, num_classes=None)
+    generate_examples(SimpleNamespace(config=config, generate=generate), None)
     assert calls == [expected]
 
 

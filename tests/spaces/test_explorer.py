@@ -29,7 +29,7 @@ def test_every_method(case):
     found = explorer(case)
     model, name = found.model, next(iter(found.samplers))
     expected = model.generate(5, sampler=found.samplers[name], generator=torch.Generator().manual_seed(3))
-    assert torch.equal(found.decode(found.draw_latents(name, 3, 5)), expected)
+    assert torch.equal(found.decode(*found.draw_latents(name, 3, 5)), expected)
     result = found.reconstruct(X[:1])
     assert torch.equal(result.reconstruction, model.reconstruct(X[:1]))
     assert result.squared_error == squared_error(X[:1], result.reconstruction).item()

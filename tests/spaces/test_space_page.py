@@ -17,11 +17,12 @@ from browser import Browser, in_browser
 from PIL import Image
 from spaces.conftest import serve
 
-from gae_hub import AutoGAE, AutoSampler, BetaVAEConfig, BetaVAEModel, GAEImageProcessor
+from gae_hub import AutoGAE, AutoSampler, BetaVAEConfig, BetaVAEModel, GAEImageProcessor, VAEConfig, VAEModel
 from gae_hub.cli.main import main
 from gae_hub.spaces.endpoints import Endpoints
 from gae_hub.spaces.example_sets import ExampleSet
 from gae_hub.spaces.explorer_loading import load_explorer
+from gae_hub.spaces.space_folder import write_space
 
 CHILD = Path(__file__).parents[1] / "space_apps.py"
 SHOTS = Path(__file__).parents[2] / "build" / "space-shots"
@@ -335,6 +336,69 @@ def test_pictures_of_every_tab(address, tmp_path, mode):
             page.wait("![...document.querySelectorAll('[data-shown] .gae-frame')].some(e => !e.firstChild)", 60)
             assert page.run("document.documentElement.scrollWidth") <= width
             page.screenshot(SHOTS / f"{name}-{mode}.png")
+
+
+# Classes in a browser
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """The folder of the Space of a conditional VAE, and the functions of the same Space in this process."""
+    source, folder = (tmp_path_factory.mktemp("conditional") / name for name in ("model", "space"))
+    torch.manual_seed(0)
+    model = VAEModel(VAEConfig(input_shape=(1, 8, 8), latent_dim=3, num_classes=3, condition_dropout=0.1))
+    for parameter in model.parameters():
+        parameter.data.mul_(2)
+    model.save_pretrained(source)
+    GAEImageProcessor.for_model(model).save_pretrained(source)
+    labels = (torch.arange(12) % 3).tolist()
+    write_space(source, folder, examples=ExampleSet(torch.rand(12, 1, 8, 8), "random", labels, ("a", "b", "c")))
+    return folder, Endpoints(load_explorer(folder / "model", folder / "examples.npz"))
+
+
+@in_browser
+def test_one_class_for_all_tabs(browser, conditional):
+    """The class and the guidance scale are those of every request, and the link keeps them."""
+    folder, endpoints = conditional
+    chosen, slider = ".gae-classes select", ".gae-classes input"
+    with serve(folder) as address:
+        visit(browser, address, "", "document.querySelectorAll('.gae-tile').length == 16")
+        wait_for(browser, ".gae-tile img", endpoints.sample("prior", 0, 16)["images"])
+        enter(browser, chosen, "2", "change")
+        wait_for(browser, ".gae-tile img", endpoints.sample("prior", 0, 16, class_label=2)["images"])
+        assert browser.run("document.querySelector('.gae-tile').ariaLabel").startswith("Sample 1 of 16 as c")
+        enter(browser, slider, 3)
+        choice = {"class_label": 2, "guidance_scale": 3}
+        wait_for(browser, ".gae-tile img", endpoints.sample("prior", 0, 16, **choice)["images"])
+        browser.click("#tab-reconstruct")
+        picture = ".gae-pair figure:nth-child(2) img"
+        wait_for(browser, picture, [endpoints.reconstruct(0, **choice)["reconstruction"]])
+        assert (
+            browser.run("document.querySelector('.gae-pair figure:nth-child(2)').textContent") == "Reconstruction as c"
+        )
+        browser.wait("['class=2', 'guidance=3'].every(text => location.search.includes(text))")
+        # a tab that was shown before follows when it is shown again
+        enter(browser, chosen, "-1", "change")
+        wait_for(browser, picture, [endpoints.reconstruct(0, class_label=-1, guidance_scale=3)["reconstruction"]])
+        browser.click("#tab-sample")
+        unclassed = endpoints.sample("prior", 0, 16, class_label=-1, guidance_scale=3)
+        wait_for(browser, ".gae-tile img", unclassed["images"])
+        # the link restores both
+        film = "#panel-interpolate .gae-film img"
+        visit(
+            browser, address, "tab=interpolate&class=1&guidance=2", f"document.querySelectorAll('{film}').length == 16"
+        )
+        choice = {"class_label": 1, "guidance_scale": 2}
+        wait_for(browser, film, endpoints.interpolate(0, 1, 16, "straight", **choice)["images"])
+        browser.click("#tab-explore")
+        values = start_values(endpoints)
+        wait_for(browser, "#panel-explore .gae-frame img", [endpoints.explore(values, **choice)["image"]])
+        wait_for(browser, "#panel-explore .gae-film img", endpoints.traverse(values, [0, 1, 2], 7, **choice)["images"])
+        browser.click("#tab-map")
+        browser.wait("document.querySelector('#panel-map .gae-frame img') !== null", 60)
+        browser.wait("document.querySelector('#panel-map').textContent.includes('Decoded as b')")
+        browser.click("#tab-about")
+        browser.wait("document.querySelector('.gae-classes').hidden")
 
 
 # Links, focus and limits in a browser

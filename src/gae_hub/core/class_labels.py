@@ -1,6 +1,12 @@
 """Class labels as arguments: integers from 0, one for each example, or one for all."""
 
-__all__ = ["check_class_labels", "check_guidance_scale", "choose_class_labels", "draw_class_labels"]
+__all__ = [
+    "check_class_labels",
+    "check_guidance_scale",
+    "choose_class_labels",
+    "draw_class_labels",
+    "supports_guidance",
+]
 
 from math import inf
 from typing import Any
@@ -59,6 +65,11 @@ def check_guidance_scale(guidance_scale: Any):
     is_number = isinstance(guidance_scale, (int, float)) and not isinstance(guidance_scale, bool)
     if not is_number or not 0 <= guidance_scale < inf:
         raise ValueError(f"guidance_scale must be a number, 0 or more and finite, got {describe(guidance_scale)}")
+
+
+def supports_guidance(sampler: Any) -> bool:
+    """Whether a sampler has classes and is trained with some of them dropped."""
+    return getattr(sampler, "num_classes", None) is not None and bool(getattr(sampler.config, "class_dropout", 0))
 
 
 def draw_class_labels(

@@ -30,7 +30,7 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from gae_hub.core.argument_checks import check_count, check_generator, describe
-from gae_hub.core.class_labels import check_guidance_scale, draw_class_labels
+from gae_hub.core.class_labels import check_guidance_scale, draw_class_labels, supports_guidance
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hooks import HOOKS
 from gae_hub.modules.backbones import (
@@ -206,11 +206,6 @@ def check_sampler(sampler: Any, latent_shape: tuple[int, ...]):
             f"{type(sampler).__name__} draws latents of shape {tuple(shape)}, but this model's latents have shape "
             f"{latent_shape}: fit the sampler to this model, {type(sampler).__name__}().fit_to(model, images)"
         )
-
-
-def _supports_guidance(sampler: Any) -> bool:
-    """Whether a sampler has classes and is trained with some of them dropped."""
-    return getattr(sampler, "num_classes", None) is not None and bool(getattr(sampler.config, "class_dropout", 0))
 
 
 def inference(method: Callable[Concatenate[Module, P], R]) -> Callable[Concatenate[Module, P], R]:
@@ -587,22 +582,26 @@ class GAEPreTrainedModel(ConditionalModel):
         if class_labels is None and self.class_shares is not None and not self.is_given:
             check_count("num_samples", num_samples)
             class_labels = draw_class_labels(self.class_shares, num_samples, generator, self.device)
+        of_sampler, of_decoder = self.split_guidance(sampler, guidance_scale)
+        latents = self.draw_latents(num_samples, sampler, generator, class_labels, of_sampler)
+        parts = latents.split(batch_size)
+        models = self.given_parts(parts, class_labels if self.is_conditional else None, of_decoder)
+        return torch.cat([model.decode(part) for part, model in zip(parts, models, strict=True)])
+
+    def split_guidance(self, sampler: LatentSampler | None, guidance_scale: float) -> tuple[float, float]:
+        """The guidance scales of a sampler and of the decoder: `guidance_scale`, or 1 for one that supports no other.
+
+        Raises:
+            ValueError: if the scale is not 1 and neither supports it.
+        """
         check_guidance_scale(guidance_scale)
-        is_guided = guidance_scale != 1
-        guides_sampler = is_guided and _supports_guidance(sampler)
-        guides_decoder = is_guided and bool(self.config.condition_dropout)
-        if is_guided and not guides_sampler and not guides_decoder:
+        guides_sampler, guides_decoder = supports_guidance(sampler), bool(self.config.condition_dropout)
+        if guidance_scale != 1 and not guides_sampler and not guides_decoder:
             raise ValueError(
                 f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0, or "
                 "a sampler with class_dropout above 0"
             )
-        latents = self.draw_latents(
-            num_samples, sampler, generator, class_labels, guidance_scale if guides_sampler else 1.0
-        )
-        parts = latents.split(batch_size)
-        given = class_labels if self.is_conditional else None
-        models = self.given_parts(parts, given, guidance_scale if guides_decoder else 1.0)
-        return torch.cat([model.decode(part) for part, model in zip(parts, models, strict=True)])
+        return guidance_scale if guides_sampler else 1.0, guidance_scale if guides_decoder else 1.0
 
     @inference
     def draw_latents(

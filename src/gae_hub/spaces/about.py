@@ -31,8 +31,7 @@ def add_about(explorer: Explorer, folder: Path, calls: Mapping[str, Callable[...
     if numbers:
         gr.Markdown(numbers, elem_classes=["gae-card", "gae-prose"])
     gr.Markdown(read_card(folder), elem_classes=["gae-card", "gae-prose"])
-    sampler = next(iter(explorer.samplers))
-    gr.Markdown(describe_calls(calls, sampler), elem_classes=["gae-card", "gae-prose"])
+    gr.Markdown(describe_calls(explorer, calls), elem_classes=["gae-card", "gae-prose"])
 
 
 def describe_numbers(folder: Path) -> str:
@@ -66,8 +65,13 @@ def _describe_passport(passport: dict[str, Any]) -> str:
     return escape(", ".join(parts[:_SHOWN_CONDITIONS]))
 
 
-def describe_calls(calls: Mapping[str, Callable[..., dict[str, Any]]], sampler: str) -> str:
-    """The functions that `gradio_client` calls: a code example, and for each its arguments and answer."""
+def describe_calls(explorer: Explorer, calls: Mapping[str, Callable[..., dict[str, Any]]]) -> str:
+    """The functions that `gradio_client` calls: a code example, and for each its arguments and answer.
+
+    The arguments that only models with classes have are left out for others.
+    """
+    sampler, classes = next(iter(explorer.samplers)), explorer.classes
+    has_classes = bool(classes.of_model or classes.of_samplers)
     code = (
         "from gradio_client import Client, handle_file\n\n"
         'client = Client("ADDRESS OF THIS PAGE")\n'
@@ -79,8 +83,16 @@ def describe_calls(calls: Mapping[str, Callable[..., dict[str, Any]]], sampler: 
         arguments = ", ".join(
             parameter if about.default is about.empty else f"{parameter}={about.default!r}"
             for parameter, about in signature(function).parameters.items()
+            if has_classes or parameter not in ("class_label", "guidance_scale")
         )
         lines.append(f"- `/{name}({arguments})`: {getdoc(function)}")
+    if has_classes:
+        none = "; -1 is no class" if classes.guides_model else ""
+        lines += [
+            "",
+            f"`class_label` is the number of a class{none}. By default, each sample has a class of its own, and each "
+            "example keeps its class.",
+        ]
     lines += [
         "",
         "An image argument is the number of an example, a data URI, or a file of `handle_file`. Data URIs of answers "

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..core.class_labels import draw_class_labels
 from ..images.processing import GAEImageProcessor, is_image_shape
 from ..metrics.functional.reconstruction import psnr, squared_error
 from ..models.base import GAEPreTrainedModel
@@ -19,6 +20,7 @@ from ..models.svae import SVAEModel
 from ..modules.sphere import normalize
 from ..samplers.base import GAESampler
 from ..samplers.latent_kinds import get_latent_kind
+from .class_choice import EACH_ITS_OWN, NO_CLASS, ClassChoice, Classes, read_class_labels
 from .example_sets import ExampleSet, split_batches
 from .latent_axes import LatentAxes, LatentPlane
 from .pixel_range import check_normalization
@@ -47,6 +49,7 @@ class Reconstruction:
         squared_error: mean of the squared differences.
         psnr: peak signal-to-noise ratio in decibels.
         codes: (1, *code_shape) for a quantized model, or None.
+        class_labels: (1,) class that the reconstruction has, for a conditional model, or None.
     """
 
     pixel_values: Tensor
@@ -55,6 +58,7 @@ class Reconstruction:
     squared_error: float
     psnr: float
     codes: Tensor | None
+    class_labels: Tensor | None
 
 
 class Explorer:
@@ -67,8 +71,8 @@ class Explorer:
         examples: images to pick and to place on the map.
 
     Raises:
-        ValueError: if the model's examples are not images with values in [0, 1], a sampler has the name "prior", or
-            there is neither a sampler nor a prior.
+        ValueError: if the model's examples are not images with values in [0, 1], a sampler has the name "prior",
+            there is neither a sampler nor a prior, or the examples do not have the classes of a conditional model.
     """
 
     def __init__(
@@ -92,9 +96,13 @@ class Explorer:
             raise ValueError(
                 f"{type(model).__name__} has no prior, and there is no sampler: fit one with gae-hub fit-sampler"
             )
+        self.classes = Classes.find(model, self.samplers.values())
+        self.class_labels = read_class_labels(model, examples)  # (num,), for a conditional model, or None
         with torch.inference_mode():
-            self.embeddings = torch.cat([model.embed(batch) for batch in split_batches(examples.pixel_values)])
-            self.axes = LatentAxes.measure(model, examples.pixel_values, self.embeddings)
+            parts = list(split_batches(examples.pixel_values))
+            models = model.given_parts(parts, self.class_labels)
+            self.embeddings = torch.cat([own.embed(part) for own, part in zip(models, parts, strict=True)])
+            self.axes = LatentAxes.measure(model, examples.pixel_values, self.embeddings, self.class_labels)
             self.plane = LatentPlane.measure(self.embeddings)
             self.points = self.plane.project(self.embeddings)
         # embeddings stay the same, so that the spread is measured once
@@ -112,19 +120,42 @@ class Explorer:
 
     # Sampling
 
-    def draw_latents(self, sampler: str, seed: int, num: int) -> Tensor:
-        """(num, *latent_shape): the latents of `model.generate` with this sampler and seed. The last few are kept.
+    def draw_latents(
+        self, sampler: str, seed: int, num: int, choice: ClassChoice = EACH_ITS_OWN
+    ) -> tuple[Tensor, Tensor | None]:
+        """Latents (num, *latent_shape) and classes (num,) of `model.generate`. The last few draws are kept.
 
         Args:
             sampler: name of a sampler, or "prior".
-            seed: seed of the latents.
+            seed: seed of the latents, and of the classes unless one is chosen.
             num: number of images.
-        """
-        return self._draw_once(sampler, seed, num)
+            choice: the class.
 
-    def _draw(self, sampler: str, seed: int, num: int) -> Tensor:
-        with torch.inference_mode():
-            return self.model.draw_latents(num, self.samplers[sampler], torch.Generator().manual_seed(seed))
+        Returns:
+            The latents, and their classes for a conditional model, or None.
+
+        Raises:
+            ValueError: for a class if neither the model nor the sampler has classes, or for guidance if neither
+                supports it.
+        """
+        scale, _ = self.model.split_guidance(self.samplers[sampler], choice.guidance_scale)
+        return self._draw_once(sampler, seed, num, choice.class_label, scale)
+
+    @torch.inference_mode()
+    def _draw(
+        self, name: str, seed: int, num: int, label: int | None, guidance_scale: float
+    ) -> tuple[Tensor, Tensor | None]:
+        model, sampler, generator = self.model, self.samplers[name], torch.Generator().manual_seed(seed)
+        labels = None
+        if label is not None and not model.is_conditional and getattr(sampler, "num_classes", None) is None:
+            raise ValueError(f"sampler '{name}' has no classes: leave class_label out, or choose another sampler")
+        if model.class_shares is not None and label is None:
+            labels = draw_class_labels(model.class_shares, num, generator, model.device)
+        elif label is not None:
+            labels = torch.full((num,), label)
+        given = None if label == NO_CLASS else labels  # samplers draw the class of an image without one
+        latents = model.draw_latents(num, sampler, generator, given, guidance_scale)
+        return latents, labels if model.is_conditional else None
 
     def vary(self, latents: Tensor, distance: float, seed: int, num: int) -> Tensor:
         """(num, *latent_shape): latents near those of one image.
@@ -140,9 +171,19 @@ class Explorer:
             return self.settle(latents + distance * self._spread * noise)
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor) -> Tensor:
-        """(num, *input_shape): images of latents (num, *latent_shape)."""
-        return self.model.decode(latents.to(self.model.dtype))
+    def decode(self, latents: Tensor, class_labels: Tensor | None = None, guidance_scale: float = 1.0) -> Tensor:
+        """(num, *input_shape): images of latents (num, *latent_shape).
+
+        Args:
+            latents: the latents.
+            class_labels: (num,) or (1,) classes, for a conditional model.
+            guidance_scale: as for `generate`; it is that of a sampler if the model does not support it.
+        """
+        latents = latents.to(self.model.dtype)
+        if class_labels is None:
+            return self.model.decode(latents)
+        scale = guidance_scale if self.classes.guides_model else 1.0
+        return self.model.given(class_labels.expand(len(latents)), scale).decode(latents)
 
     def settle(self, latents: Tensor) -> Tensor:
         """The nearest latents that the model uses: on the sphere, or of its codebook. Others are returned as are."""
@@ -152,16 +193,40 @@ class Explorer:
 
     # Images
 
-    @torch.inference_mode()
-    def embed(self, pixel_values: Tensor) -> Tensor:
-        """(num, *latent_shape): embeddings of images (num, *input_shape)."""
-        return self.model.embed(pixel_values)
+    def labels_of(self, example: int | None, choice: ClassChoice = EACH_ITS_OWN) -> Tensor | None:
+        """(1,): the class of an example, or of an image that a visitor sent, which has the chosen class.
+
+        None for a model without classes.
+
+        Raises:
+            ValueError: for such an image if no class is chosen, and the model was not trained on images without one.
+        """
+        if self.class_labels is None:
+            return None
+        if example is not None:
+            return self.class_labels[example : example + 1]
+        if choice.class_label is None and not self.classes.guides_model:
+            raise ValueError("class_label is needed for an image of your own: choose the class that it shows")
+        return torch.tensor([NO_CLASS if choice.class_label is None else choice.class_label])
 
     @torch.inference_mode()
-    def reconstruct(self, pixel_values: Tensor) -> Reconstruction:
-        """What the model makes of one image, (1, *input_shape)."""
-        latents = self.model.embed(pixel_values)
-        reconstruction = self.model.decode(latents)
+    def embed(self, pixel_values: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """(num, *latent_shape): embeddings of images (num, *input_shape), and (num,) classes if there are any."""
+        return self.model.embed(pixel_values, class_labels=class_labels)
+
+    @torch.inference_mode()
+    def reconstruct(
+        self, pixel_values: Tensor, class_labels: Tensor | None = None, choice: ClassChoice = EACH_ITS_OWN
+    ) -> Reconstruction:
+        """What the model makes of one image.
+
+        Args:
+            pixel_values: (1, *input_shape).
+            class_labels: (1,) the image's own class, for a conditional model.
+            choice: the class of the reconstruction; another than the image's own shows its style in that class.
+        """
+        latents, target = self.embed(pixel_values, class_labels), choice.apply(class_labels)
+        reconstruction = self.decode(latents, target, choice.guidance_scale)
         original, restored = map(self.processor.restore, (pixel_values, reconstruction))
         return Reconstruction(
             pixel_values,
@@ -169,25 +234,55 @@ class Explorer:
             latents,
             float(squared_error(original, restored)),
             float(psnr(original, restored)),
-            self.model.encode_codes(pixel_values) if isinstance(self.model, QuantizedModel) else None,
+            self._encode_codes(pixel_values, class_labels),
+            target,
         )
 
+    def _encode_codes(self, pixel_values: Tensor, class_labels: Tensor | None) -> Tensor | None:
+        if not isinstance(self.model, QuantizedModel):
+            return None
+        return self.model.encode_codes(pixel_values, class_labels=class_labels)
+
     @torch.inference_mode()
-    def interpolate(self, start: Tensor, end: Tensor, num_steps: int, straight: bool) -> tuple[Tensor, Tensor]:
+    def interpolate(
+        self,
+        start: Tensor,
+        end: Tensor,
+        num_steps: int,
+        straight: bool,
+        start_labels: Tensor | None = None,
+        end_labels: Tensor | None = None,
+        choice: ClassChoice = EACH_ITS_OWN,
+    ) -> tuple[Tensor, Tensor]:
         """Latents and images on the path between two images, (num_steps, ...) each.
 
         Args:
             start, end: (1, *input_shape).
             num_steps: images on the path, ends included.
             straight: whether to follow the straight line instead of the model's geometry.
+            start_labels, end_labels: (1,) classes of both, for a conditional model.
+            choice: the class of the path. By default, its first half has the class of the start, the second half that
+                of the end.
         """
-        a, b = self.model.embed(start), self.model.embed(end)
+        a, b = self.embed(start, start_labels), self.embed(end, end_labels)
         t = torch.linspace(0, 1, num_steps, dtype=a.dtype)
         lerp = GAEPreTrainedModel.interpolate_latents if straight else type(self.model).interpolate_latents
-        path = lerp(self.model, a, b, t)[0]
-        return path, self.decode(path)
+        path, labels = lerp(self.model, a, b, t)[0], None
+        if start_labels is not None and end_labels is not None:
+            num_last = num_steps // 2
+            labels = torch.cat([start_labels.expand(num_steps - num_last), end_labels.expand(num_last)])
+        return path, self.decode(path, choice.apply(labels), choice.guidance_scale)
 
     # Directions
+
+    def labels_at(self, example: int | None, choice: ClassChoice) -> Tensor | None:
+        """(1,): the class that a point of the latent space is decoded with. None for a model without classes.
+
+        It is the chosen one, or else that of the example from which the point was reached, or else the first.
+        """
+        if self.class_labels is None:
+            return None
+        return choice.apply(torch.zeros(1, dtype=torch.long) if example is None else self.labels_of(example))
 
     def base_latents(self, example: int | None) -> Tensor:
         """(1, *latent_shape): the embedding of an example; without one, the mean of all."""
@@ -201,7 +296,14 @@ class Explorer:
         return self.settle(self.axes.place(self.base_latents(example), torch.tensor([values])))
 
     @torch.inference_mode()
-    def traverse(self, example: int | None, values: list[float], axes: list[int], num_steps: int) -> Tensor:
+    def traverse(
+        self,
+        example: int | None,
+        values: list[float],
+        axes: list[int],
+        num_steps: int,
+        choice: ClassChoice = EACH_ITS_OWN,
+    ) -> Tensor:
         """(len(axes) * num_steps, *input_shape): for each axis, images from one end of its slider to the other.
 
         Args:
@@ -209,12 +311,13 @@ class Explorer:
             values: of the sliders, which the other axes keep.
             axes: which axes, below len(values).
             num_steps: images for each axis.
+            choice: the class of the images.
         """
         rows = torch.tensor(values).repeat(len(axes), num_steps, 1)
         for row, axis in zip(rows, axes, strict=True):
             row[:, axis] = torch.linspace(self.axes.low[axis], self.axes.high[axis], num_steps)
         latents = self.settle(self.axes.place(self.base_latents(example), rows.flatten(0, 1)))
-        return self.decode(latents)
+        return self.decode(latents, self.labels_at(example, choice), choice.guidance_scale)
 
     @torch.inference_mode()
     def lift(self, x: float, y: float) -> Tensor:
@@ -231,5 +334,9 @@ def check_model(model: GAEPreTrainedModel, processor: GAEImageProcessor):
             f"{type(model).__name__} is not (channels, height, width). gae-hub generate and gae-hub reconstruct draw "
             "pictures of such models"
         )
-    model.check_given("a Space", "show its samples with gae-hub generate --class_label")
+    if model.config.condition_dim is not None:
+        raise ValueError(
+            f"a Space lets its visitors choose classes, but this {type(model).__name__} is conditioned on vectors, "
+            f"condition_dim = {model.config.condition_dim}: use gae-hub generate, or train it with num_classes"
+        )
     check_normalization(processor)

@@ -46,19 +46,26 @@ class LatentAxes:
     num_active: int
 
     @classmethod
-    def measure(cls, model: GAEPreTrainedModel, pixel_values: Tensor, embeddings: Tensor) -> "LatentAxes":
+    def measure(
+        cls,
+        model: GAEPreTrainedModel,
+        pixel_values: Tensor,
+        embeddings: Tensor,
+        class_labels: Tensor | None = None,
+    ) -> "LatentAxes":
         """The axes of a model, measured on examples.
 
         Args:
             model: the model.
             pixel_values: (num, *input_shape).
             embeddings: (num, *latent_shape), those of the examples.
+            class_labels: (num,), those of the examples, for a conditional model.
         """
         flat = embeddings.flatten(1).float()
         origin = flat.mean(0)
         facts = {}
         if embeddings.dim() == 2:
-            facts = measure_latents(model, pixel_values, batch_size_of(pixel_values.shape[1:]))
+            facts = measure_latents(model, pixel_values, batch_size_of(pixel_values.shape[1:]), class_labels)
         dimensions: list[int] | None = facts.get("order")
         if dimensions is not None:
             directions = torch.eye(flat.shape[1])[dimensions]

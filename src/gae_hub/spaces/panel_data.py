@@ -7,6 +7,7 @@ from typing import Any
 from PIL import Image, ImageStat
 
 from ..hub.cards.papers import paper_of
+from .class_choice import LARGEST_GUIDANCE, NO_CLASS
 from .encoding import as_data_uri, as_sheet, shrink
 from .endpoints import LARGEST_SEED
 from .example_sets import split_batches
@@ -42,6 +43,23 @@ def describe_model(explorer: Explorer, title: str, repo_id: str | None) -> dict[
         ],
         "url": f"https://huggingface.co/{repo_id}" if repo_id else None,
         "tabs": list(TABS.items()),
+        "classes": _describe_classes(explorer),
+    }
+
+
+def _describe_classes(explorer: Explorer) -> dict[str, Any] | None:
+    """The controls of the class and of guidance, and the tabs that use them; None without classes."""
+    classes, names = explorer.classes, explorer.examples.label_names or ()
+    num_classes, tabs = classes.of_model or classes.of_samplers, [name for name in TABS if name != "about"]
+    if not num_classes:
+        return None
+    labels = range(num_classes)
+    options = [[label, names[label] if label < len(names) else str(label)] for label in labels]
+    return {
+        "options": [*options, *([[NO_CLASS, "none"]] if classes.of_model and classes.guides_model else [])],
+        "tabs": tabs if classes.of_model else ["sample"],
+        "guidedTabs": tabs if classes.guides_model else ["sample"] if classes.guides_samplers else [],
+        "maxGuidance": LARGEST_GUIDANCE,
     }
 
 

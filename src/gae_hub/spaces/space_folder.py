@@ -73,8 +73,8 @@ def write_space(
         commit = None if on_hub is None else source.name
         write_text(place / "app.py", _render_app(on_hub or MODEL_FOLDER, commit, name))
         write_text(place / "requirements.txt", pin_requirements())
-        latents = explorer.draw_latents(next(iter(explorer.samplers)), 0, NUM_TILES)
-        write_thumbnail(place, _method_name(explorer), name, explorer.to_images(explorer.decode(latents)))
+        drawn = explorer.draw_latents(next(iter(explorer.samplers)), 0, NUM_TILES)
+        write_thumbnail(place, _method_name(explorer), name, explorer.to_images(explorer.decode(*drawn)))
         write_card(place, _metadata(explorer, name, on_hub, commit, source, repo_id, license), _describe(name, on_hub))
         write_manifest(place, f"model {on_hub or _identify(source, explorer)}")
     return explorer

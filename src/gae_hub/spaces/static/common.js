@@ -64,7 +64,7 @@ function readout(text = "") {
 // keeps one of a kind in flight, and again only the last of those that arrive meanwhile.
 function ask(event, request) {
   lastId += 1;
-  unanswered[event] = { ...request, id: lastId };
+  unanswered[event] = { ...request, ...chosenClass(), id: lastId };
   if (!scheduled.has(event)) {
     scheduled.add(event);
     requestAnimationFrame(() => {
@@ -85,17 +85,43 @@ function onAnswer(event, handler) {
   });
 }
 
-// Call a function when the panel is shown for the first time.
+// Call a function when the panel is shown for the first time, and again after each choice of another class.
 function whenShown(start) {
-  let isStarted = false;
+  let isCurrent = false;
   const check = (name) => {
-    if (!isStarted && name === config.name) {
-      isStarted = true;
+    if (!isCurrent && name === config.name) {
+      isCurrent = true;
       start();
     }
   };
   window.addEventListener("gae:show", ({ detail }) => check(detail));
+  window.addEventListener("gae:class", () => {
+    isCurrent = false;
+    check(window.gaeShown);
+  });
   check(window.gaeShown);
+}
+
+// Classes: the header sets what is chosen, and in which tabs
+
+function chosenClass() {
+  const { classLabel, guidance, tabs, guidedTabs } = window.gaeClass ?? { tabs: [], guidedTabs: [] };
+  return {
+    ...(tabs.includes(config.name) && classLabel !== null ? { class_label: classLabel } : {}),
+    ...(guidedTabs.includes(config.name) && guidance !== 1 ? { guidance_scale: guidance } : {}),
+  };
+}
+
+// The class of an answer, as words that follow others; empty for a model without classes.
+function asClass(label) {
+  if (label === undefined) return "";
+  const [, name] = window.gaeClass.options.find(([value]) => value === label);
+  return label < 0 ? " without a class" : ` as ${name}`;
+}
+
+function showClass(line, label) {
+  line.textContent = `Decoded${asClass(label)}`;
+  line.hidden = label === undefined;
 }
 
 // Downloads

@@ -15,6 +15,7 @@ let waiting = null;
 let stripsId = null;
 
 const output = el("div", { class: "gae-frame" });
+const shownClass = el("p", { class: "gae-hint", hidden: true });
 const base = el("select", { onchange: () => reset(base.value === "" ? null : Number(base.value)) },
   el("option", { value: "" }, "Mean of the examples"),
   ...config.examples.map((example, index) => el("option", { value: index, selected: index === state.example }, example.label === null ? `Example ${index + 1}` : `Example ${index + 1} (${example.label})`)));
@@ -23,7 +24,7 @@ const more = button("", showMore, { class: "gae-quiet" });
 
 element.replaceChildren(
   el("div", { class: "gae-split gae-explore" },
-    el("aside", { class: "gae-card gae-sticky", "aria-label": "Image" }, output,
+    el("aside", { class: "gae-card gae-sticky", "aria-label": "Image" }, output, shownClass,
       field("Start from", base),
       el("div", { class: "gae-actions" }, button("Reset sliders", () => reset(state.example))),
       downloads(
@@ -154,7 +155,8 @@ function reset(example) {
 
 onAnswer("explore", (answer) => {
   current = answer.image;
-  showPicture(output, current, "Image at the sliders' values");
+  showPicture(output, current, `Image at the sliders' values${asClass(answer.class_label)}`);
+  showClass(shownClass, answer.class_label);
 });
 onAnswer("traverse", (answer) => {
   const numSteps = answer.images.length / answer.axes.length;

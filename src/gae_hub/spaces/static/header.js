@@ -1,4 +1,4 @@
-// Title, facts, the link that restores the state, and the tabs.
+// Title, facts, the link that restores the state, the tabs, and the class that all of them use.
 
 const facts = config.facts.map((fact) => el("span", {}, fact));
 const link = button("Copy link", copyLink, { class: "gae-quiet" });
@@ -19,7 +19,39 @@ element.replaceChildren(
     el("div", { class: "gae-links" }, config.url ? el("a", { href: config.url, target: "_blank", rel: "noopener" }, "Model on the Hub") : null, link),
   ),
   tablist,
+  buildClassControls(),
 );
+
+// Controls of the class and of guidance, which the panels read from window.gaeClass; null without classes.
+function buildClassControls() {
+  if (!config.classes) return null;
+  const { options, maxGuidance, guidedTabs } = config.classes;
+  const [chosen] = options.find(([value]) => String(value) === readState("class")) ?? [null];
+  const choice = { ...config.classes, classLabel: chosen, guidance: readNumber("guidance", 1, 0, maxGuidance) };
+  window.gaeClass = choice;
+  const select = el("select", { onchange: () => choose({ classLabel: select.value === "" ? null : Number(select.value) }) },
+    el("option", { value: "" }, "Each its own"),
+    ...options.map(([value, name]) => el("option", { value, selected: value === chosen }, name)));
+  const text = readout(choice.guidance.toFixed(2));
+  const slider = el("input", { type: "range", min: 0, max: maxGuidance, step: 0.25, value: choice.guidance, oninput: () => {
+    text.textContent = Number(slider.value).toFixed(2);
+    choose({ guidance: Number(slider.value) });
+  } });
+
+  function choose(change) {
+    Object.assign(choice, change);
+    writeState({ class: choice.classLabel, guidance: choice.guidance === 1 ? null : choice.guidance });
+    window.dispatchEvent(new CustomEvent("gae:class"));
+  }
+
+  const guidance = field("Guidance", el("span", { class: "gae-range" }, slider, text));
+  const controls = el("div", { class: "gae-toolbar gae-classes", role: "group", "aria-label": "Class" }, field("Class", select), guidance);
+  window.addEventListener("gae:show", ({ detail }) => {
+    controls.hidden = !choice.tabs.includes(detail);
+    guidance.hidden = !guidedTabs.includes(detail);
+  });
+  return controls;
+}
 
 async function copyLink() {
   flushState();

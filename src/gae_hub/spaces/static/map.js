@@ -30,6 +30,7 @@ const tile = el("span", { class: "gae-sprite gae-pixels", role: "img" });
 const nearestText = el("span");
 const nearest = el("div", { class: "gae-nearest" }, tile, nearestText);
 const where = el("p", { class: "gae-mono" });
+const shownClass = el("p", { class: "gae-hint", hidden: true });
 const announced = el("p", { class: "gae-announced", "aria-live": "polite" });
 const legend = el("div", { class: "gae-legend", role: "group", "aria-label": "Classes" },
   ...classes.map((label) => button(el("span", {}, symbol(label), label), (event) => {
@@ -41,7 +42,7 @@ const legend = el("div", { class: "gae-legend", role: "group", "aria-label": "Cl
 element.replaceChildren(
   el("div", { class: "gae-split gae-mapped" },
     el("section", { class: "gae-card", "aria-label": "Map" }, canvas, legend, el("p", { class: "gae-hint" }, config.note)),
-    el("aside", { class: "gae-card", "aria-label": "Decoded point" }, el("h2", {}, "Decoded point"), decoded, where, announced,
+    el("aside", { class: "gae-card", "aria-label": "Decoded point" }, el("h2", {}, "Decoded point"), decoded, where, shownClass, announced,
       el("h3", {}, "Nearest example"), nearest,
       downloads(["Image, PNG", () => decoded.firstChild && saveUri(decoded.firstChild.src, "point.png")],
         ["Points, CSV", () => saveText(["x,y,label", ...points.map(([x, y], i) => `${x},${y},${quote(config.labels[i] ?? "")}`)].join("\n"), "text/csv", "map.csv")])),
@@ -162,7 +163,10 @@ canvas.addEventListener("keydown", (event) => {
   event.preventDefault();
   move(...[0, 1].map((axis) => point[axis] + (step[axis] * (ranges[axis][1] - ranges[axis][0])) / 40));
 });
-onAnswer("decode_point", (answer) => showPicture(decoded, answer.image, "Image of the chosen point"));
+onAnswer("decode_point", (answer) => {
+  showPicture(decoded, answer.image, `Image of the chosen point${asClass(answer.class_label)}`);
+  showClass(shownClass, answer.class_label);
+});
 new ResizeObserver(draw).observe(canvas);
 new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 whenShown(() => move(...point, false));

@@ -5,6 +5,7 @@ const before = el("div");
 const after = el("div");
 const difference = el("div", { class: "gae-difference", role: "img", "aria-label": "Absolute difference of both" });
 const numbers = el("dl", { class: "gae-numbers", "aria-live": "polite" });
+const caption = el("figcaption", {}, "Reconstruction");
 const codes = el("div", { class: "gae-codes", hidden: true });
 let current = { example: first };
 let shown = null;
@@ -16,7 +17,7 @@ element.replaceChildren(
     el("section", { class: "gae-card", "aria-label": "Result" }, el("h2", {}, "What the model keeps of it"),
       el("div", { class: "gae-pair" },
         el("figure", { class: "gae-figure" }, before, el("figcaption", {}, "Input")),
-        el("figure", { class: "gae-figure" }, after, el("figcaption", {}, "Reconstruction")),
+        el("figure", { class: "gae-figure" }, after, caption),
         el("figure", { class: "gae-figure" }, difference, el("figcaption", {}, "Difference")),
       ),
       numbers, codes,
@@ -69,7 +70,8 @@ function drawCodes(shape, values) {
 onAnswer("reconstruct", (answer) => {
   shown = answer;
   showPicture(before, answer.input, "Input as the model sees it");
-  showPicture(after, answer.reconstruction, "Reconstruction");
+  caption.textContent = `Reconstruction${asClass(answer.class_label)}`;
+  showPicture(after, answer.reconstruction, caption.textContent);
   difference.replaceChildren(picture(answer.input, ""), picture(answer.reconstruction, ""));
   numbers.replaceChildren(
     number("Mean squared error", answer.mse.toPrecision(3)),

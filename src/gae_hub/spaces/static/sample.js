@@ -109,7 +109,7 @@ function vary() {
 onAnswer("sample", (answer) => {
   images = answer.images;
   grid.style.setProperty("--columns", Math.ceil(Math.sqrt(images.length)));
-  showButtons(grid, images, "gae-tile", (index) => `Sample ${index + 1} of ${images.length}: show more like it`,
+  showButtons(grid, images, "gae-tile", (index) => `Sample ${index + 1} of ${images.length}${asClass(answer.class_labels?.[index])}: show more like it`,
     (index) => select(state.index === index ? null : index));
   select(state.index < images.length ? state.index : null);
 });
