@@ -55,7 +55,7 @@ def repeat_conditions(model: "GAEPreTrainedModel", class_labels: Tensor | None, 
 def with_conditions(model: "GAEPreTrainedModel", dataset: Any) -> Any:
     """A data set as a model needs it: its examples have `class_labels` if the model is conditional, else not.
 
-    A torch `IterableDataset` is returned as it is: its examples must have the key "class_labels".
+    Another torch `IterableDataset` is returned as it is: its examples must have the key "class_labels".
 
     Args:
         model: the model. One that `model.given` returned needs no labels.
@@ -66,16 +66,17 @@ def with_conditions(model: "GAEPreTrainedModel", dataset: Any) -> Any:
     """
     dataset = as_dataset(dataset, model.config.input_shape)
     needs_labels = model.is_conditional and not model.is_given
-    if needs_labels and isinstance(dataset, StreamedDataset):
-        raise ValueError(
-            f"{dataset!r} is a stream, which has no labels, but this {type(model).__name__} is conditional: load it "
-            "without streaming=True, or pass an IterableDataset whose examples have the key 'class_labels'"
-        )
-    if not isinstance(dataset, BatchedDataset):
+    if not isinstance(dataset, (BatchedDataset, StreamedDataset)):
         return dataset
     if not needs_labels:
         return dataset.without_class_labels()
     labelled = dataset.with_class_labels()
+    if isinstance(labelled, StreamedDataset):
+        if model.config.condition_dim is not None:
+            raise ValueError(
+                f"{dataset!r} has labels, but {type(model).__name__} needs vectors, as condition_dim is set"
+            )
+        return labelled  # the model checks the labels of each batch
     try:
         check_conditions(labelled.class_labels, model.config, len(labelled), torch.device("cpu"))
     except ValueError as error:

@@ -78,6 +78,35 @@ class _Described:
     factors: Tensor | None = None
     columns: "datasets.Dataset | None" = None
 
+    @property
+    def can_have_class_labels(self) -> bool:
+        """Whether `with_class_labels` finds any."""
+        raise NotImplementedError
+
+    def with_class_labels(self) -> Self:
+        """The same data, whose examples have `class_labels` beside `pixel_values`. The trainer calls it.
+
+        Raises:
+            ValueError: if there are neither conditions nor labels.
+        """
+        if not self.can_have_class_labels:
+            raise ValueError(
+                f"{self!r} has no labels, but a conditional model needs them: load data with labels "
+                "(label_column=... names their column; a stream needs integers), or InMemoryDataset(images, labels)"
+            )
+        return self._set_class_labels(True)
+
+    def without_class_labels(self) -> Self:
+        """The same data, whose examples have `pixel_values` only."""
+        return self._set_class_labels(False)
+
+    def _set_class_labels(self, has_class_labels: bool) -> Self:
+        if self.has_class_labels == has_class_labels:
+            return self
+        changed = copy(self)
+        changed.has_class_labels = has_class_labels
+        return changed
+
 
 class BatchedDataset(_Described, Dataset[dict[str, Tensor]]):
     """Base of the data sets with a length: they read a whole batch at a time, which torch's DataLoader requests.
@@ -99,29 +128,9 @@ class BatchedDataset(_Described, Dataset[dict[str, Tensor]]):
         """(num, condition_dim) conditions, or (num,) labels, or None: what conditional models receive."""
         return self.labels if self.conditions is None else self.conditions
 
-    def with_class_labels(self) -> Self:
-        """The same data, whose examples have `class_labels` beside `pixel_values`. The trainer calls it.
-
-        Raises:
-            ValueError: if there are neither conditions nor labels.
-        """
-        if self.class_labels is None:
-            raise ValueError(
-                f"{self!r} has no labels, but a conditional model needs them: load data with labels "
-                "(label_column=... names their column), or InMemoryDataset(images, labels)"
-            )
-        return self._set_class_labels(True)
-
-    def without_class_labels(self) -> Self:
-        """The same data, whose examples have `pixel_values` only."""
-        return self._set_class_labels(False)
-
-    def _set_class_labels(self, has_class_labels: bool) -> Self:
-        if self.has_class_labels == has_class_labels:
-            return self
-        changed = copy(self)
-        changed.has_class_labels = has_class_labels
-        return changed
+    @property
+    def can_have_class_labels(self) -> bool:
+        return self.class_labels is not None
 
     def read_class_labels(self, indices: Sequence[int]) -> Tensor | None:
         """The class_labels of examples, or None if examples do not have them."""
@@ -332,16 +341,23 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
         self.normalization, self.binarization = normalization, binarization
         self.input_shape = source.input_shape
 
+    @property
+    def can_have_class_labels(self) -> bool:
+        return self.source.has_labels
+
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         num, skipped = 0, []
-        for array, num_rows, errors in self.source.iterate_chunks():
-            num += num_rows
-            for error in errors.values():
+        for chunk in self.source.iterate_chunks():
+            num += chunk.num_rows
+            for error in chunk.errors.values():
                 if self.options.on_error == "raise":
                     raise error
                 skipped.append(error.place)
-            for pixel_values in to_pixel_values(array, self.normalization, self.binarization):
-                yield {"pixel_values": pixel_values}
+            examples = Examples(
+                to_pixel_values(chunk.array, self.normalization, self.binarization),
+                chunk.labels if self.has_class_labels else None,
+            )
+            yield from examples
         warn_about_skipped(skipped, num, self.name, self.split)
 
     def set_epoch(self, epoch: int):

@@ -52,8 +52,8 @@ def read_split(
         checks_range = images_only and normalization is None and source.normalization is None
         skips = options.on_error == "skip"
         data = _read_indexed(found, source.name, split, normalization, binarization, skips, checks_range)
-        data.revision, data.label_names = found.revision, found.label_names
-    data.origin, data.column_names = found.origin, found.column_names
+        data.revision = found.revision
+    data.origin, data.column_names, data.label_names = found.origin, found.column_names, found.label_names
     data.options, data.held_out = options, source.held_out
     data.normalization = normalization or source.normalization
     data.binarization = binarization
@@ -173,7 +173,7 @@ def fit_normalization(source: Source) -> Normalization | None:
     if isinstance(found, Split):
         chunks = _iterate_chunks(found, "fitting the normalization")
     else:
-        stream = ((array, errors) for array, _, errors in found.iterate_chunks())
+        stream = ((chunk.array, chunk.errors) for chunk in found.iterate_chunks())
         chunks = tqdm(stream, desc="fitting the normalization", unit=" chunks", leave=False, delay=0.5)
     for array, errors in chunks:
         if not skips:

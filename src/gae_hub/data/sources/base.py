@@ -100,18 +100,40 @@ class Split(ABC):
         return None
 
 
+@dataclass(frozen=True)
+class StreamChunk:
+    """Rows that were read from a stream at once.
+
+    Args:
+        array: (num, *input_shape) examples.
+        labels: (num,) class labels of these examples, -1 for those without one; None if the stream has no labels.
+        num_rows: number of rows that were read.
+        errors: those of the rows that cannot be read, by row.
+    """
+
+    array: np.ndarray
+    labels: Tensor | None
+    num_rows: int
+    errors: dict[int, UnreadableExampleError]
+
+
 class StreamSplit(ABC):
-    """One split of a stream, which is read in its order. Attributes as for [`Split`], without labels."""
+    """One split of a stream, which is read in its order. Attributes as for [`Split`].
+
+    `has_labels` says whether its chunks have labels.
+    """
 
     name: str
     origin: Origin
     input_shape: tuple[int, ...]
     dtype: np.dtype
     column_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+    has_labels: bool = False
 
     @abstractmethod
-    def iterate_chunks(self) -> Iterator[tuple[np.ndarray, int, dict[int, UnreadableExampleError]]]:
-        """Yield examples (num, *input_shape), the number of rows read for them, and errors by row."""
+    def iterate_chunks(self) -> Iterator[StreamChunk]:
+        """Yield all rows."""
 
     @abstractmethod
     def set_epoch(self, epoch: int):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..options import DataOptions
-from .base import SPLIT_NAMES, Origin, Source, Split, StreamSplit, UnreadableExampleError
+from .base import SPLIT_NAMES, Origin, Source, Split, StreamChunk, StreamSplit, UnreadableExampleError
 from .columns import check_columns, choose_reader, find_label_column
 from .readers import ColumnReader, ImageReader
 
@@ -87,7 +87,7 @@ class RowSplit(Split):
         if self.label_names is not None and any(isinstance(cell, str) for cell in cells):
             index = {name: i for i, name in enumerate(self.label_names)}
             return torch.tensor([-1 if cell is None else index[cell] for cell in cells])
-        return torch.tensor([-1 if cell is None else int(cell) for cell in cells])
+        return _as_labels(cells)
 
     @property
     def columns(self) -> "datasets.Dataset":
@@ -101,24 +101,55 @@ class RowStream(StreamSplit):
         rows: the rows, with all columns.
         reader: reads the examples' columns.
         name, origin: as for [`StreamSplit`].
+        label_column: column of integers that are labels, or None.
+        label_names: names of the classes, or None.
     """
 
-    def __init__(self, rows: "datasets.IterableDataset", reader: ColumnReader, name: str, origin: Origin):
-        self.name, self.origin, self.reader = name, origin, reader
-        self._cells = reader.prepare(rows)
+    def __init__(
+        self,
+        rows: "datasets.IterableDataset",
+        reader: ColumnReader,
+        name: str,
+        origin: Origin,
+        label_column: str | None = None,
+        label_names: Sequence[str] | None = None,
+    ):
+        self.name, self.origin, self.reader, self.label_column = name, origin, reader, label_column
+        self.has_labels = label_column is not None
+        self.label_names = tuple(label_names) if label_names else None
+        self._cells = reader.prepare(rows, *([] if label_column is None else [label_column]))
         self.input_shape, self.dtype, self.column_names = reader.input_shape, reader.dtype, reader.column_names
 
-    def iterate_chunks(self) -> Iterator[tuple[np.ndarray, int, dict[int, UnreadableExampleError]]]:
+    def iterate_chunks(self) -> Iterator[StreamChunk]:
         # images are decoded one by one, so that the first one does not wait for others
         size, start = 1 if isinstance(self.reader, ImageReader) else _STREAM_CHUNK, 0
         for batch in self._cells.iter(size):
-            num = batch.num_rows if hasattr(batch, "num_rows") else len(batch[self.reader.columns[0]])
-            array, errors = self.reader.read(batch, range(start, start + num))
-            yield array, num, errors
-            start += num
+            rows = range(start, start + _count_rows(batch, self.reader.columns[0]))
+            array, errors = self.reader.read(batch, rows)
+            labels = None
+            if self.label_column is not None:
+                cells = zip(rows, _read_cells(batch, self.label_column), strict=True)
+                labels = _as_labels([cell for row, cell in cells if row not in errors])
+            yield StreamChunk(array, labels, len(rows), errors)
+            start = rows.stop
 
     def set_epoch(self, epoch: int):
         self._cells.set_epoch(epoch)
+
+
+def _as_labels(cells: Sequence[Any]) -> Tensor:
+    """(num,) labels, -1 for empty cells, which are nan in columns of NumPy."""
+    return torch.tensor([-1 if cell is None or cell != cell else int(cell) for cell in cells], dtype=torch.int64)
+
+
+def _count_rows(batch: Any, column: str) -> int:
+    """Number of rows of a batch: a table of Arrow, or a dict from column to values."""
+    return batch.num_rows if hasattr(batch, "num_rows") else len(batch[column])
+
+
+def _read_cells(batch: Any, column: str) -> Sequence[Any]:
+    """One column of such a batch."""
+    return batch.column(column).to_pylist() if hasattr(batch, "num_rows") else batch[column]
 
 
 def _as_slice(rows: list[int]) -> slice | list[int]:
@@ -168,7 +199,8 @@ def open_datasets_object(
         reader = choose_reader(features, title, options, images_only)
         _fit_reader(reader, rows, title, options)
         if isinstance(rows, datasets.IterableDataset):
-            opened[split] = RowStream(rows, reader, title, origin)
+            column = label if _holds_integers(features, label) else None  # the classes of a text are not known ahead
+            opened[split] = RowStream(rows, reader, title, origin, column, label_names)
         else:
             opened[split] = RowSplit(rows, reader, title, origin, label, label_names)
     return Source(title, opened, options)
@@ -209,6 +241,11 @@ def _find_label_names(
     if not str(kind).startswith(("int", "uint", "bool")):
         raise ValueError(f"label_column: column '{column}' must hold integers or strings, but it holds {kind}")
     return None
+
+
+def _holds_integers(features: Mapping[str, Any] | None, column: str | None) -> bool:
+    dtype = str(getattr(None if column is None or features is None else features[column], "dtype", ""))
+    return dtype.startswith(("int", "uint", "bool"))
 
 
 def _hub_commit(rows: "datasets.Dataset") -> str | None:

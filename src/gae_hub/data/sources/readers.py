@@ -51,9 +51,9 @@ class ColumnReader(ABC):
             rows: numbers of the rows, for errors.
         """
 
-    def prepare(self, rows: Any) -> Any:
-        """A `datasets` object with only this reader's columns, in its format."""
-        return rows.select_columns(list(self.columns)).with_format(self.format)
+    def prepare(self, rows: Any, *others: str) -> Any:
+        """A `datasets` object with only this reader's columns, and others, in its format."""
+        return rows.select_columns([*self.columns, *others]).with_format(self.format)
 
     def fail(self, place: int | str, reason: str) -> UnreadableExampleError:
         """The error for an example that cannot be read."""
@@ -68,10 +68,10 @@ class ImageReader(ColumnReader):
         self.columns, self.channels = (column,), options.channels
         self.input_shape, self.dtype = (), np.dtype(np.uint8)
 
-    def prepare(self, rows: Any) -> Any:
+    def prepare(self, rows: Any, *others: str) -> Any:
         import datasets
 
-        found = rows.select_columns(list(self.columns)).with_format(None)
+        found = super().prepare(rows, *others)
         return found.cast_column(self.columns[0], datasets.Image(decode=False))
 
     def fit(self, batch: Mapping[str, Sequence[Any]], row: int) -> Errors:
