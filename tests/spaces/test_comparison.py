@@ -13,7 +13,7 @@ from spaces.study_cases import METHODS, PLACE, SETUP, decode, load, pixels
 
 from gae_hub import AEModel, AutoSampler, GenerationPipeline
 from gae_hub.metrics.functional.reconstruction import squared_error
-from gae_hub.spaces.comparison import Comparison, MethodRow
+from gae_hub.spaces.comparison import Comparison, Inputs, MethodRow
 from gae_hub.spaces.study_html import page_head, render_comparison
 from gae_hub.spaces.study_views import Selected, StudyViews
 from gae_hub.study import load_results
@@ -51,11 +51,11 @@ def test_task_chooses_the_configuration(views):
 
 def test_models_beyond_the_bound_are_dropped_and_loaded_again(study_space, views):
     compared = Comparison(study_space, max_cache_bytes=1)
-    x = compared.examples(SETUP).pixel_values[:2]
+    inputs = Inputs.pick(compared.examples(SETUP), [0, 1])
     for _ in range(2):
-        rows = compared.reconstruct(SETUP, "reconstruction", METHODS, x)
+        rows = compared.reconstruct(SETUP, "reconstruction", METHODS, inputs)
         assert len(compared.cache) == 1
-        expected = views.compared.reconstruct(SETUP, "reconstruction", METHODS, x)
+        expected = views.compared.reconstruct(SETUP, "reconstruction", METHODS, inputs)
         assert [pixels(row.images) for row in rows] == [pixels(row.images) for row in expected]
     assert compared.cache.num_loaded == 6 and len(views.compared.cache) >= 3
 
@@ -166,7 +166,7 @@ def test_a_method_that_cannot_be_loaded_leaves_the_others(study_space, views, tm
 
 
 def test_values_that_are_not_finite_are_not_shown(views, monkeypatch):
-    path = lambda model, start, end, num: torch.full((1, num, 1, 8, 8), torch.nan)  # noqa: E731
+    path = lambda model, start, end, num, *labels: torch.full((1, num, 1, 8, 8), torch.nan)  # noqa: E731
     monkeypatch.setattr(AEModel, "interpolate", path)
     failed, *rest = views.interpolate(0, 1, 4)
     assert failed["missing"] == "failed: the model returns values that are nan or infinite"

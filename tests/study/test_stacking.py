@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases import generator
 
-from gae_hub import AutoGAE, BetaVAEConfig, GAETrainer, GAETrainingArguments
+from gae_hub import AutoGAE, BetaVAEConfig, GAETrainer, GAETrainingArguments, InMemoryDataset
 from gae_hub.study.stacked_guard import StackGuard
 from gae_hub.study.stacked_trainer import CHECKPOINT_FILE, StackedTrainer
 from gae_hub.study.stacking import NOT_STACKABLE, STACKABLE, can_stack_arguments, stack_key
@@ -46,6 +46,7 @@ def digits(num, seed):
 
 
 DATA, VALIDATION = digits(50, seed=0), digits(20, seed=1)  # the last batch of an epoch has 10 of 20 images
+LABELLED, LABELLED_VALIDATION = (InMemoryDataset(x, torch.arange(len(x)) % 7 % 3) for x in (DATA, VALIDATION))
 
 
 def build_models(method, options, values, dtype=torch.float64, **networks):
@@ -67,17 +68,17 @@ def arguments(folder, **changes):
     return GAETrainingArguments(str(folder), disable_tqdm=True, **{**fields, **changes})
 
 
-def train_alone(models, folder, validation=VALIDATION, **changes):
+def train_alone(models, folder, validation=VALIDATION, data=DATA, **changes):
     for place, model in enumerate(models):
         trainer = GAETrainer(
-            model, arguments(folder / str(place), **changes), train_dataset=DATA, eval_dataset=validation
+            model, arguments(folder / str(place), **changes), train_dataset=data, eval_dataset=validation
         )
         trainer.train()
     return models
 
 
-def stack(models, folder, validation=VALIDATION, **changes):
-    return StackedTrainer(models, arguments(folder / "stack", **changes), DATA, validation, progress=False)
+def stack(models, folder, validation=VALIDATION, data=DATA, **changes):
+    return StackedTrainer(models, arguments(folder / "stack", **changes), data, validation, progress=False)
 
 
 def assert_equal_runs(models, others, tolerance=1e-9):
@@ -129,6 +130,20 @@ def test_weights_equal_those_of_training_alone(tmp_path, method, options, values
     assert_equal_runs(together, train_alone(build_models(method, options, values), tmp_path))
     first, second, third = (torch.cat([p.flatten() for p in model.parameters()]) for model in together)
     assert not torch.allclose(first, second, rtol=1e-6) and not torch.allclose(second, third, rtol=1e-6)
+
+
+@pytest.mark.parametrize("injection", ["concatenation", "film"])
+@pytest.mark.parametrize("method", CASES)
+def test_conditional_models_equal_those_that_train_alone(tmp_path, method, injection):
+    """All get the labels of the data, and the same labels are dropped."""
+    options, values = CASES[method]
+    options = {**options, "num_classes": 3, "condition_dropout": 0.3, "condition_injection": injection}
+    together, alone = build_models(method, options, values), build_models(method, options, values)
+    assert stack(together, tmp_path, LABELLED_VALIDATION, LABELLED).train() == [None] * 3
+    assert_equal_runs(together, train_alone(alone, tmp_path, LABELLED_VALIDATION, LABELLED))
+    assert together[2].class_shares.tolist() == pytest.approx([22 / 50, 14 / 50, 14 / 50])
+    embeddings = [model.decoder.embedding.project.weight for model in together]
+    assert not torch.allclose(embeddings[0], embeddings[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("method", CASES)
@@ -341,7 +356,8 @@ def test_keys_are_equal_if_only_the_weights_of_the_loss_differ():
 
     assert key(beta=1.0) == key(beta=2) is not None
     others = [key(latent_dim=4), key(likelihood="bernoulli"), key(kl_warmup_fraction=0.5), key("msssim_vae")]
-    assert len({key(), *others, key(encoder_config={"model_type": "gae_mlp_encoder", "hidden_sizes": [9]})}) == 6
+    others += [key(num_classes=3), key(num_classes=3, condition_dropout=0.1)]
+    assert len({key(), *others, key(encoder_config={"model_type": "gae_mlp_encoder", "hidden_sizes": [9]})}) == 8
     assert key("vq_vae", num_embeddings=4) != key("vq_vae", num_embeddings=8)
     assert key("wae_mmd", bandwidth=2.0) == key("wae_mmd") != key("wae_mmd", kernel="rbf")
     assert key(encoder_config="conv") is None and key(decoder_config="conv") is None

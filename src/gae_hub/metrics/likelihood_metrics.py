@@ -1,6 +1,6 @@
 """The metrics of a model's likelihood: log p(x) in nats, and bits per dimension where they are defined."""
 
-__all__ = ["measure_bits_per_dimension", "measure_log_likelihood"]
+__all__ = ["describe_conditions", "measure_bits_per_dimension", "measure_log_likelihood"]
 
 from collections.abc import Callable
 from math import prod
@@ -8,6 +8,7 @@ from math import prod
 from torch import Tensor
 
 from ..data.batches import move
+from ..models.base import GAEPreTrainedModel
 from .evaluation_run import EvaluationRun
 from .functional.dequantization import count_levels, dequantize
 from .measures import LogLikelihood
@@ -51,6 +52,11 @@ def measure_bits_per_dimension(run: EvaluationRun) -> dict[str, Measurement]:
 
     settings = {"kind": _DENSITY, "dequantization": "(k + u) / 256 for pixels k, with u uniform in [0, 1)"}
     return _measure(run, "bits_per_dimension", measure, settings, dequantize_inputs)
+
+
+def describe_conditions(model: GAEPreTrainedModel) -> dict[str, str]:
+    """The entry of a passport that says that a likelihood is log p(x|y), for conditional models."""
+    return {"given": "class_labels"} if model.is_conditional else {}
 
 
 def _check_bits(run: EvaluationRun):
@@ -109,8 +115,8 @@ def _measure(
     num_draws = options.pop("num_draws", 100)
     if options:
         raise ValueError(f"the metric '{name}' has no option '{next(iter(options))}'; its options are num_draws")
-    given = {"given": "class_labels"} if run.model.is_conditional else {}
-    measure.settings, measure.seed = settings | {"num_draws": num_draws} | given, run.seed
+    measure.settings = {**settings, "num_draws": num_draws, **describe_conditions(run.model)}
+    measure.seed = run.seed
     generator = run.new_generator()
     # the density of the data's own values is the model's, divided by the scales; a probability has none
     normalization = None if run.model.likelihood.is_discrete else getattr(run.dataset, "normalization", None)

@@ -1,6 +1,6 @@
 """Compares the methods of a study on the same inputs: reconstructions, samples and interpolations of its models."""
 
-__all__ = ["Comparison", "Inputs", "MethodRow"]
+__all__ = ["Comparison", "Inputs", "MethodRow", "MissingClassError"]
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,12 +31,41 @@ _FAILURES = (OSError, ValueError, NotImplementedError)  # of one method: its rep
 Compute: TypeAlias = Callable[[GAEPreTrainedModel, GAESampler | None], tuple[Tensor, list[float]]]
 
 
+class MissingClassError(ValueError):
+    """A model needs the class of an image that has none."""
+
+
 @dataclass(frozen=True)
 class Inputs:
-    """Images that all methods get: (num, *input_shape) values of the models, and a name of each."""
+    """Images that all methods get.
+
+    Args:
+        pixel_values: (num, *input_shape) values of the models.
+        class_labels: (num,) integers, -1 for an image without a class.
+        names: a name of each, for images that are named.
+    """
 
     pixel_values: Tensor
-    names: tuple[str, ...]
+    class_labels: Tensor
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def pick(cls, examples: ExampleSet, indices: Sequence[int]) -> "Inputs":
+        """Some test images, without names."""
+        labels = [-1 if examples.labels is None else examples.labels[index] for index in indices]
+        return cls(examples.pixel_values[list(indices)], torch.tensor(labels, dtype=torch.int64))
+
+    def labels_for(self, model: GAEPreTrainedModel) -> Tensor | None:
+        """The class_labels that a model gets; None for a model without conditions.
+
+        Raises:
+            MissingClassError: if an image has no class, and the model is not trained for that.
+        """
+        if not model.is_conditional:
+            return None
+        if bool((self.class_labels < 0).any()) and not model.config.condition_dropout:
+            raise MissingClassError("this method needs the class of each image, and uploaded images have none")
+        return self.class_labels
 
 
 @dataclass(frozen=True)
@@ -130,17 +159,17 @@ class Comparison:
 
     # What methods make
 
-    def reconstruct(self, setup: Setup, task: str, methods: Sequence[str], pixel_values: Tensor) -> list[MethodRow]:
-        """Reconstructions of (num, *input_shape) inputs, with the mean squared error of each in the data's units."""
+    def reconstruct(self, setup: Setup, task: str, methods: Sequence[str], inputs: Inputs) -> list[MethodRow]:
+        """Reconstructions of inputs, with the mean squared error of each in the data's units."""
         restore = self.processor(setup).restore
 
         def compute(model: GAEPreTrainedModel, sampler: GAESampler | None) -> tuple[Tensor, list[float]]:
             outputs, errors = [], []
-            for batch in split_batches(pixel_values):
-                inputs = batch.to(self.device)
-                output = model.reconstruct(inputs)
+            parts = [part.to(self.device) for part in split_batches(inputs.pixel_values)]
+            for part, given in zip(parts, model.given_parts(parts, inputs.labels_for(model)), strict=True):
+                output = given.reconstruct(part)
                 outputs.append(output)
-                errors += squared_error(restore(output), restore(inputs)).tolist()
+                errors += squared_error(restore(output), restore(part)).tolist()
             return torch.cat(outputs), errors
 
         return [self._make_row(self.select(task, method, setup), compute) for method in methods]
@@ -161,12 +190,13 @@ class Comparison:
         return rows
 
     def interpolate(
-        self, setup: Setup, task: str, methods: Sequence[str], start: Tensor, end: Tensor, num_steps: int
+        self, setup: Setup, task: str, methods: Sequence[str], start: Inputs, end: Inputs, num_steps: int
     ) -> list[MethodRow]:
-        """Images on each model's path from one input (1, *input_shape) to another."""
+        """Images on each model's path from one input to another."""
 
         def compute(model: GAEPreTrainedModel, sampler: GAESampler | None) -> tuple[Tensor, list[float]]:
-            return model.interpolate(start.to(self.device), end.to(self.device), num_steps)[0], []
+            first, last = (inputs.pixel_values.to(self.device) for inputs in (start, end))
+            return model.interpolate(first, last, num_steps, start.labels_for(model), end.labels_for(model))[0], []
 
         return [self._make_row(self.select(task, method, setup), compute) for method in methods]
 
@@ -194,6 +224,8 @@ class Comparison:
             if not output.isfinite().all():
                 raise ValueError("the model returns values that are nan or infinite")
             images = tuple(self.processor(selection.setup).postprocess(output))
+        except MissingClassError as error:
+            return replace(row, missing=str(error))
         except _FAILURES as error:
             return replace(row, missing=f"failed: {error}")
         return replace(row, images=images, errors=tuple(errors), seconds=time.perf_counter() - began)

@@ -22,6 +22,7 @@ from ..study.folder import StudyFolder
 from ..study.publish_models import StudyModel, choose_models, describe_study
 from ..study.results import StudyResults
 from ..study.study_data import StudyData
+from .comparison import Inputs
 from .example_sets import bake_examples, load_examples
 from .pixel_range import check_normalization, check_pixels
 from .requirements import pin_requirements
@@ -167,8 +168,9 @@ def _write_thumbnail(results: StudyResults, models: Iterable[StudyModel], root: 
     for index, model in enumerate(list(by_method.values())[:NUM_TILES]):
         pipe = ReconstructionPipeline.from_pretrained(model.folder)
         examples = load_examples(examples_file(root, model.cell.dataset), tuple(pipe.model.config.input_shape))
-        inputs = examples.pixel_values[[index % len(examples)]]
-        images += pipe.processor.postprocess(pipe.model.reconstruct(inputs))
+        inputs = Inputs.pick(examples, [index % len(examples)])
+        output = pipe.model.reconstruct(inputs.pixel_values, class_labels=inputs.labels_for(pipe.model))
+        images += pipe.processor.postprocess(output)
     if images:
         write_thumbnail(root, f"{len(results.methods)} generative autoencoders", clean(results.title), images)
     return bool(images)

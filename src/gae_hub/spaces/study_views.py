@@ -70,9 +70,7 @@ class StudyViews:
         inputs = self._inputs(setup, picked or [], own)
         if not len(inputs.pixel_values):
             return '<p class="empty">Pick one or more images.</p>'
-        rows = self.compared.reconstruct(
-            setup, self._task(selected.task), self._methods(selected.methods), inputs.pixel_values
-        )
+        rows = self.compared.reconstruct(setup, self._task(selected.task), self._methods(selected.methods), inputs)
         images = processor.postprocess(inputs.pixel_values)
         columns = list(zip(inputs.names, images, strict=True))
         return _table("Reconstructions", "input", columns, rows, "reconstruction of {column}")
@@ -150,7 +148,7 @@ class StudyViews:
         uploads = _limit([image for image in images if not isinstance(image, (int, float))], MAX_UPLOADS)
         processor = self.compared.processor(setup)
         inputs = self._inputs(setup, indices, [read_upload(upload, processor) for upload in uploads])
-        rows = self.compared.reconstruct(setup, self._task(task), self._methods(methods), inputs.pixel_values)
+        rows = self.compared.reconstruct(setup, self._task(task), self._methods(methods), inputs)
         return [_plain(row) for row in rows]
 
     def sample(
@@ -229,18 +227,20 @@ class StudyViews:
             check_integer(name, value, 0, len(examples) - 1) for name, value in (("start", start), ("end", end))
         )
         num_steps = check_integer("the number of steps", num_steps, 2, MAX_STEPS)
-        a, b = examples.pixel_values[[first]], examples.pixel_values[[last]]
+        a, b = Inputs.pick(examples, [first]), Inputs.pick(examples, [last])
         return self.compared.interpolate(setup, self._task(task), self._methods(methods), a, b, num_steps)
 
     def _inputs(self, setup: Setup, picked: Sequence[Any], own: Sequence[torch.Tensor]) -> Inputs:
         """Test images by their indices, each once, and the images of a visitor, (1, *input_shape) each."""
         examples = self.compared.examples(setup)
         last = len(examples) - 1
-        found = {check_integer("an index of a test image", index, 0, last) for index in picked}
-        indices = _limit(sorted(found), MAX_PICKED)
+        chosen = {check_integer("an index of a test image", index, 0, last) for index in picked}
+        indices = _limit(sorted(chosen), MAX_PICKED)
         names = [_name(index, examples.label_of(index)) for index in indices]
         names += [f"image {number} of yours" for number in range(1, len(own) + 1)]
-        return Inputs(torch.cat([examples.pixel_values[indices], *own]), tuple(names))
+        found = Inputs.pick(examples, indices)
+        labels = torch.cat([found.class_labels, torch.full((len(own),), -1)])
+        return Inputs(torch.cat([found.pixel_values, *own]), labels, tuple(names))
 
 
 def _limit(images: Sequence[Any], maximum: int) -> Sequence[Any]:

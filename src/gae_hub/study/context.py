@@ -2,16 +2,19 @@
 
 __all__ = ["CellContext"]
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..data.batches import move
+from ..data.class_labels import with_conditions
 from ..data.embeddings import embed_dataset
-from ..data.loading import iterate_batches
+from ..data.loading import iterate_examples
 from ..images.grids import save_tiles
-from ..metrics.evaluation_run import EvaluationRun
+from ..metrics.evaluation_run import BATCH_SIZE, EvaluationRun
 from ..models.base import GAEPreTrainedModel
 from ..samplers.base import GAESampler
 from .study_data import StudyData
@@ -43,7 +46,8 @@ class CellContext:
     ):
         self.model, self.data, self.folder, self.seed = model, data, folder, seed
         self.has_extractor = has_extractor
-        self._evaluations, self._latents, self._samples = evaluations, {}, {}
+        self._evaluations = evaluations
+        self._embeddings: dict[tuple[Any, ...], Tensor] = {}
 
     def evaluation(
         self, split: str, sampler: GAESampler | None = None, num_samples: int | None = None
@@ -55,22 +59,23 @@ class CellContext:
 
     def latents(self, split: str) -> Tensor:
         """(num, *latent_shape) embeddings of a split, on the model's device, computed once."""
-        if split not in self._latents:
-            self._latents[split] = embed_dataset(self.model, self.data.splits[split], progress=False, cache=False)
-        return self._latents[split]
+        return self._embed(split)
 
     def posterior_samples(self, split: str) -> Tensor:
         """(num, *latent_shape): a sample of the posterior of each example of a split, to which samplers are fitted."""
-        if split not in self._samples:
-            self._samples[split] = embed_dataset(
-                self.model,
-                self.data.splits[split],
-                progress=False,
-                cache=False,
-                sample=True,
-                seed=SAMPLING_SEEDS[split],
-            )
-        return self._samples[split]
+        return self._embed(split, sample=True, seed=SAMPLING_SEEDS[split])
+
+    def codes(self, split: str) -> Tensor:
+        """(num, *code_shape) codes of a split by a model with a quantizer, on the model's device."""
+        return self._embed(split, output="codes")
+
+    def _embed(self, split: str, **options: Any) -> Tensor:
+        """`embed_dataset` of a split, computed once for these options."""
+        key = split, *options.items()
+        if key not in self._embeddings:
+            dataset = self.data.splits[split]
+            self._embeddings[key] = embed_dataset(self.model, dataset, progress=False, cache=False, **options)
+        return self._embeddings[key]
 
     def embeddings(self, split: str) -> Tensor:
         """(num, dim) embeddings of a split, on the CPU."""
@@ -82,18 +87,21 @@ class CellContext:
 
     # Images and pictures
 
-    def first_images(self, split: str, num: int) -> Tensor:
-        """(num, *input_shape): the first examples of a split, as the model sees them; fewer if it has fewer."""
-        dataset = self.data.splits[split]
-        return torch.cat(list(iterate_batches(dataset, stop=min(num, len(dataset)))))
+    def iterate_first(self, split: str, num: int) -> Iterator[dict[str, Any]]:
+        """Batches of at most 100 of the first `num` examples of a split, on the model's device.
 
-    def reconstruct(self, pixel_values: Tensor) -> Tensor:
-        """Reconstructions of a few examples, on the CPU."""
-        return self.model.reconstruct(pixel_values.to(self.model.device)).float().cpu()
+        A batch has the arguments of the model's methods: pixel_values and, for a conditional model, class_labels.
+        """
+        dataset = with_conditions(self.model, self.data.splits[split])
+        for batch in iterate_examples(dataset, BATCH_SIZE, stop=min(num, len(dataset))):
+            yield move(batch, self.model.device)
 
-    def draw_pairs(self, num: int) -> tuple[Tensor, Tensor]:
-        """Two times (num, *input_shape): random test examples, of different classes where there are labels."""
-        dataset = self.data.splits["test"]
+    def draw_pairs(self, num: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Two batches of `num` random test examples: pairs of different classes where there are labels.
+
+        Batches are as in `iterate_first`.
+        """
+        dataset = with_conditions(self.model, self.data.splits["test"])
         generator = torch.Generator().manual_seed(PAIRS_SEED)
         order = torch.randperm(len(dataset), generator=generator).tolist()
         labels = None if dataset.labels is None else dataset.labels.tolist()
@@ -105,7 +113,7 @@ class CellContext:
             pairs.append((start, other))
         if not pairs:
             raise NotImplementedError("a pair needs two test examples, but there is one")
-        starts, ends = (dataset.read(list(rows)).to(self.model.device) for rows in zip(*pairs, strict=True))
+        starts, ends = (move(dataset.read_examples(rows), self.model.device) for rows in zip(*pairs, strict=True))
         return starts, ends
 
     def save_tiles(self, name: str, images: Tensor, columns: int):

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import set_seed
 from transformers.utils import logging
 
 from ..auto import AutoGAE, AutoSampler
 from ..core.files import remove_leftovers, temporary_prefix
 from ..core.hub_files import CONFIG, WEIGHTS
+from ..data.class_labels import read_class_labels
 from ..hub.cards.results import record_results
 from ..metrics.evaluation import to_results
 from ..metrics.evaluation_run import EvaluationRun
@@ -26,8 +27,10 @@ from ..metrics.networks.classifier import FeatureClassifier
 from ..metrics.networks.classifier_training import train_extractor
 from ..metrics.networks.extractors import ClassifierExtractor, load_extractor
 from ..models.base import GAEPreTrainedModel
+from ..models.quantized import QuantizedModel
 from ..pipelines.generation import GenerationPipeline
 from ..samplers.base import GAESampler
+from ..samplers.code_sampler import CodeSampler
 from ..samplers.latent_kinds import get_latent_kind
 from ..samplers.learned import LearnedSampler
 from ..samplers.prior import PriorSampler
@@ -41,7 +44,7 @@ from .claims import claim, holder
 from .context import CellContext
 from .declaration import Study
 from .plan import CellPlan
-from .planning import can_compare_features, extractor_digest, training_of_sampler
+from .planning import can_compare_features, density_class, extractor_digest, training_of_sampler
 from .settings import NORMAL, SamplerSettings
 from .stacked_trainer import StackedTrainer
 from .store import Cell, StepRecord
@@ -347,7 +350,7 @@ def _wait() -> Any:
 
 
 def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
-    """A sampler of the study, fitted to samples of the posteriors of the training examples.
+    """A sampler of the study, fitted to samples of the posteriors of the training examples, or to their codes.
 
     Raises:
         NotImplementedError: if the sampler cannot model the latents of the method.
@@ -355,14 +358,28 @@ def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
     if settings.sampler == NORMAL:
         return PriorSampler().fit(torch.zeros(2, *context.model.latent_shape, device=context.model.device))
     sampler = AutoSampler.from_config(AutoSampler.config_class(settings.sampler)(**settings.fields))
-    reason = sampler.explain_incompatibility(context.model)
+    sampler_class = density_class(settings)
+    reason = sampler_class.explain_incompatibility(context.model)
     if reason is not None:
         raise NotImplementedError(f"{type(sampler).__name__} cannot model these latents: {reason}")
     if isinstance(sampler, PriorSampler):
         return sampler.fit_to(context.model)
-    latents = context.posterior_samples("train")
     sampler.config.unit_norm = get_latent_kind(context.model) == "sphere"
-    if isinstance(sampler, LearnedSampler):
-        validation = context.posterior_samples("validation")
-        return sampler.fit(latents, validation_latents=validation, progress=False, **training_of_sampler(settings))
-    return sampler.fit(latents, progress=False)
+    inputs = _read_inputs(sampler, context, "train")
+    if issubclass(sampler_class, LearnedSampler):
+        validation = _read_inputs(sampler, context, "validation")
+        inputs |= {f"validation_{name}": rows for name, rows in validation.items()}
+    if isinstance(sampler, CodeSampler):
+        inputs["codebooks"] = cast(QuantizedModel, context.model).code_vectors.detach()
+    return sampler.fit(**cast(Any, inputs), progress=False, **training_of_sampler(settings))
+
+
+def _read_inputs(sampler: GAESampler, context: CellContext, split: str) -> dict[str, Tensor]:
+    """What a sampler is fitted to: latents or codes of a split, and class_labels for a sampler with classes."""
+    if isinstance(sampler, CodeSampler):
+        inputs = {"codes": context.codes(split)}
+    else:
+        inputs = {"latents": context.posterior_samples(split)}
+    if sampler.num_classes is not None:
+        inputs["class_labels"] = read_class_labels(context.data.splits[split], sampler.num_classes)
+    return inputs

@@ -158,8 +158,11 @@ def check_configuration(method: GridMethod, configuration: Configuration, values
     try:
         with one_error("fields"):
             config = config_class(**values)
-        if config.is_conditional:
-            raise ValueError("a study compares models without conditions: num_classes and condition_dim must be None")
+        if config.condition_dim is not None:
+            raise ValueError(
+                f"condition_dim is {config.condition_dim}, but the data of a study have labels and no vectors: remove "
+                "condition_dim, or set num_classes instead"
+            )
         return config
     except ValueError as error:
         reason: BaseException = error

@@ -1,6 +1,6 @@
 """Makes the plan of a study: checks every configuration, and computes the digests of its cells."""
 
-__all__ = ["make_plan"]
+__all__ = ["density_class", "make_plan"]
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -12,7 +12,9 @@ import torch
 from .._version import __version__
 from ..auto import AutoGAE, AutoSampler
 from ..models.base import GAEConfig
+from ..samplers.base import GAESampler
 from ..samplers.learned import LearnedSampler
+from ..samplers.per_class import PerClassSampler
 from ..training.arguments import RECIPES, GAETrainingArguments
 from ..training.model_checks import check_data
 from .declaration import Study
@@ -41,10 +43,12 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
         data: its data sets by name.
 
     Raises:
-        ValueError: for a configuration, a training argument or a network that does not fit, before anything runs.
+        ValueError: for a configuration, a training argument or a network that does not fit, or labels of the data that
+            do not fit `num_classes` of a method or a sampler, before anything runs.
     """
     for sampler in study.samplers.values():
         _check_training(training_of_sampler(sampler), f"samplers.{sampler.name}.training")
+        _check_classes(sampler, data)
     omitted = {name: find_omitted_tasks(study, data[name]) for name in study.data}
     dimensions = {name: list(study.latent_dims or (one.latent_dim,)) for name, one in study.data.items()}
     cells = [
@@ -219,8 +223,24 @@ def _check_fit(config: GAEConfig, arguments: GAETrainingArguments, data: StudyDa
         with torch.device("meta"):
             model = AutoGAE.from_config(config)
         check_data(model, arguments, data.splits["train"], data.splits["validation"])
+        if config.num_classes is not None:
+            data.check_labels(config.num_classes, allow_missing=config.condition_dropout > 0)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
+
+
+def _check_classes(sampler: SamplerSettings, data: Mapping[str, StudyData]):
+    """Raise ValueError if a sampler with classes has no number of them, or the labels of the data do not fit it."""
+    num_classes, place = sampler.fields.get("num_classes"), f"samplers.{sampler.name}"
+    if num_classes is None:
+        if sampler.sampler != NORMAL and AutoSampler.model_class(sampler.sampler) is PerClassSampler:
+            raise ValueError(f"{place}: num_classes is missing: set it to the number of classes in the data")
+        return
+    for name, one in data.items():
+        try:
+            one.check_labels(num_classes)
+        except ValueError as error:
+            raise ValueError(f"data.{name}, {place}: {error}") from error
 
 
 def _check_training(training: Mapping[str, Any], where: str) -> GAETrainingArguments:
@@ -272,11 +292,17 @@ def _plan_steps(
     return found
 
 
+def density_class(sampler: SamplerSettings) -> type[GAESampler]:
+    """The class of a sampler other than "normal"; for a sampler per class, the class of those of each class."""
+    config = AutoSampler.config_class(sampler.sampler)(**sampler.fields)
+    return AutoSampler.model_class(getattr(config, "sampler_config", config).model_type)
+
+
 def training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
     """The training arguments of a sampler, with its class's defaults."""
     if sampler.sampler == NORMAL:
         return {}
-    sampler_class = AutoSampler.model_class(sampler.sampler)
+    sampler_class = density_class(sampler)
     if not issubclass(sampler_class, LearnedSampler):
         if sampler.training:
             raise ValueError(f"samplers.{sampler.name}: '{sampler.sampler}' is not trained, but it has `training`")

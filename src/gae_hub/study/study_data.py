@@ -6,6 +6,7 @@ import re
 from functools import cached_property
 from typing import Any, Literal, cast
 
+from ..core.class_labels import check_class_labels
 from ..data.datasets import InMemoryDataset
 from ..data.fingerprints import fingerprint_data
 from ..data.loading import load_data
@@ -69,6 +70,31 @@ class StudyData:
     def has_classes(self) -> bool:
         """Whether the training examples have labels of two or more classes."""
         return self.has_labels and len(self.splits["train"].labels.unique()) > 1
+
+    def check_labels(self, num_classes: int, allow_missing: bool = False):
+        """Raise ValueError unless the examples of all splits have labels in [0, num_classes).
+
+        Args:
+            num_classes: number of classes of a model or a sampler.
+            allow_missing: whether an example may have the label -1, which stands for no label.
+        """
+        for name, split in self.splits.items():
+            where = f"the {name} split of '{self.settings.dataset}'"
+            if split.labels is None:
+                raise ValueError(
+                    f"num_classes = {num_classes} needs labels, but {where} has none: name their column by "
+                    f"`label_column` below data.{self.settings.name}, or remove num_classes"
+                )
+            try:
+                check_class_labels(
+                    split.labels, num_classes, len(split), allow_missing=allow_missing, name=f"labels of {where}"
+                )
+            except ValueError as error:
+                largest = int(split.labels.max())
+                remedy = f"set num_classes to {largest + 1} or more"
+                if largest < num_classes:
+                    remedy = "leave examples without a label out, or set condition_dropout of a model above 0"
+                raise ValueError(f"num_classes = {num_classes}: {error}; {remedy}") from error
 
     @property
     def is_images(self) -> bool:

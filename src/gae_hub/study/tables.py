@@ -10,7 +10,7 @@ from .cell_facts import SHARED_TIME, describe_troubles, explain_missing, timing_
 from .configuration_table import configuration_table
 from .paper_columns import PaperColumns
 from .paper_values import PaperValue, load_paper_values
-from .results import StudyResults
+from .results import CellResult, StudyResults
 from .selection import Selection, Selector, Setup
 from .table import Column, Entry, Row, Table, fit_digits, mark_best
 from .table_metrics import (
@@ -109,7 +109,16 @@ def _describe_importance(results: StudyResults) -> list[str]:
     settings = results.tasks.get("likelihood", {})
     samples = f" with {settings['num_samples']:,} samples each" if settings.get("num_samples") else ""
     num = f"the first {settings['num_images']:,} test examples" if settings.get("num_images") else "the test examples"
-    return [f"Of {num}, by importance sampling{samples}, which is below the true value on average."]
+    notes = [f"Of {num}, by importance sampling{samples}, which is below the true value on average."]
+    given = {cell.method for cell in results.cells if _is_given_labels(cell)}
+    names = ", ".join(name for name in results.methods if name in given)
+    return [*notes, f"Given the label of each example, log p(x|y): {names}."] if given else notes
+
+
+def _is_given_labels(cell: CellResult) -> bool:
+    """Whether the log-likelihood of a cell is that of examples given their labels."""
+    passport = cell.passports.get("likelihood/log_likelihood/test", {})
+    return passport.get("settings", {}).get("given") == "class_labels"
 
 
 class _Builder:

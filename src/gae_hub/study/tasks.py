@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from ..core.argument_checks import check_count, describe, suggest
-from ..data.loading import iterate_batches
 from ..metrics.functional.clustering import clustering_scores
 from ..metrics.functional.probe import LinearProbe
 from ..metrics.functional.reconstruction import squared_error
+from ..metrics.likelihood_metrics import describe_conditions
 from ..metrics.measures import MSE, Interpolation, LogLikelihood
 from ..metrics.model_metrics import METRICS
 from ..metrics.results import Estimate, Measurement, Passport
@@ -82,8 +82,9 @@ class ReconstructionTask(Task):
         found = {}
         for split in ("validation", "test"):
             found |= {f"{name}/{split}": value for name, value in self._measure_split(cell, split).items()}
-        inputs = cell.first_images("test", NUM_TILES)
-        cell.save_tiles("reconstructions", torch.cat([inputs, cell.reconstruct(inputs)]), NUM_TILES)
+        (batch,) = cell.iterate_first("test", NUM_TILES)
+        tiles = torch.cat([batch["pixel_values"], cell.model.reconstruct(**batch)])
+        cell.save_tiles("reconstructions", tiles, NUM_TILES)
         return found
 
     def _measure_split(self, cell: "CellContext", split: str) -> Numbers:
@@ -246,8 +247,10 @@ class InterpolationTask(Task):
         check_count("num_steps", self.num_steps, 2)
 
     def measure(self, cell: "CellContext", sampler: GAESampler | None = None) -> Numbers:
-        starts, ends = cell.draw_pairs(self.num_pairs)
-        paths = cell.model.interpolate(starts, ends, self.num_steps).float().cpu()
+        first, last = cell.draw_pairs(self.num_pairs)
+        starts, ends = first["pixel_values"], last["pixel_values"]
+        labels = first.get("class_labels"), last.get("class_labels")
+        paths = cell.model.interpolate(starts, ends, self.num_steps, *labels).float().cpu()
         cell.save_tiles("interpolations", paths.flatten(0, 1), self.num_steps)
         measure = Interpolation()
         measure.settings = {"num_steps": self.num_steps}
@@ -258,6 +261,8 @@ class InterpolationTask(Task):
 @dataclass(frozen=True)
 class LikelihoodTask(Task):
     """Log-likelihood of test images by importance sampling, in nats, for methods that define it.
+
+    For a conditional model it is log p(x|y), given the labels of the images.
 
     Args:
         num_samples: importance samples for each image.
@@ -274,15 +279,15 @@ class LikelihoodTask(Task):
 
     def measure(self, cell: "CellContext", sampler: GAESampler | None = None) -> Numbers:
         generator = torch.Generator().manual_seed(cell.seed)
-        images = cell.first_images("test", self.num_images or cell.data.sizes["test"])
         values = torch.cat(
             [
-                cell.model.log_likelihood(batch.to(cell.model.device), self.num_samples, generator=generator).cpu()
-                for batch in iterate_batches(images, 100)
+                cell.model.log_likelihood(**batch, num_samples=self.num_samples, generator=generator).cpu()
+                for batch in cell.iterate_first("test", self.num_images or cell.data.sizes["test"])
             ]
         )
         measure = LogLikelihood(discrete=cell.model.likelihood.is_discrete)
-        measure.settings, measure.seed = {"num_samples": self.num_samples}, cell.seed
+        measure.settings = {"num_samples": self.num_samples, **describe_conditions(cell.model)}
+        measure.seed = cell.seed
         measure.add(values)
         return {"log_likelihood/test": measure.compute()["log_likelihood"]}
 
