@@ -93,7 +93,12 @@ def load_autoencoder(folder: Path, data: str, epochs: int) -> GAEPreTrainedModel
             )
         )
         args = GAETrainingArguments(
-            str(folder), num_train_epochs=epochs, lr_scheduler_type="cosine", report_to="none", disable_tqdm=True
+            str(folder),
+            num_train_epochs=epochs,
+            lr_scheduler_type="cosine",
+            max_grad_norm=1.0,  # without it, the decoder dies in the first steps of some runs
+            report_to="none",
+            disable_tqdm=True,
         )
         trainer = GAETrainer(model, args, train_dataset=train, eval_dataset=validation)
         trainer.train()

@@ -15,7 +15,7 @@ from .core.argument_checks import suggest
 from .core.checkpoint_checks import read_config
 from .core.hooks import HOOKS
 from .core.hub_errors import HubError, explain
-from .core.hub_files import FETCH_OPTIONS
+from .core.hub_files import CONFIG, FETCH_OPTIONS, describe_missing
 from .models.base import MODELS, GAEConfig, GAEPreTrainedModel
 from .models.image_gan import ImageGANModel
 from .modules.backbones import register_backbone
@@ -152,7 +152,7 @@ def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> tuple[dict[str, A
             f"{_suggest_folder(name)}"
         ) from error
     if not config:
-        raise OSError(f"'{name}' has no config.json, so it is not a checkpoint")
+        raise OSError(describe_missing(name, CONFIG, "it is not a checkpoint"))
     model_type = config.get("model_type")
     if not model_type or not isinstance(model_type, str):
         raise ValueError(f"config.json of '{name}' has no model_type, so it is not a gae_hub checkpoint")

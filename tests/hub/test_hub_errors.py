@@ -17,6 +17,8 @@ from gae_hub import (
     GAETrainingArguments,
     GaussianMixtureSampler,
     GenerationPipeline,
+    RepresentationAEConfig,
+    RepresentationAEModel,
 )
 from gae_hub.core.checkpoint_checks import check_checkpoint
 from gae_hub.core.hub_errors import HubError
@@ -100,6 +102,19 @@ def test_the_cache_is_used_without_a_hub(hub, machine, published, no_waiting, mo
         load(local_files_only=True)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         load()
+
+
+def test_a_model_that_is_not_in_the_cache(machine, monkeypatch):
+    """The message names the model, and that the Hub was not asked."""
+    with machine(token=False):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        expected = "in the cache, and the Hub is not asked in offline mode: unset HF_HUB_OFFLINE, or check the name"
+        for load in (AutoGAE.from_pretrained, AutoGAE.from_diffusers):
+            with pytest.raises(OSError, match=f"'alice/none' has no config.json {expected}"):
+                load("alice/none")
+        vision = {"model_type": "vision", "model_name_or_path": "alice/dinov2"}
+        with pytest.raises(HubError, match=f"cannot load 'alice/dinov2': it is not {expected}"):
+            RepresentationAEModel(RepresentationAEConfig(input_shape=(3, 32, 32), encoder_config=vision))
 
 
 def test_a_wrong_token(hub, machine, published):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..core.checkpoint_checks import check_checksum, check_sizes
 from ..core.hub_errors import explained
-from ..core.hub_files import CONFIG, FETCH_OPTIONS, fetch_file
+from ..core.hub_files import CONFIG, FETCH_OPTIONS, describe_missing, fetch_file
 from ..core.json_files import read_json_object
 from ..models.image_gan import ImageGANModel
 from ..models.kl_gan import KLGANConfig, KLGANModel
@@ -93,7 +93,8 @@ def _find_config(name: str | Path, subfolder: str | None, where: dict[str, Any])
         return subfolder, config
     index = None if subfolder else fetch_file(name, INDEX, **where)
     if index is None:
-        raise OSError(f"'{name}' has no {Path(subfolder or '', CONFIG)}, so no autoencoder of diffusers is there")
+        file = Path(subfolder or "", CONFIG).as_posix()
+        raise OSError(describe_missing(name, file, "no autoencoder of diffusers is there"))
     parts = {key: value[1] for key, value in read_json_object(index).items() if isinstance(value, list) and value[1:]}
     found = [key for key, class_name in parts.items() if class_name in CLASSES]
     if not found:

@@ -1,6 +1,6 @@
 """Errors of the network, the Hub and the disk as one sentence each: the cause, and what to do."""
 
-__all__ = ["TOKENS", "HubError", "explain", "explained", "transport_errors"]
+__all__ = ["OFFLINE", "TOKENS", "HubError", "explain", "explained", "transport_errors"]
 
 import errno
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from importlib import import_module
 from pathlib import Path
 
 from huggingface_hub import get_token
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 
 TOKENS = "https://huggingface.co/settings/tokens"
+OFFLINE = "the Hub is not asked in offline mode: unset HF_HUB_OFFLINE, or check the name"
 
 
 class HubError(OSError):
@@ -53,7 +54,8 @@ def explain(error: BaseException, doing: str = "load", token: str | bool | None 
     response = next((link.response for link in chain if isinstance(link, HfHubHTTPError)), None)
     if response is None:
         if not any(isinstance(link, transport_errors()) for link in chain):
-            return None
+            is_absent = any(isinstance(link, LocalEntryNotFoundError) for link in chain)
+            return f"it is not in the cache, and {OFFLINE}" if is_absent else None
         if publishing and "without sending a response" in text:
             return (
                 "the connection broke before the Hub responded, so the last request may or may not have succeeded; "

@@ -7,6 +7,7 @@ __all__ = [
     "FETCH_OPTIONS",
     "INDEX",
     "WEIGHTS",
+    "describe_missing",
     "fetch_card",
     "fetch_file",
     "move_into",
@@ -26,7 +27,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 
 from .files import move_file, remove_leftovers, write_atomically
-from .hub_errors import explained
+from .hub_errors import OFFLINE, explained
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ADAPTER = ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -61,6 +62,13 @@ def fetch_file(name: str | Path, file: str, subfolder: str | None = None, **wher
             if known is _CACHED_NO_EXIST or where.get("local_files_only") or is_offline_mode():
                 return None
             raise
+
+
+def describe_missing(name: str | Path, file: str, conclusion: str) -> str:
+    """A sentence about a file that `fetch_file` did not find, and what follows unless only the cache was asked."""
+    if is_offline_mode() and not Path(name).is_dir():
+        return f"'{name}' has no {file} in the cache, and {OFFLINE}"
+    return f"'{name}' has no {file}, so {conclusion}"
 
 
 def fetch_card(
