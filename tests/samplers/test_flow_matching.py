@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from itertools import pairwise
+from math import log
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from densities import noise, plane, two_moons
 from torch import nn
 from transformers import TrainerCallback
 
-from gae_hub import AutoSampler, FlowMatchingSampler, InMemoryDataset, PerClassSampler
+from gae_hub import AutoSampler, FlowMatchingSampler, InMemoryDataset, PerClassSampler, SVAEConfig, SVAEModel
+from gae_hub.modules.von_mises_fisher import VonMisesFisher
 from gae_hub.samplers import flow_matching
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1}
@@ -133,6 +135,43 @@ def test_optimal_transport_straightens_the_flow():
             samples.append(sampler.sample(500, generator()))
         errors[coupling] = (samples[0] - samples[1]).square().sum(1).mean()
     assert errors["optimal_transport"] < 0.5 * errors["independent"]
+
+
+# The sphere
+
+
+def test_fit_on_a_sphere():
+    """To two von Mises-Fisher densities in four dimensions: the log density is theirs, up to 0.06 nats on average."""
+    means = torch.eye(4, dtype=torch.float64)[:2]
+    posterior = VonMisesFisher(means, torch.full((2, 1), 20.0, dtype=torch.float64))
+    data = posterior.rsample(2000, generator=generator()).flatten(0, 1).float()
+    fresh = posterior.rsample(300, generator=generator(1)).flatten(0, 1)
+    sampler = FlowMatchingSampler(unit_norm=True, hidden_size=32, num_hidden_layers=2)
+    sampler.fit(data, num_train_epochs=20, learning_rate=5e-3, progress=False)
+    each = posterior.log_prob(fresh.unsqueeze(0).expand(2, -1, -1))
+    expected = each.logsumexp(0).mean() - log(2)
+    assert sampler.log_prob(fresh).mean().item() == pytest.approx(expected.item(), abs=0.06)
+    shares = (sampler.sample(1000, generator()) @ means.float().T).argmax(1).bincount() / 1000
+    assert shares.tolist() == pytest.approx([0.5, 0.5], abs=0.06)
+
+
+def test_guided_samples_stay_on_the_sphere():
+    data = torch.nn.functional.normalize(noise(200, 3))
+    sampler = FlowMatchingSampler(unit_norm=True, num_classes=2, **SMALL)
+    sampler.fit(data, class_labels=(data[:, 0] > 0).long(), num_train_epochs=40, learning_rate=1e-2, progress=False)
+    free, drawn = (sampler.sample(200, generator(), class_labels=1, guidance_scale=scale) for scale in (1, 2))
+    torch.testing.assert_close(drawn.norm(dim=1), torch.ones(200))
+    assert 0.85 < (drawn[:, 0] > 0).float().mean() and free[:, 0].mean() < drawn[:, 0].mean()
+
+
+def test_latents_of_a_hyperspherical_vae():
+    model = SVAEModel(SVAEConfig(input_shape=(1, 8, 8), latent_dim=3)).eval()
+    sampler = FlowMatchingSampler(**SMALL).fit_to(model, images(30), num_train_epochs=1, progress=False)
+    assert sampler.config.unit_norm
+    latents = model.draw_latents(4, sampler)
+    torch.testing.assert_close(latents.norm(dim=1), torch.ones(4))
+    with pytest.raises(ValueError, match="it needs latents of length 1, got lengths from 2 to 2"):
+        FlowMatchingSampler(unit_norm=True, **SMALL).fit(2 * latents, num_train_epochs=1, progress=False)
 
 
 # Densities

@@ -3,7 +3,7 @@
 All functions are finite in high dimensions, and for very small and very large arguments.
 """
 
-__all__ = ["great_circle", "log_sphere_area", "normalize", "vmf_moments"]
+__all__ = ["great_circle", "log_sphere_area", "normalize", "travel_great_circle", "vmf_moments"]
 
 from fractions import Fraction
 from math import ceil, lgamma, log, pi
@@ -27,6 +27,11 @@ def great_circle(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
         start, end: (..., d) unit vectors.
         t: positions in [0, 1]. All arguments are broadcast.
     """
+    return travel_great_circle(start, end, t)[0]
+
+
+def travel_great_circle(start: Tensor, end: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """As `great_circle`, and the velocities: the derivatives of the points with respect to t."""
     opposite = (start * end).sum(-1, keepdim=True) < 0
     chord = torch.linalg.vector_norm(end - start, dim=-1)
     angle = 2 * torch.atan2(chord, torch.linalg.vector_norm(end + start, dim=-1)).unsqueeze(-1)
@@ -38,7 +43,9 @@ def great_circle(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
 
     tangent = orthogonal(torch.where(opposite, end + start, end - start))
     tangent = torch.where((tangent != 0).any(-1, keepdim=True), tangent, orthogonal(fallback))
-    return (t * angle).cos() * start + (t * angle).sin() * normalize(orthogonal(normalize(tangent)))
+    tangent = normalize(orthogonal(normalize(tangent)))
+    cos, sin = (t * angle).cos(), (t * angle).sin()
+    return cos * start + sin * tangent, angle * (cos * tangent - sin * start)
 
 
 def log_sphere_area(dim: int) -> float:

@@ -194,8 +194,8 @@ class GAESampler(HubModel):
         """
         raise NotImplementedError(
             f"log_prob of {type(self).__name__} is not defined with unit_norm: the density of its samples on the "
-            "sphere is an integral over their lengths without a closed form; GaussianMixtureSampler and "
-            "KernelDensitySampler have one"
+            "sphere is an integral over their lengths without a closed form; GaussianMixtureSampler, "
+            "KernelDensitySampler and FlowMatchingSampler have one"
         )
 
     @contextmanager
@@ -501,7 +501,7 @@ def check_unit_norm(latents: Tensor):
     lengths = torch.linalg.vector_norm(to_float64(latents), dim=1)
     if (lengths - 1).abs().max() > max(1e-3, torch.finfo(latents.dtype).eps):
         raise ValueError(
-            "samples of this sampler have length 1, so log_prob needs latents of length 1, got lengths from "
+            "samples of this sampler have length 1, so it needs latents of length 1, got lengths from "
             f"{lengths.min():.4g} to {lengths.max():.4g}: divide latents by their lengths"
         )
 

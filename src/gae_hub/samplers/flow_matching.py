@@ -17,6 +17,8 @@ Relations:
     d/dt log p_t(z_t) = -tr dv/dz, by solving an ordinary differential equation backwards; a sample takes 2 * num_steps
     passes.
     For latents of a Gaussian and independent pairs, v is affine in z and known in closed form.
+    On the sphere of the SVAE, paths are great circles from uniform noise (Chen & Lipman, 2024, arXiv:2302.03660).
+    Latents of the Poincare ball are modelled in normal coordinates, as vectors.
     With classes, the transport pairs noise and latents of the same class only: pairs across classes would give each
     class its own part of the noise (Cheng & Schwing, 2025, arXiv:2503.10636).
 """
@@ -34,15 +36,16 @@ from transformers.utils.generic import can_return_tuple
 from ..core.class_labels import check_class_labels, check_guidance_scale, choose_class_labels
 from ..models.base import GAEOutput
 from ..modules.couplings import pair_optimally
+from ..modules.flow_spaces import FlowSpace, Sphere
 from ..modules.flows import Standardization
 from ..modules.jacobian_trace import draw_probes, trace_jacobian
-from ..modules.noise import rand, randn
+from ..modules.noise import rand
 from ..modules.ode import Field, solve_dopri5, solve_heun
-from ..modules.posteriors import gaussian_log_prob
 from ..modules.precision import at_least_float32
 from ..modules.velocity_networks import VelocityMLP, VelocityTransformer
-from .base import register_sampler, require_value
+from .base import check_unit_norm, register_sampler, require_value
 from .constant_dimensions import select_varying
+from .latent_kinds import LatentKind
 from .learned import LatentDataset, LearnedSampler, LearnedSamplerConfig
 
 _MAX_ROWS = 10_000  # samples drawn at a time
@@ -114,6 +117,7 @@ class FlowMatchingSampler(LearnedSampler):
     class_shares: Tensor  # (num_classes,) shares of the classes in the training set
 
     config_class = FlowMatchingSamplerConfig
+    latent_kinds: tuple[LatentKind, ...] = ("vectors", "sphere")
     _keep_in_fp32_modules_strict = [*LearnedSampler._keep_in_fp32_modules_strict, "standardization", "class_shares"]
     default_arguments = {
         **LearnedSampler.default_arguments,
@@ -133,10 +137,18 @@ class FlowMatchingSampler(LearnedSampler):
         if config.num_classes is not None:
             self.register_buffer("class_shares", torch.full((config.num_classes,), 1 / config.num_classes))
 
+    @property
+    def space(self) -> FlowSpace:
+        """Where the flow takes place: the sphere with `unit_norm`."""
+        return Sphere() if self.config.unit_norm else FlowSpace()
+
     # Fitting
 
     def fit_standardization(self, latents: Tensor):
-        self.standardization.fit(latents)
+        if self.config.unit_norm:
+            check_unit_norm(latents)
+        else:
+            self.standardization.fit(latents)
 
     def train_on(
         self,
@@ -173,18 +185,19 @@ class FlowMatchingSampler(LearnedSampler):
         self.check_density_dim(latents)
         if not return_loss:
             return GAEOutput()
-        config, num = self.config, len(latents)
+        config, space, num = self.config, self.space, len(latents)
         z, _ = self.standardization(latents.to(self.latent_dtype))
-        noise = randn(z.shape, z)
+        noise = space.draw_noise((num, config.density_dim), z)
         if config.coupling == "optimal_transport":
-            noise = pair_optimally(noise, z, class_labels)
+            noise = pair_optimally(noise, z, class_labels, space.compute_costs)
         # one time in each of `num` equal intervals, so that the loss varies less
         times = ((torch.randperm(num, device=z.device) + rand((num,), z)) / num).unsqueeze(1)
         if class_labels is not None and self.training:
             is_dropped = rand((num,), z) < config.class_dropout
             class_labels = class_labels.masked_fill(is_dropped, config.num_classes or 0)
-        velocity = self.compute_velocity(times.squeeze(1), torch.lerp(noise, z, times), class_labels)
-        return self.build_output({"velocity": (velocity - (z - noise)).square().sum(1)})
+        places, expected = space.travel(noise, z, times)
+        velocity = self.compute_velocity(times.squeeze(1), places, class_labels)
+        return self.build_output({"velocity": (velocity - expected).square().sum(1)})
 
     # The flow
 
@@ -195,16 +208,20 @@ class FlowMatchingSampler(LearnedSampler):
 
         Args:
             times: (num,), or (1,) for all, from 0 for noise to 1 for latents.
-            points: (num, density_dim), standardized.
+            points: (num, density_dim), standardized, or unit vectors.
             class_labels: (num,), where num_classes stands for no class; None without classes.
             guidance_scale: 1 for the velocity of the class, 0 for that without class; the velocity is linear in it.
         """
-        if guidance_scale != 1 and class_labels is not None:
-            free = self._run_network(times, points, torch.full_like(class_labels, self.config.num_classes or 0))
-            if guidance_scale == 0:
-                return free
-            return torch.lerp(free, self._run_network(times, points, class_labels), guidance_scale)
-        return self._run_network(times, points, class_labels)
+
+        def field(points: Tensor) -> Tensor:
+            if guidance_scale != 1 and class_labels is not None:
+                free = self._run_network(times, points, torch.full_like(class_labels, self.config.num_classes or 0))
+                if guidance_scale == 0:
+                    return free
+                return torch.lerp(free, self._run_network(times, points, class_labels), guidance_scale)
+            return self._run_network(times, points, class_labels)
+
+        return self.space.constrain(field, points)
 
     def _run_network(self, times: Tensor, points: Tensor, class_labels: Tensor | None) -> Tensor:
         constants = self.config.constants
@@ -246,7 +263,7 @@ class FlowMatchingSampler(LearnedSampler):
             ValueError: for labels that are not classes; or for labels or guidance that the sampler was not fitted for.
         """
         scale = self._check_guidance(guidance_scale)
-        noise = randn((num_samples, self.config.density_dim), self._like(), generator)
+        noise = self.space.draw_noise((num_samples, self.config.density_dim), self._like(), generator)
         shares = None if self.config.num_classes is None else self.class_shares
         labels = choose_class_labels(class_labels, shares, num_samples, generator, self.device)
         parts = []
@@ -309,6 +326,11 @@ class FlowMatchingSampler(LearnedSampler):
         ]
         return torch.stack(joint).logsumexp(0)
 
+    def compute_log_density_of_directions(
+        self, latents: Tensor, class_labels: Tensor | int | None = None, guidance_scale: float | None = None
+    ) -> Tensor:
+        return self.compute_log_density(latents, class_labels, guidance_scale)
+
     def _log_density_given(self, latents: Tensor, class_labels: Tensor | None) -> Tensor:
         """(num,) log density of latents (num, density_dim) given their classes, if there are classes."""
         config, dim = self.config, self.config.density_dim
@@ -339,7 +361,7 @@ class FlowMatchingSampler(LearnedSampler):
 
             parts.append(self._solve(field, F.pad(z[part], (0, 1)), 1.0, 0.0))
         noise, integral = torch.cat(parts).split([dim, 1], 1)  # minus the integral of the traces from 0 to 1
-        return gaussian_log_prob(noise).sum(1) + integral.squeeze(1) + log_det
+        return self.space.noise_log_prob(noise) + integral.squeeze(1) + log_det
 
 
 register_sampler(FlowMatchingSamplerConfig, FlowMatchingSampler)
