@@ -33,3 +33,13 @@ def test_paths_on_a_line_do_not_cross():
     found = pair_optimally(starts, points)
     order = points.squeeze(1).argsort()
     assert torch.equal(found[order], starts.sort(0).values)
+
+
+def test_large_batches_are_paired_in_parts():
+    """Of 128 rows: each part keeps its noise, paired at best, and its groups."""
+    starts, points, groups = noise(300, 2), noise(300, 2, seed=1), torch.arange(300) % 2
+    for given in (None, groups):
+        found = pair_optimally(starts, points, given)
+        for part in (slice(0, 128), slice(128, 256), slice(256, None)):
+            own = None if given is None else given[part]
+            assert torch.equal(found[part], pair_optimally(starts[part], points[part], own))

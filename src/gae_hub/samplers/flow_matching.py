@@ -4,9 +4,9 @@ r"""Flow matching: Flow Matching for Generative Modeling (Lipman, Chen, Ben-Hamu
     \mathcal{L} = \mathbb{E}_{t, u, z} \left\| v_t\big((1 - t) u + t z\big) - (z - u) \right\|^2, \quad
     u \sim N(0, I), \quad t \sim U(0, 1)
 
-The network v is the velocity that carries noise u, at time 0, to latents z, at time 1. Pairs (u, z) of a batch are
-those of the optimal transport between its noise and its latents (Tong et al., 2024, arXiv:2302.00482): paths cross
-less, so that the flow is straighter and takes fewer steps.
+The network v is the velocity that carries noise u, at time 0, to latents z, at time 1. Pairs (u, z) are those of the
+optimal transport between the noise and the latents of a batch, or of each 128 rows of it (Tong et al., 2024,
+arXiv:2302.00482): paths cross less, so that the flow is straighter and takes fewer steps.
 
 Use it when: a mixture misses structure of latents with many modes or dimensions; or they are maps; or you want classes
     with guidance.
