@@ -69,7 +69,8 @@ def check_guidance_scale(guidance_scale: Any):
 
 def supports_guidance(sampler: Any) -> bool:
     """Whether a sampler has classes and is trained with some of them dropped."""
-    return getattr(sampler, "num_classes", None) is not None and bool(getattr(sampler.config, "class_dropout", 0))
+    has_classes, config = getattr(sampler, "num_classes", None) is not None, getattr(sampler, "config", None)
+    return has_classes and bool(getattr(config, "class_dropout", 0))
 
 
 def draw_class_labels(

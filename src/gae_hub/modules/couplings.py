@@ -9,7 +9,6 @@ from torch import Tensor
 
 from .precision import to_float64
 
-
 _MAX_PAIRED = 128  # rows that are paired at a time: 128 take 0.5 ms, 512 at once 20 ms
 
 
