@@ -8,8 +8,18 @@ import torch
 from cases import images
 from PIL import Image
 
-from gae_hub import GAETrainer, GAETrainingArguments, InMemoryDataset, VAEConfig, VAEModel, load_data
+from gae_hub import (
+    GAETrainer,
+    GAETrainingArguments,
+    InMemoryDataset,
+    PerClassSampler,
+    VAEConfig,
+    VAEModel,
+    embed_dataset,
+    load_data,
+)
 from gae_hub.data.class_labels import with_conditions
+from gae_hub.plot import plot_embeddings
 
 NUM = 300  # more than a chunk
 LABELS = [i % 3 for i in range(NUM)]
@@ -67,7 +77,7 @@ def test_names_of_classes():
 def test_a_stream_trains_as_the_same_data_in_memory(tmp_path):
     """To the same weights, so that every image had its own label."""
     pixels = images(60).flatten(1)
-    labels = torch.arange(60) % 3
+    labels = torch.arange(60) % 7 % 3
     rows = datasets.Dataset.from_dict({"x": pixels.tolist(), "label": labels.tolist()})
     sources = load_data(rows.to_iterable_dataset()), InMemoryDataset(pixels, labels)
     trained = []
@@ -90,7 +100,23 @@ def test_a_stream_trains_as_the_same_data_in_memory(tmp_path):
         trained.append(model)
     for one, two in zip(trained[0].parameters(), trained[1].parameters(), strict=True):
         torch.testing.assert_close(one, two)
-    assert trained[0].class_shares.tolist() == pytest.approx([1 / 3] * 3)
+    assert trained[0].class_shares.tolist() == pytest.approx([1 / 3] * 3) != trained[1].class_shares.tolist()
+    embedded = [embed_dataset(trained[1], source, progress=False) for source in sources]
+    torch.testing.assert_close(*embedded)
+    drawn = [plot_embeddings(trained[1], source).axes[0].collections for source in sources]
+    assert [len(points.get_offsets()) for points in drawn[0]] == [len(points.get_offsets()) for points in drawn[1]]
+    with pytest.raises(
+        ValueError, match=r"is a stream, whose labels are not known ahead, but num_classes = 3 needs all"
+    ):
+        PerClassSampler(num_classes=3).fit_to(trained[1], sources[0], progress=False)
+
+
+def test_labels_that_are_no_classes():
+    """They are checked in the stream, as a model on a GPU does not check them."""
+    stream = load_data(as_arrays(label=[0, 1, 7] * 100).to_iterable_dataset())
+    model = VAEModel(VAEConfig(input_shape=(4,), latent_dim=2, num_classes=3))
+    with pytest.raises(ValueError, match=r"must be integers in \[0, 3\), got 7"):
+        list(with_conditions(model, stream))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from gae_hub import (
 )
 from gae_hub.core.checkpoint_checks import check_checkpoint
 from gae_hub.core.hub_errors import HubError
+from gae_hub.spaces.explorer_loading import model_folder
 
 X = images(4)
 
@@ -115,6 +116,16 @@ def test_a_model_that_is_not_in_the_cache(machine, monkeypatch):
         vision = {"model_type": "vision", "model_name_or_path": "alice/dinov2"}
         with pytest.raises(HubError, match=f"cannot load 'alice/dinov2': it is not {expected}"):
             RepresentationAEModel(RepresentationAEConfig(input_shape=(3, 32, 32), encoder_config=vision))
+        with pytest.raises(HubError, match=f"cannot load 'alice/none': it is not {expected}"):
+            model_folder("alice/none")
+
+
+def test_a_model_that_is_not_in_the_cache_with_local_files_only(hub, machine):
+    expected = "in the cache, and the Hub is not asked with local_files_only=True: leave it out, or check the name"
+    with machine(token=False):
+        for load in (AutoGAE.from_pretrained, AutoGAE.from_diffusers):
+            with pytest.raises(OSError, match=f"'alice/none' has no config.json {expected}"):
+                load("alice/none", local_files_only=True)
 
 
 def test_a_wrong_token(hub, machine, published):

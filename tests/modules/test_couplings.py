@@ -43,3 +43,7 @@ def test_large_batches_are_paired_in_parts():
         for part in (slice(0, 128), slice(128, 256), slice(256, None)):
             own = None if given is None else given[part]
             assert torch.equal(found[part], pair_optimally(starts[part], points[part], own))
+
+
+def test_an_empty_batch():
+    assert pair_optimally(torch.empty(0, 2), torch.empty(0, 2)).shape == (0, 2)

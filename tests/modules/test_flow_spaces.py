@@ -39,7 +39,7 @@ def test_velocities_are_the_derivatives_of_paths(space, dim):
 
 
 def test_the_trace_of_a_tangent_field_is_its_divergence():
-    """That of the gradient of a x is -(d - 1) a x on the sphere in d dimensions."""
+    """For the gradient of a x, the divergence on the sphere in d dimensions is -(d - 1) a x."""
     space, dim = Sphere(), 4
     points, a = draw(space, 10, dim), torch.tensor([0.3, -2.0, 0.5, 1.0], dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""The class that a visitor of a Space chooses: what is encoded and decoded with it, and what is refused."""
+"""Classes in a Space: which class images are encoded and decoded with, and which choices raise."""
 
 import base64
 import io
@@ -65,7 +65,7 @@ def upload(pixel_values, explorer):
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-# What is computed
+# Results
 
 
 @pytest.mark.parametrize(("label", "scale"), [(None, 1.0), (2, 1.0), (2, 3.0), (NO_CLASS, 1.0)])
@@ -90,7 +90,9 @@ def test_samples_of_a_sampler_with_classes():
         torch.testing.assert_close(found.decode(latents, labels), expected)
     mixed, labels = own.draw_latents("sampler", 0, 50, ClassChoice(NO_CLASS))
     assert mixed.mean().item() == pytest.approx(4, abs=1.5) and set(labels.tolist()) == {NO_CLASS}
-    with pytest.raises(ValueError, match=r"sampler 'prior' has no classes: leave class_label out, or choose another"):
+    with pytest.raises(
+        ValueError, match=r"sampler 'prior' has no classes: let each image have its own, or choose another"
+    ):
         free.draw_latents("prior", 0, 5, ClassChoice(2))
     assert free.classes.of_samplers == 3 and not free.classes.of_model
 
@@ -141,7 +143,9 @@ def test_an_image_of_a_visitor_has_the_chosen_class(found, strict):
             found.model.embed(restored, class_labels=given)[0].tolist(), abs=1e-5
         )
     for call in (strict.reconstruct, strict.embed, strict.image_latents, lambda image: strict.interpolate(0, image)):
-        with pytest.raises(ValueError, match="class_label is needed for an image of your own: choose the class that"):
+        with pytest.raises(
+            ValueError, match="class_label is missing: an uploaded image has no class, so choose the one that"
+        ):
             call(image)
     assert strict.reconstruct(image, class_label=1)["class_label"] == 1
 
@@ -194,7 +198,7 @@ def test_codes_depend_on_the_class():
     assert Endpoints(found).reconstruct(2)["codes"] == expected.flatten().tolist()
 
 
-# What is shown
+# Controls
 
 
 def test_controls(found, strict):
@@ -206,9 +210,19 @@ def test_controls(found, strict):
     assert describe_model(explore(), "t", None)["classes"] is None
 
 
-def test_the_list_of_functions_has_class_label_for_models_with_classes(found):
-    for explorer, is_listed in ((found, True), (explore(), False)):
-        assert ("class_label=" in describe_calls(explorer, Endpoints(explorer).by_name())) == is_listed
+def test_the_list_of_functions_has_the_arguments_that_are_accepted(found, strict):
+    sampler = PerClassSampler(GaussianMixtureSampler(num_components=1), num_classes=3)
+    sampler.fit(torch.randn(90, 3, generator=generator()), class_labels=Y.repeat(8)[:90])
+    for explorer, of_samples, of_images, is_guided in (
+        (found, True, True, True),
+        (strict.explorer, True, True, False),
+        (explore({"sampler": sampler}), True, False, False),
+        (explore(), False, False, False),
+    ):
+        text = describe_calls(explorer, Endpoints(explorer).by_name())
+        sample, reconstruct = (text.split(f"`/{name}(")[1].split(")`")[0] for name in ("sample", "reconstruct"))
+        assert ("class_label=" in sample, "class_label=" in reconstruct) == (of_samples, of_images)
+        assert ("guidance_scale=" in text) == is_guided
 
 
 def test_generated_examples_take_turns(found):
@@ -218,7 +232,7 @@ def test_generated_examples_take_turns(found):
     torch.testing.assert_close(examples.pixel_values, expected)
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize(

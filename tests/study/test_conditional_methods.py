@@ -229,7 +229,7 @@ def test_tables_show_both_kinds_of_methods(results):
     text = results.table("reconstruction").to_markdown()
     assert "| VAE |" in text and "| CVAE |" in text and "| CVQVAE |" in text
     text = results.table("log_likelihood").to_markdown().replace("\\", "")
-    assert "Given the label of each example, log p(x|y): CVAE." in text
+    assert "Values of CVAE are log p(x|y), given the label of each example." in text
     assert "measured in different ways, and nothing is marked in it" in text and "**" not in text
 
 

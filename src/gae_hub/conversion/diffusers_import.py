@@ -94,7 +94,8 @@ def _find_config(name: str | Path, subfolder: str | None, where: dict[str, Any])
     index = None if subfolder else fetch_file(name, INDEX, **where)
     if index is None:
         file = Path(subfolder or "", CONFIG).as_posix()
-        raise OSError(describe_missing(name, file, "no autoencoder of diffusers is there"))
+        is_local = bool(where.get("local_files_only"))
+        raise OSError(describe_missing(name, file, "no autoencoder of diffusers is there", is_local))
     parts = {key: value[1] for key, value in read_json_object(index).items() if isinstance(value, list) and value[1:]}
     found = [key for key, class_name in parts.items() if class_name in CLASSES]
     if not found:

@@ -1,6 +1,6 @@
 """Errors of the network, the Hub and the disk as one sentence each: the cause, and what to do."""
 
-__all__ = ["OFFLINE", "TOKENS", "HubError", "explain", "explained", "transport_errors"]
+__all__ = ["CACHE_ONLY", "OFFLINE", "TOKENS", "HubError", "explain", "explained", "transport_errors"]
 
 import errno
 from collections.abc import Iterator
@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from huggingface_hub import get_token
+from huggingface_hub import get_token, is_offline_mode
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 
 TOKENS = "https://huggingface.co/settings/tokens"
 OFFLINE = "the Hub is not asked in offline mode: unset HF_HUB_OFFLINE, or check the name"
+CACHE_ONLY = "the Hub is not asked with local_files_only=True: leave it out, or check the name"
 
 
 class HubError(OSError):
@@ -53,9 +54,11 @@ def explain(error: BaseException, doing: str = "load", token: str | bool | None 
         return f"the Hub rejected a large file ({_last_line(chain[0])}); {again}"
     response = next((link.response for link in chain if isinstance(link, HfHubHTTPError)), None)
     if response is None:
+        is_absent = any(isinstance(link, LocalEntryNotFoundError) for link in chain)
+        if is_absent and is_offline_mode():
+            return f"it is not in the cache, and {OFFLINE}"
         if not any(isinstance(link, transport_errors()) for link in chain):
-            is_absent = any(isinstance(link, LocalEntryNotFoundError) for link in chain)
-            return f"it is not in the cache, and {OFFLINE}" if is_absent else None
+            return f"it is not in the cache, and {CACHE_ONLY}" if is_absent else None
         if publishing and "without sending a response" in text:
             return (
                 "the connection broke before the Hub responded, so the last request may or may not have succeeded; "

@@ -27,7 +27,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError, RevisionNotFoundError
 
 from .files import move_file, remove_leftovers, write_atomically
-from .hub_errors import OFFLINE, explained
+from .hub_errors import CACHE_ONLY, OFFLINE, explained
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ADAPTER = ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -64,10 +64,10 @@ def fetch_file(name: str | Path, file: str, subfolder: str | None = None, **wher
             raise
 
 
-def describe_missing(name: str | Path, file: str, conclusion: str) -> str:
-    """A sentence about a file that `fetch_file` did not find, and what follows unless only the cache was asked."""
-    if is_offline_mode() and not Path(name).is_dir():
-        return f"'{name}' has no {file} in the cache, and {OFFLINE}"
+def describe_missing(name: str | Path, file: str, conclusion: str, local_files_only: bool = False) -> str:
+    """Say that `fetch_file` did not find a file; add a conclusion unless only the cache was asked."""
+    if not Path(name).is_dir() and (is_offline_mode() or local_files_only):
+        return f"'{name}' has no {file} in the cache, and {OFFLINE if is_offline_mode() else CACHE_ONLY}"
     return f"'{name}' has no {file}, so {conclusion}"
 
 

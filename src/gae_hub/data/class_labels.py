@@ -2,6 +2,7 @@
 
 __all__ = ["read_class_labels", "repeat_conditions", "with_conditions"]
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,11 @@ def read_class_labels(dataset: Any, num_classes: int) -> Tensor:
         ValueError: if the data set has no labels, or labels that are not classes.
     """
     dataset = as_dataset(dataset)
+    if isinstance(dataset, StreamedDataset):
+        raise ValueError(
+            f"{dataset!r} is a stream, whose labels are not known ahead, but num_classes = {num_classes} needs all of "
+            "them: load the data without streaming=True"
+        )
     labels = getattr(dataset, "labels", None)
     if labels is None:
         raise ValueError(
@@ -55,7 +61,8 @@ def repeat_conditions(model: "GAEPreTrainedModel", class_labels: Tensor | None, 
 def with_conditions(model: "GAEPreTrainedModel", dataset: Any) -> Any:
     """A data set as a model needs it: its examples have `class_labels` if the model is conditional, else not.
 
-    Another torch `IterableDataset` is returned as it is: its examples must have the key "class_labels".
+    A torch `IterableDataset` that gae_hub did not load is returned unchanged: its examples must have the key
+    "class_labels".
 
     Args:
         model: the model. One that `model.given` returned needs no labels.
@@ -76,7 +83,10 @@ def with_conditions(model: "GAEPreTrainedModel", dataset: Any) -> Any:
             raise ValueError(
                 f"{dataset!r} has labels, but {type(model).__name__} needs vectors, as condition_dim is set"
             )
-        return labelled  # the model checks the labels of each batch
+        labelled = copy(labelled)  # the model does not check labels on a GPU, which would wait for it
+        cpu = torch.device("cpu")
+        labelled.check_labels = lambda labels: check_conditions(labels, model.config, None, cpu)
+        return labelled
     try:
         check_conditions(labelled.class_labels, model.config, len(labelled), torch.device("cpu"))
     except ValueError as error:

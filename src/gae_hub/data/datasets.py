@@ -12,10 +12,10 @@ __all__ = [
     "StreamedDataset",
 ]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ class _Described:
 
     @property
     def can_have_class_labels(self) -> bool:
-        """Whether `with_class_labels` finds any."""
+        """Whether the data have conditions or labels, which `with_class_labels` needs."""
         raise NotImplementedError
 
     def with_class_labels(self) -> Self:
@@ -327,7 +327,13 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
         source: the split.
         name, split: as for [`InMemoryDataset`].
         normalization, binarization: as for [`OnDemandDataset`].
+
+    Attributes:
+        check_labels: called with the labels (num,) of each chunk, if examples have `class_labels`; raises ValueError
+            for labels that a model does not have.
     """
+
+    check_labels: Callable[[Tensor], Any] | None = None
 
     def __init__(
         self,
@@ -353,6 +359,8 @@ class StreamedDataset(_Described, IterableDataset[dict[str, Tensor]]):
                 if self.options.on_error == "raise":
                     raise error
                 skipped.append(error.place)
+            if self.has_class_labels and self.check_labels is not None:
+                self.check_labels(cast(Tensor, chunk.labels))
             examples = Examples(
                 to_pixel_values(chunk.array, self.normalization, self.binarization),
                 chunk.labels if self.has_class_labels else None,

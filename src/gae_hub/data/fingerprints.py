@@ -16,7 +16,9 @@ def fingerprint_data(dataset: Any) -> str | None:
 
     None for a data set that is neither in memory nor a `datasets.Dataset`, which cannot be hashed.
     """
-    labels = {"class_labels": dataset.class_labels} if getattr(dataset, "has_class_labels", False) else {}
+    if not isinstance(dataset, (InMemoryDataset, OnDemandDataset)):
+        return None
+    labels = {"class_labels": dataset.class_labels} if dataset.has_class_labels else {}
     if isinstance(dataset, InMemoryDataset):
         return hash_tensors({"pixel_values": dataset.pixel_values, **labels})
     if type(dataset) is OnDemandDataset and type(dataset.source) is RowSplit:

@@ -1,8 +1,9 @@
 """Spaces of flow matching: where noise is drawn, which paths lead from it to points, and how a field stays inside.
 
 On the sphere (Chen & Lipman, 2024, arXiv:2302.03660), noise is uniform, paths are great circles, and a field is
-tangent to the sphere. It depends on the direction of a point only, also beside the sphere, where a solver's steps
-lead: so the trace of its Jacobian in all coordinates is its divergence on the sphere.
+tangent to the sphere and depends on the direction of a point only. So the trace of its Jacobian in all coordinates is
+its divergence on the sphere. A solver's steps lead to a radius r beside 1: there, both the velocity of the direction
+and the trace have the factor 1 / r, so that log densities stay right.
 """
 
 __all__ = ["FlowSpace", "Sphere"]

@@ -14,7 +14,7 @@ from ..core.argument_checks import check_count, check_seed, describe
 from ..data.class_labels import with_conditions
 from ..data.datasets import BatchedDataset, InMemoryDataset
 from ..data.embeddings import embed_dataset
-from ..data.loading import iterate_batches
+from ..data.loading import iterate_examples
 from ..images.colours import INK, MUTED, PALETTE, PAPER, RULE, SCALE
 from ..models.base import GAEPreTrainedModel
 from .style import new_axes
@@ -57,7 +57,8 @@ def plot_embeddings(
     labels = getattr(dataset, "labels", None) if labels is None else labels
     names = getattr(dataset, "label_names", None) if label_names is None else label_names
     if not isinstance(dataset, BatchedDataset):  # a stream, or a data set of items
-        dataset = InMemoryDataset(_read_first(dataset, num_examples))
+        dataset = with_conditions(model, _read_first(dataset, num_examples))
+        labels = dataset.labels if labels is None else labels
     if labels is not None and len(labels) != len(dataset):
         raise ValueError(f"there are {len(dataset):,} examples, but {len(labels):,} labels")
     if len(dataset) > num_examples:
@@ -69,15 +70,18 @@ def plot_embeddings(
     return plot_embedding_map(embeddings, labels, method=method, label_names=names, seed=seed, title=title)
 
 
-def _read_first(stream: Any, num_examples: int) -> Tensor:
-    """(num, *input_shape): the first examples of a stream."""
+def _read_first(stream: Any, num_examples: int) -> InMemoryDataset:
+    """The first examples of a stream, with their labels or conditions if it has them."""
     batches, num = [], 0
-    for batch in iterate_batches(stream):
+    for batch in iterate_examples(stream):
         batches.append(batch)
-        num += len(batch)
+        num += len(batch["pixel_values"])
         if num >= num_examples:
             break
-    return torch.cat(batches)[:num_examples]
+    rows = {name: torch.cat([batch[name] for batch in batches])[:num_examples] for name in batches[0]}
+    labels = rows.get("class_labels")
+    kind = {} if labels is None else {"conditions" if labels.is_floating_point() else "labels": labels}
+    return InMemoryDataset(rows["pixel_values"], name="stream", **kind)
 
 
 def plot_embedding_map(

@@ -4,9 +4,9 @@ r"""Flow matching: Flow Matching for Generative Modeling (Lipman, Chen, Ben-Hamu
     \mathcal{L} = \mathbb{E}_{t, u, z} \left\| v_t\big((1 - t) u + t z\big) - (z - u) \right\|^2, \quad
     u \sim N(0, I), \quad t \sim U(0, 1)
 
-The network v is the velocity that carries noise u, at time 0, to latents z, at time 1. Pairs (u, z) are those of the
-optimal transport between the noise and the latents of a batch, or of each 128 rows of it (Tong et al., 2024,
-arXiv:2302.00482): paths cross less, so that the flow is straighter and takes fewer steps.
+The network v is the velocity that carries noise u, at time 0, to latents z, at time 1. Optimal transport pairs the
+noise with the latents of a batch, 128 rows at a time (Tong et al., 2024, arXiv:2302.00482): paths cross less, so that
+the flow is straighter and takes fewer steps.
 
 Use it when: a mixture misses structure of latents with many modes or dimensions; or they are maps; or you want classes
     with guidance.
@@ -17,7 +17,8 @@ Relations:
     d/dt log p_t(z_t) = -tr dv/dz, by solving an ordinary differential equation backwards; a sample takes 2 * num_steps
     passes.
     For latents of a Gaussian and independent pairs, v is affine in z and known in closed form.
-    On the sphere of the SVAE, paths are great circles from uniform noise (Chen & Lipman, 2024, arXiv:2302.03660).
+    On the sphere of the SVAE, paths are great circles from uniform noise, and v is fitted to the velocities along them
+    (Chen & Lipman, 2024, arXiv:2302.03660).
     Latents of the Poincare ball are modelled in normal coordinates, as vectors.
     With classes, the transport pairs noise and latents of the same class only: pairs across classes would give each
     class its own part of the noise (Cheng & Schwing, 2025, arXiv:2503.10636).
@@ -68,7 +69,8 @@ class FlowMatchingSamplerConfig(LearnedSamplerConfig):
         solver: "heun", with `num_steps` steps, or "dopri5", which adapts its steps to the tolerances.
         num_steps: number of steps of "heun", each with two passes through the network.
         relative_tolerance: relative error of each step of "dopri5".
-        absolute_tolerance: absolute error of each step of "dopri5", in standard deviations of the latents.
+        absolute_tolerance: absolute error of each step of "dopri5", in standard deviations of the latents, or in
+            lengths of unit vectors.
         trace: "exact", or "hutchinson", an unbiased estimate of the log density for latents with many dimensions.
         num_probes: number of random directions of "hutchinson", the same for all latents.
         trace_seed: seed of these directions.
@@ -161,6 +163,8 @@ class FlowMatchingSampler(LearnedSampler):
     ):
         """Train the network. `class_labels` and `validation_class_labels` are (num,) for the two data sets."""
         num_classes = self.config.num_classes
+        if self.config.unit_norm and validation_dataset is not None:
+            check_unit_norm(validation_dataset.tensors["latents"])
         for name, data, labels in (
             ("class_labels", dataset, class_labels),
             ("validation_class_labels", validation_dataset, validation_class_labels),

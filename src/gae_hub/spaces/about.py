@@ -11,6 +11,7 @@ from ..core.json_files import read_json_object
 from ..hub.cards.escaping import clean, escape, fenced
 from ..hub.cards.facts import MAX_FACTS_BYTES, valid_facts
 from .card_text import read_card
+from .endpoints import SAMPLES
 from .explorer import Explorer
 
 _RESULTS_FILE = "results.json"
@@ -68,10 +69,9 @@ def _describe_passport(passport: dict[str, Any]) -> str:
 def describe_calls(explorer: Explorer, calls: Mapping[str, Callable[..., dict[str, Any]]]) -> str:
     """The functions that `gradio_client` calls: a code example, and for each its arguments and answer.
 
-    The arguments that only models with classes have are left out for others.
+    Arguments that this model does not accept are left out.
     """
     sampler, classes = next(iter(explorer.samplers)), explorer.classes
-    has_classes = bool(classes.of_model or classes.of_samplers)
     code = (
         "from gradio_client import Client, handle_file\n\n"
         'client = Client("ADDRESS OF THIS PAGE")\n'
@@ -83,15 +83,15 @@ def describe_calls(explorer: Explorer, calls: Mapping[str, Callable[..., dict[st
         arguments = ", ".join(
             parameter if about.default is about.empty else f"{parameter}={about.default!r}"
             for parameter, about in signature(function).parameters.items()
-            if has_classes or parameter not in ("class_label", "guidance_scale")
+            if classes.accept(parameter, of_samples=name in SAMPLES)
         )
         lines.append(f"- `/{name}({arguments})`: {getdoc(function)}")
-    if has_classes:
-        none = "; -1 is no class" if classes.guides_model else ""
+    if classes.of_model or classes.of_samplers:
+        none = "; -1 is no class" if classes.of_model and classes.guides_model else ""
+        examples = ", and each example keeps its class" if classes.of_model else ""
         lines += [
             "",
-            f"`class_label` is the number of a class{none}. By default, each sample has a class of its own, and each "
-            "example keeps its class.",
+            f"`class_label` is the number of a class{none}. By default, each sample has a class of its own{examples}.",
         ]
     lines += [
         "",

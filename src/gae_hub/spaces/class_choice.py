@@ -1,6 +1,6 @@
 """The class that a visitor chooses, for conditional models and for samplers with classes."""
 
-__all__ = ["EACH_ITS_OWN", "LARGEST_GUIDANCE", "NO_CLASS", "ClassChoice", "Classes", "read_class_labels"]
+__all__ = ["EACH_ITS_OWN", "LARGEST_GUIDANCE", "NO_CLASS", "ClassChoice", "Classes", "read_example_classes"]
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -61,13 +61,19 @@ class Classes:
 
     @classmethod
     def find(cls, model: GAEPreTrainedModel, samplers: Collection[GAESampler | None]) -> "Classes":
-        """Those of a model and its samplers."""
+        """Find the classes of a model and its samplers."""
         return cls(
             model.config.num_classes or 0,
             max((getattr(sampler, "num_classes", None) or 0 for sampler in samplers), default=0),
             bool(model.config.condition_dropout),
             any(map(supports_guidance, samplers)),
         )
+
+    def accept(self, parameter: str, of_samples: bool) -> bool:
+        """Whether a request may set a parameter. `of_samples` is as for `check`."""
+        if parameter == "class_label":
+            return bool(self.of_model or (of_samples and self.of_samplers))
+        return parameter != "guidance_scale" or self.guides_model or (of_samples and self.guides_samplers)
 
     def check(self, class_label: Any, guidance_scale: Any, of_samples: bool = False) -> ClassChoice:
         """The choice of a request.
@@ -80,19 +86,18 @@ class Classes:
         Raises:
             ValueError: if there are no such classes, or the scale is out of range or not supported.
         """
-        num_classes = self.of_model or (self.of_samplers if of_samples else 0)
         if class_label is not None:
-            if not num_classes:
+            if not self.accept("class_label", of_samples):
                 raise ValueError("class_label must be left out, as this model has no classes")
             lowest = NO_CLASS if self.of_model and self.guides_model else 0
-            class_label = check_integer("class_label", class_label, lowest, num_classes - 1)
+            class_label = check_integer("class_label", class_label, lowest, (self.of_model or self.of_samplers) - 1)
         scale = check_number("guidance_scale", guidance_scale, 0, LARGEST_GUIDANCE)
-        if scale != 1 and not self.guides_model and not (of_samples and self.guides_samplers):
+        if scale != 1 and not self.accept("guidance_scale", of_samples):
             raise ValueError("guidance_scale must be left out, as this model was trained without condition_dropout")
         return ClassChoice(class_label, scale)
 
 
-def read_class_labels(model: GAEPreTrainedModel, examples: ExampleSet) -> Tensor | None:
+def read_example_classes(model: GAEPreTrainedModel, examples: ExampleSet) -> Tensor | None:
     """(num,) classes of examples that a conditional model needs; None for other models.
 
     Raises:

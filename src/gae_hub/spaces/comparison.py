@@ -55,7 +55,7 @@ class Inputs:
         labels = [-1 if examples.labels is None else examples.labels[index] for index in indices]
         return cls(examples.pixel_values[list(indices)], torch.tensor(labels, dtype=torch.int64))
 
-    def labels_for(self, model: GAEPreTrainedModel) -> Tensor | None:
+    def select_labels(self, model: GAEPreTrainedModel) -> Tensor | None:
         """The class_labels that a model gets; None for a model without conditions.
 
         Raises:
@@ -166,7 +166,7 @@ class Comparison:
         def compute(model: GAEPreTrainedModel, sampler: GAESampler | None) -> tuple[Tensor, list[float]]:
             outputs, errors = [], []
             parts = [part.to(self.device) for part in split_batches(inputs.pixel_values)]
-            for part, given in zip(parts, model.given_parts(parts, inputs.labels_for(model)), strict=True):
+            for part, given in zip(parts, model.given_parts(parts, inputs.select_labels(model)), strict=True):
                 output = given.reconstruct(part)
                 outputs.append(output)
                 errors += squared_error(restore(output), restore(part)).tolist()
@@ -196,7 +196,9 @@ class Comparison:
 
         def compute(model: GAEPreTrainedModel, sampler: GAESampler | None) -> tuple[Tensor, list[float]]:
             first, last = (inputs.pixel_values.to(self.device) for inputs in (start, end))
-            return model.interpolate(first, last, num_steps, start.labels_for(model), end.labels_for(model))[0], []
+            return model.interpolate(first, last, num_steps, start.select_labels(model), end.select_labels(model))[
+                0
+            ], []
 
         return [self._make_row(self.select(task, method, setup), compute) for method in methods]
 

@@ -1,6 +1,6 @@
 """The functions of a Space: JSON in, JSON out. The page and `gradio_client` call the same ones."""
 
-__all__ = ["ENDPOINTS", "LARGEST_SEED", "Endpoints"]
+__all__ = ["ENDPOINTS", "LARGEST_SEED", "SAMPLES", "Endpoints"]
 
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -216,16 +216,16 @@ class Endpoints:
             index = self._check_example(image, name)  # pyright: ignore[reportArgumentType] (a float raises there)
             assert index is not None
             return LabelledImage(
-                self.explorer.examples.pixel_values[index : index + 1], self.explorer.labels_of(index)
+                self.explorer.examples.pixel_values[index : index + 1], self.explorer.find_image_class(index)
             )
         pixel_values = read_upload(image, self.explorer.processor, self.upload_folder)
-        return LabelledImage(pixel_values, self.explorer.labels_of(None, choice))
+        return LabelledImage(pixel_values, self.explorer.find_image_class(None, choice))
 
     # Answers
 
     def _decode_one(self, latents: Tensor, example: int | None, choice: ClassChoice) -> dict[str, Any]:
         """The image of latents (1, *latent_shape) that were reached from an example, or from none."""
-        labels = self.explorer.labels_at(example, choice)
+        labels = self.explorer.choose_point_class(example, choice)
         image = self._encode(self.explorer.decode(latents, labels, choice.guidance_scale))[0]
         return {"image": image, **_describe(labels)}
 
@@ -246,6 +246,8 @@ def _describe(class_labels: Tensor | None) -> dict[str, int]:
     return {} if class_labels is None else {"class_label": int(class_labels[0])}
 
 
+SAMPLES = ("sample", "vary", "sample_latents")
+"""Those that draw samples, whose class a sampler may choose."""
 ENDPOINTS = (
     "sample",
     "vary",

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..core.class_labels import draw_class_labels
+from ..core.class_labels import draw_class_labels, supports_guidance
 from ..images.processing import GAEImageProcessor, is_image_shape
 from ..metrics.functional.reconstruction import psnr, squared_error
 from ..models.base import GAEPreTrainedModel
@@ -20,7 +20,7 @@ from ..models.svae import SVAEModel
 from ..modules.sphere import normalize
 from ..samplers.base import GAESampler
 from ..samplers.latent_kinds import get_latent_kind
-from .class_choice import EACH_ITS_OWN, NO_CLASS, ClassChoice, Classes, read_class_labels
+from .class_choice import EACH_ITS_OWN, NO_CLASS, ClassChoice, Classes, read_example_classes
 from .example_sets import ExampleSet, split_batches
 from .latent_axes import LatentAxes, LatentPlane
 from .pixel_range import check_normalization
@@ -97,7 +97,7 @@ class Explorer:
                 f"{type(model).__name__} has no prior, and there is no sampler: fit one with gae-hub fit-sampler"
             )
         self.classes = Classes.find(model, self.samplers.values())
-        self.class_labels = read_class_labels(model, examples)  # (num,), for a conditional model, or None
+        self.class_labels = read_example_classes(model, examples)  # (num,), for a conditional model, or None
         with torch.inference_mode():
             parts = list(split_batches(examples.pixel_values))
             models = model.given_parts(parts, self.class_labels)
@@ -125,6 +125,8 @@ class Explorer:
     ) -> tuple[Tensor, Tensor | None]:
         """Latents (num, *latent_shape) and classes (num,) of `model.generate`. The last few draws are kept.
 
+        For `NO_CLASS`, which `generate` does not accept there, a sampler with classes draws classes of its own.
+
         Args:
             sampler: name of a sampler, or "prior".
             seed: seed of the latents, and of the classes unless one is chosen.
@@ -138,7 +140,12 @@ class Explorer:
             ValueError: for a class if neither the model nor the sampler has classes, or for guidance if neither
                 supports it.
         """
-        scale, _ = self.model.split_guidance(self.samplers[sampler], choice.guidance_scale)
+        chosen = self.samplers[sampler]
+        if choice.guidance_scale != 1 and not self.classes.guides_model and not supports_guidance(chosen):
+            raise ValueError(
+                f"sampler '{sampler}' has no guidance: set guidance_scale to 1, or choose another sampler"
+            )
+        scale, _ = self.model.split_guidance(chosen, choice.guidance_scale)
         return self._draw_once(sampler, seed, num, choice.class_label, scale)
 
     @torch.inference_mode()
@@ -148,7 +155,9 @@ class Explorer:
         model, sampler, generator = self.model, self.samplers[name], torch.Generator().manual_seed(seed)
         labels = None
         if label is not None and not model.is_conditional and getattr(sampler, "num_classes", None) is None:
-            raise ValueError(f"sampler '{name}' has no classes: leave class_label out, or choose another sampler")
+            raise ValueError(
+                f"sampler '{name}' has no classes: let each image have its own, or choose another sampler"
+            )
         if model.class_shares is not None and label is None:
             labels = draw_class_labels(model.class_shares, num, generator, model.device)
         elif label is not None:
@@ -193,7 +202,7 @@ class Explorer:
 
     # Images
 
-    def labels_of(self, example: int | None, choice: ClassChoice = EACH_ITS_OWN) -> Tensor | None:
+    def find_image_class(self, example: int | None, choice: ClassChoice = EACH_ITS_OWN) -> Tensor | None:
         """(1,): the class of an example, or of an image that a visitor sent, which has the chosen class.
 
         None for a model without classes.
@@ -206,7 +215,7 @@ class Explorer:
         if example is not None:
             return self.class_labels[example : example + 1]
         if choice.class_label is None and not self.classes.guides_model:
-            raise ValueError("class_label is needed for an image of your own: choose the class that it shows")
+            raise ValueError("class_label is missing: an uploaded image has no class, so choose the one that it shows")
         return torch.tensor([NO_CLASS if choice.class_label is None else choice.class_label])
 
     @torch.inference_mode()
@@ -275,14 +284,14 @@ class Explorer:
 
     # Directions
 
-    def labels_at(self, example: int | None, choice: ClassChoice) -> Tensor | None:
+    def choose_point_class(self, example: int | None, choice: ClassChoice) -> Tensor | None:
         """(1,): the class that a point of the latent space is decoded with. None for a model without classes.
 
-        It is the chosen one, or else that of the example from which the point was reached, or else the first.
+        The chosen class; if none is chosen, the class of the example; without an example, class 0.
         """
         if self.class_labels is None:
             return None
-        return choice.apply(torch.zeros(1, dtype=torch.long) if example is None else self.labels_of(example))
+        return choice.apply(torch.zeros(1, dtype=torch.long) if example is None else self.find_image_class(example))
 
     def base_latents(self, example: int | None) -> Tensor:
         """(1, *latent_shape): the embedding of an example; without one, the mean of all."""
@@ -317,7 +326,7 @@ class Explorer:
         for row, axis in zip(rows, axes, strict=True):
             row[:, axis] = torch.linspace(self.axes.low[axis], self.axes.high[axis], num_steps)
         latents = self.settle(self.axes.place(self.base_latents(example), rows.flatten(0, 1)))
-        return self.decode(latents, self.labels_at(example, choice), choice.guidance_scale)
+        return self.decode(latents, self.choose_point_class(example, choice), choice.guidance_scale)
 
     @torch.inference_mode()
     def lift(self, x: float, y: float) -> Tensor:

@@ -169,7 +169,7 @@ def _write_thumbnail(results: StudyResults, models: Iterable[StudyModel], root: 
         pipe = ReconstructionPipeline.from_pretrained(model.folder)
         examples = load_examples(examples_file(root, model.cell.dataset), tuple(pipe.model.config.input_shape))
         inputs = Inputs.pick(examples, [index % len(examples)])
-        output = pipe.model.reconstruct(inputs.pixel_values, class_labels=inputs.labels_for(pipe.model))
+        output = pipe.model.reconstruct(inputs.pixel_values, class_labels=inputs.select_labels(pipe.model))
         images += pipe.processor.postprocess(output)
     if images:
         write_thumbnail(root, f"{len(results.methods)} generative autoencoders", clean(results.title), images)

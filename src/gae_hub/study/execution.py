@@ -44,7 +44,7 @@ from .claims import claim, holder
 from .context import CellContext
 from .declaration import Study
 from .plan import CellPlan
-from .planning import can_compare_features, density_class, extractor_digest, training_of_sampler
+from .planning import can_compare_features, extractor_digest, find_density_class, training_of_sampler
 from .settings import NORMAL, SamplerSettings
 from .stacked_trainer import StackedTrainer
 from .store import Cell, StepRecord
@@ -358,7 +358,7 @@ def fit_sampler(settings: SamplerSettings, context: CellContext) -> GAESampler:
     if settings.sampler == NORMAL:
         return PriorSampler().fit(torch.zeros(2, *context.model.latent_shape, device=context.model.device))
     sampler = AutoSampler.from_config(AutoSampler.config_class(settings.sampler)(**settings.fields))
-    sampler_class = density_class(settings)
+    sampler_class = find_density_class(settings)
     reason = sampler_class.explain_incompatibility(context.model)
     if reason is not None:
         raise NotImplementedError(f"{type(sampler).__name__} cannot model these latents: {reason}")

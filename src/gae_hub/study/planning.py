@@ -1,6 +1,6 @@
 """Makes the plan of a study: checks every configuration, and computes the digests of its cells."""
 
-__all__ = ["density_class", "make_plan"]
+__all__ = ["find_density_class", "make_plan"]
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -46,9 +46,11 @@ def make_plan(study: Study, data: Mapping[str, StudyData]) -> StudyPlan:
         ValueError: for a configuration, a training argument or a network that does not fit, or labels of the data that
             do not fit `num_classes` of a method or a sampler, before anything runs.
     """
+    used = {sampler.name for method in study.methods.values() for sampler in samplers_of(study, method)}
     for sampler in study.samplers.values():
         _check_training(training_of_sampler(sampler), f"samplers.{sampler.name}.training")
-        _check_classes(sampler, data)
+        if sampler.name in used:
+            _check_classes(sampler, data)
     omitted = {name: find_omitted_tasks(study, data[name]) for name in study.data}
     dimensions = {name: list(study.latent_dims or (one.latent_dim,)) for name, one in study.data.items()}
     cells = [
@@ -292,8 +294,8 @@ def _plan_steps(
     return found
 
 
-def density_class(sampler: SamplerSettings) -> type[GAESampler]:
-    """The class of a sampler other than "normal"; for a sampler per class, the class of those of each class."""
+def find_density_class(sampler: SamplerSettings) -> type[GAESampler]:
+    """The Python class of a sampler other than "normal". For `per_class`, that of the samplers inside it."""
     config = AutoSampler.config_class(sampler.sampler)(**sampler.fields)
     return AutoSampler.model_class(getattr(config, "sampler_config", config).model_type)
 
@@ -302,7 +304,7 @@ def training_of_sampler(sampler: SamplerSettings) -> dict[str, Any]:
     """The training arguments of a sampler, with its class's defaults."""
     if sampler.sampler == NORMAL:
         return {}
-    sampler_class = density_class(sampler)
+    sampler_class = find_density_class(sampler)
     if not issubclass(sampler_class, LearnedSampler):
         if sampler.training:
             raise ValueError(f"samplers.{sampler.name}: '{sampler.sampler}' is not trained, but it has `training`")

@@ -112,11 +112,11 @@ def _describe_importance(results: StudyResults) -> list[str]:
     notes = [f"Of {num}, by importance sampling{samples}, which is below the true value on average."]
     given = {cell.method for cell in results.cells if _is_given_labels(cell)}
     names = ", ".join(name for name in results.methods if name in given)
-    return [*notes, f"Given the label of each example, log p(x|y): {names}."] if given else notes
+    return [*notes, f"Values of {names} are log p(x|y), given the label of each example."] if given else notes
 
 
 def _is_given_labels(cell: CellResult) -> bool:
-    """Whether the log-likelihood of a cell is that of examples given their labels."""
+    """Whether a cell's log-likelihood is log p(x|y), given labels."""
     passport = cell.passports.get("likelihood/log_likelihood/test", {})
     return passport.get("settings", {}).get("given") == "class_labels"
 

@@ -108,7 +108,7 @@ class StreamChunk:
         array: (num, *input_shape) examples.
         labels: (num,) class labels of these examples, -1 for those without one; None if the stream has no labels.
         num_rows: number of rows that were read.
-        errors: those of the rows that cannot be read, by row.
+        errors: the errors of unreadable rows, by row number.
     """
 
     array: np.ndarray
@@ -133,7 +133,7 @@ class StreamSplit(ABC):
 
     @abstractmethod
     def iterate_chunks(self) -> Iterator[StreamChunk]:
-        """Yield all rows."""
+        """Yield all rows, in chunks."""
 
     @abstractmethod
     def set_epoch(self, epoch: int):
