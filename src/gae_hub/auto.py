@@ -152,7 +152,8 @@ def _read_gae_config(name: str | Path, hub: dict[str, Any]) -> tuple[dict[str, A
             f"{_suggest_folder(name)}"
         ) from error
     if not config:
-        raise OSError(describe_missing(name, CONFIG, "it is not a checkpoint", bool(hub.get("local_files_only"))))
+        file = Path(hub.get("subfolder") or "", CONFIG).as_posix()
+        raise OSError(describe_missing(name, file, "no checkpoint is there", bool(hub.get("local_files_only"))))
     model_type = config.get("model_type")
     if not model_type or not isinstance(model_type, str):
         raise ValueError(f"config.json of '{name}' has no model_type, so it is not a gae_hub checkpoint")

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from gae_hub import (
     AutoGAE,
+    AutoSampler,
     GAEImageProcessor,
     GAETrainer,
     GAETrainingArguments,
@@ -126,6 +127,12 @@ def test_a_model_that_is_not_in_the_cache_with_local_files_only(hub, machine):
         for load in (AutoGAE.from_pretrained, AutoGAE.from_diffusers):
             with pytest.raises(OSError, match=f"'alice/none' has no config.json {expected}"):
                 load("alice/none", local_files_only=True)
+
+
+def test_a_missing_subfolder(tmp_path, published):
+    published.save_pretrained(tmp_path)
+    with pytest.raises(OSError, match=r"has no sampler/config.json, so no checkpoint is there"):
+        AutoSampler.from_pretrained(tmp_path, subfolder="sampler")
 
 
 def test_a_wrong_token(hub, machine, published):

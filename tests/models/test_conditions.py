@@ -9,9 +9,11 @@ from huggingface_hub.errors import StrictDataclassError
 from torch.distributions import MultivariateNormal
 
 from gae_hub import (
+    GaussianMixtureSampler,
     InMemoryDataset,
     KLGANConfig,
     KLGANModel,
+    PerClassSampler,
     VAEConfig,
     VAEGANConfig,
     VAEGANModel,
@@ -225,6 +227,33 @@ def test_vectors_as_conditions():
 
 
 # One object
+
+
+def test_a_given_model_is_guided_and_not_saved(tmp_path):
+    model = VAEModel(VAEConfig(input_shape=(1, 8, 8), latent_dim=2, **CLASSES, condition_dropout=0.1)).eval()
+    found = model.given(1).generate(4, generator=generator(), guidance_scale=3.0)
+    expected = model.given(1, 3.0).decode(model.sample_prior(4, generator()))
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match=r"is a result of given\(class_labels\), which a checkpoint does not hold"):
+        model.given(1).save_pretrained(tmp_path / "given")
+    assert not (tmp_path / "given").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_integers_of_any_size(dtype, dropout):
+    model = VAEModel(VAEConfig(input_shape=(1, 8, 8), latent_dim=2, **CLASSES, condition_dropout=dropout)).eval()
+    latents = model.sample_prior(3, generator())
+    expected = model.decode(latents, class_labels=torch.tensor([2, 0, 1]))
+    torch.testing.assert_close(model.decode(latents, class_labels=torch.tensor([2, 0, 1], dtype=dtype)), expected)
+
+
+def test_a_sampler_with_another_number_of_classes():
+    model = VAEModel(VAEConfig(input_shape=(1, 8, 8), latent_dim=2, **CLASSES)).eval()
+    sampler = PerClassSampler(GaussianMixtureSampler(num_components=1), num_classes=2)
+    sampler.fit(torch.randn(20, 2), class_labels=torch.arange(20) % 2)
+    with pytest.raises(ValueError, match="PerClassSampler has 2 classes, but this VAEModel has 3: fit a sampler with"):
+        model.generate(4, sampler=sampler)
 
 
 def test_given_shares_weights_and_changes_nothing():

@@ -50,13 +50,13 @@ def check_class_labels(
         raise ValueError(f"{name} must be {expected}, got {describe(class_labels)}") from error
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"{name} must be {expected}, got dtype {labels.dtype}")
+    labels = labels.to(device=device, dtype=torch.long)  # before the comparison with -1, which is none of uint8
     if labels.dim() > 1 or (labels.dim() == 1 and num_examples not in (None, labels.shape[0])):
         number = "example" if num_examples is None else f"of {num_examples} examples"
         raise ValueError(f"{name} must be one integer, or one for each {number}, got shape {tuple(labels.shape)}")
     if check_values and labels.numel() and not (labels.min() >= lowest and labels.max() < num_classes):
         wrong = labels[(labels < lowest) | (labels >= num_classes)].unique().tolist()
         raise ValueError(f"{name} must be {expected}, got {', '.join(map(str, wrong[:5]))}")
-    labels = labels.to(device=device, dtype=torch.long)
     return labels.reshape(-1) if num_examples is None else labels.expand(num_examples)
 
 

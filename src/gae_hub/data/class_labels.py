@@ -78,11 +78,12 @@ def with_conditions(model: "GAEPreTrainedModel", dataset: Any) -> Any:
     if not needs_labels:
         return dataset.without_class_labels()
     labelled = dataset.with_class_labels()
+    if model.config.condition_dim is not None and dataset.conditions is None:
+        raise ValueError(
+            f"{dataset!r} has labels, but {type(model).__name__} needs vectors, as condition_dim is set: pass "
+            "InMemoryDataset(images, conditions=vectors), or set num_classes instead"
+        )
     if isinstance(labelled, StreamedDataset):
-        if model.config.condition_dim is not None:
-            raise ValueError(
-                f"{dataset!r} has labels, but {type(model).__name__} needs vectors, as condition_dim is set"
-            )
         labelled = copy(labelled)  # the model does not check labels on a GPU, which would wait for it
         cpu = torch.device("cpu")
         labelled.check_labels = lambda labels: check_conditions(labels, model.config, None, cpu)

@@ -18,7 +18,8 @@ def fingerprint_data(dataset: Any) -> str | None:
     """
     if not isinstance(dataset, (InMemoryDataset, OnDemandDataset)):
         return None
-    labels = {"class_labels": dataset.class_labels} if dataset.has_class_labels else {}
+    own = dataset.class_labels if dataset.has_class_labels else None
+    labels = {} if own is None else {"class_labels": own}
     if isinstance(dataset, InMemoryDataset):
         return hash_tensors({"pixel_values": dataset.pixel_values, **labels})
     if type(dataset) is OnDemandDataset and type(dataset.source) is RowSplit:

@@ -626,6 +626,12 @@ class GAEPreTrainedModel(ConditionalModel):
             )
         if sampler is None:
             return self.sample_prior(num_samples, generator)
+        own, other = self.config.num_classes, getattr(sampler, "num_classes", None)
+        if own is not None and other is not None and own != other:
+            raise ValueError(
+                f"{type(sampler).__name__} has {other} classes, but this {type(self).__name__} has {own}: fit a "
+                f"sampler with num_classes = {own}"
+            )
         conditions: dict[str, Any] = {}
         if has_classes and class_labels is not None:
             conditions["class_labels"] = class_labels
@@ -739,9 +745,15 @@ class GAEPreTrainedModel(ConditionalModel):
                 the scaling factor on.
 
         Raises:
-            ValueError: for an unknown format, or a model that cannot be exported.
+            ValueError: for an unknown format, a model that cannot be exported, or a checkpoint of a model that `given`
+                returned, whose conditions a checkpoint does not hold.
             OSError: if the disk is full.
         """
+        if format == "gae_hub" and self.is_given:
+            raise ValueError(
+                f"this {type(self).__name__} is a result of given(class_labels), which a checkpoint does not hold: "
+                "save the model itself, or export_model(model.given(class_labels), folder)"
+            )
         if format == "gae_hub":
             super().save_pretrained(save_directory, **kwargs)
         elif HOOKS.export_model is None:

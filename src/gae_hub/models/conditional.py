@@ -88,10 +88,10 @@ class ConditionalModel(HubModel):
     def _given(self, class_labels: Any, num_examples: int | None, guidance_scale: float = 1.0) -> Self:
         """As `given`, for `num_examples` examples; this model itself if there are no labels."""
         check_guidance_scale(guidance_scale)
-        if class_labels is None:
-            if guidance_scale != 1:
-                raise ValueError(f"guidance_scale = {guidance_scale} needs class_labels, got None")
+        if class_labels is None and guidance_scale == 1:
             return self
+        if class_labels is None and not self.is_given:
+            raise ValueError(f"guidance_scale = {guidance_scale} needs class_labels, got None")
         if not self.is_conditional:
             raise ValueError(
                 f"this {type(self).__name__} is not conditional, so it has no class_labels: num_classes and "
@@ -100,6 +100,10 @@ class ConditionalModel(HubModel):
         if guidance_scale != 1 and not self._fields.condition_dropout:
             raise ValueError(
                 f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0"
+            )
+        if class_labels is None:
+            return self._with_conditions(
+                cast(Tensor, cast(ConditionalNetwork, self.encoder).conditions), guidance_scale
             )
         check_values = not torch.compiler.is_compiling() and (self.device.type == "cpu" or not self.training)
         conditions = check_conditions(class_labels, self._fields, num_examples, self.device, check_values)

@@ -129,7 +129,19 @@ class TaskPipeline(Pipeline):
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         steps = (self.preprocess, self.compute, self.postprocess)
         pre, middle, post = choose_options(type(self).__name__, options, *steps)
+        for name, value in middle.items():
+            if name.endswith("class_labels"):
+                self._check_shared(name, value)
         return pre, middle, post
+
+    def _check_shared(self, name: str, class_labels: Any):
+        """Raise ValueError unless an option is one class, or one vector of conditions, for all inputs."""
+        expected = 0 if self.model.config.condition_dim is None else 1
+        if class_labels is not None and torch.as_tensor(class_labels).dim() > expected:
+            raise ValueError(
+                f"{name} must be one for all inputs, got {describe(class_labels)}: for a class of each input, pass "
+                'rows {"image": input, "class_labels": 3}'
+            )
 
     def preprocess(self, input_: Any, timeout: float | None = None) -> dict[str, Any]:
         """`{"pixel_values": (1, ...)}` for the model from one input, with its `class_labels` if it has any."""

@@ -79,9 +79,10 @@ def _read_first(stream: Any, num_examples: int) -> InMemoryDataset:
         if num >= num_examples:
             break
     rows = {name: torch.cat([batch[name] for batch in batches])[:num_examples] for name in batches[0]}
-    labels = rows.get("class_labels")
-    kind = {} if labels is None else {"conditions" if labels.is_floating_point() else "labels": labels}
-    return InMemoryDataset(rows["pixel_values"], name="stream", **kind)
+    found = rows.get("class_labels")
+    is_vectors = found is not None and found.is_floating_point()
+    labels, conditions = (None, found) if is_vectors else (found, None)
+    return InMemoryDataset(rows["pixel_values"], labels, "stream", conditions=conditions)
 
 
 def plot_embedding_map(

@@ -346,6 +346,6 @@ def check_model(model: GAEPreTrainedModel, processor: GAEImageProcessor):
     if model.config.condition_dim is not None:
         raise ValueError(
             f"a Space lets its visitors choose classes, but this {type(model).__name__} is conditioned on vectors, "
-            f"condition_dim = {model.config.condition_dim}: use gae-hub generate, or train it with num_classes"
+            f"condition_dim = {model.config.condition_dim}: train it with num_classes instead"
         )
     check_normalization(processor)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ...core.hub_files import fetch_file
+from ...core.hub_files import describe_missing, fetch_file
 from ...core.json_files import get_field, read_json_object
 
 SETTINGS_FILE, WEIGHTS_FILE = "model_config.json", "model.pt"
@@ -147,7 +147,7 @@ def read_checkpoint(
 def _fetch(name: str | Path, file: str, token: str | bool | None, revision: str | None) -> Path:
     path = fetch_file(name, file, token=token, revision=revision)
     if path is None:
-        raise OSError(f"'{name}' has no {file}, so it is not a Pythae checkpoint")
+        raise OSError(describe_missing(name, file, "it is not a Pythae checkpoint"))
     return path
 
 
