@@ -186,7 +186,7 @@ def test_a_link_restores_the_page(address, views, tmp_path):
         browser.open(link)
         wait_for(browser, "samples", views.sample(["gmm"], 3, 7, **few))
         assert browser.run("document.querySelector('[role=tab][aria-selected=true]').textContent.trim()") == "Sample"
-        assert browser.run("window.location.href") == link
+        browser.wait(f"window.location.href == '{link}'")
         browser.click("#next-seed")
         browser.wait("new URLSearchParams(window.location.search).get('seed') == '8'")
         open_tab(browser, "Interpolate")
