@@ -30,7 +30,7 @@ from transformers import initialization as init
 from transformers.utils.generic import ModelOutput
 
 from gae_hub.core.argument_checks import check_count, check_generator, describe
-from gae_hub.core.class_labels import check_guidance_scale, draw_class_labels, supports_guidance
+from gae_hub.core.class_labels import check_guidance_scale, supports_guidance
 from gae_hub.core.configuration import StrictConfig, may_register
 from gae_hub.core.hooks import HOOKS
 from gae_hub.modules.backbones import (
@@ -579,9 +579,8 @@ class GAEPreTrainedModel(ConditionalModel):
             NotImplementedError: if there is no sampler and the model has no prior.
         """
         check_count("batch_size", batch_size)
-        if class_labels is None and self.class_shares is not None and not self.is_given:
-            check_count("num_samples", num_samples)
-            class_labels = draw_class_labels(self.class_shares, num_samples, generator, self.device)
+        check_count("num_samples", num_samples)
+        class_labels = self.draw_class_labels(num_samples, generator) if class_labels is None else class_labels
         of_sampler, of_decoder = self.split_guidance(sampler, guidance_scale)
         latents = self.draw_latents(num_samples, sampler, generator, class_labels, of_sampler)
         parts = latents.split(batch_size)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from gae_hub.core.class_labels import check_guidance_scale
+from gae_hub.core.class_labels import check_guidance_scale, draw_class_labels
 from gae_hub.core.hub_model import HubModel
 from gae_hub.modules.conditions import (
     ConditionalNetwork,
@@ -102,9 +102,8 @@ class ConditionalModel(HubModel):
                 f"guidance_scale = {guidance_scale} needs a model that is trained with condition_dropout above 0"
             )
         if class_labels is None:
-            return self._with_conditions(
-                cast(Tensor, cast(ConditionalNetwork, self.encoder).conditions), guidance_scale
-            )
+            own = cast(ConditionalNetwork, self.encoder).conditions
+            return self._with_conditions(cast(Tensor, own), guidance_scale)
         check_values = not torch.compiler.is_compiling() and (self.device.type == "cpu" or not self.training)
         conditions = check_conditions(class_labels, self._fields, num_examples, self.device, check_values)
         return self._with_conditions(conditions, guidance_scale)
@@ -139,6 +138,12 @@ class ConditionalModel(HubModel):
         conditions = cast(Tensor, cast(ConditionalNetwork, self.encoder).conditions)
         dropout = self._fields.condition_dropout
         return self._with_conditions(drop_conditions(conditions, dropout, num_examples, generator))
+
+    def draw_class_labels(self, num_samples: int, generator: torch.Generator | None = None) -> Tensor | None:
+        """(num_samples,) classes, drawn with their shares in the training set; None for models that need no label."""
+        if self.class_shares is None or self.is_given:
+            return None
+        return draw_class_labels(self.class_shares, num_samples, generator, self.device)
 
     @torch.no_grad()
     def set_class_shares(self, class_labels: Tensor):

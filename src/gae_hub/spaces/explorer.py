@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..core.class_labels import draw_class_labels, supports_guidance
+from ..core.class_labels import supports_guidance
 from ..images.processing import GAEImageProcessor, is_image_shape
 from ..metrics.functional.reconstruction import psnr, squared_error
 from ..models.base import GAEPreTrainedModel
@@ -153,15 +153,11 @@ class Explorer:
         self, name: str, seed: int, num: int, label: int | None, guidance_scale: float
     ) -> tuple[Tensor, Tensor | None]:
         model, sampler, generator = self.model, self.samplers[name], torch.Generator().manual_seed(seed)
-        labels = None
         if label is not None and not model.is_conditional and getattr(sampler, "num_classes", None) is None:
             raise ValueError(
                 f"sampler '{name}' has no classes: let each image have its own, or choose another sampler"
             )
-        if model.class_shares is not None and label is None:
-            labels = draw_class_labels(model.class_shares, num, generator, model.device)
-        elif label is not None:
-            labels = torch.full((num,), label)
+        labels = model.draw_class_labels(num, generator) if label is None else torch.full((num,), label)
         given = None if label == NO_CLASS else labels  # samplers draw the class of an image without one
         latents = model.draw_latents(num, sampler, generator, given, guidance_scale)
         return latents, labels if model.is_conditional else None
