@@ -86,7 +86,7 @@ def test_pipelines_take_classes(trained):
         embed(images[0])
     with pytest.raises(ValueError, match="class_labels must be one or one for each of 4, got 3"):
         pipe(num_samples=4, class_labels=[0, 1, 1])
-    with pytest.raises(ValueError, match=r"class_labels must be one for all inputs, .*, pass rows"):
+    with pytest.raises(ValueError, match=r"class_labels must be one value for all inputs, .*, pass rows"):
         embed(images[:2], class_labels=[0, 1], batch_size=2)
 
 

@@ -139,8 +139,8 @@ class TaskPipeline(Pipeline):
         expected = 0 if self.model.config.condition_dim is None else 1
         if class_labels is not None and torch.as_tensor(class_labels).dim() > expected:
             raise ValueError(
-                f"{name} must be one for all inputs, got {describe(class_labels)}: for a class of each input, pass "
-                'rows {"image": input, "class_labels": 3}'
+                f"{name} must be one value for all inputs, got {describe(class_labels)}: to give each input its own "
+                'class, pass rows {"image": input, "class_labels": 3}'
             )
 
     def preprocess(self, input_: Any, timeout: float | None = None) -> dict[str, Any]:

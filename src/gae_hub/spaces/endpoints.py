@@ -247,7 +247,7 @@ def _describe(class_labels: Tensor | None) -> dict[str, int]:
 
 
 SAMPLES = ("sample", "vary", "sample_latents")
-"""Those that draw samples, whose class a sampler may choose."""
+"""Functions that draw samples. Their class can be chosen if the model or a sampler has classes."""
 ENDPOINTS = (
     "sample",
     "vary",
