@@ -14,6 +14,7 @@ from PIL import Image
 from spaces.conftest import serve
 
 from gae_hub.spaces.comparison import MethodRow
+from gae_hub.spaces.study_app import build_study_app
 from gae_hub.spaces.study_html import page_head, render_comparison
 
 CHILD = Path(__file__).parents[1] / "space_apps.py"
@@ -88,6 +89,20 @@ def untick(browser, selector):
         if not browser.run(f"{box}.checked"):
             return
     pytest.fail(f"{selector} stays ticked")
+
+
+def test_one_event_computes_the_tables(study_space):
+    """Answers of several events could overtake each other, and the table of earlier choices stay."""
+    config = build_study_app(study_space).config
+    names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+    writing = [
+        dependency["targets"]
+        for dependency in config["dependencies"]
+        if "interpolations" in [names[output] for output in dependency["outputs"]]
+    ]
+    change_place, (update,) = sorted(writing, key=len, reverse=True)
+    assert {names[control] for control, _ in change_place} == {"dataset", "network", "latent_dim"}
+    assert update[1] == "change"
 
 
 @in_browser

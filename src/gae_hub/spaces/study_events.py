@@ -3,7 +3,6 @@
 __all__ = ["PRIVATE", "add_events", "explained"]
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core.hub_errors import HubError
@@ -27,8 +26,9 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 def add_events(page: "Blocks", tabs: "Tabs", method: "Dropdown", controls: StudyControls):
     """Add the events to the page that is being built.
 
-    Only the table of the tab that is shown is computed. A step that fails ends its chain, so that a table never shows
-    images of other choices than those of the controls.
+    Only the table of the tab that is shown is computed, by a single event, once the controls have settled: Gradio sends
+    the values of all controls while it is still changing them, one after the other, and answers of different events
+    may overtake each other. So the last answer is of the choices that the controls show.
 
     Args:
         page: the page.
@@ -45,6 +45,7 @@ def add_events(page: "Blocks", tabs: "Tabs", method: "Dropdown", controls: Study
         ("sample", views.show_samples, [controls.samplers, controls.num, controls.seed]),
         ("interpolate", views.show_interpolations, [controls.start, controls.end, controls.num_steps]),
     ]
+    own_controls = [control for _, _, own in tables for control in own]
     shown = gr.Textbox(first.tab, visible=False)  # the browser writes it into the address
 
     def show(selected: str, *values: Any) -> list[Any]:
@@ -55,27 +56,18 @@ def add_events(page: "Blocks", tabs: "Tabs", method: "Dropdown", controls: Study
             found.append(render(Selected(*values[: len(shared)]), *given) if name == selected else gr.skip())
         return found
 
-    def render_one(render: Callable[..., str]) -> Callable[..., str]:
-        return lambda *values: render(Selected(*values[: len(shared)]), *values[len(shared) :])
-
     def remember(event: gr.SelectData) -> str:
         return TABS[event.index]
 
     def open_method(event: gr.EventData) -> list[Any]:
         return [gr.Tabs(selected="methods"), event.method]
 
-    update: dict[str, Any] = {
-        "fn": explained(show),
-        "inputs": [shown, *shared, *(control for _, _, own in tables for control in own)],
-        "outputs": controls.grids,
-        **PRIVATE,
-        **LIMITS,
-    }
-    tabs.select(remember, None, shown, **PRIVATE).success(**update)
-    gr.on([controls.task.change, controls.methods.change], **update)
-    for (_, render, own), grid in zip(tables, controls.grids, strict=True):
-        changes = [control.change for control in own]
-        gr.on(changes, explained(render_one(render)), [*shared, *own], grid, **PRIVATE, **LIMITS)
+    settled = gr.Textbox(visible=False)
+    wait: dict[str, Any] = {"fn": None, "outputs": settled, "js": f"() => {{ {read_static('settled.js')} }}"}
+    gr.on([control.change for control in (controls.task, controls.methods, *own_controls)], **wait)
+    tabs.select(remember, None, shown, **PRIVATE).success(**wait)
+    settled.change(explained(show), [shown, *shared, *own_controls], controls.grids, **PRIVATE, **LIMITS)
+    for grid in controls.grids:
         grid.select(open_method, None, [tabs, method], **PRIVATE)
     controls.other_seed.click(lambda seed: int(seed or 0) + 1, controls.seed, controls.seed, **PRIVATE)
     pickers = [controls.picked, controls.start, controls.end]
@@ -85,12 +77,12 @@ def add_events(page: "Blocks", tabs: "Tabs", method: "Dropdown", controls: Study
         controls.place,
         [controls.network, controls.latent_dim, *pickers, *controls.styles, *controls.grids],
         **PRIVATE,
-    ).success(**update)
+    ).success(**wait)
     named = {**vars(controls), "method": method}
     linked = [shown, *(named[name] for name in first.to_dict() if name != "tab")]
     address = gr.Textbox(visible=False)
     read = {"js": "() => [window.location.search]", **PRIVATE}
-    page.load(controls.restore, address, [tabs, *linked, *controls.styles], **read).success(**update)
+    page.load(controls.restore, address, [tabs, *linked, *controls.styles], **read).success(**wait)
     write = f"(...values) => {{ {read_static('address.js')} {read_static('study_link.js')} }}"
     write = write.replace("FIRST", json.dumps(first.to_dict()))
     gr.on([control.change for control in linked], None, linked, js=write)
