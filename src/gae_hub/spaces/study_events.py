@@ -26,9 +26,9 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 def add_events(page: "Blocks", tabs: "Tabs", method: "Dropdown", controls: StudyControls):
     """Add the events to the page that is being built.
 
-    Only the table of the tab that is shown is computed, by a single event, once the controls have settled: Gradio sends
-    the values of all controls while it is still changing them, one after the other, and answers of different events
-    may overtake each other. So the last answer is of the choices that the controls show.
+    Only the table of the tab that is shown is computed, by one event, once the controls have settled. So the last
+    answer is of the choices that the controls show: Gradio changes controls one after the other and may send values
+    before all have changed, and answers of different events may overtake each other.
 
     Args:
         page: the page.
