@@ -64,16 +64,18 @@ def test_a_resumed_run_keeps_its_warnings(tmp_path, caplog, steps):
     assert sum("posterior collapse" in record.message for record in caplog.records) == 2
 
 
-def test_warnings_are_logged_after_a_quarter_of_training(caplog):
+@pytest.mark.parametrize(
+    ("metrics", "name", "num_logged"),
+    [
+        ({"eval_active_units": 0.0}, "posterior collapse", {10: 0, 24: 0, 25: 1, 26: 1}),
+        ({"eval_latent_rms": 5e3}, "exploding latents", {10: 1, 24: 1, 25: 1, 26: 1}),
+    ],
+)
+def test_warnings_wait_for_a_quarter_of_training_unless_more_steps_cannot_help(caplog, metrics, name, num_logged):
     callback = DiagnosticsCallback()
-    evaluation = {
-        "metrics": {"eval_latent_rms": 5e3},
-        "model": SimpleNamespace(config=None),
-        "args": None,
-        "control": None,
-    }
-    for step, num_logged in ((24, 0), (25, 1), (26, 1)):
+    evaluation = {"metrics": metrics, "model": SimpleNamespace(config=SimpleNamespace(latent_dim=16))}
+    for step, expected in num_logged.items():
         state = SimpleNamespace(is_world_process_zero=True, global_step=step, max_steps=100)
-        callback.on_evaluate(state=state, **evaluation)
-        assert set(callback.warnings) == {"exploding latents"}
-        assert len(caplog.records) == num_logged
+        callback.on_evaluate(args=None, state=state, control=None, **evaluation)
+        assert set(callback.warnings) == {name}
+        assert len(caplog.records) == expected

@@ -12,7 +12,8 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-_FIRST_WARNING = 0.25  # share of training before which metrics still change too much for a warning
+_FIRST_WARNING = 0.25  # share of training before which metrics still change too much for most warnings
+_PERMANENT = {"exploding latents"}  # no later step mends it: the networks behind such latents have died
 
 
 def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, str]:
@@ -66,14 +67,16 @@ def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, 
     latent_rms = metrics.get("eval_latent_rms")
     if latent_rms is not None and latent_rms > 100:
         warnings["exploding latents"] = (
-            f"latents have a root mean square of {latent_rms:.3g}. Usual remedy: a penalty on them (embedding_weight, "
-            "a KL or MMD), a smaller learning_rate, or max_grad_norm"
+            f"latents have a root mean square of {latent_rms:.3g}. Usual remedy: train again with max_grad_norm=1, a "
+            "smaller learning_rate, or a penalty on latents (embedding_weight, a KL or MMD)"
         )
     return warnings
 
 
 class DiagnosticsCallback(TrainerCallback, ExportableState):
-    """Logs each warning of `diagnose` once, after the first quarter of training, also in a run that is resumed.
+    """Logs each warning of `diagnose` once, also in a run that is resumed.
+
+    Exploding latents are named at the first evaluation, all others after the first quarter of training.
 
     Attributes:
         warnings: of the newest evaluation, by name.
@@ -99,8 +102,10 @@ class DiagnosticsCallback(TrainerCallback, ExportableState):
 
     def on_evaluate(self, args, state, control, metrics=None, model: Any = None, **kwargs):
         self.warnings = diagnose(metrics or {}, model.config)
-        if not state.is_world_process_zero or state.global_step < _FIRST_WARNING * state.max_steps:
+        if not state.is_world_process_zero:
             return
-        for name in self.warnings.keys() - self._already_logged:
+        is_early = state.global_step < _FIRST_WARNING * state.max_steps
+        due = self.warnings.keys() & _PERMANENT if is_early else self.warnings.keys()
+        for name in due - self._already_logged:
             self._already_logged.add(name)
             logger.warning(f"{name} at step {state.global_step}: {self.warnings[name]}")
