@@ -233,6 +233,21 @@ def test_tables_show_both_kinds_of_methods(results):
     assert "measured in different ways, and nothing is marked in it" in text and "**" not in text
 
 
+@pytest.mark.parametrize(
+    ("table", "what"),
+    [
+        ("reconstruction", "reconstruct"),
+        ("classification_clustering", "embed"),
+        ("interpolation", "encode and decode"),
+        ("generation", None),
+    ],
+)
+def test_tables_say_who_sees_labels(results, table, what):
+    notes = [note for note in results.table(table).notes if "label" in note]
+    expected = f"Conditional methods (CVAE, CVQVAE) {what} each test example with its label, others without."
+    assert notes == ([] if what is None else [expected])
+
+
 def test_card_of_a_published_model(results, tmp_path, monkeypatch):
     """It shows a row of samples for each class, and how to pass classes."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -3,6 +3,7 @@
 __all__ = [
     "describe_units",
     "describe_values",
+    "explain_labels",
     "explain_marks",
     "measured_with",
     "one_line",
@@ -46,6 +47,18 @@ def measured_with(results: StudyResults, rows: Sequence[Row], columns: Sequence[
     }
     notes.append(". ".join(f"{name}: {value}" for name, value in facts.items() if value) + ".")
     return notes
+
+
+def explain_labels(results: StudyResults, what: str) -> list[str]:
+    """Which methods are given the labels of the test examples; none without conditional methods.
+
+    Args:
+        results: results of the study.
+        what: what they do with the labels, "reconstruct".
+    """
+    conditional = {cell.method for cell in results.cells if cell.facts.get("config", {}).get("num_classes")}
+    names = ", ".join(name for name in results.methods if name in conditional)
+    return [f"Conditional methods ({names}) {what} each test example with its label, others without."] if names else []
 
 
 def describe_units(results: StudyResults, columns: Sequence[Column]) -> list[str]:

@@ -30,7 +30,7 @@ from .table_metrics import (
     Metric,
     display,
 )
-from .table_notes import describe_units, explain_marks, measured_with, selected_by, warn_of_mixed
+from .table_notes import describe_units, explain_labels, explain_marks, measured_with, selected_by, warn_of_mixed
 
 PAPER_TABLES = {
     "reconstruction": 1,
@@ -90,14 +90,16 @@ def _build_each(results: StudyResults, paper: Iterable[PaperValue] | None) -> It
         "less for a detour."
     )
     build = _Builder(selector, paper_columns)
-    yield build.of_task("reconstruction", "Reconstruction", lines, [MSE, RECONSTRUCTION_FID], "reconstruction")
-    yield build.accuracies(lines, spread)
+    metrics, labels = [MSE, RECONSTRUCTION_FID], explain_labels(results, "reconstruct")
+    yield build.of_task("reconstruction", "Reconstruction", lines, metrics, "reconstruction", *labels)
+    yield build.accuracies(lines, spread, *explain_labels(results, "embed"))
     yield build.of_task("generation", "Generation", main, scores, "generation")
     if sampled != main:
         title = "Generation with every sampler"
         yield build.of_task("generation_all_samplers", title, sampled, scores, "generation")
     yield build.of_task("generation_quality", "Quality of generated images", sampled, QUALITY, "generation")
-    yield build.of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths)
+    labels = explain_labels(results, "encode and decode")
+    yield build.of_task("interpolation", "Interpolation", lines, INTERPOLATION, "interpolation", paths, *labels)
     importance = _describe_importance(results)
     yield build.of_task("log_likelihood", "Log-likelihood", lines, [LOG_LIKELIHOOD], "reconstruction", *importance)
     yield build.training(lines)
