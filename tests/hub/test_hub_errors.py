@@ -182,6 +182,19 @@ def test_a_failed_push_can_be_repeated(hub, machine, fault, message, what, reque
         assert torch.equal(AutoGAE.from_pretrained(repo_id).embed(X), model.embed(X))
 
 
+def test_publishing_in_offline_mode(machine, monkeypatch):
+    with machine():
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        for push in (
+            VAE.build().push_to_hub,
+            fitted_sampler().push_to_hub,
+            GenerationPipeline(VAE.build()).push_to_hub,
+        ):
+            expected = "offline mode is set: unset HF_HUB_OFFLINE; nothing was published, so run it again"
+            with pytest.raises(HubError, match=f"cannot publish to 'alice/offline': {expected}"):
+                push("alice/offline")
+
+
 @pytest.mark.parametrize(
     ("token", "message"),
     [

@@ -9,7 +9,12 @@ from importlib import import_module
 from pathlib import Path
 
 from huggingface_hub import get_token, is_offline_mode
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 from safetensors import SafetensorError
 
 TOKENS = "https://huggingface.co/settings/tokens"
@@ -57,6 +62,8 @@ def explain(error: BaseException, doing: str = "load", token: str | bool | None 
         is_absent = any(isinstance(link, LocalEntryNotFoundError) for link in chain)
         if is_absent and is_offline_mode():
             return f"it is not in the cache, and {OFFLINE}"
+        if any(isinstance(link, OfflineModeIsEnabled) for link in chain):
+            return f"offline mode is set: unset HF_HUB_OFFLINE; {again}"
         if not any(isinstance(link, transport_errors()) for link in chain):
             return f"it is not in the cache, and {CACHE_ONLY}" if is_absent else None
         if publishing and "without sending a response" in text:
