@@ -38,6 +38,32 @@ def test_learns_dependencies_and_classes(build, training):
     assert latents.shape == (4, 2, 1, 3)
 
 
+@pytest.mark.parametrize("build", [PIXEL_CNN[0], TRANSFORMER[0]], ids=["pixel_cnn", "transformer"])
+def test_probabilities_of_all_codes_sum_to_one(build):
+    """Given a class, and over the classes with their shares; a class without examples has no share."""
+    codes = torch.cartesian_prod(*[torch.arange(3)] * 4).view(-1, 2, 2)  # all maps of 2 x 2 with 3 codes
+    labels = (torch.arange(len(codes)) < 20).long()
+    sampler = build(num_classes=3).fit(codes, noise(3, 2), class_labels=labels, num_train_epochs=2, progress=False)
+    sampler = sampler.double()
+    given = torch.stack([sampler.code_log_prob(codes, label) for label in (0, 1)])
+    torch.testing.assert_close(given.exp().sum(1), torch.ones(2, dtype=torch.float64))
+    shares = torch.tensor([61 / 81, 20 / 81], dtype=torch.float64)
+    torch.testing.assert_close(sampler.code_log_prob(codes).exp(), shares @ given.exp(), atol=1e-7, rtol=1e-6)
+    assert (given[0] - given[1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("build", [PIXEL_CNN[0], TRANSFORMER[0]], ids=["pixel_cnn", "transformer"])
+def test_labels_that_would_have_no_effect_raise(build):
+    codes, books, labels = torch.randint(0, 5, (8, 2, 2), generator=generator()), noise(5, 2), torch.arange(8) % 2
+    with pytest.raises(ValueError, match="class_labels were given, but num_classes is None"):
+        build().fit(codes, books, class_labels=labels)
+    with pytest.raises(ValueError, match="validation_class_labels were given, but there are no validation_codes"):
+        build(num_classes=2).fit(codes, books, class_labels=labels, validation_class_labels=labels)
+    sampler = build().fit(codes, books, num_train_epochs=1, progress=False)
+    with pytest.raises(ValueError, match="class_labels were given, but num_classes is None"):
+        sampler.code_log_prob(codes, labels)
+
+
 @pytest.mark.parametrize("network", ["conv", "mlp"])
 @pytest.mark.parametrize("case", QUANTIZERS, ids=lambda case: case.id)
 @pytest.mark.parametrize("sampler_class", [PixelCNNSampler, TransformerSampler])

@@ -174,6 +174,11 @@ class CodeSampler(LearnedSampler):
             config.latent_dim = prod(config.latent_shape)
             examples = self._prepare_examples(codes, class_labels)
             validation = None
+            if validation_codes is None and validation_class_labels is not None:
+                raise ValueError(
+                    "validation_class_labels were given, but there are no validation_codes: pass them, too, or leave "
+                    "the labels out"
+                )
             if validation_codes is not None:
                 validation = LatentDataset(
                     **self._prepare_examples(validation_codes, validation_class_labels, "validation_codes")
@@ -186,7 +191,9 @@ class CodeSampler(LearnedSampler):
             self.train_on(LatentDataset(**examples), validation, **training)
         return self.eval()
 
-    def _prepare_examples(self, codes: Tensor, class_labels: Tensor | None, name: str = "codes") -> dict[str, Tensor]:
+    def _prepare_examples(
+        self, codes: Tensor, class_labels: Tensor | int | None, name: str = "codes"
+    ) -> dict[str, Tensor]:
         """Check codes and class_labels, and return them as arguments of `forward`. `name` is the argument's name."""
         config = self.config
         num_embeddings = require_value(config.num_embeddings, "num_embeddings")
@@ -204,6 +211,8 @@ class CodeSampler(LearnedSampler):
         examples = {"codes": codes.long().reshape(len(codes), *code_shape, config.num_levels)}
         if config.num_classes is not None:
             examples["class_labels"] = check_class_labels(class_labels, config.num_classes, len(codes), codes.device)
+        elif class_labels is not None:
+            raise ValueError("class_labels were given, but num_classes is None: set it, or leave them out")
         return examples
 
     @can_return_tuple
@@ -216,9 +225,26 @@ class CodeSampler(LearnedSampler):
         return self.build_output({"negative_log_likelihood": each.sum(1)})
 
     @inference
-    def code_log_prob(self, codes: Tensor, class_labels: Tensor | None = None) -> Tensor:
-        """(num,) log probability of codes, in nats. Codes and class_labels are as for `fit`."""
+    def code_log_prob(self, codes: Tensor, class_labels: Tensor | int | None = None) -> Tensor:
+        """(num,) log probability of codes, in nats.
+
+        Args:
+            codes: as for `fit`.
+            class_labels: (num,) classes, or one for all. By default, this is the probability under the mixture of all
+                classes, with their shares in the training set.
+        """
         self._require_fitted()
+        if class_labels is not None or self.config.num_classes is None:
+            return self._log_prob_given(codes, class_labels)
+        joint = [
+            self._log_prob_given(codes, label) + share.log()
+            for label, share in enumerate(self.class_shares)
+            if share > 0
+        ]
+        return torch.stack(joint).logsumexp(0)
+
+    def _log_prob_given(self, codes: Tensor, class_labels: Tensor | int | None) -> Tensor:
+        """(num,) log probability of codes given their classes, if there are classes."""
         examples = self._prepare_examples(codes, class_labels)
         log_p = self.network(**examples).log_softmax(-1)
         return log_p.gather(-1, examples["codes"].unsqueeze(-1)).flatten(1).sum(1)
