@@ -80,6 +80,16 @@ def test_samplers_that_are_trained_select_weights_on_the_latents_of_their_class(
         (lambda: PerClassSampler().fit(POINTS, class_labels=LABELS), "num_classes is None: pass PerClassSampler"),
         (lambda: PerClassSampler(num_classes=2).fit(POINTS), r"class_labels must be integers in \[0, 2\), got None"),
         (lambda: PerClassSampler(num_classes=3).fit(POINTS, class_labels=LABELS), "there are none of 2"),
+        (
+            lambda: PerClassSampler(num_classes=2).fit(POINTS, class_labels=LABELS, validation_class_labels=LABELS),
+            "validation_class_labels were given, but there are no validation_latents",
+        ),
+        (
+            lambda: PerClassSampler(num_classes=2).fit(
+                POINTS, class_labels=LABELS, validation_latents=POINTS, validation_class_labels=0
+            ),
+            "each class needs validation_latents, but there are none of 1",
+        ),
         (lambda: fit().sample(2, class_labels=2), r"class_labels must be integers in \[0, 2\), got 2"),
         (lambda: fit().log_prob(POINTS, class_labels=LABELS[:5]), r"one for each of 300 examples, got shape \(5,\)"),
         (lambda: PerClassSampler(sampler_config="mafs"), "got 'mafs'; did you mean 'maf'?"),

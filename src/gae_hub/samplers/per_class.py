@@ -136,11 +136,14 @@ class PerClassSampler(GAESampler):
         """Fit one sampler per class. `training` is as for the samplers' `fit`."""
         num_classes = self._require_num_classes()
         labels = check_class_labels(class_labels, num_classes, len(latents), latents.device)
-        counts = labels.bincount(minlength=num_classes)
-        if missing := (counts == 0).nonzero().flatten().tolist():
-            raise ValueError(f"each class needs latents, but there are none of {', '.join(map(str, missing))}")
+        counts = _count_classes(labels, num_classes, "latents")
         maps = latents.unflatten(1, require_value(self.config.latent_shape, "latent_shape"))
         validation: list[dict[str, Tensor]] = [{} for _ in range(num_classes)]
+        if validation_latents is None and validation_class_labels is not None:
+            raise ValueError(
+                "validation_class_labels were given, but there are no validation_latents: pass them, too, or leave "
+                "the labels out"
+            )
         if validation_latents is not None:
             others = check_class_labels(
                 validation_class_labels,
@@ -149,6 +152,7 @@ class PerClassSampler(GAESampler):
                 validation_latents.device,
                 name="validation_class_labels",
             )
+            _count_classes(others, num_classes, "validation_latents")
             validation = [{"validation_latents": validation_latents[others == label]} for label in range(num_classes)]
         fitted = []
         for label in range(num_classes):
@@ -189,6 +193,14 @@ class PerClassSampler(GAESampler):
 
     def compute_log_density_of_directions(self, latents: Tensor, class_labels: Any = None) -> Tensor:
         return self.compute_log_density(latents, class_labels)  # the samplers of the classes have unit_norm too
+
+
+def _count_classes(class_labels: Tensor, num_classes: int, name: str) -> Tensor:
+    """(num_classes,) numbers of examples. Raise ValueError if a class has none; `name` is that of the examples."""
+    counts = class_labels.bincount(minlength=num_classes)
+    if missing := (counts == 0).nonzero().flatten().tolist():
+        raise ValueError(f"each class needs {name}, but there are none of {', '.join(map(str, missing))}")
+    return counts
 
 
 def _find_config(spec: str | dict[str, Any] | PreTrainedConfig) -> PreTrainedConfig:
