@@ -63,8 +63,8 @@ def test_limits(pages, kind):
     functions = ENDPOINTS if kind == "model" else ("setups", "reconstruct", "sample", "interpolate", "tables")
     for name in functions:
         assert page["limits"][name] == ["model", os.cpu_count()]
-    # those of the page itself: ten requests of panels, or three tables and four changes that affect any of them
-    assert page["num_limited"] == len(functions) + (10 if kind == "model" else 7)
+    # those of the page itself: ten requests of panels, or the one that computes tables
+    assert page["num_limited"] == len(functions) + (10 if kind == "model" else 1)
 
 
 def test_a_study_offers_what_it_has_models_of(pages):
