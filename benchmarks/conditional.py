@@ -1,8 +1,9 @@
 """Class-conditional samples of MNIST, recognised by a classifier: python -m benchmarks.conditional DATASET OUTPUT_DIR.
 
 A classifier is trained on the images, and a conditional VAE on the images and their labels. The classifier then
-recognises samples of each class, without guidance and with it; the VAE classifies test images by Bayes' rule; and a
-sampler per class draws latents for a VAE without conditions. Pictures and `conditional.json` are written there.
+recognises samples of each class, without guidance and with it; the VAE classifies test images by Bayes' rule; and
+samplers with classes draw latents for it, and for a VAE without conditions. Pictures and `conditional.json` are
+written there.
 """
 
 import json
@@ -13,6 +14,7 @@ from time import perf_counter
 import torch
 
 from gae_hub import (
+    FlowMatchingSampler,
     GAETrainer,
     GAETrainingArguments,
     GaussianMixtureSampler,
@@ -91,11 +93,15 @@ def main(source: str, folder: Path):
     found["Bayes' rule on test images"] = float((log_p.argmax(1) == labels[:1000]).double().mean())
 
     plain = train(folder / "plain", train_set, validation).eval()
-    sampler = PerClassSampler(GaussianMixtureSampler(num_components=10), num_classes=10).fit_to(
-        plain, train_set, progress=False
-    )
-    samples = plain.generate(len(classes), sampler, torch.Generator().manual_seed(0), class_labels=classes)
-    found["samples of a mixture per class, VAE without conditions"] = recognise(classifier, samples, classes)
+    samplers = {
+        "a mixture per class": PerClassSampler(GaussianMixtureSampler(num_components=10), num_classes=10),
+        "flow matching with classes": FlowMatchingSampler(num_classes=10),
+    }
+    for kind, vae in (("conditional VAE", model), ("VAE without conditions", plain)):
+        for name, sampler in samplers.items():
+            sampler.fit_to(vae, train_set, progress=False)
+            samples = vae.generate(len(classes), sampler, torch.Generator().manual_seed(0), class_labels=classes)
+            found[f"samples of {name}, {kind}"] = recognise(classifier, samples, classes)
     (folder / "conditional.json").write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 
