@@ -170,7 +170,8 @@ def test_workers_that_cannot_start(tmp_path, monkeypatch):
 
 
 SLEEPING = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as workers do
 try:
     print("ready", flush=True)
     time.sleep(100)
@@ -203,6 +204,16 @@ def test_interrupted_processes(tmp_path, monkeypatch):
     assert all(given["start_new_session"] for given in options)
     for process in workers.processes:
         process.stdout.close()
+
+
+def test_a_worker_stops_without_its_runner(tmp_path):
+    """Also where Ctrl-C is ignored, as it is for processes that scripts start in the background."""
+    path = write_study(tmp_path, quick(methods={"AE": {"model": "ae"}}))
+    folder, *_ = prepare_study(path, tmp_path / "out")
+    other = os.getppid()  # not the process that starts the worker
+    command = [sys.executable, "-m", "gae_hub.study.worker", str(folder.root), folder.name, str(other), "inf"]
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command, str(tmp_path / "cell")]
+    assert subprocess.run(command, timeout=120).returncode == 130
 
 
 INTERRUPTED = """

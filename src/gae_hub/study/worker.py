@@ -295,6 +295,8 @@ def main():
             with write_atomically(args.cell_file, durable=False) as temporary:
                 temporary.write_text(cell.id, encoding="utf-8")
 
+    # Python installs no handler where Ctrl-C is ignored, as it is for processes that scripts start in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         _follow_parent(args.parent)
         study, plan = folder.load_study(), folder.read_plan()
