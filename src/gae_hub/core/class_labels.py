@@ -5,6 +5,7 @@ __all__ = [
     "check_guidance_scale",
     "choose_class_labels",
     "draw_class_labels",
+    "refuse_class_labels",
     "supports_guidance",
 ]
 
@@ -58,6 +59,20 @@ def check_class_labels(
         wrong = labels[(labels < lowest) | (labels >= num_classes)].unique().tolist()
         raise ValueError(f"{name} must be {expected}, got {', '.join(map(str, wrong[:5]))}")
     return labels.reshape(-1) if num_examples is None else labels.expand(num_examples)
+
+
+def refuse_class_labels(class_labels: Any, examples: str | None = None, name: str = "class_labels"):
+    """Raise ValueError for labels that would have no effect.
+
+    Args:
+        class_labels: the labels, or None.
+        examples: the argument without which they have no effect; by default, it is the config's num_classes.
+        name: the argument's name, for the message.
+    """
+    if class_labels is None:
+        return
+    missing = "num_classes is None: set it" if examples is None else f"there are no {examples}: pass them, too"
+    raise ValueError(f"{name} were given, but {missing}, or leave {name} out")
 
 
 def check_guidance_scale(guidance_scale: Any):

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.utils.generic import can_return_tuple
 
 from ..core.argument_checks import check_count, describe
-from ..core.class_labels import check_class_labels, choose_class_labels
+from ..core.class_labels import check_class_labels, choose_class_labels, refuse_class_labels
 from ..data.class_labels import read_class_labels
 from ..data.embeddings import embed_dataset
 from ..models.base import GAEOutput, GAEPreTrainedModel, inference
@@ -174,12 +174,9 @@ class CodeSampler(LearnedSampler):
             config.latent_dim = prod(config.latent_shape)
             examples = self._prepare_examples(codes, class_labels)
             validation = None
-            if validation_codes is None and validation_class_labels is not None:
-                raise ValueError(
-                    "validation_class_labels were given, but there are no validation_codes: pass them, too, or leave "
-                    "the labels out"
-                )
-            if validation_codes is not None:
+            if validation_codes is None:
+                refuse_class_labels(validation_class_labels, "validation_codes", "validation_class_labels")
+            else:
                 validation = LatentDataset(
                     **self._prepare_examples(validation_codes, validation_class_labels, "validation_codes")
                 )
@@ -211,8 +208,8 @@ class CodeSampler(LearnedSampler):
         examples = {"codes": codes.long().reshape(len(codes), *code_shape, config.num_levels)}
         if config.num_classes is not None:
             examples["class_labels"] = check_class_labels(class_labels, config.num_classes, len(codes), codes.device)
-        elif class_labels is not None:
-            raise ValueError("class_labels were given, but num_classes is None: set it, or leave them out")
+        else:
+            refuse_class_labels(class_labels)
         return examples
 
     @can_return_tuple

@@ -34,7 +34,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor
 from transformers.utils.generic import can_return_tuple
 
-from ..core.class_labels import check_class_labels, check_guidance_scale, choose_class_labels
+from ..core.class_labels import check_class_labels, check_guidance_scale, choose_class_labels, refuse_class_labels
 from ..models.base import GAEOutput
 from ..modules.couplings import pair_optimally
 from ..modules.flow_spaces import FlowSpace, Sphere
@@ -169,10 +169,10 @@ class FlowMatchingSampler(LearnedSampler):
             ("class_labels", dataset, class_labels),
             ("validation_class_labels", validation_dataset, validation_class_labels),
         ):
-            if data is None or num_classes is None:
-                if labels is not None:
-                    cause = "num_classes is None" if num_classes is None else "there are no validation_latents"
-                    raise ValueError(f"{name} were given, but {cause}: set it, or leave them out")
+            if num_classes is None:
+                refuse_class_labels(labels, name=name)
+            elif data is None:
+                refuse_class_labels(labels, "validation_latents", name)
             else:
                 data.tensors["class_labels"] = check_class_labels(labels, num_classes, len(data), name=name).cpu()
         if num_classes is not None:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from ..core.argument_checks import suggest
-from ..core.class_labels import check_class_labels, choose_class_labels
+from ..core.class_labels import check_class_labels, choose_class_labels, refuse_class_labels
 from ..models.base import GAEPreTrainedModel
 from .base import SAMPLERS, GAESampler, GAESamplerConfig, register_sampler, require_value
 from .latent_kinds import LatentKind
@@ -139,12 +139,9 @@ class PerClassSampler(GAESampler):
         counts = _count_classes(labels, num_classes, "latents")
         maps = latents.unflatten(1, require_value(self.config.latent_shape, "latent_shape"))
         validation: list[dict[str, Tensor]] = [{} for _ in range(num_classes)]
-        if validation_latents is None and validation_class_labels is not None:
-            raise ValueError(
-                "validation_class_labels were given, but there are no validation_latents: pass them, too, or leave "
-                "the labels out"
-            )
-        if validation_latents is not None:
+        if validation_latents is None:
+            refuse_class_labels(validation_class_labels, "validation_latents", "validation_class_labels")
+        else:
             others = check_class_labels(
                 validation_class_labels,
                 num_classes,

@@ -13,7 +13,7 @@ from transformers.utils import logging
 logger = logging.get_logger(__name__)
 
 _FIRST_WARNING = 0.25  # share of training before which metrics still change too much for most warnings
-_PERMANENT = {"exploding latents"}  # no later step mends it: the networks behind such latents have died
+_AT_ONCE = {"exploding latents"}  # the networks behind them have often died, and the rest of the run is lost
 
 
 def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, str]:
@@ -76,7 +76,7 @@ def diagnose(metrics: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, 
 class DiagnosticsCallback(TrainerCallback, ExportableState):
     """Logs each warning of `diagnose` once, also in a run that is resumed.
 
-    Exploding latents are named at the first evaluation, all others after the first quarter of training.
+    Exploding latents are named at the first evaluation that finds them, all others after a quarter of the training.
 
     Attributes:
         warnings: of the newest evaluation, by name.
@@ -105,7 +105,7 @@ class DiagnosticsCallback(TrainerCallback, ExportableState):
         if not state.is_world_process_zero:
             return
         is_early = state.global_step < _FIRST_WARNING * state.max_steps
-        due = self.warnings.keys() & _PERMANENT if is_early else self.warnings.keys()
+        due = self.warnings.keys() & _AT_ONCE if is_early else self.warnings.keys()
         for name in due - self._already_logged:
             self._already_logged.add(name)
             logger.warning(f"{name} at step {state.global_step}: {self.warnings[name]}")
